@@ -1,0 +1,94 @@
+"""Failures with an exit code and a sentence that says where, what and what to do."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What a command's exit status means; the same for every command."""
+
+    #: Done, and nothing differs.
+    CLEAN = 0
+    #: Differences were found: files would change, a mismatch, leftovers.
+    DIFFERENCES = 1
+    #: The command line, the plan or a case is wrong.
+    USAGE = 2
+    #: A broker, database or worker can't be reached or did not answer in time.
+    UNREACHABLE = 3
+    #: A guard refused: going on could lose something.
+    REFUSED = 4
+    #: Interrupted; the same command continues.
+    INTERRUPTED = 5
+
+
+class MigratorError(Exception):
+    """A failure that a person can act on.
+
+    Args:
+        where: File, key path, queue, process or server, as exactly as known.
+        what: What is wrong, in one clause.
+        found: What was seen there; left out when there is nothing to show.
+        remedy: What to do next; a command where there is one.
+    """
+
+    exit_code: ExitCode = ExitCode.USAGE
+
+    def __init__(self, where: str, what: str, *, found: str = "", remedy: str = "") -> None:
+        super().__init__(where, what, found, remedy)
+        self.where = where
+        self.what = what
+        self.found = found
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return sentence(where=self.where, what=self.what, found=self.found, remedy=self.remedy)
+
+
+class UsageError(MigratorError):
+    """The command line or an input file is wrong."""
+
+    exit_code = ExitCode.USAGE
+
+
+class PlanError(UsageError):
+    """The plan has problems; all of them are listed.
+
+    Args:
+        problems: One sentence each, key path first.
+    """
+
+    def __init__(self, where: str, problems: tuple[str, ...]) -> None:
+        super().__init__(where, f"{len(problems)} problem(s) in the plan", remedy="correct these and run again")
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join([super().__str__(), *(f"  {problem}" for problem in self.problems)])
+
+
+class UnreachableError(MigratorError):
+    """A broker, database or worker can't be reached, or a bounded wait ran out."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+
+class RefusedError(MigratorError):
+    """A guard refused to go on."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class InterruptedRunError(MigratorError):
+    """The run was interrupted and can be resumed with the same command."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
+def sentence(*, where: str, what: str, found: str = "", remedy: str = "") -> str:
+    """Return ``where: what (found); remedy`` with the empty parts left out."""
+    text = f"{where}: {what}" if where else what
+    if found:
+        text += f" ({found})"
+    if remedy:
+        text += f"; {remedy}"
+    return text

@@ -1,0 +1,155 @@
+"""One table of a TOML document, read key by key; what is wrong is collected, never raised."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import Any, TypeVar
+
+E = TypeVar("E", bound=StrEnum)
+
+_MISSING: Any = object()
+
+
+@dataclass(slots=True)
+class Problems:
+    """Sentences, key path first, in the order they were met."""
+
+    sentences: list[str] = field(default_factory=list)
+
+    def add(self, path: str, what: str, hint: str = "") -> None:
+        """Add one problem unless it is there already."""
+        sentence = f"{path}: {what}" + (f" ({hint})" if hint else "")
+        if sentence not in self.sentences:
+            self.sentences.append(sentence)
+
+
+class Table:
+    """A table at ``path``; reading a key marks it as known, :meth:`close` reports the others."""
+
+    def __init__(self, data: Any, path: str, problems: Problems) -> None:
+        self.path = path
+        self.problems = problems
+        self.data: Mapping[str, Any] = data if isinstance(data, Mapping) else {}
+        self._known: set[str] = set()
+        if not isinstance(data, Mapping):
+            problems.add(path, "needs a table", f"found {type(data).__name__}")
+
+    def problem(self, key: str, what: str, hint: str = "") -> None:
+        """Report something about ``key`` (or about the table itself if empty)."""
+        self.problems.add(".".join(part for part in (self.path, key) if part), what, hint)
+
+    def take(self, key: str, default: Any = _MISSING) -> Any:
+        """Return the raw value; a missing key without a default is a problem."""
+        self._known.add(key)
+        if key in self.data:
+            return self.data[key]
+        if default is _MISSING:
+            self.problem(key, "is missing")
+            return None
+        return default
+
+    def text(self, key: str, default: str = _MISSING) -> str:
+        """Return a string; required ones may not be empty."""
+        value = self.take(key, default)
+        if value is None:
+            return ""
+        if not isinstance(value, str) or (default is _MISSING and not value.strip()):
+            self.problem(key, "needs a non-empty string", f"found {value!r}")
+            return ""
+        return value
+
+    def relative_path(self, key: str) -> str:
+        """Return a path that stays inside the plan's folder."""
+        value = self.text(key)
+        if PurePosixPath(value).is_absolute() or ".." in PurePosixPath(value).parts:
+            self.problem(key, "needs a path inside the plan's folder", f"found {value!r}")
+        return value
+
+    def texts(self, key: str, default: tuple[str, ...] = _MISSING) -> tuple[str, ...]:
+        """Return a list of strings."""
+        value = self.take(key, default)
+        if value is None or value is default:
+            return tuple(value or ())
+        if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+            self.problem(key, "needs a list of non-empty strings", f"found {value!r}")
+            return ()
+        if default is _MISSING and not value:
+            self.problem(key, "may not be empty")
+        return tuple(value)
+
+    def integers(self, key: str, default: tuple[int, ...]) -> tuple[int, ...]:
+        """Return a list of whole numbers."""
+        value = self.take(key, default)
+        if not isinstance(value, (list, tuple)) or not all(type(item) is int for item in value):
+            self.problem(key, "needs a list of whole numbers", f"found {value!r}")
+            return default
+        return tuple(value)
+
+    def integer(self, key: str, default: int | None) -> int | None:
+        """Return a whole number that is not negative, or the default."""
+        value = self.take(key, default)
+        if value is not None and (type(value) is not int or value < 0):
+            self.problem(key, "needs a whole number of at least 0", f"found {value!r}")
+            return default
+        return value
+
+    def number(self, key: str, default: float | None) -> float | None:
+        """Return a number above 0, or the default."""
+        value = self.take(key, default)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0):
+            self.problem(key, "needs a number above 0", f"found {value!r}")
+            return default
+        return value
+
+    def flag(self, key: str) -> bool:
+        """Return true or false; false if absent."""
+        value = self.take(key, default=False)
+        if not isinstance(value, bool):
+            self.problem(key, "needs true or false", f"found {value!r}")
+        return value is True
+
+    def choice(self, key: str, kind: type[E], default: E | None = None) -> E:
+        """Return a member of ``kind``; the first one stands in after a problem."""
+        value = self.take(key, _MISSING if default is None else default)
+        options = [member.value for member in kind]
+        if value in options:
+            return kind(value)
+        if value is not None:
+            close = difflib.get_close_matches(str(value), options, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else "one of " + ", ".join(options)
+            self.problem(key, f"{value!r} is not known", hint)
+        return next(iter(kind))
+
+    def mapping(self, key: str) -> Mapping[str, Any]:
+        """Return a table of free keys; empty if absent."""
+        value = self.take(key, {})
+        if not isinstance(value, Mapping):
+            self.problem(key, "needs a table", f"found {value!r}")
+            return {}
+        return value
+
+    def table(self, key: str) -> Table:
+        """Return a child table; a missing one is a problem and reads as empty."""
+        value = self.take(key)
+        path = ".".join(part for part in (self.path, key) if part)
+        return Table({} if value is None else value, path, self.problems)
+
+    def tables(self, key: str) -> list[Table]:
+        """Return the tables of an array; empty if absent."""
+        value = self.take(key, [])
+        path = ".".join(part for part in (self.path, key) if part)
+        if not isinstance(value, list):
+            self.problem(key, "needs an array of tables", f"found {type(value).__name__}")
+            return []
+        return [Table(item, f"{path}[{index}]", self.problems) for index, item in enumerate(value)]
+
+    def close(self) -> None:
+        """Report every key that nobody read, with the nearest known one."""
+        for key in self.data:
+            if key not in self._known:
+                close = difflib.get_close_matches(key, sorted(self._known), n=1)
+                self.problem(key, "is not a known key", f"did you mean {close[0]!r}?" if close else "")
