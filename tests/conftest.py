@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from migrator.servers import EmbeddedServer, embedded_server
+
+# Two busy cores are slow now and then: that is no fault of what is tested.
+settings.register_profile("ci", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ci")
 
 
 def old_binary() -> Path:

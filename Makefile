@@ -1,0 +1,56 @@
+# `make demo` and `make test` need nothing but Python 3.11 to 3.13: both create the virtual environment themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+MESSAGES ?= 2000
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint fmt types contracts bench chaos docs check clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed (found {v[0]}.{v[1]}); run make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary --editable . --group dev
+	@touch $(STAMP)
+
+setup: $(STAMP) ## create the virtual environment
+
+demo: $(STAMP) ## run the whole migration on the sample project: forward, back and forward again
+	$(BIN)/migrator demo --messages $(MESSAGES) $(ARGS)
+
+test: $(STAMP) ## run all tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+lint: $(STAMP) contracts ## style and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+fmt: $(STAMP) ## format and fix
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+contracts: $(STAMP)
+	$(BIN)/lint-imports --no-cache
+
+types: $(STAMP) ## mypy --strict on what ships
+	$(BIN)/mypy
+
+bench: $(STAMP) ## all benchmarks: ratios against something run beside it
+	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+chaos: $(STAMP) ## kill the transfer again and again: lost and duplicated must stay 0
+	$(BIN)/python benchmarks/chaos.py $(ARGS)
+
+docs: $(STAMP) ## check that the documents name every command, step, check and code
+	$(BIN)/python -m pytest tests/test_docs.py
+
+check: lint types test ## everything that has to pass before a commit is done
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis build dist

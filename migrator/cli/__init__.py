@@ -1,0 +1,5 @@
+"""The command line: each module here parses, calls one function, renders and exits. Nothing else prints."""
+
+from migrator.cli.main import main
+
+__all__ = ["main"]
