@@ -1,0 +1,1 @@
+"""The whole migration on the sample project: legacy, forward, back and forward again, accounted for by id."""

@@ -1,0 +1,134 @@
+"""A scratch copy of the sample project in a git repository of its own, with the environment its processes need."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from migrator.errors import UnreachableError, UsageError
+from migrator.plan import Plan, load_plan
+
+GIT_TIMEOUT_S = 60.0
+MANAGE_TIMEOUT_S = 120.0
+IDENTITY = ("-c", "user.name=migrator demo", "-c", "user.email=demo@localhost", "-c", "commit.gpgsign=false")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scratch:
+    """One scratch system; everything in it may be thrown away."""
+
+    folder: Path
+    plan: Plan
+    #: Environment of every process of the sample.
+    environ: Mapping[str, str]
+
+    @property
+    def audit_folder(self) -> Path:
+        """Where the sample's processes write what they ran."""
+        return self.folder / "audit"
+
+    @property
+    def old_release(self) -> Path:
+        """A second checkout of the sample as it was before the migration: what is still deployed elsewhere."""
+        return self.folder / "old-release"
+
+
+def find_fixtures(given: Path | None) -> Path:
+    """Return the folder with ``legacy_project`` and ``market``.
+
+    Raises:
+        UsageError: It is not there; an installed package does not carry the sample.
+    """
+    folder = given or Path(__file__).parents[2] / "fixtures"
+    if not (folder / "legacy_project" / "migration.toml").is_file():
+        raise UsageError(
+            str(folder),
+            "the sample project is not here",
+            remedy="run the demo in a checkout of the source, or name its folder with --fixtures",
+        )
+    return folder
+
+
+def create_scratch(fixtures: Path, folder: Path, environ: Mapping[str, str]) -> Scratch:
+    """Copy the sample into ``folder/project``, commit it, and check the old release out beside it."""
+    project = folder / "project"
+    ignored = shutil.ignore_patterns("__pycache__", "*.pyc", ".migrator", "*.sqlite3", "*.sqlite3-*", "var")
+    shutil.copytree(fixtures / "legacy_project", project, ignore=ignored)
+    if (fixtures / "cases").is_dir():
+        shutil.copytree(fixtures / "cases", folder / "cases", ignore=ignored)
+    (project / ".gitignore").write_text("__pycache__/\n*.pyc\nvar/\n*.sqlite3*\n.migrator/\n", encoding="utf-8")
+    git(project, "init", "--quiet", "--initial-branch=main")
+    commit(project, "The system before the migration")
+    git(project, "worktree", "add", "--quiet", "--detach", str(folder / "old-release"))
+    (folder / "audit").mkdir()
+    own = {
+        **{name: value for name, value in os.environ.items() if name not in ("DJANGO_SETTINGS_MODULE", "PYTHONPATH")},
+        "AUDIT_DIR": str(folder / "audit"),
+        "DATABASE_URL": f"sqlite:///{folder / 'database.sqlite3'}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **environ,
+    }
+    return Scratch(folder=folder, plan=load_plan(project / "migration.toml"), environ=own)
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git in ``folder`` and return what it printed.
+
+    Raises:
+        UsageError: git refused; its own words are in the message.
+    """
+    command = ["git", *IDENTITY, *arguments]
+    result = subprocess.run(
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=GIT_TIMEOUT_S,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    if result.returncode:
+        raise UsageError(str(folder), f"git {arguments[0]} failed", found=result.stderr.strip()[-400:])
+    return result.stdout
+
+
+def commit(folder: Path, message: str) -> None:
+    """Commit everything that changed; nothing to commit is fine."""
+    git(folder, "add", "--all")
+    if git(folder, "status", "--porcelain"):
+        git(folder, "commit", "--quiet", "--message", message)
+
+
+def manage(scratch: Scratch, arguments: Sequence[str], *, root: Path | None = None) -> str:
+    """Run the sample's ``manage.py`` and return its output.
+
+    Args:
+        scratch: The scratch system.
+        arguments: Such as ``("migrate", "--verbosity", "0")``.
+        root: The checkout to run it in; by default the project itself.
+
+    Raises:
+        UnreachableError: It failed or took too long; the end of its output is in the message.
+    """
+    folder = (root or scratch.plan.folder) / scratch.plan.project.root
+    try:
+        result = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=folder,
+            env=dict(scratch.environ),
+            capture_output=True,
+            text=True,
+            timeout=MANAGE_TIMEOUT_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise UnreachableError(f"manage.py {arguments[0]}", f"took longer than {MANAGE_TIMEOUT_S:.0f} s") from error
+    if result.returncode:
+        raise UnreachableError(f"manage.py {arguments[0]}", "failed", found=(result.stderr or result.stdout)[-800:])
+    return result.stdout
