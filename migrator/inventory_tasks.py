@@ -1,0 +1,210 @@
+"""Legacy tasks of one file: Dramatiq actors and Celery tasks, however they are declared.
+
+Source: ``dramatiq/actor.py`` (the name is ``actor_name`` or the function's), ``dramatiq/generic.py`` (the name is
+``Meta.actor_name`` or the class's), ``celery/app/base.py`` ``gen_task_name`` (module and function, joined by a dot).
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from migrator.inventory_modules import ModuleFacts, resolve
+from migrator.message import System
+
+_ACTORS = frozenset({"dramatiq.actor", "dramatiq.actor.actor"})
+_GENERIC = frozenset({"dramatiq.GenericActor", "dramatiq.generic.GenericActor"})
+_SHARED = frozenset({"celery.shared_task", "celery.app.shared_task", "celery.task", "celery.decorators.task"})
+_TASK_CLASSES = frozenset({"celery.Task", "celery.app.task.Task"})
+_PARTIAL = frozenset({"functools.partial"})
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegacyDefinition:
+    """One legacy task as its source declares it."""
+
+    system: System
+    #: Actor name or registered task name; empty if the source computes it.
+    name: str
+    #: Dotted import path of the function.
+    path: str
+    #: Names in positional order, then keyword-only ones; a bound task's ``self`` is left out.
+    parameters: tuple[str, ...]
+    file: Path
+    line: int
+    #: True if it takes ``*args`` or ``**kwargs``.
+    open_ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Declaration:
+    system: System
+    keywords: Mapping[str, ast.expr]
+
+
+def definitions(
+    facts: ModuleFacts, modules: Mapping[str, ModuleFacts], applications: frozenset[str]
+) -> Iterator[LegacyDefinition]:
+    """Yield the tasks that one file declares, in its order."""
+    for node in ast.walk(facts.tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            for decorator in node.decorator_list:
+                declaration = _declaration(decorator, facts, modules, applications)
+                if declaration:
+                    yield _function_task(node, declaration, facts)
+                    break
+        elif isinstance(node, ast.ClassDef):
+            yield from _generic_actor(node, facts, modules)
+            yield from _celery_class(node, facts, modules, applications)
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            yield from _called(node, facts, modules, applications)
+
+
+def _declaration(
+    decorator: ast.expr, facts: ModuleFacts, modules: Mapping[str, ModuleFacts], applications: frozenset[str]
+) -> _Declaration | None:
+    call = decorator if isinstance(decorator, ast.Call) else None
+    target = call.func if call else decorator
+    keywords = {kw.arg: kw.value for kw in call.keywords if kw.arg} if call else {}
+    dotted = resolve(modules, facts.dotted(target))
+    if isinstance(target, ast.Name) and isinstance(facts.values.get(target.id), ast.Call):
+        made = facts.values[target.id]
+        assert isinstance(made, ast.Call)
+        if facts.dotted(made.func) in _PARTIAL and made.args:
+            dotted = resolve(modules, facts.dotted(made.args[0]))
+            keywords = {kw.arg: kw.value for kw in made.keywords if kw.arg} | keywords
+    if dotted in _ACTORS:
+        return _Declaration(System.DRAMATIQ, keywords)
+    if dotted in _SHARED or _is_application_task(dotted, modules, applications):
+        return _Declaration(System.CELERY, keywords)
+    return None
+
+
+def _is_application_task(dotted: str, modules: Mapping[str, ModuleFacts], applications: frozenset[str]) -> bool:
+    base, _, attribute = dotted.rpartition(".")
+    return attribute == "task" and resolve(modules, base) in applications
+
+
+def _function_task(node: Function, declaration: _Declaration, facts: ModuleFacts) -> LegacyDefinition:
+    parameters = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args)]
+    bound = declaration.keywords.get("bind")
+    if declaration.system is System.CELERY and isinstance(bound, ast.Constant) and bound.value is True:
+        parameters = parameters[1:]
+    parameters += [argument.arg for argument in node.args.kwonlyargs]
+    return LegacyDefinition(
+        system=declaration.system,
+        name=_name(node.name, declaration, facts),
+        path=f"{facts.name}.{node.name}",
+        parameters=tuple(parameters),
+        file=facts.file,
+        line=node.lineno,
+        open_ended=bool(node.args.vararg or node.args.kwarg),
+    )
+
+
+def _name(function: str, declaration: _Declaration, facts: ModuleFacts) -> str:
+    key = "actor_name" if declaration.system is System.DRAMATIQ else "name"
+    given = declaration.keywords.get(key)
+    if given is not None and not (isinstance(given, ast.Constant) and given.value is None):
+        return facts.text(given) or ""
+    return function if declaration.system is System.DRAMATIQ else f"{facts.name}.{function}"
+
+
+def _called(
+    node: ast.Assign, facts: ModuleFacts, modules: Mapping[str, ModuleFacts], applications: frozenset[str]
+) -> Iterator[LegacyDefinition]:
+    """``send = dramatiq.actor(function)``, ``send = app.task(name=…)(function)``."""
+    call = node.value
+    assert isinstance(call, ast.Call)
+    declaration = _declaration(call, facts, modules, applications)
+    if declaration is None and isinstance(call.func, ast.Call):
+        declaration = _declaration(call.func, facts, modules, applications)
+    target = node.targets[0]
+    if declaration is None or not call.args or not isinstance(target, ast.Name):
+        return
+    named = call.args[0].id if isinstance(call.args[0], ast.Name) else ""
+    for statement in facts.tree.body:
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)) and statement.name == named:
+            found = _function_task(statement, declaration, facts)
+            yield LegacyDefinition(
+                system=found.system,
+                name=found.name,
+                path=f"{facts.name}.{target.id}",
+                parameters=found.parameters,
+                file=found.file,
+                line=node.lineno,
+                open_ended=found.open_ended,
+            )
+
+
+def _generic_actor(
+    node: ast.ClassDef, facts: ModuleFacts, modules: Mapping[str, ModuleFacts]
+) -> Iterator[LegacyDefinition]:
+    if not _is_generic(node, facts, modules, depth=0):
+        return
+    meta = next((item for item in node.body if isinstance(item, ast.ClassDef) and item.name == "Meta"), None)
+    options = {
+        target.id: item.value
+        for item in (meta.body if meta else [])
+        if isinstance(item, ast.Assign)
+        for target in item.targets
+        if isinstance(target, ast.Name)
+    }
+    abstract = options.get("abstract")
+    if isinstance(abstract, ast.Constant) and abstract.value:
+        return
+    given = options.get("actor_name")
+    name = node.name if given is None else facts.text(given) or ""
+    yield _class_task(node, facts, system=System.DRAMATIQ, name=name, method="perform")
+
+
+def _class_task(node: ast.ClassDef, facts: ModuleFacts, *, system: System, name: str, method: str) -> LegacyDefinition:
+    body = next((item for item in node.body if isinstance(item, Function) and item.name == method), None)
+    arguments = [*body.args.posonlyargs, *body.args.args][1:] + body.args.kwonlyargs if body else []
+    return LegacyDefinition(
+        system=system,
+        name=name,
+        path=f"{facts.name}.{node.name}",
+        parameters=tuple(item.arg for item in arguments),
+        file=facts.file,
+        line=node.lineno,
+        open_ended=body is None or bool(body.args.vararg or body.args.kwarg),
+    )
+
+
+def _celery_class(
+    node: ast.ClassDef, facts: ModuleFacts, modules: Mapping[str, ModuleFacts], applications: frozenset[str]
+) -> Iterator[LegacyDefinition]:
+    """A class with a ``run`` of its own; one without is a base class for others."""
+    bases = [resolve(modules, facts.dotted(base)) for base in node.bases]
+    own = any(base in _TASK_CLASSES or resolve(modules, base.removesuffix(".Task")) in applications for base in bases)
+    if not own or not any(isinstance(item, Function) and item.name == "run" for item in node.body):
+        return
+    name = f"{facts.name}.{node.name}"
+    for item in node.body:
+        if isinstance(item, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "name" for t in item.targets):
+            name = facts.text(item.value) or ""
+    yield _class_task(node, facts, system=System.CELERY, name=name, method="run")
+
+
+def _is_generic(node: ast.ClassDef, facts: ModuleFacts, modules: Mapping[str, ModuleFacts], *, depth: int) -> bool:
+    for base in node.bases:
+        dotted = resolve(modules, facts.dotted(base))
+        if dotted in _GENERIC:
+            return True
+        owner = modules.get(dotted.rpartition(".")[0])
+        parent = (
+            next(
+                (s for s in owner.tree.body if isinstance(s, ast.ClassDef) and s.name == dotted.rpartition(".")[2]),
+                None,
+            )
+            if owner
+            else None
+        )
+        if owner and parent and depth < 10 and _is_generic(parent, owner, modules, depth=depth + 1):
+            return True
+    return False

@@ -1,0 +1,66 @@
+"""Which Python files of a project are its own, and what they are called when imported.
+
+Left out: hidden folders, virtual environments (a folder with ``pyvenv.cfg``, tracked or not), ``site-packages``,
+``node_modules``, ``__pycache__``, and every symbolic link, so that a walk never leaves the given root.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+_NEVER = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packages", "__pypackages__"})
+
+
+def files(root: Path) -> Iterator[Path]:
+    """Yield every regular file below ``root`` that belongs to the project, sorted by path.
+
+    Raises:
+        OSError: A folder can't be read.
+    """
+    folders = [root]
+    while folders:
+        folder = folders.pop()
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+        inner = []
+        for entry in entries:
+            if entry.is_symlink():
+                continue
+            if entry.is_dir():
+                if not skipped(Path(entry.path)):
+                    inner.append(Path(entry.path))
+            elif entry.is_file():
+                yield Path(entry.path)
+        folders.extend(reversed(inner))
+
+
+def python_files(root: Path) -> Iterator[Path]:
+    """Yield the Python files among :func:`files`."""
+    return (file for file in files(root) if file.suffix in {".py", ".pyi"})
+
+
+def skipped(folder: Path) -> bool:
+    """Tell whether a folder is somebody else's: hidden, a virtual environment, a cache."""
+    return folder.name.startswith(".") or folder.name in _NEVER or (folder / "pyvenv.cfg").exists()
+
+
+def module_name(root: Path, file: Path) -> str:
+    """Return the dotted name under which ``file`` is imported with ``root`` on the path; empty if it lies outside."""
+    if not file.is_relative_to(root):
+        return ""
+    parts = list(file.relative_to(root).with_suffix("").parts)
+    if parts and parts[-1] == "__init__":
+        parts.pop()
+    return ".".join(parts)
+
+
+def absolute(module: str, *, is_package: bool, level: int, target: str) -> str:
+    """Return the absolute form of ``from <level dots><target> import`` seen in ``module``."""
+    if level == 0:
+        return target
+    parts = module.split(".") if module else []
+    keep = len(parts) - level + (1 if is_package else 0)
+    prefix = parts[: max(keep, 0)]
+    return ".".join([*prefix, *([target] if target else [])])
