@@ -1,0 +1,48 @@
+"""``migrator init``: draft a plan; writes one file and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from migrator.cli.output import Answer, finish, format_option
+
+
+@click.command("init")
+@click.argument("path", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".")
+@click.option("--force", is_flag=True, help="Write over a migration.toml that is there.")
+@format_option
+def command(path: Path, force: bool, output_format: str) -> None:
+    """Draft a migration.toml from what the project has.
+
+    PATH is the folder that will hold the plan: the root of the repository. The draft is valid, and says DECIDE where
+    a person has to.
+
+    Example: migrator init .
+    """
+    from migrator.draft import draft_plan, guess_settings, import_root
+    from migrator.errors import ExitCode, RefusedError, UsageError
+    from migrator.inventory import scan
+    from migrator.plan import load_plan
+
+    folder = path.resolve()
+    file = folder / "migration.toml"
+    if file.exists() and not force:
+        raise RefusedError(str(file), "there is a plan already", remedy="edit it, or use --force")
+    root = import_root(folder)
+    inventory = scan(folder / root)
+    if not inventory.tasks:
+        raise UsageError(str(folder), "no Dramatiq actor and no Celery task was found", remedy="name another folder")
+    manage = folder / root / "manage.py"
+    settings = guess_settings(manage.read_text(encoding="utf-8")) if manage.is_file() else ""
+    text = draft_plan(inventory, name=folder.name, root=root, settings=settings or "DECIDE.settings")
+    file.write_text(text, encoding="utf-8")
+    load_plan(file)
+    lines = [
+        f"wrote {file}: {len(inventory.tasks)} legacy tasks, {len(inventory.schedule)} schedule entries",
+        f"{text.count('DECIDE')} places say DECIDE; read each of them",
+    ]
+    data = {"file": str(file), "tasks": len(inventory.tasks), "schedule": len(inventory.schedule)}
+    next_steps = [f"edit {file}", "migrator rewrite-imports --diff"]
+    finish(Answer(exit_code=ExitCode.CLEAN, lines=lines, data=data, next_steps=next_steps), output_format)

@@ -1,0 +1,80 @@
+"""``migrator inspect``: what an unknown project has; needs no plan and changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from migrator.cli.output import Answer, finish, format_option
+
+
+@click.command("inspect")
+@click.argument("path", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".")
+@format_option
+def command(path: Path, output_format: str) -> None:
+    """List the tasks, schedules and waiting messages of both legacy systems.
+
+    Reads the source below PATH without importing it. With a plan at hand, the messages that wait in its brokers are
+    counted too, without taking one.
+
+    Example: migrator inspect apps/backend/src
+    """
+    from migrator.cli.output import find_plan
+    from migrator.draft import import_root
+    from migrator.errors import ExitCode
+    from migrator.inventory import scan
+    from migrator.render.text import table
+
+    found = scan(path.resolve() / import_root(path.resolve()))
+    plan_file = find_plan(path.resolve())
+    tasks = [
+        (task.system.value, task.name or "(computed)", ", ".join(task.parameters), f"{_short(task.file)}:{task.line}")
+        for task in found.tasks
+    ]
+    entries = [
+        (entry.name, entry.task or "(computed)", f"{_short(entry.file)}:{entry.line}") for entry in found.schedule
+    ]
+    waiting, problem = _waiting(plan_file) if plan_file.is_file() else ([], "no plan, so no broker is known")
+    lines = [
+        *table("Legacy tasks", ["system", "name", "parameters", "where"], tasks),
+        *table("Schedule entries", ["name", "task", "where"], entries),
+        *(table("Waiting messages", ["system", "queue", "state", "#messages"], waiting) if waiting else ()),
+        *(f"could not read {file}: {why}" for file, why in found.unreadable),
+        f"{found.files} Python files, {len(tasks)} tasks, {len(entries)} schedule entries"
+        + (f"; waiting messages: {problem}" if problem else ""),
+    ]
+    data = {
+        "files": found.files,
+        "tasks": [dict(zip(("system", "name", "parameters", "where"), task, strict=True)) for task in tasks],
+        "schedule": [dict(zip(("name", "task", "where"), entry, strict=True)) for entry in entries],
+        "waiting": [dict(zip(("system", "queue", "state", "messages"), row, strict=True)) for row in waiting],
+        "unreadable": [{"file": str(file), "why": why} for file, why in found.unreadable],
+    }
+    next_steps = ["migrator rewrite-imports --diff"] if plan_file.is_file() else ["migrator init"]
+    code = ExitCode.DIFFERENCES if found.unreadable else ExitCode.CLEAN
+    finish(Answer(exit_code=code, lines=lines, data=data, next_steps=next_steps), output_format)
+
+
+def _short(file: Path) -> Path:
+    return file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+
+
+def _waiting(plan_file: Path) -> tuple[list[tuple[str, str, str, int]], str]:
+    """Return the depths of the plan's legacy queues, or why they are not known."""
+    import os
+    from contextlib import closing
+
+    from migrator.brokers import connect
+    from migrator.errors import MigratorError
+    from migrator.plan import load_plan
+
+    rows: list[tuple[str, str, str, int]] = []
+    try:
+        for endpoint in load_plan(plan_file).legacy:
+            with closing(connect(endpoint, os.environ)) as broker:
+                for (queue, state), number in broker.depths().items():
+                    rows.append((endpoint.system.value, queue, state.value, number))
+    except MigratorError as error:
+        return rows, str(error)
+    return rows, ""

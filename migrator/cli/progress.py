@@ -1,0 +1,102 @@
+"""Progress of a long run on stderr: a live view on a terminal, plain lines everywhere else."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from migrator.events import Event, EventKind, Listener
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+#: Plain progress lines come no more often than this.
+PLAIN_EVERY_S = 2.0
+_MARKS = {
+    EventKind.STEP_FINISHED: "done",
+    EventKind.STEP_SKIPPED: "skip",
+    EventKind.STEP_FAILED: "FAIL",
+    EventKind.STEP_UNDONE: "undo",
+}
+
+
+@contextmanager
+def shown_progress(*, quiet: bool = False) -> Iterator[Listener]:
+    """Give a listener that shows what it hears until the block ends.
+
+    Args:
+        quiet: Show nothing, such as for ``--format json`` without a terminal.
+    """
+    if quiet:
+        yield lambda event: None
+    elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        with _live() as progress:
+            yield LiveView(progress)
+    else:
+        yield PlainView()
+
+
+@contextmanager
+def _live() -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.table import Column
+
+    console = Console(stderr=True, no_color="NO_COLOR" in os.environ)
+    columns = (
+        SpinnerColumn(finished_text="[green]✓"),
+        TextColumn("{task.fields[step]}", table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=16),
+        TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, refresh_per_second=8, expand=True) as progress:
+        yield progress
+
+
+class LiveView:
+    """One line a step on a terminal, with a bar where the amount of work is known."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._rows: dict[str, TaskID] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        from rich.markup import escape
+
+        row = self._rows.get(event.step)
+        if row is None or event.kind is EventKind.STEP_STARTED:
+            row = self._rows[event.step] = self._progress.add_task(escape(event.text), total=None, step=event.step)
+        if event.kind is EventKind.PROGRESS:
+            self._progress.update(row, completed=event.done, total=event.total, description=escape(event.text))
+        elif event.kind in _MARKS:
+            colour = {"FAIL": "[red]", "undo": "[yellow]"}.get(_MARKS[event.kind], "")
+            self._progress.update(row, completed=1, total=1, description=colour + escape(event.text))
+            self._progress.stop_task(row)
+        elif event.text:
+            self._progress.update(row, description=escape(event.text))
+
+
+class PlainView:
+    """One line an event, without control characters."""
+
+    def __init__(self) -> None:
+        self._last_progress_at = 0.0
+
+    def __call__(self, event: Event) -> None:
+        """Print one event."""
+        if event.kind is EventKind.PROGRESS:
+            if time.monotonic() - self._last_progress_at < PLAIN_EVERY_S:
+                return
+            self._last_progress_at = time.monotonic()
+        mark = _MARKS.get(event.kind, "    ")
+        took = f" ({event.elapsed_s:.1f} s)" if event.kind in _MARKS and event.elapsed_s else ""
+        count = f" {event.done:,}" + (f"/{event.total:,}" if event.total else "") if event.done else ""
+        click.echo(f"{mark}  {event.step}: {event.text}{count}{took}", err=True)

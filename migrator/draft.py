@@ -1,0 +1,123 @@
+"""Draft a plan from the inventory of an unknown project: valid at once, and marked where a person must decide."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from tomlkit.items import Table
+
+from migrator.inventory import Inventory, LegacyDefinition
+from migrator.message import System
+from migrator.source_tree import python_files
+
+HEADER = """\
+Drafted by `migrator init`. Every legacy task found in the source stands below; read each one.
+DECIDE marks what could not be known: arguments that differ, priorities, retries, processes, queues."""
+
+
+def draft_plan(inventory: Inventory, *, name: str, root: str, settings: str) -> str:
+    """Return the text of a plan that maps each legacy task to a unified one of the same name.
+
+    Args:
+        inventory: What was found in the source.
+        name: Name of the plan.
+        root: Import root of the Django project, relative to the plan's folder.
+        settings: Dotted settings module.
+    """
+    document = tomlkit.document()
+    for line in HEADER.splitlines():
+        document.add(tomlkit.comment(line))
+    document["migration"] = {"name": name}
+    document["project"] = {"root": root, "settings": settings}
+    legacy = tomlkit.table(is_super_table=True)
+    for system in System:
+        modules = sorted({module_of(task) for task in inventory.tasks if task.system is system})
+        if modules:
+            legacy[system.value] = _endpoint(system, modules)
+    document["legacy"] = legacy
+    document["unified"] = {"broker": "${CELERY_BROKER_URL:-redis://localhost:6379/0}", "queues": ["unified"]}
+    document["task"] = _array(_task(unified, group) for unified, group in grouped(inventory.tasks).items())
+    if inventory.schedule:
+        document["retired_schedule"] = _array(
+            {"name": name, "reason": "DECIDE: move it under [[schedule]] with `replaces`, or say why it goes"}
+            for name in dict.fromkeys(entry.name for entry in inventory.schedule)
+        )
+    return tomlkit.dumps(document)
+
+
+def grouped(tasks: Iterable[LegacyDefinition]) -> dict[str, list[LegacyDefinition]]:
+    """Return the tasks by the unified name proposed for them; computed names are left out."""
+    groups: dict[str, list[LegacyDefinition]] = {}
+    for task in tasks:
+        if task.name:
+            groups.setdefault("tasks." + function_of(task).removesuffix("_task"), []).append(task)
+    return groups
+
+
+def module_of(task: LegacyDefinition) -> str:
+    """Return the dotted module that defines a task."""
+    return task.path.rpartition(".")[0]
+
+
+def function_of(task: LegacyDefinition) -> str:
+    """Return the name of a task's function."""
+    return task.path.rpartition(".")[2]
+
+
+def _endpoint(system: System, modules: list[str]) -> Table:
+    table = tomlkit.table()
+    variable = f"{system.value.upper()}_BROKER_URL"
+    table["broker"] = f"${{{variable}:-redis://localhost:6379/0}}"
+    table["queues"] = ["default" if system is System.DRAMATIQ else "celery"]
+    table["queues"].comment("DECIDE: every queue that is in use")
+    table["modules"] = modules
+    return table
+
+
+def _task(unified: str, group: list[LegacyDefinition]) -> Table:
+    table = tomlkit.table()
+    table["name"] = unified
+    table["path"] = "tasks.unified_tasks." + unified.removeprefix("tasks.")
+    parameters = list(dict.fromkeys(parameter for task in group for parameter in task.parameters))
+    table["parameters"] = parameters
+    if any(list(task.parameters) != parameters for task in group):
+        table["parameters"].comment("DECIDE: the legacy tasks take different arguments; see `arguments` in the README")
+    table["priority"] = "MEDIUM"
+    table["priority"].comment("DECIDE: HIGH, MEDIUM or LOW; and max_retries")
+    table["replaces"] = _array(
+        _replaced(task, primary=index == 0, single=len(group) == 1) for index, task in enumerate(group)
+    )
+    return table
+
+
+def _replaced(task: LegacyDefinition, *, primary: bool, single: bool) -> dict[str, Any]:
+    entry: dict[str, Any] = {"system": task.system.value, "name": task.name, "path": task.path}
+    entry["parameters"] = list(task.parameters)
+    if primary and not single:
+        entry["primary"] = True
+    return entry
+
+
+def _array(tables: Iterable[Any]) -> Any:
+    array = tomlkit.aot()
+    for content in tables:
+        table = tomlkit.table()
+        table.update(content)
+        array.append(content if isinstance(content, Table) else table)
+    return array
+
+
+def guess_settings(manage: str) -> str:
+    """Return the settings module that a ``manage.py`` names, or an empty string."""
+    match = re.search(r"DJANGO_SETTINGS_MODULE[\"']\s*,\s*[\"']([\w.]+)[\"']", manage)
+    return match[1] if match else ""
+
+
+def import_root(folder: Path) -> str:
+    """Return the folder of the ``manage.py`` that lies highest below ``folder``, relative to it; ``.`` if none is."""
+    found = (file.relative_to(folder).parent for file in python_files(folder) if file.name == "manage.py")
+    return min((path.as_posix() for path in found), key=lambda path: (path.count("/"), path), default=".")
