@@ -1,0 +1,103 @@
+"""The servers around the sample: a Redis of its own (or one that is given) and the market it asks for prices."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from migrator.errors import RefusedError, UnreachableError
+from migrator.servers import embedded_server, free_port
+
+#: Environment variable with the URL of a server to use instead of an embedded one.
+URL_VARIABLE = "MIGRATOR_REDIS_URL"
+START_TIMEOUT_S = 15.0
+STOP_TIMEOUT_S = 10.0
+
+
+@contextmanager
+def demo_servers(fixtures: Path, folder: Path, redis_url: str | None) -> Iterator[Mapping[str, str]]:
+    """Run what the sample needs and give the environment that names it.
+
+    Args:
+        fixtures: Folder with ``market/server.py``.
+        folder: Where the servers may write.
+        redis_url: A server to use; three databases from the one in the URL on must be empty.
+    """
+    with ExitStack() as stack:
+        if redis_url:
+            urls = _given(redis_url)
+        else:
+            server = stack.enter_context(embedded_server(folder=folder / "redis"))
+            urls = [server.url(db) for db in range(3)]
+        market = stack.enter_context(market_server(fixtures / "market" / "server.py", folder))
+        yield {
+            "DRAMATIQ_BROKER_URL": urls[0],
+            "CELERY_BROKER_URL": urls[0],
+            "CELERY_RESULT_BACKEND": urls[1],
+            "CACHE_URL": urls[2],
+            "MARKET_URL": market,
+            "API_PORT": str(free_port()),
+        }
+
+
+@contextmanager
+def market_server(script: Path, folder: Path) -> Iterator[str]:
+    """Run the market server on a free port and give its URL; it is ended by its pid."""
+    port_file = folder / "market.port"
+    with (folder / "market.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, str(script), "--port", "0", "--port-file", str(port_file)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield f"http://127.0.0.1:{_wait_for_port(process, port_file)}"
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(STOP_TIMEOUT_S)
+
+
+def _wait_for_port(process: subprocess.Popen[bytes], port_file: Path) -> int:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        text = port_file.read_text() if port_file.is_file() else ""
+        if text.strip().isdigit():
+            return int(text)
+        time.sleep(0.02)
+    log = port_file.with_suffix(".log").read_text(errors="replace")[-400:]
+    raise UnreachableError("market server", "did not start", found=log, remedy="see the log above")
+
+
+def _given(redis_url: str) -> list[str]:
+    """Return the URLs of three databases of a server that is not ours; they must hold nothing."""
+    import redis
+
+    parts = urlsplit(redis_url)
+    first = int(parts.path.strip("/") or 0)
+    urls = [urlunsplit(parts._replace(path=f"/{first + number}")) for number in range(3)]
+    for number, url in enumerate(urls, first):
+        try:
+            with redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as client:
+                size = client.dbsize()
+        except redis.RedisError as error:
+            where = f"redis at {parts.hostname}:{parts.port}, database {number}"
+            raise UnreachableError(where, "can't be used", found=str(error), remedy="check --redis-url") from error
+        if size:
+            raise RefusedError(
+                f"redis database {number}",
+                "is not empty, and the demo writes only into empty ones",
+                found=f"{size} keys",
+                remedy="name another database in the URL, or leave --redis-url away",
+            )
+    return urls
