@@ -1,0 +1,253 @@
+"""What was done: one JSON line per fact, on disk before anybody relies on it; and the lock that keeps runs apart.
+
+A run is one cutover with everything that belongs to it, its way back included. Runs are numbered from 1.
+A torn last line (the machine went down while it was written) is cut off and counts as never written.
+Nothing here may hold a secret: texts pass through :func:`redact`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import os
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from migrator.errors import MigratorError, RefusedError, UsageError
+from migrator.plan import Plan
+
+
+class Phase(StrEnum):
+    """Which way a run goes."""
+
+    FORWARD = "forward"
+    BACK = "back"
+
+
+class Mark(StrEnum):
+    """What an entry says."""
+
+    #: An action is about to run; it may have had its effect if nothing follows.
+    STARTED = "started"
+    DONE = "done"
+    FAILED = "failed"
+    #: Entries about the run as a whole have the empty step.
+    RUN_BEGUN = "run-begun"
+    RUN_DONE = "run-done"
+    RUN_INTERRUPTED = "run-interrupted"
+    RUN_CLOSED = "run-closed"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line of the journal."""
+
+    #: Aware UTC.
+    at: datetime
+    run: int
+    phase: Phase
+    mark: Mark
+    step: str = ""
+    #: Action id; empty for entries about a step or the run.
+    action: str = ""
+    text: str = ""
+    #: Facts that a later step or the way back needs, JSON-serializable.
+    data: Mapping[str, Any] = field(default_factory=dict)
+    operator: str = ""
+    host: str = ""
+    #: The plan's fingerprint at that time.
+    plan: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Journal:
+    """The journal file of one plan."""
+
+    file: Path
+    operator: str
+    host: str
+    plan: str
+
+    def write(self, entry: Entry) -> None:
+        """Append an entry and wait until the disk has it.
+
+        Raises:
+            MigratorError: The disk is full or the file can't be written; nothing was recorded.
+        """
+        document = {
+            "at": entry.at,
+            "run": entry.run,
+            "phase": entry.phase,
+            "mark": entry.mark,
+            "step": entry.step,
+            "action": entry.action,
+            "text": redact(entry.text),
+            "data": entry.data,
+            "operator": self.operator,
+            "host": self.host,
+            "plan": self.plan,
+        }
+        _append(self.file, orjson.dumps(document, default=str) + b"\n")
+
+    def entries(self, run: int | None = None) -> tuple[Entry, ...]:
+        """Return all entries, or those of one run, oldest first."""
+        return tuple(entry for entry in read_journal(self.file) if run in (None, entry.run))
+
+
+def open_journal(plan: Plan) -> Journal:
+    """Return the plan's journal; makes the state folder, which git ignores."""
+    ensure_state_folder(plan)
+    return Journal(
+        file=plan.state_folder / "journal.jsonl", operator=_operator(), host=socket.gethostname(), plan=plan.fingerprint
+    )
+
+
+def ensure_state_folder(plan: Plan) -> Path:
+    """Make ``.migrator`` with its own ``.gitignore`` and return it."""
+    folder = plan.state_folder
+    try:
+        folder.mkdir(exist_ok=True)
+        ignore = folder / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="utf-8")
+    except OSError as error:
+        raise RefusedError(
+            str(folder), "can't be written", found=error.strerror or str(error), remedy="make it writable for yourself"
+        ) from error
+    return folder
+
+
+def read_journal(file: Path) -> tuple[Entry, ...]:
+    """Return the entries of a journal file, without a torn last line; empty if there is none.
+
+    Raises:
+        UsageError: A line in the middle can't be read, so the file was damaged or edited.
+    """
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
+        return ()
+    lines = content.split(b"\n")[:-1]
+    entries = []
+    for number, line in enumerate(lines, 1):
+        try:
+            entries.append(_entry(orjson.loads(line)))
+        except (orjson.JSONDecodeError, KeyError, ValueError, TypeError) as error:
+            raise UsageError(
+                f"{file}:{number}",
+                "is no journal entry",
+                found=line[:60].decode("utf-8", "replace"),
+                remedy="restore the file from a backup; without it the way back is not known",
+            ) from error
+    return tuple(entries)
+
+
+def redact(text: str) -> str:
+    """Return ``text`` with user and password of every URL blanked."""
+    return re.sub(r"://[^/\s@]+@", "://***@", text)
+
+
+@contextmanager
+def run_lock(plan: Plan, command: str) -> Iterator[str]:
+    """Hold the plan's lock: one run at a time. Yields a note if a dead owner's lock was taken over, else "".
+
+    Raises:
+        RefusedError: Somebody else holds it, or a run on another host may.
+    """
+    file = ensure_state_folder(plan) / "lock"
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RefusedError(
+                str(file), "another run is going on", found=_owner(descriptor), remedy="wait for it: `migrator status`"
+            ) from None
+        owner = _owner(descriptor)
+        if owner and f"on {socket.gethostname()}," not in owner:
+            raise RefusedError(
+                str(file), "another host holds the lock", found=owner, remedy=f"if nothing runs there, delete {file}"
+            )
+        since = f"since {_now():%Y-%m-%d %H:%M:%S} UTC"
+        text = f"{_operator()} on {socket.gethostname()}, pid {os.getpid()}, {command}, {since}"
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text.encode(), 0)
+        try:
+            yield f"took over the lock of a run that ended without releasing it: {owner}" if owner else ""
+        finally:
+            os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def entry(run: int, phase: Phase, mark: Mark, step: str = "", **rest: Any) -> Entry:
+    """Return an entry of this moment."""
+    return Entry(at=_now(), run=run, phase=phase, mark=mark, step=step, **rest)
+
+
+def _append(file: Path, line: bytes) -> None:
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise RefusedError(
+            str(file), "can't be opened", found=error.strerror or "", remedy="make it writable"
+        ) from error
+    try:
+        size = _cut_torn_line(descriptor)
+        try:
+            written = os.pwrite(descriptor, line, size)
+            if written != len(line):
+                raise OSError(0, f"only {written} of {len(line)} bytes were written")
+            os.fsync(descriptor)
+        except OSError as error:
+            os.ftruncate(descriptor, size)
+            raise MigratorError(
+                str(file), "nothing can be recorded", found=error.strerror or "", remedy="free some space, run again"
+            ) from error
+    finally:
+        os.close(descriptor)
+
+
+def _cut_torn_line(descriptor: int) -> int:
+    size = os.fstat(descriptor).st_size
+    whole = size
+    while whole and os.pread(descriptor, 1, whole - 1) != b"\n":
+        whole -= 1
+    if whole != size:
+        os.ftruncate(descriptor, whole)
+    return whole
+
+
+def _entry(document: Mapping[str, Any]) -> Entry:
+    return Entry(
+        at=datetime.fromisoformat(document["at"]),
+        run=int(document["run"]),
+        phase=Phase(document["phase"]),
+        mark=Mark(document["mark"]),
+        **{key: document[key] for key in ("step", "action", "text", "data", "operator", "host", "plan")},
+    )
+
+
+def _owner(descriptor: int) -> str:
+    return os.pread(descriptor, 4096, 0).decode("utf-8", "replace").strip()
+
+
+def _operator() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return f"uid {os.getuid()}"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

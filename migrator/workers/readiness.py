@@ -1,0 +1,147 @@
+"""When is a started process ready: by what the broker, the socket table or its own log say, never by a sleep.
+
+Celery worker: answers under its unique node name, with our pid, with all names it must know, on the queues it must
+consume. Dramatiq worker: its children live and one has said so in the log, or has written a heartbeat since.
+Scheduler: alive and beat has begun. Producer: alive, and a port that its command names is listened on by it.
+
+Source: dramatiq/cli.py ("Worker process is ready for action."), celery/apps/beat.py ("beat: Starting...").
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Mapping
+
+import psutil
+
+from migrator.errors import UnreachableError
+from migrator.journal import redact
+from migrator.message import System
+from migrator.plan import Endpoint, Plan, Process, Role, Side
+from migrator.workers import celery_control, dramatiq_control
+from migrator.workers.command import arguments, output, tail
+from migrator.workers.identity import Identity, descendants
+from migrator.workers.records import ProcessRecord, note_children, read_record
+
+READY_TIMEOUT_S = 60.0
+POLL_S = 0.1
+#: A producer without a port, or a scheduler without a log, must live this long.
+SETTLE_S = 1.0
+
+_PORT = re.compile(r"(?:^|[:=])(?P<port>\d{2,5})$")
+
+
+def wait_ready(
+    plan: Plan, process: Process, *, environ: Mapping[str, str], timeout_s: float = READY_TIMEOUT_S
+) -> ProcessRecord:
+    """Wait until a started process does its work, and return its record.
+
+    Raises:
+        UnreachableError: It ended, or is not ready in time; says what is missing and what its log says.
+    """
+    end = time.monotonic() + timeout_s
+    while True:
+        record = read_record(plan, process.name)
+        missing = "it is not running" if record is None or not record.alive else ""
+        if record is not None and not missing:
+            missing = missing_for(plan, process, record, environ=environ)
+            if not missing:
+                return note_children(plan, record, descendants(record.identity))
+        ended = record is None or not record.alive
+        if ended or time.monotonic() >= end:
+            raise UnreachableError(
+                f"process {process.name}",
+                "has ended" if ended else f"is not ready after {timeout_s:g} s",
+                found=redact("; ".join(part for part in (missing, tail(record) if record else "") if part)),
+                remedy=f"see {record.log}" if record and record.log else "start it by hand to see why",
+            )
+        time.sleep(POLL_S)
+
+
+def missing_for(plan: Plan, process: Process, record: ProcessRecord, *, environ: Mapping[str, str]) -> str:
+    """Return what a living process still lacks to be ready; empty if nothing."""
+    if process.role is Role.SCHEDULER:
+        return _scheduler(record)
+    if process.role is Role.PRODUCER:
+        return _producer(plan, process, record, environ)
+    endpoint = endpoint_of(plan, process)
+    if endpoint is None:
+        return "" if time.time() - record.started_at > SETTLE_S else "it has just started"
+    if process.system is System.DRAMATIQ:
+        return _dramatiq(record, endpoint, environ)
+    return _celery(plan, process, record, environ)
+
+
+def endpoint_of(plan: Plan, process: Process) -> Endpoint | None:
+    """Return the endpoint whose queues a worker consumes."""
+    if process.side is Side.UNIFIED:
+        return plan.unified
+    return plan.endpoint(process.system) if process.system else None
+
+
+def expected_names(plan: Plan, side: Side, system: System | None) -> frozenset[str]:
+    """Return the task names that a worker of this side must know."""
+    if side is Side.UNIFIED:
+        return frozenset(task.name for task in plan.tasks)
+    return frozenset(mapping.name for mapping in plan.mappings() if mapping.system is system)
+
+
+def _celery(plan: Plan, process: Process, record: ProcessRecord, environ: Mapping[str, str]) -> str:
+    endpoint = endpoint_of(plan, process)
+    if endpoint is None or not record.node:
+        return ""
+    with celery_control.control(endpoint, environ) as app:
+        facts = celery_control.node_facts(app, record.node)
+    if facts is None:
+        return f"worker {record.node} does not answer"
+    if facts.pid != record.pid:
+        return f"worker {record.node} answers with pid {facts.pid}, not {record.pid}"
+    lacking = expected_names(plan, process.side, process.system) - facts.registered
+    if lacking:
+        return f"it does not know {_some(lacking)}"
+    other = set(facts.queues) - set(endpoint.queues)
+    if process.side is Side.UNIFIED and other:
+        return f"it consumes {_some(other)}, which is not among the unified queues"
+    return "" if facts.queues else "it consumes no queue"
+
+
+def _dramatiq(record: ProcessRecord, endpoint: Endpoint, environ: Mapping[str, str]) -> str:
+    if not descendants(record.identity):
+        return "it has no worker children yet"
+    if "Worker process is ready for action" in output(record):
+        return ""
+    if dramatiq_control.heartbeats_since(endpoint, environ, since=record.started_at):
+        return ""
+    return "no child is ready yet"
+
+
+def _scheduler(record: ProcessRecord) -> str:
+    if "beat: Starting" in output(record) or time.time() - record.started_at > 5 * SETTLE_S:
+        return ""
+    return "the scheduler has not begun yet"
+
+
+def _producer(plan: Plan, process: Process, record: ProcessRecord, environ: Mapping[str, str]) -> str:
+    ports = [int(found["port"]) for part in arguments(plan, process, environ=environ) if (found := _PORT.search(part))]
+    if not ports:
+        return "" if time.time() - record.started_at > SETTLE_S else "it has just started"
+    family = (record.identity, *descendants(record.identity))
+    return "" if ports[-1] in listening(family) else f"it does not listen on port {ports[-1]} yet"
+
+
+def listening(family: Iterable[Identity]) -> set[int]:
+    """Return the TCP ports on which these processes listen."""
+    ports = set()
+    for member in family:
+        try:
+            connections = psutil.Process(member.pid).net_connections(kind="tcp")
+        except psutil.Error:
+            continue
+        ports |= {connection.laddr.port for connection in connections if connection.status == psutil.CONN_LISTEN}
+    return ports
+
+
+def _some(names: Iterable[str]) -> str:
+    ordered = sorted(names)
+    return ", ".join(ordered[:3]) + (f" and {len(ordered) - 3} more" if len(ordered) > 3 else "")

@@ -1,0 +1,130 @@
+"""Start, stop and list all processes of one side: what ``migrator workers`` and the demo do.
+
+Workers are stopped gently (Celery workers cease to consume first); all of a side are told before any is waited for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from migrator.events import Event, EventKind, Listener, ignore
+from migrator.plan import Plan, Process, Role, Side
+from migrator.workers.command import current, process_named, signal_stop, start, wait_stopped
+from migrator.workers.identity import descendants
+from migrator.workers.readiness import READY_TIMEOUT_S, wait_ready
+from migrator.workers.records import ProcessRecord, living, read_record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessState:
+    """One process of the plan as it is now."""
+
+    name: str
+    side: Side
+    role: Role
+    #: ``running``, ``stopping``, ``stopped`` or ``orphaned`` (the parent is gone, children are not).
+    state: str
+    #: None when it does not run.
+    pid: int | None = None
+    children: tuple[int, ...] = ()
+    node: str = ""
+    #: Seconds since it started.
+    age_s: float = 0.0
+    log: str = ""
+
+
+def list_processes(plan: Plan, *, environ: Mapping[str, str]) -> tuple[ProcessState, ...]:
+    """Return every process of the plan, in plan order, and older ones that are still stopping."""
+    states = [state_of(plan, process, environ=environ) for process in plan.processes]
+    now = {state.pid for state in states}
+    by_name = {process.name: process for process in plan.processes}
+    states += [
+        _state(by_name[record.name], record, "stopping")
+        for record in living(plan)
+        if record.pid not in now and record.name in by_name
+    ]
+    return tuple(states)
+
+
+def state_of(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> ProcessState:
+    """Return what a process is doing."""
+    record = current(plan, process, environ=environ)
+    if record is not None:
+        return _state(process, record, "stopping" if record.stopping_at else "running")
+    last = read_record(plan, process.name)
+    orphans = last.living_children if last is not None else ()
+    return ProcessState(
+        name=process.name,
+        side=process.side,
+        role=process.role,
+        state="orphaned" if orphans else "stopped",
+        children=tuple(orphan.pid for orphan in orphans),
+        log=last.log if last is not None and Path(last.log).is_file() else "",
+    )
+
+
+def start_side(
+    plan: Plan,
+    side: Side,
+    *,
+    environ: Mapping[str, str],
+    names: Sequence[str] = (),
+    timeout_s: float = READY_TIMEOUT_S,
+    listener: Listener = ignore,
+) -> tuple[ProcessState, ...]:
+    """Start the processes of one side, or those named, and wait until each is ready. Running ones stay as they are."""
+    chosen = _chosen(plan, side, names)
+    for process in chosen:
+        _tell(listener, f"start {process.name}")
+        start(plan, process, environ=environ)
+    for process in chosen:
+        wait_ready(plan, process, environ=environ, timeout_s=timeout_s)
+        _tell(listener, f"{process.name} is ready")
+    return tuple(state_of(plan, process, environ=environ) for process in chosen)
+
+
+def stop_side(
+    plan: Plan,
+    side: Side,
+    *,
+    environ: Mapping[str, str],
+    names: Sequence[str] = (),
+    timeout_s: float | None = None,
+    listener: Listener = ignore,
+) -> tuple[ProcessState, ...]:
+    """Stop the processes of one side, or those named: schedulers and producers first, then workers."""
+    chosen = _chosen(plan, side, names)
+    for works in (False, True):
+        group = [process for process in chosen if (process.role is Role.WORKER) is works]
+        families = [(process, signal_stop(plan, process, environ=environ)) for process in group]
+        for process, family in families:
+            wait_stopped(process, family, timeout_s=timeout_s)
+            _tell(listener, f"{process.name} has stopped")
+    return tuple(state_of(plan, process, environ=environ) for process in chosen)
+
+
+def _chosen(plan: Plan, side: Side, names: Sequence[str]) -> tuple[Process, ...]:
+    for name in names:
+        process_named(plan, name)
+    return tuple(process for process in plan.select(side=side) if not names or process.name in names)
+
+
+def _state(process: Process, record: ProcessRecord, state: str) -> ProcessState:
+    return ProcessState(
+        name=process.name,
+        side=process.side,
+        role=process.role,
+        state=state,
+        pid=record.pid,
+        children=tuple(child.pid for child in descendants(record.identity)),
+        node=record.node,
+        age_s=time.time() - record.started_at,
+        log=record.log,
+    )
+
+
+def _tell(listener: Listener, text: str) -> None:
+    listener(Event(kind=EventKind.NOTE, step="workers", text=text))

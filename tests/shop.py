@@ -1,0 +1,123 @@
+"""The shop: a small Django project with both old systems, copied into a scratch git repository for one test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from migrator.plan import Plan, Side, load_plan
+from migrator.servers import EmbeddedServer, free_port
+from migrator.workers import records, side
+from migrator.workers.identity import wait_gone
+
+DATA = Path(__file__).parent / "steps" / "data" / "shop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shop:
+    plan: Plan
+    environ: dict[str, str]
+    server: EmbeddedServer
+
+    @property
+    def folder(self) -> Path:
+        return self.plan.folder
+
+    def redis(self, db: int = 0) -> redis.Redis:
+        return redis.Redis.from_url(self.server.url(db), socket_timeout=5, decode_responses=True)
+
+    def run(self, code: str) -> str:
+        """Run Python code inside the project, as its own code would run."""
+        import sys
+
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=self.folder / "src",
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def done(self) -> list[str]:
+        with self.redis(1) as book:
+            return book.lrange("done", 0, -1)
+
+    def git(self, *arguments: str) -> str:
+        return git(self.folder, *arguments)
+
+
+def git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout.strip()
+
+
+@contextmanager
+def open_shop(folder: Path, server: EmbeddedServer) -> Iterator[Shop]:
+    """Copy the shop into ``folder``; whatever was started from it is ended afterwards, by pid and start time."""
+    shutil.copytree(DATA, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for arguments in (
+        ("init", "-q", "-b", "work"),
+        ("config", "user.email", "operator@example.org"),
+        ("config", "user.name", "Operator"),
+        ("config", "commit.gpgsign", "false"),
+        ("add", "."),
+        ("commit", "-q", "-m", "The shop"),
+    ):
+        git(folder, *arguments)
+    with redis.Redis.from_url(server.url(), socket_timeout=5) as client:
+        client.flushall()
+    environ = {
+        **os.environ,
+        "SHOP_BROKER": server.url(0),
+        "SHOP_BOOK": server.url(1),
+        "SHOP_PORT": str(free_port()),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    plan = load_plan(folder / "migration.toml")
+    try:
+        yield Shop(plan=plan, environ=environ, server=server)
+    finally:
+        end_everything(plan)
+
+
+def end_everything(plan: Plan) -> None:
+    """Kill what a test has left: only living processes of this plan's own records."""
+    import signal
+
+    from migrator.workers.identity import descendants, send_signal
+
+    family = []
+    for record in records.living(plan):
+        family += [record.identity, *descendants(record.identity)]
+    for member in family:
+        send_signal(member, signal.SIGKILL)
+    assert not wait_gone(family, timeout_s=10)
+
+
+def start_legacy(shop: Shop, names: Sequence[str] = ()) -> None:
+    side.start_side(shop.plan, Side.LEGACY, environ=shop.environ, names=names)
+
+
+def eventually(check: Callable[[], Any], *, timeout_s: float = 15.0) -> Any:
+    """Return the first true value of ``check``; fails after the time-out."""
+    end = time.monotonic() + timeout_s
+    while True:
+        value = check()
+        if value or time.monotonic() > end:
+            assert value, f"not within {timeout_s} s: {check!r}"
+            return value
+        time.sleep(0.05)

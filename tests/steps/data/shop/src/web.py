@@ -1,0 +1,29 @@
+"""A producer: every GET /<order> enqueues one packing order in the old or the new system."""
+
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+side, address = sys.argv[1:]
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        order = self.path.strip("/")
+        if side == "legacy":
+            from jobs.old_celery import pack_order
+
+            pack_order.delay(order)
+        else:
+            from jobs.unified import pack
+
+            pack.delay(order)
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(side.encode())
+
+    def log_message(self, *arguments):
+        pass
+
+
+host, port = address.split(":")
+ThreadingHTTPServer((host, int(port)), Handler).serve_forever()
