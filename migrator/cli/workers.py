@@ -1,0 +1,74 @@
+"""``migrator workers``: the plan's processes, by pid and start time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from migrator.cli.output import Answer, confirm, finish, format_option, plan_option, yes_option
+
+if TYPE_CHECKING:
+    from migrator.plan import Plan
+    from migrator.workers.side import ProcessState
+
+
+@click.command("workers")
+@click.argument("verb", type=click.Choice(["list", "start", "stop"]), default="list")
+@click.argument("side", type=click.Choice(["legacy", "unified"]), required=False)
+@click.option("--name", "names", multiple=True, metavar="PROCESS", help="Only this process; may be repeated.")
+@plan_option
+@yes_option
+@format_option
+def command(verb: str, side: str | None, names: tuple[str, ...], plan: Plan, yes: bool, output_format: str) -> None:
+    """List, start or stop the plan's processes.
+
+    A process is stopped with SIGTERM, by its pid and start time, and only if the plan knows it; nothing stronger is
+    sent. During a migration `cutover` and `rollback` do this themselves.
+
+    Example: migrator workers list
+    """
+    from migrator.cli.progress import shown_progress
+    from migrator.errors import ExitCode, UsageError
+    from migrator.plan import Side
+    from migrator.workers.side import list_processes, start_side, stop_side
+
+    if verb == "list":
+        states: Sequence[ProcessState] = list_processes(plan, environ=os.environ)
+        chosen = [state for state in states if side in (None, state.side.value) and (not names or state.name in names)]
+        finish(_answer(chosen, ExitCode.CLEAN), output_format)
+    if side is None:
+        raise UsageError(f"workers {verb}", "which side is missing", remedy=f"migrator workers {verb} legacy|unified")
+    confirm(f"{verb} the {side} processes of {plan.name}?", yes=yes)
+    act = start_side if verb == "start" else stop_side
+    with shown_progress(quiet=output_format == "json") as listener:
+        states = act(plan, Side(side), environ=os.environ, names=names, listener=listener)
+    finish(_answer(states, ExitCode.CLEAN), output_format)
+
+
+def _answer(states: Sequence[ProcessState], code: int) -> Answer:
+    from migrator.errors import ExitCode
+    from migrator.render.text import table
+
+    rows = [
+        (
+            state.name,
+            state.side.value,
+            state.role.value,
+            state.state,
+            state.pid or "",
+            len(state.children),
+            f"{state.age_s:.0f} s" if state.pid else "",
+            state.log,
+        )
+        for state in states
+    ]
+    columns = ["process", "side", "role", "state", "#pid", "#children", "#age", "log"]
+    return Answer(
+        exit_code=ExitCode(code),
+        lines=table("", columns, rows),
+        data={"processes": [asdict(state) for state in states]},
+    )
