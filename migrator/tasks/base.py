@@ -1,0 +1,156 @@
+"""The base class of all unified tasks: backoff, retries of what failed, dead letters.
+
+A body raises, and this class decides. It waits 60, 120, 240, 480, 960 s, or as long as the provider asked for if that
+is longer; when the retries are used up the call becomes a dead letter.
+Source: celery/app/autoretry.py, celery/app/task.py (`Task.retry`).
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from celery import Task
+from celery.exceptions import Reject, Retry
+from django.core.exceptions import ImproperlyConfigured
+
+from .celery import app
+from .dead_letter import Delivery, send_to_dead_letter
+from .priority import POLICIES, resolve
+from .retry_after import retry_after_s
+
+logger = logging.getLogger(__name__)
+
+FIRST_DELAY_S = 60
+#: Symbols that succeeded in earlier attempts of the same call.
+SUCCEEDED_HEADER = "x-succeeded-before"
+#: A call must not run before this time (seconds since the epoch); set when the wait is longer than one hop.
+NOT_BEFORE_HEADER = "x-not-before"
+#: Longest single wait where the broker names no visibility timeout (RabbitMQ closes a channel after 30 min).
+LONGEST_HOP_S = 1500.0
+
+
+class BadArgumentsError(TypeError):
+    """The call doesn't fit the task; trying again would change nothing."""
+
+
+class PartialFailureError(Exception):
+    """Some symbols failed; a retry takes only those. Plain attributes: it must survive pickling."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        #: What is still to be done.
+        self.remaining: list[str] = []
+        #: Done in this attempt.
+        self.succeeded = 0
+        self.retry_after: float | None = None
+
+
+class UnifiedTask(Task):
+    """Retries with exponential backoff and keeps what fails for good."""
+
+    abstract = True
+    autoretry_for = (Exception,)
+    dont_autoretry_for = (BadArgumentsError, ImproperlyConfigured)
+    acks_late = True
+    reject_on_worker_lost = True
+
+    @property
+    def priority(self) -> int:
+        """The number of this task's level for the broker in use."""
+        return resolve(None, task_name=self.name, broker_url=self.app.conf.broker_write_url or "")
+
+    def delay_s(self, exc: Any = None) -> float:
+        """Return how long to wait before the next attempt."""
+        backoff: float = FIRST_DELAY_S * 2**self.request.retries
+        return max(backoff, retry_after_s(exc) or 0)
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        """Refuse a call that doesn't fit; put a call back that waits longer than one hop."""
+        try:
+            inspect.signature(self.run).bind(*args, **kwargs)
+        except TypeError as error:
+            raise BadArgumentsError(
+                f"{self.name}: {error} (found args {args!r:.500}, kwargs {kwargs!r:.500})"
+            ) from None
+        not_before = (self.request.headers or {}).get(NOT_BEFORE_HEADER)
+        if not_before is None or self.request.is_eager:
+            return
+        left_s = float(not_before) - time.time()
+        if left_s > 1:
+            self._wait_another_hop(left_s)
+
+    def retry(self, args: Any = None, kwargs: Any = None, exc: Any = None, **options: Any) -> Any:
+        """Try again later, with the same id, queue, priority and headers, and only with what failed."""
+        headers = dict(self.request.as_execution_options()["headers"] or {})
+        headers.pop(NOT_BEFORE_HEADER, None)
+        if isinstance(exc, PartialFailureError):
+            if args is None and kwargs is None:
+                args, kwargs = (), self.narrowed(exc.remaining, self.request.args, self.request.kwargs)
+            headers[SUCCEEDED_HEADER] = headers.get(SUCCEEDED_HEADER, 0) + exc.succeeded
+        if options.get("countdown") is None and options.get("eta") is None:
+            options["countdown"] = self.delay_s(exc)
+        if (countdown_s := options.get("countdown")) and countdown_s > self._hop_s():
+            headers[NOT_BEFORE_HEADER] = time.time() + countdown_s
+            options["countdown"] = self._hop_s()
+        options["headers"] = {**headers, **(options.get("headers") or {})}
+        try:
+            return super().retry(args, kwargs, exc, **options)
+        except Reject as refused:
+            # The broker did not take the new message: Celery would drop the old one as well.
+            raise Reject(refused.reason, requeue=True) from refused
+
+    def on_failure(self, exc: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        """Keep the call as a dead letter: what of it is still to be done."""
+        if isinstance(exc, PartialFailureError):
+            args, kwargs = (), self.narrowed(exc.remaining, args, kwargs)
+        known = self.request.id == task_id  # a hard time limit is reported outside of the request
+        headers = dict(self.request.as_execution_options()["headers"] or {}) if known else {}
+        delivery_info = (self.request.delivery_info or {}) if known else {}
+        send_to_dead_letter(
+            self.name,
+            args,
+            kwargs,
+            exc,
+            delivery=Delivery(
+                task_id=task_id,
+                queue=delivery_info.get("routing_key") or "",
+                priority=delivery_info.get("priority"),
+                attempts=self.request.retries + 1 if known else None,
+                headers={name: value for name, value in headers.items() if name not in _OF_ONE_DELIVERY},
+                traceback=str(einfo or ""),
+            ),
+        )
+
+    def narrowed(self, remaining: list[str], args: Any, kwargs: Any) -> dict[str, Any]:
+        """Return the call's arguments by name, with only these symbols."""
+        bound = inspect.signature(self.run).bind(*(args or ()), **(kwargs or {}))
+        return {**bound.arguments, "symbols": list(remaining)}
+
+    def _hop_s(self) -> float:
+        """Return the longest single wait: a message held longer than the visibility timeout would run twice."""
+        visibility_s = (self.app.conf.broker_transport_options or {}).get("visibility_timeout")
+        return min(LONGEST_HOP_S, visibility_s / 2) if visibility_s else LONGEST_HOP_S
+
+    def _wait_another_hop(self, left_s: float) -> None:
+        countdown_s = min(left_s, self._hop_s())
+        signature = self.signature_from_request(countdown=countdown_s, retries=self.request.retries)
+        try:
+            signature.apply_async()
+        except Exception as error:
+            raise Reject(error, requeue=True) from error
+        raise Retry("still waiting", when=countdown_s, sig=signature)
+
+
+_OF_ONE_DELIVERY = frozenset({SUCCEEDED_HEADER, NOT_BEFORE_HEADER, "redelivered"})
+
+
+def unified_task(body: Callable[..., Any]) -> Any:
+    """Make a function one of the tasks of the policy table."""
+    name = f"tasks.{body.__name__}"
+    policy = POLICIES[name]
+    options: dict[str, Any] = {} if policy.max_retries else {"autoretry_for": ()}
+    return app.task(name=name, bind=True, base=UnifiedTask, max_retries=policy.max_retries, **options)(body)

@@ -1,0 +1,114 @@
+"""A consumer that keeps what it can't run.
+
+Celery deletes a message of an unknown task, one that it can't decode and one that is no task at all, with a line in
+the log. Here such a message first becomes a dead letter with all its bytes.
+Source: celery/worker/consumer/consumer.py (`on_unknown_task` and its neighbours reject without requeueing).
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+from typing import Any
+
+from celery.worker.consumer import Consumer
+
+from .dead_letter import Delivery, Kept, send_to_dead_letter
+
+logger = logging.getLogger(__name__)
+
+#: What a message whose parts have the wrong shape raises inside Celery; uncaught, it would stop the consumer again
+#: and again.
+_WRONG_SHAPE = (KeyError, ValueError, TypeError, AttributeError)
+
+
+class DeadLetterConsumer(Consumer):
+    """Writes a dead letter before a message is thrown away."""
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """A task that this worker doesn't know."""
+        if self._keep(message, f"unknown task {exc}: no task of this name is registered"):
+            super().on_unknown_task(body, message, exc)
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        """A message that is no task."""
+        if self._keep(message, "not a task message: it has no task name"):
+            super().on_unknown_message(body, message)
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """A task message that breaks the protocol."""
+        if self._keep(message, f"invalid task message: {type(exc).__name__}: {exc}"):
+            super().on_invalid_task(body, message, exc)
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """A body that can't be read."""
+        if self._keep(message, f"unreadable body: {type(exc).__name__}: {exc}"):
+            super().on_decode_error(message, exc)
+
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Any:
+        """Wrap the handler: a message of the wrong shape is kept, too, instead of stopping the consumer."""
+        handle = super().create_task_handler(*args, **kwargs)
+
+        def on_task_received(message: Any) -> Any:
+            try:
+                return handle(message)
+            except _WRONG_SHAPE as error:
+                if message.acknowledged:
+                    raise
+                return self.on_invalid_task(None, message, error)
+
+        return on_task_received
+
+    def _keep(self, message: Any, reason: str) -> bool:
+        """Return whether the message may be thrown away now."""
+        headers = message.headers if isinstance(message.headers, dict) else {}
+        kept = send_to_dead_letter(
+            headers.get("task") or "(no task name)", *_call(message), reason, delivery=_delivery(message, headers)
+        )
+        self._close_database()
+        if kept is not Kept.LOG:
+            return True
+        # Unacknowledged it stays with the broker, which delivers it again; it takes no other message's place.
+        logger.critical("dead_letter=left_with_broker reason=%s", reason)
+        self.qos.increment_eventually()
+        return False
+
+    @staticmethod
+    def _close_database() -> None:
+        """Leave no connection in the main process: the pool's processes are forked from it."""
+        from django.db import connections
+
+        try:
+            connections.close_all()
+        except Exception:
+            logger.warning("dead_letter=close_failed", exc_info=True)
+
+
+def _call(message: Any) -> tuple[Any, Any]:
+    """Return the arguments as far as they can be read."""
+    try:
+        args, kwargs, _ = message.decode()
+    except Exception:  # noqa: BLE001  # unreadable is one of the reasons to be here; the raw message is kept
+        return [], {}
+    return args, kwargs
+
+
+def _delivery(message: Any, headers: dict[str, Any]) -> Delivery:
+    info = message.delivery_info or {}
+    body = message.body if message.body is not None else b""
+    retries = headers.get("retries")
+    priority = message.properties.get("priority")
+    return Delivery(
+        task_id=str(headers.get("id") or message.properties.get("correlation_id") or ""),
+        queue=str(info.get("routing_key") or ""),
+        priority=priority if isinstance(priority, int) else None,
+        attempts=retries + 1 if isinstance(retries, int) and retries >= 0 else None,
+        raw={
+            "body": base64.b64encode(body.encode() if isinstance(body, str) else bytes(body)).decode(),
+            "content_type": message.content_type,
+            "content_encoding": message.content_encoding,
+            "headers": message.headers,
+            "properties": message.properties,
+            "delivery_info": {name: info.get(name) for name in ("exchange", "routing_key", "redelivered")},
+        },
+    )

@@ -1,0 +1,77 @@
+"""Priorities by meaning; the number depends on the broker.
+
+Redis serves 0 first and 9 last, RabbitMQ serves 9 first and 0 last.
+Source: kombu/transport/redis.py (`_brpop_start` reads the lists of `priority_steps` in ascending order).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+#: Declared on every RabbitMQ queue: without it RabbitMQ ignores priorities.
+MAX_PRIORITY = 9
+
+_AMQP_SCHEMES = frozenset({"amqp", "amqps", "pyamqp", "librabbitmq", "qpid"})
+
+
+class Priority(Enum):
+    """How urgent a call is."""
+
+    HIGH = "HIGH"
+    MEDIUM = "MEDIUM"
+    LOW = "LOW"
+
+    def number(self, broker_url: str) -> int:
+        """Return what to write into a message for this broker."""
+        return _NUMBERS[self][higher_runs_first(broker_url)]
+
+
+#: Level -> number where the lower one runs first, number where the higher one does. The former fall into three
+#: different lists of Redis with kombu's default steps (0, 3, 6, 9) as well as with ten steps.
+_NUMBERS = {
+    Priority.HIGH: {False: 0, True: 9},
+    Priority.MEDIUM: {False: 5, True: 5},
+    Priority.LOW: {False: 9, True: 1},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What the queue owes a task."""
+
+    priority: Priority
+    #: Runs after the first one; 0: none.
+    max_retries: int
+
+
+POLICIES: dict[str, Policy] = {
+    "tasks.fetch_yahoo_stocks": Policy(priority=Priority.HIGH, max_retries=5),
+    "tasks.fetch_alpha_stocks": Policy(priority=Priority.HIGH, max_retries=5),
+    "tasks.fetch_binance_cryptos": Policy(priority=Priority.HIGH, max_retries=5),
+    "tasks.fetch_coingecko_cryptos": Policy(priority=Priority.MEDIUM, max_retries=3),
+    "tasks.fetch_unified_crypto": Policy(priority=Priority.HIGH, max_retries=5),
+    "tasks.fetch_stock_prices": Policy(priority=Priority.MEDIUM, max_retries=3),
+    "tasks.fetch_news": Policy(priority=Priority.MEDIUM, max_retries=3),
+    "tasks.calculate_indicators": Policy(priority=Priority.MEDIUM, max_retries=3),
+    "tasks.cleanup_old_data": Policy(priority=Priority.LOW, max_retries=1),
+    "tasks.update_single_asset": Policy(priority=Priority.HIGH, max_retries=3),
+    "tasks.cache_warming": Policy(priority=Priority.MEDIUM, max_retries=3),
+    "tasks.health_check": Policy(priority=Priority.MEDIUM, max_retries=0),
+    "tasks.fetch_all_markets": Policy(priority=Priority.MEDIUM, max_retries=3),
+    "tasks.batch_update_popular": Policy(priority=Priority.MEDIUM, max_retries=0),
+}
+
+
+def higher_runs_first(broker_url: str) -> bool:
+    """Say whether this broker serves the higher number first."""
+    first = broker_url.split(";", 1)[0]
+    return first.partition("://")[0].lower() in _AMQP_SCHEMES
+
+
+def resolve(priority: Priority | int | None, *, task_name: str, broker_url: str) -> int:
+    """Return the number for a message: a given number stays, a level is translated, nothing means the task's own."""
+    if priority is None:
+        policy = POLICIES.get(task_name)
+        priority = policy.priority if policy else Priority.MEDIUM
+    return priority.number(broker_url) if isinstance(priority, Priority) else priority

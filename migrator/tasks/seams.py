@@ -1,0 +1,84 @@
+"""What belongs to the host project: providers, pipeline, cache, models, folders, all named in its Django settings.
+
+`UNIFIED_TASKS` in the settings overrides single entries of `DEFAULTS`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+DEFAULTS: dict[str, Any] = {
+    "PROVIDERS": {
+        "yahoo": "data.data_providers.yahooFinance.scraper.YahooFinanceScraper",
+        "alpha": "data.data_providers.alphaVantage.scraper.AlphaVantageScraper",
+        "binance": "data.data_providers.binance.scraper.BinanceScraper",
+        "coingecko": "data.data_providers.coinGecko.scraper.CoinGeckoScraper",
+        "coinmarketcap": "data.data_providers.coinMarketCap.scraper.CoinMarketCapScraper",
+        "unified_crypto": "data.data_providers.unifiedCrypto.scraper.UnifiedCryptoProvider",
+        "finnhub": "data.data_providers.finnHub.scraper.FinnhubScraper",
+        "news": "data.data_providers.newsApi.scraper.NewsApiScraper",
+    },
+    "PIPELINE": "data.processing.pipeline.DataPipeline",
+    "CACHE": "utils.services.cache_manager.CacheManager",
+    "ASSET_MODEL": "assets.Asset",
+    "PRICE_MODEL": "assets.AssetPricesHistoric",
+    #: Symbols taken when a caller names none: dotted paths of lists (of a dict, its keys count).
+    "STOCKS": "data.universe.STOCKS",
+    "COINS": "data.universe.COINS",
+    #: Folder for dead letters while the database is down; None: var/dead_letters below the project.
+    "SPOOL_DIR": None,
+}
+
+
+def seam(name: str) -> Any:
+    """Return a setting of the host project, or its default."""
+    from django.conf import settings
+    from django.core.exceptions import ImproperlyConfigured
+
+    chosen = getattr(settings, "UNIFIED_TASKS", {})
+    unknown = sorted(set(chosen) - set(DEFAULTS))
+    if unknown:
+        raise ImproperlyConfigured(
+            f"settings.UNIFIED_TASKS: unknown entries (found {', '.join(unknown)}); known are {', '.join(DEFAULTS)}"
+        )
+    if name == "PROVIDERS":
+        return {**DEFAULTS[name], **chosen.get(name, {})}
+    return chosen.get(name, DEFAULTS[name])
+
+
+def load_object(dotted: str, *, seam_name: str) -> Any:
+    """Return the class or list behind a dotted path of the settings."""
+    from django.core.exceptions import ImproperlyConfigured
+    from django.utils.module_loading import import_string
+
+    try:
+        return import_string(dotted)
+    except ImportError as error:
+        raise ImproperlyConfigured(
+            f"settings.UNIFIED_TASKS[{seam_name!r}]: can't be imported (found {dotted!r}: {error}); "
+            "name something of the project"
+        ) from error
+
+
+def load_model(seam_name: str) -> Any:
+    """Return the model named by a seam."""
+    from django.apps import apps
+    from django.core.exceptions import ImproperlyConfigured
+
+    label = seam(seam_name)
+    try:
+        return apps.get_model(label)
+    except (LookupError, ValueError) as error:
+        raise ImproperlyConfigured(
+            f"settings.UNIFIED_TASKS[{seam_name!r}]: no such model (found {label!r}: {error}); "
+            "name one as 'app_label.Model'"
+        ) from error
+
+
+def spool_folder() -> Path:
+    """Return the folder that keeps dead letters while the database is down."""
+    from django.conf import settings
+
+    chosen = seam("SPOOL_DIR")
+    return Path(chosen) if chosen else Path(getattr(settings, "BASE_DIR", Path.cwd())) / "var" / "dead_letters"
