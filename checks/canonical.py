@@ -1,0 +1,145 @@
+"""Turn any value that a task returned, wrote or sent into plain JSON that two processes agree about.
+
+What equals the case's clock is written as ``<clock>``, so that two runs with different clocks can be compared;
+what is too large is replaced by its size and digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+#: Longest string that is kept whole.
+STRING_LIMIT = 65_536
+#: Most items of one list or mapping that are kept.
+ITEM_LIMIT = 2_000
+#: Deepest nesting that is followed.
+DEPTH_LIMIT = 40
+#: How near to the clock a moment must be to be called ``<clock>``.
+CLOCK_SLACK_S = 5.0
+
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:?\d\d)?")
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What is known about a run while its values are written down."""
+
+    #: The frozen clock, seconds since the epoch.
+    clock: float
+    #: Text to replace in strings, such as the message's id; longest first.
+    names: tuple[tuple[str, str], ...] = ()
+
+
+def canonical(value: Any, frame: Frame, *, depth: int = 0) -> Any:
+    """Return ``value`` as JSON-safe data; types that JSON lacks are tagged with ``$``."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str) and not isinstance(value, Enum):
+        return _text(value, frame)
+    if isinstance(value, (int, float)) and not isinstance(value, Enum):
+        return _number(value, frame)
+    if depth >= DEPTH_LIMIT:
+        return {"$too_deep": type(value).__name__}
+    if isinstance(value, Mapping):
+        return _mapping(value, frame, depth)
+    if isinstance(value, (list, tuple)):
+        return _items(list(value), frame, depth)
+    if isinstance(value, (set, frozenset)):
+        parts = [canonical(item, frame, depth=depth + 1) for item in value]
+        return {"$set": sorted(parts, key=sort_key)[:ITEM_LIMIT]}
+    return _scalar(value, frame)
+
+
+def sort_key(value: Any) -> bytes:
+    """Return an order for canonical values of any kind."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str)
+
+
+def digest(value: Any) -> str:
+    """Return a short digest of a canonical value, equal wherever the value is."""
+    return hashlib.sha256(sort_key(value)).hexdigest()[:16]
+
+
+def _scalar(value: Any, frame: Frame) -> Any:
+    if isinstance(value, Enum):
+        return canonical(value.value, frame)
+    if isinstance(value, datetime):
+        return _text(value.isoformat(), frame)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return {"$seconds": value.total_seconds()}
+    if isinstance(value, Decimal):
+        return {"$decimal": str(value)}
+    if isinstance(value, UUID):
+        return _text(str(value), frame)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        data = bytes(value)
+        return {"$bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()[:16]}
+    if isinstance(value, BaseException):
+        return {"$exception": type(value).__name__, "message": _text(str(value), frame)}
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    return {"$object": kind, "text": _text(_ADDRESS.sub("", str(value)), frame)}
+
+
+def _mapping(value: Mapping[Any, Any], frame: Frame, depth: int) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for index, (key, item) in enumerate(value.items()):
+        if index >= ITEM_LIMIT:
+            result["$more"] = len(value) - ITEM_LIMIT
+            break
+        result[key if isinstance(key, str) else f"{key!r}"] = canonical(item, frame, depth=depth + 1)
+    return result
+
+
+def _items(value: list[Any], frame: Frame, depth: int) -> list[Any]:
+    result = [canonical(item, frame, depth=depth + 1) for item in value[:ITEM_LIMIT]]
+    if len(value) > ITEM_LIMIT:
+        result.append({"$more": len(value) - ITEM_LIMIT})
+    return result
+
+
+def _number(value: int | float, frame: Frame) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"$float": str(value)}
+    for unit, factor in (("", 1.0), (" ms", 1000.0)):
+        if abs(value / factor - frame.clock) <= CLOCK_SLACK_S:
+            return f"<clock{unit}>"
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return {"$integer": str(value)[:200]}
+    # Python's bool and int subclasses read back as plain numbers.
+    return float(value) if isinstance(value, float) else int(value)
+
+
+def _text(value: str, frame: Frame) -> Any:
+    if len(value) > STRING_LIMIT:
+        data = value.encode("utf-8", "surrogatepass")
+        return {"$long": len(value), "sha256": hashlib.sha256(data).hexdigest()[:16], "start": value[:200]}
+    for name, label in frame.names:
+        value = value.replace(name, label)
+    value = value.encode("utf-8", "backslashreplace").decode()
+    return _MOMENT.sub(lambda match: _moment(match[0], frame), value)
+
+
+def _moment(text: str, frame: Frame) -> str:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    naive = moment.tzinfo is None
+    seconds = (moment.replace(tzinfo=UTC) if naive else moment).timestamp()
+    if abs(seconds - frame.clock) > CLOCK_SLACK_S:
+        return text
+    return "<clock, naive>" if naive else "<clock>"

@@ -1,0 +1,128 @@
+"""What the parity check has to know about a project besides its plan: ``parity.toml`` beside the plan, data only."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from migrator.errors import PlanError, UsageError
+from migrator.plan import Plan
+from migrator.plan_table import Problems, Table
+
+FILE_NAME = "parity.toml"
+DEFAULT_CASE_TIMEOUT_S = 20.0
+#: Databases of the scratch server that a side may use.
+SCRATCH_DBS = 4
+_VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)")
+
+
+class RuleKind(StrEnum):
+    """How values at a path are compared, where equality is not what is meant."""
+
+    UNORDERED = "unordered"
+    TOLERANCE = "tolerance"
+    IGNORE = "ignore"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One path that is not compared by plain equality, for every case."""
+
+    #: Path pattern, ``*`` for anything within.
+    path: str
+    kind: RuleKind
+    #: Largest difference of two numbers, for TOLERANCE.
+    tolerance: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """How sides are run."""
+
+    #: The folder of ``parity.toml``, from which its paths start.
+    folder: Path
+    cases: Path
+    waivers: Path
+    case_timeout_s: float
+    #: Environment of each side; ``{redis}`` and ``{http}`` are filled in.
+    environment: Mapping[str, str]
+    #: Argument list of the fixture server; ``{python}``, ``{port_file}`` and ``{folder}`` are filled in. Empty if none.
+    upstream: tuple[str, ...]
+    rules: tuple[Rule, ...]
+
+
+def load_configuration(plan: Plan, *, file: Path | None = None) -> Configuration:
+    """Read ``parity.toml``; without one, cases are looked for in ``parity/cases`` beside the plan.
+
+    Raises:
+        UsageError: A named file is missing, or it can't be read.
+        PlanError: It has problems; all of them are listed.
+    """
+    source = file or plan.folder / FILE_NAME
+    document: dict[str, Any] = {}
+    if source.is_file():
+        try:
+            document = tomllib.loads(source.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise UsageError(str(source), "it can't be read", found=str(error), remedy="correct the file") from error
+    elif file is not None:
+        raise UsageError(str(file), "there is no such file", remedy="leave it out, or correct the path")
+    problems = Problems()
+    configuration = _configuration(Table(document, "", problems), source.resolve().parent, plan)
+    if problems.sentences:
+        raise PlanError(str(source), tuple(problems.sentences))
+    return configuration
+
+
+def broker_environment(plan: Plan) -> dict[str, str]:
+    """Return the variables that the plan's broker URLs are read from, all pointing at the scratch server."""
+    urls = [*(endpoint.url for endpoint in plan.legacy), plan.unified.url]
+    return {match["name"]: "{redis}/0" for url in urls for match in _VARIABLE.finditer(url)}
+
+
+def fixture_command(configuration: Configuration, *, port_file: Path) -> list[str]:
+    """Return the argument list that starts the fixture server."""
+    places = {"{python}": sys.executable, "{port_file}": str(port_file), "{folder}": str(configuration.folder)}
+    command = []
+    for part in configuration.upstream:
+        for name, value in places.items():
+            part = part.replace(name, value)  # noqa: PLW2901 - each place in turn
+        command.append(part)
+    return command
+
+
+def _configuration(top: Table, folder: Path, plan: Plan) -> Configuration:
+    configuration = Configuration(
+        folder=folder,
+        cases=folder / top.text("cases", default="parity/cases"),
+        waivers=folder / top.text("waivers", default="waivers.toml"),
+        case_timeout_s=top.number("case_timeout_s", DEFAULT_CASE_TIMEOUT_S) or DEFAULT_CASE_TIMEOUT_S,
+        environment={
+            **broker_environment(plan),
+            **{name: str(value) for name, value in top.mapping("environment").items()},
+        },
+        upstream=top.texts("fixture_server", default=()),
+        rules=tuple(_rule(child) for child in top.tables("rule")),
+    )
+    top.close()
+    return configuration
+
+
+def _rule(table: Table) -> Rule:
+    rule = Rule(
+        path=table.text("path"),
+        kind=table.choice("kind", RuleKind),
+        tolerance=table.number("tolerance", None) or 0.0,
+        reason=table.text("reason"),
+    )
+    if rule.kind is RuleKind.TOLERANCE and not rule.tolerance:
+        table.problem("tolerance", "is missing", "a tolerance rule says how large a difference may be")
+    table.close()
+    return rule

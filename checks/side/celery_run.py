@@ -1,0 +1,96 @@
+"""Run a task as a worker does: published, fetched from the broker, traced with its request, acknowledged.
+
+Nothing of Celery is replaced: the message goes through kombu's encoder to the broker and comes back as the worker's
+own ``Request``, whose ``execute`` traces it in this process. Retries are published by the task itself.
+Source: ``celery/worker/request.py`` (Request.execute), ``celery/app/amqp.py`` (before_task_publish).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from celery import signals
+from celery.utils.imports import symbol_by_name
+
+from checks.side.recorder import RECORDER
+
+
+class TaskSide:
+    """The project's Celery application and a connection to its broker."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        app.finalize()
+        app.set_current()
+        self.connection = app.connection_for_read()
+        self.current = ""
+        self.sent_to = ""
+        self.ended: dict[str, Any] = {}
+        signals.before_task_publish.connect(self._published, weak=False)
+        signals.task_success.connect(self._succeeded, weak=False)
+        signals.task_failure.connect(self._failed, weak=False)
+        signals.task_retry.connect(self._retried, weak=False)
+
+    def run(self, task: Any, call: Mapping[str, Any]) -> dict[str, Any]:
+        """Send one message, process it, and return how it ended."""
+        self.current, self.ended = call["id"], {"outcome": "rejected"}
+        RECORDER.active = False
+        task.apply_async(
+            args=list(call["args"]), kwargs=dict(call["kwargs"]), task_id=call["id"], retries=call["attempts"]
+        )
+        with self.connection.channel() as channel:
+            queue = self.app.amqp.queues[self.sent_to].bind(channel)
+            message = queue.get(no_ack=False)
+            if message is None:
+                raise TimeoutError(f"the message did not come out of queue {self.sent_to!r}")
+            request = symbol_by_name(task.Request)(
+                message,
+                on_ack=lambda logger, errors: message.ack(),
+                on_reject=lambda logger, errors, requeue: message.reject(requeue=requeue),
+                app=self.app,
+                hostname="parity@localhost",
+                task=task,
+            )
+            RECORDER.start()
+            try:
+                request.execute()
+            finally:
+                RECORDER.stop()
+                self.current = ""
+        return self.ended
+
+    def _published(self, sender: str, body: Any, headers: Mapping[str, Any], **options: Any) -> None:
+        self.sent_to = options["routing_key"]
+        if not RECORDER.active:
+            return
+        args, kwargs = body[0], body[1]
+        call = {"args": list(args), "kwargs": dict(kwargs), "delay_s": _delay_s(headers)}
+        if headers.get("id") == self.current:
+            self.ended["retry"] = call
+            return
+        properties = options["properties"]
+        entry = {"system": "celery", "task": sender, "queue": options["routing_key"], **call}
+        RECORDER.note("messages", entry | {"priority": properties.get("priority"), "retries": headers.get("retries")})
+
+    def _succeeded(self, sender: Any, result: Any, **_: Any) -> None:
+        if sender.request.id == self.current:
+            self.ended |= {"outcome": "value", "value": result}
+
+    def _failed(self, sender: Any, task_id: str, exception: BaseException, **_: Any) -> None:
+        if task_id == self.current:
+            self.ended |= {"outcome": "exception", "exception": exception}
+
+    def _retried(self, sender: Any, request: Any, **_: Any) -> None:
+        if request.id == self.current:
+            self.ended["outcome"] = "retry"
+
+
+def _delay_s(headers: Mapping[str, Any]) -> float | None:
+    eta = headers.get("eta")
+    if not eta:
+        return None
+    moment = datetime.fromisoformat(eta)
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return round((moment - datetime.now(UTC)).total_seconds(), 3)

@@ -1,0 +1,114 @@
+"""Run an actor as a worker does: encoded, fetched from the broker, through every middleware, acknowledged.
+
+Nothing of Dramatiq is replaced: its own ``WorkerThread.process_message`` runs in this thread, so that a run is over
+when the call returns. Retries and dead letters are what the project's middleware decides.
+Source: ``dramatiq/worker.py`` (ConsumerThread.handle_message, WorkerThread.process_message) and
+``dramatiq/broker.py`` (after_enqueue, after_nack).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import dramatiq
+from dramatiq.worker import ConsumerThread, Worker, WorkerThread
+
+from checks.side.recorder import RECORDER
+
+FETCH_TIMEOUT_S = 5.0
+
+
+class ActorSide:
+    """The project's broker with a worker that never starts threads of its own."""
+
+    def __init__(self, broker: Any) -> None:
+        self.broker = broker
+        self.listener = _Listener()
+        broker.add_middleware(self.listener)
+        self.worker = Worker(broker, worker_threads=1)
+        broker.emit_after("process_boot")
+        broker.emit_before("worker_boot", self.worker)
+        broker.emit_after("worker_boot", self.worker)
+
+    def run(self, actor: Any, call: Mapping[str, Any]) -> dict[str, Any]:
+        """Send one message, process it, and return how it ended."""
+        options = {"retries": call["attempts"]} if call["attempts"] else {}
+        message = actor.message_with_options(args=tuple(call["args"]), kwargs=dict(call["kwargs"]), **options)
+        message = message.copy(message_id=call["id"])
+        self.broker.enqueue(message)
+        self.listener.begin(call["id"])
+        consumer = ConsumerThread(
+            broker=self.broker,
+            queue_name=message.queue_name,
+            prefetch=1,
+            work_queue=self.worker.work_queue,
+            worker_timeout=50,
+        )
+        consumer.consumer = self.broker.consume(queue_name=message.queue_name, prefetch=1, timeout=50)
+        consumers = {message.queue_name: consumer}
+        thread = WorkerThread(
+            broker=self.broker, consumers=consumers, work_queue=self.worker.work_queue, worker_timeout=50
+        )
+        try:
+            consumer.handle_message(_fetch(consumer.consumer))
+            thread.process_message(self.worker.work_queue.get(timeout=FETCH_TIMEOUT_S).message)
+        finally:
+            consumer.consumer.close()
+            RECORDER.active, self.listener.current = False, ""
+        return self.listener.ended
+
+
+class _Listener(dramatiq.Middleware):  # type: ignore[misc]  # Dramatiq has no type information here
+    """Hear how a message ends and what else is enqueued."""
+
+    def __init__(self) -> None:
+        self.current = ""
+        self.ended: dict[str, Any] = {}
+
+    def begin(self, message_id: str) -> None:
+        self.current, self.ended = message_id, {"outcome": "lost"}
+        RECORDER.start()
+
+    def after_enqueue(self, broker: Any, message: Any, delay: int | None) -> None:
+        if not self.current:
+            return
+        call = {"args": list(message.args), "kwargs": dict(message.kwargs)}
+        delay_s = None if delay is None else delay / 1000
+        if message.message_id == self.current:
+            self.ended["outcome"] = "retry"
+            self.ended["retry"] = {"delay_s": delay_s, **call}
+            return
+        queue = dramatiq.common.q_name(message.queue_name)
+        priority = broker.get_actor(message.actor_name).priority
+        entry = {"system": "dramatiq", "task": message.actor_name, "delay_s": delay_s, "queue": queue, **call}
+        RECORDER.note("messages", entry | {"priority": priority})
+
+    def after_process_message(
+        self, broker: Any, message: Any, *, result: Any = None, exception: BaseException | None = None
+    ) -> None:
+        if message.message_id != self.current:
+            return
+        if exception is None:
+            self.ended = {**self.ended, "outcome": "value", "value": result}
+        else:
+            self.ended = {**self.ended, "outcome": "exception", "exception": exception}
+
+    def after_skip_message(self, broker: Any, message: Any) -> None:
+        if message.message_id == self.current:
+            self.ended["outcome"] = "skipped"
+
+    def after_nack(self, broker: Any, message: Any) -> None:
+        if message.message_id == self.current:
+            entry = {"system": "dramatiq", "task": message.actor_name, "args": list(message.args)}
+            RECORDER.note("dead_letters", entry | {"kwargs": dict(message.kwargs)})
+
+
+def _fetch(consumer: Any) -> Any:
+    deadline = time.monotonic() + FETCH_TIMEOUT_S
+    while time.monotonic() < deadline:
+        message = next(consumer)
+        if message is not None:
+            return message
+    raise TimeoutError(f"the message did not come out of the broker within {FETCH_TIMEOUT_S:g} s")

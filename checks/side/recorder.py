@@ -1,0 +1,73 @@
+"""What a run does to the outside, collected while it runs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Loggers of the libraries that run tasks: how they word things is theirs, not the task's behaviour.
+LIBRARY_LOGGERS = ("celery.app", "celery.worker", "celery.redirected", "dramatiq", "kombu", "asyncio", "py.warnings")
+
+
+@dataclass(slots=True)
+class Recorder:
+    """Lists that fill up during one run; switched off while a world is being set up."""
+
+    active: bool = False
+    cache: list[dict[str, Any]] = field(default_factory=list)
+    http: list[dict[str, Any]] = field(default_factory=list)
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    dead_letters: list[dict[str, Any]] = field(default_factory=list)
+    logs: list[dict[str, Any]] = field(default_factory=list)
+    #: Things a case may not do, such as talking to a server that is no fixture.
+    violations: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def note(self, effect: str, entry: Any) -> None:
+        """Add one entry to a list, from any thread."""
+        if self.active:
+            with self._lock:
+                getattr(self, effect).append(entry)
+
+    def start(self) -> None:
+        """Forget everything and begin to record."""
+        for effect in ("cache", "http", "messages", "dead_letters", "logs", "violations"):
+            getattr(self, effect).clear()
+        self.active = True
+
+    def stop(self) -> None:
+        """Stop recording; what was recorded stays."""
+        self.active = False
+
+
+#: The one of this process: cache backends and audit hooks are made by others and can't be handed one.
+RECORDER = Recorder()
+
+
+class LogHandler(logging.Handler):
+    """Record what the project logs at WARNING and above."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep level and text; the logger's name follows the module, which is meant to change."""
+        if record.name.startswith(LIBRARY_LOGGERS):
+            return
+        try:
+            text = record.getMessage()
+        except (TypeError, ValueError) as error:
+            text = f"{record.msg} [cannot be formatted: {error}]"
+        exception = record.exc_info[1] if record.exc_info else None
+        RECORDER.note("logs", {"level": record.levelname, "text": text, "exception": type(exception).__name__})
+
+
+def attach_logs() -> None:
+    """Add one handler where records end up: the root, and every logger that keeps its records to itself."""
+    handler = LogHandler()
+    logging.getLogger().addHandler(handler)
+    for logger in list(logging.root.manager.loggerDict.values()):
+        if isinstance(logger, logging.Logger) and not logger.propagate:
+            logger.addHandler(handler)

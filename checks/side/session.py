@@ -1,0 +1,140 @@
+"""What a side's process holds between runs, and one run from an empty world to an observation."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import random
+import sys
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import time_machine
+
+from checks.canonical import Frame, canonical
+from checks.side import django_world
+from checks.side.guard import close_network, limit_resources
+from checks.side.http_fixture import Answers, serve
+from checks.side.recorder import RECORDER, attach_logs
+
+#: Largest observation that is sent back whole.
+OBSERVATION_LIMIT_BYTES = 8 * 1024 * 1024
+
+
+class Session:
+    """The project, set up once, with everything that a run needs."""
+
+    def __init__(self, configuration: Mapping[str, Any]) -> None:
+        self.configuration = configuration
+        self.scratch = Path(configuration["scratch"])
+        self.answers = Answers(upstream=configuration["upstream"])
+        self.server, port = serve(self.answers)
+        for name, value in configuration["environment"].items():
+            os.environ[name] = value.replace("{http}", f"http://127.0.0.1:{port}")
+        limit_resources()
+        ports = {port, *configuration["ports"]}
+        os.chdir(configuration["source_root"])
+        sys.path.insert(0, configuration["source_root"])
+        RECORDER.active = True
+        close_network(frozenset(ports))
+        self.databases = django_world.set_up(configuration["settings"], self.scratch, Path(configuration["templates"]))
+        for module in configuration["modules"]:
+            importlib.import_module(module)
+        attach_logs()
+        self.sides: dict[int, Any] = {}
+        if RECORDER.violations:
+            raise PermissionError(f"while it was imported: {RECORDER.violations[0]}")
+
+    def run(self, run: Mapping[str, Any]) -> dict[str, Any]:
+        """Run one call in a fresh world and return its observation, JSON-safe."""
+        clock = datetime.fromisoformat(run["clock"])
+        target = _resolve(run["path"])
+        with time_machine.travel(clock, tick=False):
+            before = self._prepare(run, clock)
+            call = {**run, "args": django_world.moments(run["args"], clock)}
+            call["kwargs"] = django_world.moments(run["kwargs"], clock)
+            side = self._side(target, run)
+            started = time.monotonic()
+            ended = side.run(target, call)
+            duration_s = time.monotonic() - started
+            RECORDER.stop()
+            return self._observe(run, ended, before, duration_s)
+
+    def _prepare(self, run: Mapping[str, Any], clock: datetime) -> Any:
+        RECORDER.stop()
+        self._clear_broker()
+        self.databases.reset()
+        django_world.clear_outside()
+        self.answers.load(run["world"]["http"])
+        try:
+            django_world.fill(run["world"]["rows"], run["world"]["cache"], clock)
+        except Exception as error:
+            raise ValueError(f"the case's world can't be made: {type(error).__name__}: {error}") from error
+        random.seed(run["seed"])
+        if "numpy" in sys.modules:
+            sys.modules["numpy"].random.seed(run["seed"])
+        return self.databases.snapshot()
+
+    def _clear_broker(self) -> None:
+        """Delete every key of the server that was started for this process alone."""
+        import redis
+
+        for db in range(self.configuration["dbs"]):
+            with redis.Redis(port=self.configuration["redis_port"], db=db) as client:
+                keys = list(client.scan_iter(count=1000))
+                if keys:
+                    client.unlink(*keys)
+
+    def _side(self, target: Any, run: Mapping[str, Any]) -> Any:
+        if run["system"] == "dramatiq":
+            from checks.side.dramatiq_run import ActorSide
+
+            owner, kind = target.broker, ActorSide
+        else:
+            from checks.side.celery_run import TaskSide
+
+            owner, kind = target.app, TaskSide  # type: ignore[assignment]
+        _check_name(target, run)
+        if id(owner) not in self.sides:
+            self.sides[id(owner)] = kind(owner)
+        return self.sides[id(owner)]
+
+    def _observe(self, run: Mapping[str, Any], ended: Any, before: Any, duration_s: float) -> dict[str, Any]:
+        import orjson
+
+        clock = datetime.fromisoformat(run["clock"]).timestamp()
+        frame = Frame(
+            clock=clock, names=((run["id"], "<message-id>"), (run["path"], "<task>"), (run["name"], "<task>"))
+        )
+        exception = ended.pop("exception", None)
+        observation = {
+            **ended,
+            "exception": None if exception is None else {"type": type(exception).__name__, "message": str(exception)},
+            "rows": self.databases.changes(before),
+            "cache": RECORDER.cache,
+            "http": RECORDER.http,
+            "mail": django_world.sent_mail(),
+            "messages": RECORDER.messages,
+            "dead_letters": RECORDER.dead_letters,
+            "logs": RECORDER.logs,
+            "violations": RECORDER.violations,
+        }
+        result: dict[str, Any] = canonical(observation, frame)
+        size = len(orjson.dumps(result))
+        if size > OBSERVATION_LIMIT_BYTES:
+            raise ValueError(f"the observation takes {size} bytes, more than {OBSERVATION_LIMIT_BYTES}")
+        return {**result, "duration_s": duration_s}
+
+
+def _resolve(path: str) -> Any:
+    module, _, attribute = path.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _check_name(target: Any, run: Mapping[str, Any]) -> None:
+    name = target.actor_name if run["system"] == "dramatiq" else target.name
+    if name != run["name"]:
+        raise LookupError(f"{run['path']} is registered as {name!r}, the plan says {run['name']!r}")

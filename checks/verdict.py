@@ -1,0 +1,78 @@
+"""Judge what the lanes saw: comparisons, disagreements of the legacy systems, noise, waivers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from checks.cases import Case
+from checks.configuration import Rule
+from checks.experiment import Comparison, Disagreement, Observations, compare_call, disagreement
+from checks.parity_report import NoisyPath, ParityReport
+from checks.waivers import Waivers, apply_waivers, review
+from migrator.plan import Plan
+
+Seen = Mapping[str, Mapping[str, Mapping[str, Any]]]
+_MISSING: Mapping[str, Any] = {"broken": "it was never run"}
+
+
+def judge(
+    plan: Plan, cases: Sequence[Case], seen: Seen, rules: Sequence[Rule]
+) -> tuple[tuple[Comparison, ...], tuple[Disagreement, ...]]:
+    """Return one comparison for each case and legacy call, in case order, before any waiver."""
+    comparisons, disagreements = [], []
+    for case in cases:
+        sides = {}
+        for call in case.calls:
+            system = call.mapping.system.value
+            key = f"{case.name}|{system}|{call.mapping.name}"
+            again = seen[f"{system}-again"].get(key, _MISSING) if f"{system}-again" in seen else None
+            observations = Observations(
+                control=seen.get(system, {}).get(key, _MISSING),
+                again=again,
+                candidate=seen.get("unified", {}).get(key, _MISSING),
+            )
+            comparison, side = compare_call(case, call, observations, plan, rules)
+            comparisons.append(comparison)
+            if side is not None:
+                sides[system] = side
+        differing = disagreement(case, sides, rules)
+        if differing is not None:
+            disagreements.append(differing)
+    return tuple(comparisons), tuple(disagreements)
+
+
+def concluded(plan: Plan, comparisons: Sequence[Comparison], waivers: Waivers, *, whole: bool) -> ParityReport:
+    """Return the report with waivers applied; only a whole run can say that a waiver covers nothing."""
+    today = datetime.now(UTC).date()
+    judged = tuple(
+        replace(comparison, mismatches=apply_waivers(comparison.mismatches, waivers, today))
+        for comparison in comparisons
+    )
+    mismatches = [mismatch for comparison in judged for mismatch in comparison.mismatches]
+    return ParityReport(
+        plan=plan.name,
+        fingerprint=plan.fingerprint,
+        comparisons=judged,
+        findings=review(mismatches, waivers, today) if whole else (),
+        noise=noisy_paths(judged),
+        whole=whole,
+    )
+
+
+def noisy_paths(comparisons: Sequence[Comparison]) -> tuple[NoisyPath, ...]:
+    """Return where legacy tasks differ from themselves, with how often."""
+    counts: dict[tuple[str, str, str], int] = {}
+    for comparison in comparisons:
+        for path in comparison.noise:
+            key = (comparison.task, comparison.system, path)
+            counts[key] = counts.get(key, 0) + 1
+    totals: dict[tuple[str, str], int] = {}
+    for comparison in comparisons:
+        totals[comparison.task, comparison.system] = totals.get((comparison.task, comparison.system), 0) + 1
+    return tuple(
+        NoisyPath(task=task, system=system, path=path, seen=seen, of=totals[task, system])
+        for (task, system, path), seen in sorted(counts.items())
+    )
