@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 
 from migrator.report import Finding, Report, Severity
 
-#: Width of output that goes to a file or a pipe.
-PIPED_WIDTH = 120
+#: Width of output that goes to a file or a pipe: nothing is folded, so that every line can be searched for.
+PIPED_WIDTH = 2000
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
 
 
