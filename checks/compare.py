@@ -53,12 +53,23 @@ def masked(value: Any, paths: frozenset[Path], path: Path = ()) -> Any:
     return value
 
 
+def without_ignored(value: Any, rules: Sequence[Rule], path: str = "") -> Any:
+    """Return ``value`` with what the rules leave out replaced by a word, wherever it stands."""
+    if any(rule.kind is RuleKind.IGNORE and fits(rule.path, path) for rule in rules):
+        return "<ignored>"
+    if isinstance(value, Mapping):
+        return {key: without_ignored(item, rules, f"{path}.{key}" if path else key) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_ignored(item, rules, f"{path}.*") for item in value]
+    return value
+
+
 def differences(legacy: Any, unified: Any, rules: Sequence[Rule], path: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Yield ``(path, legacy, unified)`` for each smallest named part that differs."""
+    if equal(legacy, unified):
+        return
     rule = next((rule for rule in rules if fits(rule.path, path)), None)
     if rule is not None and _excused(rule, legacy, unified):
-        return
-    if equal(legacy, unified):
         return
     if isinstance(legacy, Mapping) and isinstance(unified, Mapping) and not _tagged(legacy, unified):
         for key in sorted({*legacy, *unified}):
@@ -101,8 +112,6 @@ def _tagged(*values: Mapping[str, Any]) -> bool:
 
 
 def _excused(rule: Rule, legacy: Any, unified: Any) -> bool:
-    if rule.kind is RuleKind.IGNORE:
-        return True
     if rule.kind is RuleKind.UNORDERED:
         both_lists = isinstance(legacy, list) and isinstance(unified, list)
         return both_lists and sorted(map(sort_key, legacy)) == sorted(map(sort_key, unified))

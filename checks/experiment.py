@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from checks.cases import Call, Case, Expected
-from checks.compare import differences, equal, masked, noise
+from checks.compare import differences, equal, masked, noise, without_ignored
 from checks.configuration import Rule
 from checks.normal import normal
 from migrator.plan import Plan
@@ -65,6 +65,8 @@ class Observations:
     #: The control once more under other circumstances; None when noise is not asked for.
     again: Mapping[str, Any] | None
     candidate: Mapping[str, Any]
+    #: The candidate once more; what only it makes at random is noise too.
+    candidate_again: Mapping[str, Any] | None
 
 
 def compare_call(
@@ -85,16 +87,21 @@ def compare_call(
     if reason:
         mismatch = Mismatch(path=reason[0], outcome=Outcome.NOT_COMPARED, reason=reason[1], **frame)
         return Comparison(mismatches=(mismatch,), **about), None
-    control = normal(seen.control, call, plan, legacy=True)
-    paths = frozenset(noise(control, normal(seen.again, call, plan, legacy=True))) if seen.again else frozenset()
-    left = masked(control, paths)
-    right = masked(normal(seen.candidate, call, plan, legacy=False), paths)
+
+    def seen_as(observation: Mapping[str, Any], *, legacy: bool) -> Any:
+        return without_ignored(normal(observation, call, plan, legacy=legacy), rules)
+
+    control, candidate = seen_as(seen.control, legacy=True), seen_as(seen.candidate, legacy=False)
+    own = frozenset(noise(control, seen_as(seen.again, legacy=True))) if seen.again else frozenset()
+    other = seen.candidate_again
+    paths = own | (frozenset(noise(candidate, seen_as(other, legacy=False))) if other else frozenset())
+    left, right = masked(control, paths), masked(candidate, paths)
     mismatches = [
         Mismatch(path=path, outcome=Outcome.MISMATCHED, legacy=legacy, unified=unified, **frame)
         for path, legacy, unified in differences(left, right, rules)
     ]
     mismatches += _unexpected(case, seen.candidate, frame)
-    noisy = tuple(sorted(".".join(path) for path in paths))
+    noisy = tuple(sorted(".".join(path) for path in own))
     return Comparison(mismatches=tuple(mismatches), noise=noisy, **about), left
 
 
@@ -114,7 +121,12 @@ def disagreement(case: Case, sides: Mapping[str, Mapping[str, Any]], rules: Sequ
 
 def _incomparable(case: Case, seen: Observations) -> tuple[str, str] | None:
     """Return path and reason if there is nothing to compare, or None."""
-    sides = (("legacy", seen.control), ("legacy", seen.again or {}), ("unified", seen.candidate))
+    sides = (
+        ("legacy", seen.control),
+        ("legacy", seen.again or {}),
+        ("unified", seen.candidate),
+        ("unified", seen.candidate_again or {}),
+    )
     for name, side in sides:
         if "broken" in side:
             return name, f"the {name} side could not be run: {side['broken']}"

@@ -128,16 +128,13 @@ def check_installed(plan: Plan) -> None:
 
 def lanes_for(cases: Sequence[Case], *, noise: bool) -> list[Lane]:
     """Return the lanes that a set of cases needs, the slowest to start first."""
-    systems = sorted({call.mapping.system.value for case in cases for call in case.calls})
-    lanes = [Lane(name="unified", system="unified")]
-    for system in systems:
-        lanes.append(Lane(name=system, system=system))
-        if noise:
-            again = Lane(
-                name=f"{system}-again", system=system, clock_offset_s=CLOCK_OFFSET_S, hash_seed=4711, backwards=True
-            )
-            lanes.append(again)
-    return lanes
+    systems = ["unified", *sorted({call.mapping.system.value for case in cases for call in case.calls})]
+    lanes = [Lane(name=system, system=system) for system in systems]
+    again = [
+        Lane(name=f"{system}-again", system=system, clock_offset_s=CLOCK_OFFSET_S, hash_seed=4711, backwards=True)
+        for system in systems
+    ]
+    return [*lanes, *again] if noise else lanes
 
 
 def runs_for(lane: Lane, cases: Sequence[Case]) -> list[Run]:

@@ -28,11 +28,11 @@ def judge(
         for call in case.calls:
             system = call.mapping.system.value
             key = f"{case.name}|{system}|{call.mapping.name}"
-            again = seen[f"{system}-again"].get(key, _MISSING) if f"{system}-again" in seen else None
             observations = Observations(
                 control=seen.get(system, {}).get(key, _MISSING),
-                again=again,
+                again=_again(seen, system, key),
                 candidate=seen.get("unified", {}).get(key, _MISSING),
+                candidate_again=_again(seen, "unified", key),
             )
             comparison, side = compare_call(case, call, observations, plan, rules)
             comparisons.append(comparison)
@@ -42,6 +42,11 @@ def judge(
         if differing is not None:
             disagreements.append(differing)
     return tuple(comparisons), tuple(disagreements)
+
+
+def _again(seen: Seen, system: str, key: str) -> Mapping[str, Any] | None:
+    lane = f"{system}-again"
+    return seen[lane].get(key, _MISSING) if lane in seen else None
 
 
 def concluded(plan: Plan, comparisons: Sequence[Comparison], waivers: Waivers, *, whole: bool) -> ParityReport:

@@ -57,7 +57,6 @@ class TaskSide:
             try:
                 request.execute()
             finally:
-                RECORDER.stop()
                 self.current = ""
         return self.ended
 
@@ -82,9 +81,9 @@ class TaskSide:
         if task_id == self.current:
             self.ended |= {"outcome": "exception", "exception": exception}
 
-    def _retried(self, sender: Any, request: Any, **_: Any) -> None:
+    def _retried(self, sender: Any, request: Any, reason: Any, **_: Any) -> None:
         if request.id == self.current:
-            self.ended["outcome"] = "retry"
+            self.ended |= {"outcome": "retry", "exception": getattr(reason, "exc", None)}
 
 
 def _delay_s(headers: Mapping[str, Any]) -> float | None:

@@ -56,7 +56,7 @@ class ActorSide:
             thread.process_message(self.worker.work_queue.get(timeout=FETCH_TIMEOUT_S).message)
         finally:
             consumer.consumer.close()
-            RECORDER.active, self.listener.current = False, ""
+            self.listener.current = ""
         return self.listener.ended
 
 

@@ -30,6 +30,8 @@ class Answers:
     upstream: str = ""
     rules: list[dict[str, Any]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    #: Requests that have arrived and have no answer yet.
+    open: int = 0
 
     def load(self, rules: list[dict[str, Any]]) -> None:
         """Take a case's answers, unused."""
@@ -49,6 +51,12 @@ class Answers:
                 return rule
         return None
 
+    def settle(self, timeout_s: float) -> None:
+        """Wait until no request is open, but no longer than given: a task may leave some behind."""
+        deadline = time.monotonic() + timeout_s
+        while self.open and time.monotonic() < deadline:
+            time.sleep(0.002)
+
 
 def serve(answers: Answers) -> tuple[ThreadingHTTPServer, int]:
     """Start the server in a thread and return it with its port."""
@@ -65,6 +73,8 @@ def serve(answers: Answers) -> tuple[ThreadingHTTPServer, int]:
 
 class _Handler(BaseHTTPRequestHandler):
     answers: Answers
+    #: A connection to the fixture server, as long as the project keeps its own open.
+    onward: http.client.HTTPConnection | None = None
     protocol_version = "HTTP/1.1"
     # Small answers leave at once; with Nagle's algorithm each would wait for an acknowledgement.
     disable_nagle_algorithm = True
@@ -79,43 +89,57 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        rule = self.answers.pick(self.command, self.path)
-        if rule is not None:
-            status = self._by_rule(rule)
-        elif self.answers.upstream:
-            status = self._forward(body)
-        else:
-            RECORDER.note("violations", f"{self.command} {self.path}: the case has no answer to this request")
-            status = self._send(599, {}, b"no answer in the case")
         parts = urlsplit(self.path)
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        entry = {"method": self.command, "path": parts.path, "query": query, "status": status}
-        RECORDER.note("http", entry | ({"body": body} if body else {}))
+        # Noted on arrival, so that it belongs to the run that asked; the status is filled in before the answer leaves.
+        entry: dict[str, Any] = {"method": self.command, "path": parts.path, "query": query, "status": "unanswered"}
+        if body:
+            entry["body"] = body
+        RECORDER.note("http", entry)
+        with self.answers.lock:
+            self.answers.open += 1
+        try:
+            self._answer_noted(entry, body)
+        finally:
+            with self.answers.lock:
+                self.answers.open -= 1
 
-    def _by_rule(self, rule: Mapping[str, Any]) -> int | str:
+    def _answer_noted(self, entry: dict[str, Any], body: bytes) -> None:
+        rule = self.answers.pick(self.command, self.path)
+        if rule is not None:
+            self._by_rule(rule, entry)
+        elif self.answers.upstream:
+            self._forward(body, entry)
+        else:
+            RECORDER.note("violations", f"{self.command} {self.path}: the case has no answer to this request")
+            self._send(599, {}, b"no answer in the case", entry)
+
+    def _by_rule(self, rule: Mapping[str, Any], entry: dict[str, Any]) -> None:
         if rule["hang_s"]:
             time.sleep(min(rule["hang_s"], HANG_LIMIT_S))
         if rule["drop"]:
+            entry["status"] = "dropped"
             self.close_connection = True
-            return "dropped"
+            return
         headers = {"Content-Type": "application/json", **rule["headers"]}
-        return self._send(rule["status"], headers, rule["body"].encode())
+        self._send(rule["status"], headers, rule["body"].encode(), entry)
 
-    def _forward(self, body: bytes) -> int | str:
-        connection = http.client.HTTPConnection(self.answers.upstream, timeout=UPSTREAM_TIMEOUT_S)
+    def _forward(self, body: bytes, entry: dict[str, Any]) -> None:
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_HEADERS}
+        if self.onward is None:
+            self.onward = http.client.HTTPConnection(self.answers.upstream, timeout=UPSTREAM_TIMEOUT_S)
         try:
-            connection.request(self.command, self.path, body or None, headers)
-            answer = connection.getresponse()
+            self.onward.request(self.command, self.path, body or None, headers)
+            answer = self.onward.getresponse()
             kept = {name: value for name, value in answer.getheaders() if name.lower() not in _HOP_HEADERS}
-            return self._send(answer.status, kept, answer.read())
+            self._send(answer.status, kept, answer.read(), entry)
         except (OSError, http.client.HTTPException):
+            entry["status"] = "dropped"
             self.close_connection = True
-            return "dropped"
-        finally:
-            connection.close()
+            self.onward.close()
 
-    def _send(self, status: int, headers: Mapping[str, str], body: bytes) -> int | str:
+    def _send(self, status: int, headers: Mapping[str, str], body: bytes, entry: dict[str, Any]) -> None:
+        entry["status"] = status
         try:
             self.send_response(status)
             for name, value in headers.items():
@@ -126,4 +150,3 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:
             # The caller gave up waiting.
             self.close_connection = True
-        return status

@@ -61,7 +61,8 @@ class LogHandler(logging.Handler):
         except (TypeError, ValueError) as error:
             text = f"{record.msg} [cannot be formatted: {error}]"
         exception = record.exc_info[1] if record.exc_info else None
-        RECORDER.note("logs", {"level": record.levelname, "text": text, "exception": type(exception).__name__})
+        told = {"exception": type(exception).__name__} if exception else {}
+        RECORDER.note("logs", {"level": record.levelname, "text": text, **told})
 
 
 def attach_logs() -> None:

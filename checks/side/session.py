@@ -8,6 +8,7 @@ import random
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from checks.side.recorder import RECORDER, attach_logs
 
 #: Largest observation that is sent back whole.
 OBSERVATION_LIMIT_BYTES = 8 * 1024 * 1024
+#: How long requests that a task left behind are waited for.
+SETTLE_TIMEOUT_S = 0.25
 
 
 class Session:
@@ -32,6 +35,7 @@ class Session:
         self.scratch = Path(configuration["scratch"])
         self.answers = Answers(upstream=configuration["upstream"])
         self.server, port = serve(self.answers)
+        self.http_port = port
         for name, value in configuration["environment"].items():
             os.environ[name] = value.replace("{http}", f"http://127.0.0.1:{port}")
         limit_resources()
@@ -45,6 +49,7 @@ class Session:
             importlib.import_module(module)
         attach_logs()
         self.sides: dict[int, Any] = {}
+        self.clients: list[Any] = []
         if RECORDER.violations:
             raise PermissionError(f"while it was imported: {RECORDER.violations[0]}")
 
@@ -60,6 +65,7 @@ class Session:
             started = time.monotonic()
             ended = side.run(target, call)
             duration_s = time.monotonic() - started
+            self.answers.settle(SETTLE_TIMEOUT_S)
             RECORDER.stop()
             return self._observe(run, ended, before, duration_s)
 
@@ -82,11 +88,13 @@ class Session:
         """Delete every key of the server that was started for this process alone."""
         import redis
 
-        for db in range(self.configuration["dbs"]):
-            with redis.Redis(port=self.configuration["redis_port"], db=db) as client:
-                keys = list(client.scan_iter(count=1000))
-                if keys:
-                    client.unlink(*keys)
+        if not self.clients:
+            port = self.configuration["redis_port"]
+            self.clients = [redis.Redis(port=port, db=db) for db in range(self.configuration["dbs"])]
+        for client in self.clients:
+            keys = list(client.scan_iter(count=1000))
+            if keys:
+                client.unlink(*keys)
 
     def _side(self, target: Any, run: Mapping[str, Any]) -> Any:
         if run["system"] == "dramatiq":
@@ -106,23 +114,28 @@ class Session:
         import orjson
 
         clock = datetime.fromisoformat(run["clock"]).timestamp()
-        frame = Frame(
-            clock=clock, names=((run["id"], "<message-id>"), (run["path"], "<task>"), (run["name"], "<task>"))
+        names = (
+            (run["id"], "<message-id>"),
+            (run["path"], "<task>"),
+            (run["name"], "<task>"),
+            (f"127.0.0.1:{self.http_port}", "<fixture>"),
+            (f"127.0.0.1:{self.configuration['redis_port']}", "<broker>"),
         )
+        frame = Frame(clock=clock, names=names)
         exception = ended.pop("exception", None)
-        observation = {
+        told = {
             **ended,
             "exception": None if exception is None else {"type": type(exception).__name__, "message": str(exception)},
             "rows": self.databases.changes(before),
             "cache": RECORDER.cache,
             "http": RECORDER.http,
             "mail": django_world.sent_mail(),
-            "messages": RECORDER.messages,
-            "dead_letters": RECORDER.dead_letters,
             "logs": RECORDER.logs,
             "violations": RECORDER.violations,
         }
-        result: dict[str, Any] = canonical(observation, frame)
+        # Names of tasks are what these are about, so they stay.
+        named = {"messages": RECORDER.messages, "dead_letters": RECORDER.dead_letters}
+        result: dict[str, Any] = canonical(told, frame) | canonical(named, replace(frame, names=names[:1]))
         size = len(orjson.dumps(result))
         if size > OBSERVATION_LIMIT_BYTES:
             raise ValueError(f"the observation takes {size} bytes, more than {OBSERVATION_LIMIT_BYTES}")
