@@ -24,6 +24,5 @@ def test_the_first_line_says_whether_to_go_on() -> None:
     assert report_lines(red)[0] == "preflight: NOT OK, 3 checked: 1 error(s)"
 
 
-def test_a_table_keeps_long_cells_whole() -> None:
-    long = "x" * 300
-    assert "".join(part.strip() for part in table("", ["#n", "text"], [[1, long]])[-3:]).count("x") == 300
+def test_piped_output_is_not_folded() -> None:
+    assert any("x" * 300 in line for line in table("", ["#n", "text"], [[1, "x" * 300]]))
