@@ -22,8 +22,14 @@ from typing import Any
 
 import orjson
 
-from migrator.errors import MigratorError, RefusedError, UsageError
+from migrator.errors import ExitCode, MigratorError, RefusedError, UsageError
 from migrator.plan import Plan
+
+
+class JournalError(MigratorError):
+    """Nothing can be recorded, so nothing more is done; the run can be resumed."""
+
+    exit_code = ExitCode.INTERRUPTED
 
 
 class Phase(StrEnum):
@@ -82,7 +88,7 @@ class Journal:
         """Append an entry and wait until the disk has it.
 
         Raises:
-            MigratorError: The disk is full or the file can't be written; nothing was recorded.
+            JournalError: The disk is full or the file can't be written; nothing was recorded.
         """
         document = {
             "at": entry.at,
@@ -211,7 +217,7 @@ def _append(file: Path, line: bytes) -> None:
             os.fsync(descriptor)
         except OSError as error:
             os.ftruncate(descriptor, size)
-            raise MigratorError(
+            raise JournalError(
                 str(file), "nothing can be recorded", found=error.strerror or "", remedy="free some space, run again"
             ) from error
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,10 +15,14 @@ from typing import Any
 
 import redis
 
+from migrator.errors import MigratorError
+from migrator.events import Event, EventKind
 from migrator.plan import Plan, Side, load_plan
+from migrator.report import Report
 from migrator.servers import EmbeddedServer, free_port
+from migrator.steps.protocol import RunOptions
 from migrator.workers import records, side
-from migrator.workers.identity import wait_gone
+from migrator.workers.identity import descendants, send_signal, wait_gone
 
 DATA = Path(__file__).parent / "steps" / "data" / "shop"
 
@@ -96,9 +101,6 @@ def open_shop(folder: Path, server: EmbeddedServer) -> Iterator[Shop]:
 
 def end_everything(plan: Plan) -> None:
     """Kill what a test has left: only living processes of this plan's own records."""
-    import signal
-
-    from migrator.workers.identity import descendants, send_signal
 
     family = []
     for record in records.living(plan):
@@ -121,3 +123,67 @@ def eventually(check: Callable[[], Any], *, timeout_s: float = 15.0) -> Any:
             assert value, f"not within {timeout_s} s: {check!r}"
             return value
         time.sleep(0.05)
+
+
+def green() -> Report:
+    """A check that a higher layer would make, with nothing to object."""
+    return Report(subject="given", checked=1)
+
+
+def options(**changes: Any) -> RunOptions:
+    """Options of a run in the shop: proof and conversion are other tests' business."""
+    given: dict[str, Any] = {"check_proof": green, "check_source": green, "check_inventory": green}
+    return RunOptions(**{**given, **changes})
+
+
+def in_child(work: Callable[[], Any]) -> int:
+    """Run ``work`` in a forked process of its own and return its exit status, negative for a signal."""
+    pid = os.fork()
+    if pid == 0:
+        code = 99
+        try:
+            work()
+            code = 0
+        except MigratorError as error:
+            code = int(error.exit_code)
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def kill_at(number: int) -> Callable[[Event], None]:
+    """A listener that kills its own process at the n-th beginning or end of an action."""
+    seen = 0
+
+    def listen(event: Event) -> None:
+        nonlocal seen
+        if event.kind is EventKind.ACTION:
+            seen += 1
+            if seen == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return listen
+
+
+SEND = """
+from jobs.old_celery import pack_order
+from jobs.old_dramatiq import mail_order, pack_box, polish
+for number in range({first}, {first} + {count}):
+    kind = number % 4
+    if kind == 0: pack_order.delay(number)
+    elif kind == 1: pack_box.send(number)
+    elif kind == 2: mail_order.send(number)
+    elif number % 8 == 3: pack_order.apply_async((number,), countdown={later_s})
+    else: pack_box.send_with_options(args=(number,), delay=int({later_s} * 1000))
+"""
+
+
+def send_orders(shop: Shop, first: int, count: int, *, later_s: float = 900) -> None:
+    """Enqueue orders in both old systems; every fourth is due later."""
+    shop.run(SEND.format(first=first, count=count, later_s=later_s))
+
+
+def orders_done(shop: Shop) -> list[int]:
+    """The orders that were done, each as often as it was done."""
+    return sorted(int(line.rsplit(" ", 1)[1]) for line in shop.done())

@@ -1,0 +1,82 @@
+"""Where are we, what is waiting, what comes next: for ``migrator status``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from migrator.brokers import connect
+from migrator.errors import MigratorError
+from migrator.plan import Plan
+from migrator.runner_state import MigrationState, RunState
+from migrator.steps import ROLLBACK, STEPS
+from migrator.workers.side import ProcessState, list_processes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """Where the migration stands."""
+
+    state: MigrationState
+    #: Number of the last run; 0 if there has been none.
+    run: int
+    #: One sentence: ``migrating: at step transfer``.
+    text: str
+    #: Steps done, forward or back.
+    done: tuple[str, ...]
+    #: Steps still to do, in order.
+    left: tuple[str, ...]
+    #: Messages by ``side.system queue state``, those with none left out.
+    waiting: Mapping[str, int] = field(default_factory=dict)
+    processes: tuple[ProcessState, ...] = ()
+    #: What could not be asked, and why.
+    problems: tuple[str, ...] = ()
+    next_steps: tuple[str, ...] = ()
+
+
+def read_status(plan: Plan, *, environ: Mapping[str, str], state: RunState) -> Status:
+    """Ask brokers and processes, and put it together with what the journal says."""
+    waiting: dict[str, int] = {}
+    problems: list[str] = []
+    for endpoint in (*plan.legacy, plan.unified):
+        side = endpoint.side.value
+        try:
+            broker = connect(endpoint, environ)
+            try:
+                depths = broker.depths()
+            finally:
+                broker.close()
+        except MigratorError as failure:
+            problems.append(str(failure))
+            continue
+        for (queue, where), count in depths.items():
+            if count:
+                waiting[f"{side}.{endpoint.system.value} {queue} {where.value}"] = count
+    at = f" at step {state.step}" if state.state in (MigrationState.MIGRATING, MigrationState.ROLLING_BACK) else ""
+    back = state.state is MigrationState.ROLLING_BACK
+    done = state.undone if back else state.done
+    order = [step.name for step in ROLLBACK if step.name in state.begun] if back else [step.name for step in STEPS]
+    finished = state.state in (MigrationState.ROLLED_BACK, MigrationState.MIGRATED, MigrationState.COMPLETED)
+    return Status(
+        state=state.state,
+        run=state.run,
+        text=f"{state.state.value}{at}" + (f" (run {state.run})" if state.run else ""),
+        done=done,
+        left=() if finished else tuple(name for name in order if name not in done),
+        waiting=waiting,
+        processes=list_processes(plan, environ=environ),
+        problems=tuple(problems),
+        next_steps=next_commands(state),
+    )
+
+
+def next_commands(state: RunState) -> tuple[str, ...]:
+    """Return the commands that make sense in a state, the usual one first."""
+    return {
+        MigrationState.LEGACY: ("migrator cutover --dry-run", "migrator cutover"),
+        MigrationState.MIGRATING: ("migrator cutover", "migrator rollback"),
+        MigrationState.MIGRATED: ("migrator status", "migrator rollback", "migrator complete"),
+        MigrationState.ROLLING_BACK: ("migrator rollback",),
+        MigrationState.ROLLED_BACK: ("migrator rewrite-imports", "migrator cutover"),
+        MigrationState.COMPLETED: ("migrator status",),
+    }[state.state]

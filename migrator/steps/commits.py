@@ -1,0 +1,56 @@
+"""One commit on the operator's branch for what a step changed, found again by a trailer in its message.
+
+The trailer ``Migrator-Run: <plan>/<run>/<what>`` makes committing repeatable: after a crash the commit is found
+instead of made twice. Only the named paths are committed; nothing else in the tree or the index is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from migrator.steps.protocol import Context
+from migrator.steps.subprocesses import git
+
+TRAILER = "Migrator-Run"
+
+
+def find_commit(context: Context, what: str) -> str:
+    """Return the hash of the commit that this run made for ``what``; empty if there is none."""
+    pattern = f"^{TRAILER}: {_key(context, what)}$"
+    return git(
+        context.plan, "log", "-1", "--format=%H", "--extended-regexp", f"--grep={pattern}", environ=context.environ
+    )
+
+
+def commit_paths(context: Context, what: str, *, subject: str, paths: Iterable[str]) -> str:
+    """Commit exactly these paths as they are in the tree, and return the hash; empty if they don't differ from HEAD."""
+    done = find_commit(context, what)
+    if done:
+        return done
+    chosen = [path for path in paths if _known(context, path)]
+    if not chosen:
+        return ""
+    git(context.plan, "add", "--all", "--", *chosen, environ=context.environ)
+    changed = git(context.plan, "diff", "--cached", "--name-only", "HEAD", "--", *chosen, environ=context.environ)
+    if not changed:
+        return ""
+    message = f"{subject}\n\n{TRAILER}: {_key(context, what)}"
+    git(context.plan, "commit", "--quiet", "--message", message, "--", *chosen, environ=context.environ)
+    return git(context.plan, "rev-parse", "HEAD", environ=context.environ)
+
+
+def head(context: Context) -> str:
+    """Return the hash of HEAD."""
+    return git(context.plan, "rev-parse", "HEAD", environ=context.environ)
+
+
+def _known(context: Context, path: str) -> bool:
+    if (context.plan.folder / path).exists():
+        return True
+    return bool(git(context.plan, "ls-files", "--cached", "--", path, environ=context.environ))
+
+
+def _key(context: Context, what: str) -> str:
+    began = next((entry.at for entry in context.journal.entries(context.run)), None)
+    stamp = f"{began:%Y%m%dT%H%M%S}" if began is not None else "dry"
+    return f"{context.plan.name}/{context.run}/{stamp}/{what}"

@@ -1,0 +1,1 @@
+"""Guards of the preflight: one file a subject. Each looks, changes nothing, and reports everything that it sees."""

@@ -1,0 +1,109 @@
+"""Who works here? Every process of the plan, and whoever else the brokers know.
+
+A worker that the plan doesn't name would go on taking messages while they move: refused. Celery workers are found by
+their replies. Dramatiq's heartbeats name producers too, so only a living holder of claimed messages counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from migrator.errors import MigratorError
+from migrator.message import System
+from migrator.plan import Endpoint, Role, Side, expand
+from migrator.report import Finding, Report
+from migrator.steps.protocol import Context, error, findings_report, warning
+from migrator.workers import celery_control, dramatiq_control
+from migrator.workers.records import living
+from migrator.workers.side import ProcessState, list_processes
+
+
+def guard(context: Context) -> Report:
+    """Return which processes are missing, orphaned, silent or unknown."""
+    states = list_processes(context.plan, environ=context.environ)
+    findings = [*_states(states)]
+    known = {record.pid for record in living(context.plan)}
+    known |= {pid for state in states for pid in state.children}
+    for endpoint in _distinct(context, (*context.plan.legacy, context.plan.unified)):
+        try:
+            findings += _unknown(context, endpoint, known, states)
+        except MigratorError:
+            # The guard of the brokers reports a server that does not answer.
+            continue
+    running = [state.name for state in states if state.state == "running"]
+    return findings_report("workers", findings, checked=max(1, len(states)), running=running)
+
+
+def _states(states: Iterable[ProcessState]) -> Iterator[Finding]:
+    for state in states:
+        where = f"process {state.name}"
+        if state.state == "orphaned":
+            pids = ", ".join(str(pid) for pid in state.children)
+            remedy = f"migrator workers stop {state.name}"
+            yield error(
+                "PROCESS-ORPHANED", where, "its children work on without it", found=f"pid {pids}", remedy=remedy
+            )
+        elif state.side is Side.LEGACY and state.state == "stopped":
+            yield warning(
+                "PROCESS-NOT-RUNNING",
+                where,
+                "is not running, as far as its record and pidfile say",
+                remedy="if it does run, give the plan its pidfile; otherwise there is nothing to stop",
+            )
+        elif state.state == "stopping" and state.side is Side.LEGACY:
+            yield warning("PROCESS-STOPPING", where, "was told to stop and still runs", found=f"pid {state.pid}")
+
+
+def _unknown(
+    context: Context, endpoint: Endpoint, known: set[int], states: Iterable[ProcessState]
+) -> Iterator[Finding]:
+    if endpoint.system is System.DRAMATIQ:
+        yield from _unknown_dramatiq(context, endpoint, states)
+        return
+    ours = {queue for other in (*context.plan.legacy, context.plan.unified) for queue in other.queues}
+    with celery_control.control(endpoint, context.environ) as app:
+        nodes = celery_control.all_nodes(app)
+        for state in states:
+            if state.node and state.role is Role.WORKER and state.state == "running" and state.node not in nodes:
+                yield error(
+                    "WORKER-SILENT",
+                    f"process {state.name}",
+                    "does not answer",
+                    found=state.node,
+                    remedy=f"see {state.log}",
+                )
+        for node, pid in nodes.items():
+            if pid in known:
+                continue
+            facts = celery_control.node_facts(app, node)
+            queues = set(facts.queues) if facts is not None else ours
+            if queues & ours:
+                yield error(
+                    "WORKER-UNKNOWN",
+                    f"worker {node}",
+                    "consumes queues of the plan and is no process of it",
+                    found=f"pid {pid}, queues {', '.join(sorted(queues & ours))}",
+                    remedy="stop it, or add it to the plan as a [[process]] with its pidfile",
+                )
+
+
+def _unknown_dramatiq(context: Context, endpoint: Endpoint, states: Iterable[ProcessState]) -> Iterator[Finding]:
+    workers = {p.name for p in context.plan.select(side=Side.LEGACY, role=Role.WORKER) if p.system is System.DRAMATIQ}
+    children = sum(len(state.children) for state in states if state.name in workers)
+    holders = dramatiq_control.living_holders(endpoint, context.environ)
+    if len(holders) > children:
+        yield error(
+            "WORKER-UNKNOWN",
+            f"dramatiq namespace {endpoint.namespace}",
+            f"{len(holders)} living processes hold messages",
+            found=f"the plan's workers have {children} children",
+            remedy="stop the other worker, or add it to the plan; one that has just died counts for a minute",
+        )
+
+
+def _distinct(context: Context, endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
+    chosen: dict[tuple[str, System], Endpoint] = {}
+    for endpoint in endpoints:
+        where = f"{endpoint.side.value}.{endpoint.system.value}.broker"
+        chosen.setdefault((expand(endpoint.url, context.environ, where=where), endpoint.system), endpoint)
+    return tuple(chosen.values())

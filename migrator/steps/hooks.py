@@ -1,0 +1,48 @@
+"""Executables of the operator, called at every step; one that exits non-zero vetoes.
+
+A hook is a file in the hooks folder named after the event: ``before-<step>``, ``after-<step>``,
+``before-undo-<step>``. It gets the context in its environment: ``MIGRATOR_EVENT``, ``MIGRATOR_PLAN``,
+``MIGRATOR_RUN``, ``MIGRATOR_STATE``. No shell takes part.
+"""
+
+from __future__ import annotations
+
+import os
+
+from migrator.errors import RefusedError
+from migrator.steps.protocol import Context
+from migrator.steps.subprocesses import last_lines, run
+
+HOOK_TIMEOUT_S = 300.0
+
+
+def call_hook(context: Context, event: str) -> None:
+    """Run the hook of an event, if there is one.
+
+    Raises:
+        RefusedError: It vetoed, or can't be executed.
+        UnreachableError: It took too long.
+    """
+    folder = context.options.hooks
+    file = folder / event if folder is not None else None
+    if file is None or not file.exists():
+        return
+    if not os.access(file, os.X_OK):
+        raise RefusedError(str(file), "is no executable", remedy=f"chmod +x {file}, or take it away")
+    environ = {
+        **context.environ,
+        "MIGRATOR_EVENT": event,
+        "MIGRATOR_PLAN": str(context.plan.file),
+        "MIGRATOR_RUN": str(context.run),
+        "MIGRATOR_STATE": str(context.plan.state_folder),
+    }
+    code, output, errors = run(
+        [str(file.absolute())], folder=context.plan.folder, environ=environ, limit_s=HOOK_TIMEOUT_S
+    )
+    if code != 0:
+        raise RefusedError(
+            f"hook {event}",
+            f"vetoed with exit status {code}",
+            found=last_lines(errors or output),
+            remedy="see the hook",
+        )

@@ -1,0 +1,115 @@
+"""Bring the database to what the unified app needs: its tables are additive, so the legacy system goes on meanwhile.
+
+Undo exports every row of the app first and then migrates back to the state that was recorded before.
+
+Source: `manage.py showmigrations` prints `[X] name` for an applied migration, `[ ] name` for another.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+
+from migrator.plan import Plan
+from migrator.report import Report
+from migrator.steps.protocol import Action, Context, Facts, Step, error, findings_report, nothing_to_check, recorded
+from migrator.steps.subprocesses import manage
+
+NAME = "migrate_database"
+_LINE = re.compile(r"^\s*\[(?P<done>[X ])\]\s+(?P<name>\S+)", re.MULTILINE)
+
+
+def migrations(context: Context) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the app's applied and unapplied migrations, in order.
+
+    Raises:
+        UnreachableError: The settings can't be imported or the database does not answer.
+    """
+    output = manage(context.plan, "showmigrations", context.plan.project.app_label, environ=context.environ)
+    found = [(match["name"], match["done"] == "X") for match in _LINE.finditer(output)]
+    return tuple(name for name, done in found if done), tuple(name for name, done in found if not done)
+
+
+def export_file(plan: Plan, run: int) -> Path:
+    """Return where the rows of the unified app are kept by an undo."""
+    return plan.state_folder / "failures" / f"run-{run}.json"
+
+
+def actions(context: Context) -> tuple[Action, ...]:
+    """Record the state, then migrate."""
+    label = context.plan.project.app_label
+    return (
+        Action(id="record", sentence=f"note which migrations of {label} are applied", run=partial(_record, context)),
+        Action(id="migrate", sentence=f"manage.py migrate {label}", run=partial(_migrate, context)),
+    )
+
+
+def verify(context: Context) -> Report:
+    """Nothing is left to apply."""
+    applied, unapplied = migrations(context)
+    findings = [
+        error("DATABASE-NOT-MIGRATED", f"migration {name}", "is not applied", remedy="see manage.py showmigrations")
+        for name in unapplied
+    ]
+    return findings_report("migrations are applied", findings, checked=max(1, len(applied)))
+
+
+def undo(context: Context) -> tuple[Action, ...]:
+    """Export the app's rows, then migrate back to what was recorded."""
+    label = context.plan.project.app_label
+    before = recorded(context, NAME, "record").get("applied")
+    if before is None:
+        return ()
+    target = before[-1] if before else "zero"
+    return (
+        Action(
+            id="export",
+            sentence=f"export the rows of {label} to {export_file(context.plan, context.run)}",
+            run=partial(_export, context, len(before)),
+        ),
+        Action(id="migrate-back", sentence=f"manage.py migrate {label} {target}", run=partial(_back, context, target)),
+    )
+
+
+def cannot_undo(context: Context) -> tuple[str, ...]:
+    """Return what dropping the tables means."""
+    file = export_file(context.plan, context.run)
+    return (f"rows of {context.plan.project.app_label} leave the database; they are exported to {file}",)
+
+
+def _record(context: Context) -> Facts:
+    applied, unapplied = migrations(context)
+    return {"applied": applied, "unapplied": unapplied}
+
+
+def _migrate(context: Context) -> None:
+    manage(context.plan, "migrate", context.plan.project.app_label, "--noinput", environ=context.environ)
+
+
+def _export(context: Context, before: int) -> Facts:
+    applied, _ = migrations(context)
+    file = export_file(context.plan, context.run)
+    if len(applied) <= before:
+        return {"rows": 0, "file": ""}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_suffix(".draft")
+    label = context.plan.project.app_label
+    manage(context.plan, "dumpdata", label, "--output", str(draft), environ=context.environ)
+    draft.replace(file)
+    return {"rows": file.read_text(encoding="utf-8").count('"model":'), "file": str(file)}
+
+
+def _back(context: Context, target: str) -> None:
+    manage(context.plan, "migrate", context.plan.project.app_label, target, "--noinput", environ=context.environ)
+
+
+STEP = Step(
+    name=NAME,
+    title="Migrate the database",
+    check=nothing_to_check,
+    actions=actions,
+    verify=verify,
+    undo=undo,
+    cannot_undo=cannot_undo,
+)

@@ -1,0 +1,101 @@
+"""Actions that several steps share: start processes and wait for them, stop them and wait for that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+from migrator.plan import Plan, Process
+from migrator.report import Finding, Report
+from migrator.steps.protocol import Action, Context, Facts, error, findings_report
+from migrator.workers.command import current, start, stop
+from migrator.workers.identity import descendants
+from migrator.workers.readiness import missing_for, wait_ready
+from migrator.workers.side import state_of
+
+
+def start_actions(context: Context, processes: Iterable[Process]) -> tuple[Action, ...]:
+    """Return actions that start all processes at once and then wait for each."""
+    chosen = tuple(processes)
+    starting = tuple(
+        Action(id=f"start:{process.name}", sentence=f"start {process.name}", run=partial(_start, context, process))
+        for process in chosen
+    )
+    waiting = tuple(
+        Action(
+            id=f"ready:{process.name}",
+            sentence=f"wait until {process.name} is ready, at most {context.options.ready_timeout_s:g} s",
+            run=partial(_ready, context, process),
+        )
+        for process in chosen
+    )
+    return starting + waiting
+
+
+def stop_actions(context: Context, processes: Iterable[Process]) -> tuple[Action, ...]:
+    """Return actions that stop processes one after the other."""
+    return tuple(
+        Action(
+            id=f"stop:{process.name}",
+            sentence=f"stop {process.name}{_pid(context, process)}, wait at most {process.stop_timeout_s:g} s",
+            run=partial(_stop, context, process),
+        )
+        for process in processes
+    )
+
+
+def verify_ready(context: Context, processes: Iterable[Process]) -> Report:
+    """Report every process that is not running and ready."""
+    chosen = tuple(processes)
+    findings = []
+    for process in chosen:
+        record = current(context.plan, process, environ=context.environ)
+        if record is None:
+            missing = "it is not running"
+        else:
+            missing = missing_for(context.plan, process, record, environ=context.environ)
+        if missing:
+            findings.append(error("PROCESS-NOT-READY", f"process {process.name}", "is not ready", found=missing))
+    return findings_report("processes are ready", findings, checked=max(1, len(chosen)))
+
+
+def verify_stopped(context: Context, processes: Iterable[Process]) -> Report:
+    """Report every process that still runs, and children without a parent."""
+    chosen = tuple(processes)
+    findings = [finding for process in chosen for finding in _still_there(context.plan, context, process)]
+    return findings_report("processes have stopped", findings, checked=max(1, len(chosen)))
+
+
+def _still_there(plan: Plan, context: Context, process: Process) -> tuple[Finding, ...]:
+    state = state_of(plan, process, environ=context.environ)
+    if state.state == "stopped":
+        return ()
+    pids = ", ".join(str(pid) for pid in (state.pid, *state.children) if pid)
+    return (
+        error(
+            "PROCESS-NOT-STOPPED",
+            f"process {process.name}",
+            f"is {state.state}",
+            found=f"pid {pids}",
+            remedy=f"migrator workers stop {process.name}",
+        ),
+    )
+
+
+def _start(context: Context, process: Process) -> Facts:
+    record = start(context.plan, process, environ=context.environ)
+    return {"pid": record.pid, "node": record.node}
+
+
+def _ready(context: Context, process: Process) -> Facts:
+    record = wait_ready(context.plan, process, environ=context.environ, timeout_s=context.options.ready_timeout_s)
+    return {"pid": record.pid, "children": [child.pid for child in descendants(record.identity)]}
+
+
+def _stop(context: Context, process: Process) -> Facts:
+    return {"stopped_in_s": round(stop(context.plan, process, environ=context.environ), 3)}
+
+
+def _pid(context: Context, process: Process) -> str:
+    record = current(context.plan, process, environ=context.environ)
+    return f" (pid {record.pid})" if record is not None else ""

@@ -1,0 +1,59 @@
+"""Write down every message of the legacy queues before the first one moves.
+
+Nobody sends and nobody works at that moment, so the snapshot is exact. It stays after an undo; nothing needs it then.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from migrator.report import Report
+from migrator.snapshot import write_snapshot
+from migrator.steps.protocol import (
+    Action,
+    Context,
+    Facts,
+    Step,
+    error,
+    findings_report,
+    nothing_to_check,
+    nothing_to_do,
+    recorded,
+)
+
+NAME = "snapshot"
+
+
+def snapshot_file(context: Context) -> Path:
+    """Return the snapshot of this run."""
+    return context.plan.state_folder / "snapshots" / f"run-{context.run}.snapshot"
+
+
+def actions(context: Context) -> tuple[Action, ...]:
+    """Write it."""
+    file = snapshot_file(context)
+    return (Action(id="write", sentence=f"copy all messages to {file}", run=partial(_write, context, file)),)
+
+
+def verify(context: Context) -> Report:
+    """The file is there."""
+    file = snapshot_file(context)
+    missing = () if file.exists() else (error("SNAPSHOT-MISSING", str(file), "was not written"),)
+    return findings_report("snapshot", missing, messages=recorded(context, NAME, "write").get("messages", 0))
+
+
+def _write(context: Context, file: Path) -> Facts:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    facts = write_snapshot(context.plan, environ=context.environ, file=file)
+    return {"file": str(file), "messages": facts.messages}
+
+
+STEP = Step(
+    name=NAME,
+    title="Back up the messages",
+    check=nothing_to_check,
+    actions=actions,
+    verify=verify,
+    undo=nothing_to_do,
+)

@@ -1,0 +1,65 @@
+"""Start the unified workers on their own queues and wait until they know every task of the plan.
+
+Nothing is in these queues yet, and nothing legacy is touched: this is the moment to find out that they don't start.
+Undo drains and stops them: what they have finished stays done, what they have not goes back to their queue.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from migrator.plan import Process, Role, Side
+from migrator.report import Report
+from migrator.steps.gap import moment
+from migrator.steps.process_actions import start_actions, stop_actions, verify_ready
+from migrator.steps.protocol import Action, Context, Facts, Step, nothing_to_check, processes
+from migrator.workers import drain
+
+
+def actions(context: Context) -> tuple[Action, ...]:
+    """Start all, then wait for each."""
+    return start_actions(context, processes(context, Side.UNIFIED, Role.WORKER))
+
+
+def verify(context: Context) -> Report:
+    """Each answers under its own node name with our pid, knows all tasks and consumes the unified queues."""
+    return verify_ready(context, processes(context, Side.UNIFIED, Role.WORKER))
+
+
+def undo(context: Context) -> tuple[Action, ...]:
+    """Cease, drain and stop each."""
+    workers = processes(context, Side.UNIFIED, Role.WORKER)
+    ceasing = tuple(
+        Action(
+            id=f"cease:{p.name}", sentence=f"tell {p.name} to take no more messages", run=partial(_cease, context, p)
+        )
+        for p in workers
+    )
+    draining = tuple(
+        Action(
+            id=f"drain:{p.name}",
+            sentence=f"wait until {p.name} has finished its tasks",
+            run=partial(_drain, context, p),
+        )
+        for p in workers
+    )
+    return ceasing + draining + stop_actions(context, workers)
+
+
+def _cease(context: Context, process: Process) -> Facts:
+    began = moment()
+    return {"began": began, "queues": drain.cease(context.plan, process, environ=context.environ)}
+
+
+def _drain(context: Context, process: Process) -> Facts:
+    return {"drained_in_s": round(drain.wait_idle(context.plan, process, environ=context.environ), 3)}
+
+
+STEP = Step(
+    name="start_workers",
+    title="Start the unified workers",
+    check=nothing_to_check,
+    actions=actions,
+    verify=verify,
+    undo=undo,
+)

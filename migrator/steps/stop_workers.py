@@ -1,0 +1,168 @@
+"""Stop the legacy workers without losing what they have taken.
+
+Celery workers first cease to consume, confirmed by reply, and finish; then all workers get SIGTERM, by pid and start
+time, at the same moment. From the first of these signals on the tasks wait: the gap that the run reports begins here.
+Undo starts those that ran before, or lets them consume again if they were not told to stop yet.
+
+Source: celery/apps/worker.py and dramatiq/cli.py: SIGTERM ends running tasks and gives the rest back to the queue.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from migrator.message import System
+from migrator.plan import Process, Role, Side
+from migrator.report import Report
+from migrator.steps.gap import moment
+from migrator.steps.process_actions import start_actions, verify_stopped
+from migrator.steps.protocol import (
+    Action,
+    Context,
+    Facts,
+    Step,
+    error,
+    findings_report,
+    processes,
+    ran_before,
+    recorded,
+)
+from migrator.workers import drain
+from migrator.workers.command import current, signal_stop, wait_stopped
+from migrator.workers.identity import Identity, descendants
+from migrator.workers.side import state_of
+
+NAME = "stop_workers"
+
+
+def check(context: Context) -> Report:
+    """Every unified worker is there to take over."""
+    missing = [
+        error("PROCESS-NOT-READY", f"process {process.name}", "is not running", remedy="migrator workers start")
+        for process in processes(context, Side.UNIFIED, Role.WORKER)
+        if current(context.plan, process, environ=context.environ) is None
+    ]
+    return findings_report("unified workers run", missing)
+
+
+def actions(context: Context) -> tuple[Action, ...]:
+    """Note the children, cease, drain, signal, wait."""
+    workers = _workers(context)
+    celery = [process for process in workers if process.system is System.CELERY]
+    names = ", ".join(process.name for process in workers)
+    return (
+        Action(id="note", sentence=f"note the processes of {names}", run=partial(_note, context)),
+        *(
+            Action(
+                id=f"cease:{p.name}",
+                sentence=f"tell {p.name} to take no more messages",
+                run=partial(_cease, context, p),
+            )
+            for p in celery
+        ),
+        Action(
+            id="signal:dramatiq",
+            sentence="send SIGTERM to the Dramatiq workers",
+            run=partial(_signal, context, System.DRAMATIQ),
+        ),
+        *(
+            Action(
+                id=f"drain:{p.name}",
+                sentence=f"wait until {p.name} has finished its tasks",
+                run=partial(_drain, context, p),
+            )
+            for p in celery
+        ),
+        Action(
+            id="signal:celery",
+            sentence="send SIGTERM to the Celery workers",
+            run=partial(_signal, context, System.CELERY),
+        ),
+        *(
+            Action(
+                id=f"gone:{p.name}",
+                sentence=f"wait until {p.name} and its children are gone",
+                run=partial(_gone, context, p),
+            )
+            for p in workers
+        ),
+    )
+
+
+def verify(context: Context) -> Report:
+    """No legacy worker runs, and nobody alive holds a claimed message."""
+    return verify_stopped(context, _workers(context))
+
+
+def undo(context: Context) -> tuple[Action, ...]:
+    """Let workers consume again that still run; start the others that ran before."""
+    before = tuple(process for process in _workers(context) if ran_before(context, process))
+    resume = tuple(
+        Action(
+            id=f"resume:{p.name}",
+            sentence=f"let {p.name} take messages again, if it still runs",
+            run=partial(_resume, context, p),
+        )
+        for p in before
+        if p.system is System.CELERY
+    )
+    return resume + start_actions(context, before)
+
+
+def _workers(context: Context) -> tuple[Process, ...]:
+    return processes(context, Side.LEGACY, Role.WORKER)
+
+
+def _note(context: Context) -> Facts:
+    families = {}
+    for process in _workers(context):
+        record = current(context.plan, process, environ=context.environ)
+        if record is not None:
+            family = (record.identity, *descendants(record.identity))
+            families[process.name] = [(member.pid, member.start_ticks, member.boot_id) for member in family]
+    return {"families": families}
+
+
+def _cease(context: Context, process: Process) -> Facts:
+    began = moment()
+    return {"queues": drain.cease(context.plan, process, environ=context.environ), "began": began}
+
+
+def _drain(context: Context, process: Process) -> Facts:
+    return {"drained_in_s": round(drain.wait_idle(context.plan, process, environ=context.environ), 3)}
+
+
+def _signal(context: Context, system: System) -> Facts:
+    began = moment()
+    told = [process for process in _workers(context) if process.system is system]
+    for process in told:
+        signal_stop(context.plan, process, environ=context.environ)
+    return {"told": [process.name for process in told], "began": began}
+
+
+def _gone(context: Context, process: Process) -> Facts:
+    noted = recorded(context, NAME, "note").get("families", {}).get(process.name, ())
+    family = tuple(Identity(pid=pid, start_ticks=ticks, boot_id=boot) for pid, ticks, boot in noted)
+    now = signal_stop(context.plan, process, environ=context.environ)
+    return {"stopped_in_s": round(wait_stopped(process, dict.fromkeys((*family[:1], *now, *family[1:]))), 3)}
+
+
+def _resume(context: Context, process: Process) -> Facts:
+    state = state_of(context.plan, process, environ=context.environ)
+    if state.state != "running":
+        return {"resumed": ()}
+    queues = tuple(recorded(context, NAME, f"cease:{process.name}").get("queues", ()))
+    endpoint = context.plan.endpoint(System.CELERY)
+    queues = queues or (endpoint.queues if endpoint is not None else ())
+    drain.resume(context.plan, process, queues, environ=context.environ)
+    return {"resumed": queues}
+
+
+STEP = Step(
+    name=NAME,
+    title="Drain and stop the legacy workers",
+    check=check,
+    actions=actions,
+    verify=verify,
+    undo=undo,
+)

@@ -1,0 +1,93 @@
+"""Carry every waiting and delayed message from the legacy queues to the unified ones, and back as undo.
+
+All legacy workers are gone by now, so what they had claimed is taken too. What can't be translated is kept back with
+its reason and brought back by the undo; what was enqueued since goes back in its legacy form.
+The transfer itself survives a crash at any point: a second call finishes what the first began.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from migrator.message import State
+from migrator.plan import Role, Side
+from migrator.report import Report
+from migrator.steps.gap import moment
+from migrator.steps.process_actions import verify_stopped
+from migrator.steps.protocol import Action, Context, Facts, Step, error, findings_report, processes, recorded
+from migrator.transfer import transfer
+from migrator.transfer_options import Direction, TransferOptions
+
+NAME = "transfer"
+
+
+def check(context: Context) -> Report:
+    """No legacy worker runs: what it holds could not be told from what it has lost."""
+    return verify_stopped(context, processes(context, Side.LEGACY, Role.WORKER))
+
+
+def actions(context: Context) -> tuple[Action, ...]:
+    """Move all."""
+    run = partial(move, context, Direction.FORWARD)
+    return (Action(id="move", sentence="carry all messages to the unified queues", run=run),)
+
+
+def verify(context: Context) -> Report:
+    """The books balance, and nothing is left in the legacy queues."""
+    facts = recorded(context, NAME, "move")
+    findings = []
+    if facts.get("balance"):
+        findings.append(
+            error(
+                "TRANSFER-UNBALANCED",
+                "ledger",
+                "doesn't balance",
+                found=f"{facts['balance']} messages",
+                remedy="migrator rollback; the snapshot holds every message",
+            )
+        )
+    return findings_report("transfer", findings, **dict(facts))
+
+
+def undo(context: Context) -> tuple[Action, ...]:
+    """Move all back, with what was enqueued since."""
+    run = partial(move, context, Direction.BACK)
+    return (Action(id="move-back", sentence="carry all messages back to the legacy queues", run=run),)
+
+
+def cannot_undo(context: Context) -> tuple[str, ...]:
+    """Return what has happened for good."""
+    return (
+        "tasks that have run since stay done",
+        "messages of unified tasks without a legacy form are kept back and listed",
+    )
+
+
+def move(context: Context, direction: Direction) -> Facts:
+    """Move everything in one direction and return what was moved, kept and why."""
+    options = TransferOptions(direction=direction, tasks=frozenset(context.options.tasks), owners_dead=True)
+    report = transfer(context.plan, environ=context.environ, options=options, listener=context.listener)
+    return {
+        "moved": report.moved,
+        "kept": report.kept,
+        "by_task": dict(report.by_task),
+        "reasons": dict(report.reasons),
+        "balance": report.balance,
+        "left": dict(report.left),
+        "elapsed_s": round(report.elapsed_s, 3),
+        "ended": moment(),
+    }
+
+
+#: States in which a message waits or is held; DEAD ones are not in flight, KEPT ones are accounted for.
+OPEN_STATES = (State.READY, State.DELAYED, State.CLAIMED, State.MOVING)
+
+STEP = Step(
+    name=NAME,
+    title="Carry the messages over",
+    check=check,
+    actions=actions,
+    verify=verify,
+    undo=undo,
+    cannot_undo=cannot_undo,
+)

@@ -1,0 +1,82 @@
+"""Look whether the unified system works alone: it is what every later doubt is measured against.
+
+One more sweep takes what a late producer may have sent; then the legacy queues must be empty, every unified process
+alive and ready, and no legacy process running.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from migrator.brokers import connect
+from migrator.plan import Endpoint, Role, Side
+from migrator.report import Finding, Report, merge
+from migrator.steps.process_actions import verify_ready, verify_stopped
+from migrator.steps.protocol import (
+    Action,
+    Context,
+    Facts,
+    Step,
+    error,
+    findings_report,
+    nothing_to_check,
+    nothing_to_do,
+)
+from migrator.steps.transfer import OPEN_STATES, move
+from migrator.transfer_options import Direction
+
+NAME = "verify"
+
+
+def actions(context: Context) -> tuple[Action, ...]:
+    """Sweep once more."""
+    sentence = "carry over what late producers may have sent"
+    return (Action(id="sweep", sentence=sentence, run=partial(_sweep, context)),)
+
+
+def verify(context: Context) -> Report:
+    """Legacy queues are empty, unified processes ready, legacy ones gone."""
+    everybody = tuple(Role)
+    return merge(
+        "the unified system works alone",
+        (
+            findings_report("legacy queues", [f for endpoint in context.plan.legacy for f in _left(context, endpoint)]),
+            verify_ready(context, context.plan.select(side=Side.UNIFIED)),
+            verify_stopped(context, [p for p in context.plan.select(side=Side.LEGACY) if p.role in everybody]),
+        ),
+    )
+
+
+def _sweep(context: Context) -> Facts:
+    facts = dict(move(context, Direction.FORWARD))
+    # The gap ended with the transfer step; this sweep is no part of it.
+    facts.pop("ended")
+    return facts
+
+
+def _left(context: Context, endpoint: Endpoint) -> tuple[Finding, ...]:
+    broker = connect(endpoint, context.environ)
+    try:
+        depths = broker.depths()
+    finally:
+        broker.close()
+    counts = {key: count for key, count in depths.items() if key[1] in OPEN_STATES and count}
+    return tuple(
+        error(
+            "LEGACY-NOT-EMPTY",
+            f"{endpoint.system.value} queue {queue}",
+            f"still holds {count} {state.value} messages",
+            remedy="somebody unknown sends or works: stop it, then run the same command again",
+        )
+        for (queue, state), count in counts.items()
+    )
+
+
+STEP = Step(
+    name=NAME,
+    title="Verify that the unified system works alone",
+    check=nothing_to_check,
+    actions=actions,
+    verify=verify,
+    undo=nothing_to_do,
+)
