@@ -1,0 +1,63 @@
+"""``migrator cutover``: from the legacy workers to the unified ones, with every message."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from migrator.cli.output import confirm, finish, format_option, plan_option, yes_option
+
+if TYPE_CHECKING:
+    from migrator.plan import Plan
+
+
+@click.command("cutover")
+@click.option("--dry-run", is_flag=True, help="Make every check and list every action and message; change nothing.")
+@click.option("--no-undo", is_flag=True, help="Stop where a step fails instead of taking everything back.")
+@click.option("--until", default="", metavar="STEP", help="Stop after this step; the same command continues.")
+@click.option(
+    "--postpone-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Wait, before the first legacy process is stopped, until this file is gone.",
+)
+@click.option("--hooks", type=click.Path(path_type=Path, file_okay=False), help="Folder of executables, one an event.")
+@plan_option
+@yes_option
+@format_option
+def command(
+    dry_run: bool,
+    no_undo: bool,
+    until: str,
+    postpone_file: Path | None,
+    hooks: Path | None,
+    plan: Plan,
+    yes: bool,
+    output_format: str,
+) -> None:
+    """Move the running system to the unified tasks, messages included.
+
+    Refused (4) without a fresh green parity proof, with an unconverted source tree, or when a worker answers that the
+    plan doesn't know. A step that fails is taken back with everything before it.
+
+    Example: migrator cutover --dry-run
+    """
+    from migrator.cli.progress import shown_progress
+    from migrator.cli.runs import run_answer
+    from migrator.run_options import guarded
+    from migrator.runner import RunOptions, cutover
+
+    if not dry_run:
+        confirm(f"Move {plan.name} to the unified tasks now? Its workers will be stopped.", yes=yes)
+    options = RunOptions(
+        dry_run=dry_run,
+        no_undo=no_undo,
+        until=until,
+        postpone_file=postpone_file,
+        hooks=hooks,
+    )
+    with shown_progress(quiet=output_format == "json") as listener:
+        report = cutover(plan, environ=os.environ, options=guarded(plan, options), listener=listener)
+    finish(run_answer(report), output_format)

@@ -1,0 +1,106 @@
+"""``migrator parity-check``: the same cases through legacy Dramatiq, legacy Celery and the unified tasks."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from migrator.cli.output import Answer, finish, format_option, plan_option
+
+if TYPE_CHECKING:
+    from checks.parity_report import ParityReport
+    from migrator.plan import Plan
+
+
+@click.command("parity-check")
+@click.argument("tasks", nargs=-1, metavar="[TASK]...")
+@click.option(
+    "--case", "names", multiple=True, metavar="NAME", help="Only this case; patterns are allowed; repeatable."
+)
+@click.option(
+    "--cases", type=click.Path(path_type=Path, file_okay=False), help="Folder of cases instead of the plan's."
+)
+@click.option("--isolate", is_flag=True, help="A fresh process for each call.")
+@click.option("--no-noise", is_flag=True, help="Run the legacy side once; its own noise then counts as a difference.")
+@click.option("--processes", type=click.IntRange(1), default=2, show_default=True, help="Child processes at a time.")
+@click.option("--accept", multiple=True, metavar="WAIVER", help="Accept what differs now under this waiver ('all').")
+@click.option("--prune", is_flag=True, help="Drop accepted differences that are no longer seen.")
+@plan_option
+@format_option
+def command(
+    tasks: tuple[str, ...],
+    names: tuple[str, ...],
+    cases: Path | None,
+    isolate: bool,
+    no_noise: bool,
+    processes: int,
+    accept: tuple[str, ...],
+    prune: bool,
+    plan: Plan,
+    output_format: str,
+) -> None:
+    """Run legacy and unified tasks on the same cases and compare.
+
+    Results and effects are compared: rows, cache writes, requests, mail, enqueued messages, retries, dead letters. A
+    green run over all cases writes the proof that `cutover` asks for. A run over some of them writes none.
+
+    Example: migrator parity-check tasks.fetch_news
+    """
+    from checks.runner import ParityOptions, parity_check
+    from checks.writers import document
+    from migrator.cli.progress import shown_progress
+
+    options = ParityOptions(
+        cases=cases,
+        tasks=tasks,
+        names=names,
+        processes=processes,
+        isolate=isolate,
+        noise=not no_noise,
+        accept=accept,
+        prune=prune,
+    )
+    with shown_progress(quiet=output_format == "json") as listener:
+        report = parity_check(plan, environ=os.environ, options=options, listener=listener)
+    answer = Answer(
+        exit_code=report.exit_code, lines=_lines(report), data=document(report), next_steps=_next_steps(report)
+    )
+    finish(answer, output_format)
+
+
+def _lines(report: ParityReport) -> list[str]:
+    from checks.parity_report import summary_lines
+    from migrator.render.text import finding_lines, table
+    from migrator.report import Outcome
+
+    lines = summary_lines(report)
+    open_outcomes = (Outcome.MISMATCHED, Outcome.NOT_COMPARED)
+    rows = [
+        (m.task, m.case, m.system, m.path, _brief(m.legacy), _brief(m.unified), m.reason or m.outcome.value)
+        for m in report.mismatches
+        if m.outcome in open_outcomes
+    ]
+    if rows:
+        lines += table("", ["task", "case", "system", "path", "legacy", "unified", "why"], rows[:50])
+    if len(rows) > 50:
+        lines.append(f"and {len(rows) - 50} more: see the reports")
+    lines += finding_lines(report.findings)
+    lines += [f"{name}: {file}" for name, file in report.facts.get("files", {}).items()]
+    return lines
+
+
+def _brief(value: object) -> str:
+    text = "" if value is None else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _next_steps(report: ParityReport) -> list[str]:
+    if report.ok:
+        return ["migrator cutover --dry-run"] if report.whole else ["migrator parity-check"]
+    html = report.facts.get("files", {}).get("html")
+    return ["correct the task, or declare the difference in the waivers with a reason"] + (
+        [f"look at {html}"] if html else []
+    )

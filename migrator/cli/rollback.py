@@ -1,0 +1,42 @@
+"""``migrator rollback``: back to the legacy workers, with every message, also those enqueued since."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from migrator.cli.output import confirm, finish, format_option, plan_option, yes_option
+
+if TYPE_CHECKING:
+    from migrator.plan import Plan
+
+
+@click.command("rollback")
+@click.option("--dry-run", is_flag=True, help="Say what would be done and what can't be undone; change nothing.")
+@plan_option
+@yes_option
+@format_option
+def command(dry_run: bool, plan: Plan, yes: bool, output_format: str) -> None:
+    """Take the cutover back, messages included.
+
+    Works from what the cutover recorded. Legacy files, workers, schedulers and messages come back; what was enqueued
+    since is translated back, and what has no legacy form is kept and listed.
+
+    Example: migrator rollback --dry-run
+    """
+    from migrator.cli.progress import shown_progress
+    from migrator.cli.runs import run_answer
+    from migrator.run_options import guarded
+    from migrator.runner import RunOptions, rollback
+
+    planned = rollback(plan, environ=os.environ, options=guarded(plan, RunOptions(dry_run=True)))
+    if dry_run or planned.outcome.value == "unchanged":
+        finish(run_answer(planned), output_format)
+    for text in planned.cannot_undo:
+        click.echo(f"can't be undone: {text}", err=True)
+    confirm(f"Take run {planned.run} of {plan.name} back now?", yes=yes)
+    with shown_progress(quiet=output_format == "json") as listener:
+        report = rollback(plan, environ=os.environ, options=guarded(plan, RunOptions()), listener=listener)
+    finish(run_answer(report), output_format)

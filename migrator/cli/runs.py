@@ -1,0 +1,69 @@
+"""What cutover and rollback print: the verdict in a few lines, then the steps, then what was found."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from migrator.cli.output import Answer
+
+if TYPE_CHECKING:
+    from migrator.runner_report import RunReport, StepResult
+
+
+def run_answer(report: RunReport) -> Answer:
+    """Return what to print about a run."""
+    from migrator.render.text import finding_lines
+
+    lines = [_verdict(report), *_measured(report)]
+    if report.failure:
+        lines += ["", *report.failure.splitlines()]
+    lines += ["", *_steps(report.steps, planned=report.outcome.value == "planned")] if report.steps else []
+    lines += ["taken back:", *_steps(report.undone, planned=False)] if report.undone else []
+    lines += finding_lines(report.findings)
+    lines += [f"can't be undone: {text}" for text in report.cannot_undo]
+    lines += [f"note: {text}" for text in report.notes]
+    return Answer(exit_code=report.exit_code, lines=lines, data=_plain(report), next_steps=report.next_steps)
+
+
+def _verdict(report: RunReport) -> str:
+    words = {
+        "done": "done: the system is " + ("unified" if report.command == "cutover" else "legacy again"),
+        "planned": "planned: nothing was changed",
+        "refused": "REFUSED: nothing was changed",
+        "undone": "FAILED, and everything was taken back: the system is as it was",
+        "stopped": "STOPPED in the middle: the journal says where",
+        "paused": "paused as asked for: the same command continues",
+        "unchanged": "nothing to do",
+    }
+    took = f" in {report.elapsed_s:.1f} s" if report.elapsed_s else ""
+    number = f" (run {report.run})" if report.run else ""
+    return f"{report.command}{number} {words[report.outcome.value]}{took}"
+
+
+def _measured(report: RunReport) -> list[str]:
+    if not report.moved and not report.kept and report.gap_s is None:
+        return []
+    gap = f"; longest gap without a worker {report.gap_s:.1f} s" if report.gap_s is not None else ""
+    lines = [f"messages carried over: {report.moved:,}; kept back: {report.kept:,}{gap}"]
+    return lines + [f"  kept back: {count:,} x {reason}" for reason, count in report.reasons.items()]
+
+
+def _steps(steps: Sequence[StepResult], *, planned: bool) -> list[str]:
+    from migrator.render.text import table
+
+    if planned:
+        return [
+            line
+            for step in steps
+            for line in [f"{step.name}: {step.title}", *(f"    - {action.sentence}" for action in step.actions)]
+        ]
+    rows = [(step.name, step.outcome, f"{step.elapsed_s:.1f}", step.title) for step in steps]
+    return table("", ["step", "outcome", "#seconds", "what"], rows)
+
+
+def _plain(report: RunReport) -> dict[str, Any]:
+    data = dataclasses.asdict(report)
+    data.pop("next_steps")
+    return data

@@ -1,0 +1,50 @@
+"""``migrator status``: where the migration stands; changes nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from migrator.cli.output import Answer, finish, format_option, plan_option
+
+if TYPE_CHECKING:
+    from migrator.plan import Plan
+
+
+@click.command("status")
+@plan_option
+@format_option
+def command(plan: Plan, output_format: str) -> None:
+    """Say where the migration stands and which command is next.
+
+    Example: migrator status --format json
+    """
+    from migrator.errors import ExitCode
+    from migrator.render.text import table
+    from migrator.runner import status
+
+    now = status(plan, environ=os.environ)
+    running = [
+        (p.name, p.side.value, p.role.value, p.state, p.pid or "") for p in now.processes if p.state != "stopped"
+    ]
+    lines = [f"{plan.name}: {now.text}"]
+    if now.done:
+        lines.append("done: " + ", ".join(now.done))
+    if now.left:
+        lines.append("left: " + ", ".join(now.left))
+    if now.waiting:
+        lines += table("", ["where", "#messages"], [(name, f"{count:,}") for name, count in now.waiting.items()])
+    elif not now.problems:
+        lines.append("no message waits anywhere")
+    if running:
+        lines += table("", ["process", "side", "role", "state", "#pid"], running)
+    else:
+        lines.append("no process of the plan is running")
+    lines += [f"not known: {problem}" for problem in now.problems]
+    data = dataclasses.asdict(now)
+    data.pop("next_steps")
+    code = ExitCode.UNREACHABLE if now.problems else ExitCode.CLEAN
+    finish(Answer(exit_code=code, lines=lines, data=data, next_steps=now.next_steps), output_format)

@@ -1,0 +1,26 @@
+"""Options of a run together with what only the upper layers know: source, proof and plan.
+
+The steps may not import the codemods or the parity checks; they are handed these functions instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from codemods.runner import Mode, check_undo, rewrite, undo_rewrite
+from migrator.inventory import check_complete, read_inventory
+from migrator.plan import Plan
+from migrator.proof import read_proof, verify_proof
+from migrator.runner import RunOptions
+
+
+def guarded(plan: Plan, options: RunOptions) -> RunOptions:
+    """Return ``options`` with the guards of a real run: every one has to be green before anything is changed."""
+    return replace(
+        options,
+        check_proof=lambda: verify_proof(plan, read_proof(plan)),
+        check_source=lambda: rewrite(plan, mode=Mode.CHECK).as_report(),
+        check_inventory=lambda: check_complete(plan, read_inventory(plan)),
+        check_undo_source=lambda: check_undo(plan),
+        undo_source=lambda: undo_rewrite(plan),
+    )
