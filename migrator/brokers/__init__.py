@@ -1,0 +1,41 @@
+"""Brokers: one module a wire format on a server. Nothing outside of this package knows a key's name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from migrator.brokers.protocol import Broker, BrokerFacts, Depths, Owner
+from migrator.errors import UsageError
+from migrator.message import System
+from migrator.plan import Endpoint, expand
+
+__all__ = ["Broker", "BrokerFacts", "Depths", "Owner", "connect", "endpoint_url"]
+
+
+def endpoint_url(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
+    """Return the URL of an endpoint with the environment filled in."""
+    return expand(endpoint.url, environ, where=f"{endpoint.side.value}.{endpoint.system.value}.broker")
+
+
+def connect(endpoint: Endpoint, environ: Mapping[str, str]) -> Broker:
+    """Return the broker that an endpoint names; it connects on first use.
+
+    Raises:
+        UsageError: There is no module for this kind of URL.
+    """
+    url = endpoint_url(endpoint, environ)
+    scheme = url.partition("://")[0]
+    if scheme in ("redis", "rediss", "valkey", "valkeys", "unix"):
+        if endpoint.system is System.DRAMATIQ:
+            from migrator.brokers.dramatiq_redis import DramatiqRedis
+
+            return DramatiqRedis(endpoint, url)
+        from migrator.brokers.celery_redis import CeleryRedis
+
+        return CeleryRedis(endpoint, url)
+    raise UsageError(
+        f"{endpoint.side.value}.{endpoint.system.value}.broker",
+        "no broker module reads this kind of URL",
+        found=f"{scheme}://",
+        remedy="use a redis:// or rediss:// URL",
+    )

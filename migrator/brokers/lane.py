@@ -1,0 +1,65 @@
+"""Scripts sent to one server without waiting for each answer, so that server and translation work at the same time.
+
+Answers come in the order of the requests. After any error of the connection the lane is useless: what was under way
+may or may not have happened, and the caller reads the claims again to find out.
+
+Source: redis-py (redis/connection.py: ``send_command``, ``read_response``).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from migrator.brokers.redis_server import RedisServer, script
+
+_SCRIPTS = ("claim_ids", "claim_list", "apply", "push")
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """One request under way."""
+
+    answer: Any = None
+    done: bool = False
+
+
+class Lane:
+    """One connection to a server, for our scripts only.
+
+    Args:
+        server: The server.
+    """
+
+    def __init__(self, server: RedisServer) -> None:
+        self.server = server
+        for name in _SCRIPTS:
+            server.client.script_load(script(name)[1])
+        self._connection = server.client.connection_pool.get_connection()
+        self._waiting: deque[Ticket] = deque()
+
+    def send(self, name: str, keys: Sequence[Any], arguments: Sequence[Any]) -> Ticket:
+        """Send a script and return at once."""
+        ticket = Ticket()
+        self._connection.send_command("EVALSHA", script(name)[0], len(keys), *keys, *arguments)
+        self._waiting.append(ticket)
+        return ticket
+
+    def result(self, ticket: Ticket) -> Any:
+        """Wait for the answer to a request.
+
+        Raises:
+            redis.RedisError: The script or the connection failed.
+        """
+        while not ticket.done:
+            oldest = self._waiting.popleft()
+            oldest.answer = self._connection.read_response()
+            oldest.done = True
+        return ticket.answer
+
+    def close(self) -> None:
+        """Drop the connection; answers that are still under way are never read."""
+        self._connection.disconnect()
+        self.server.client.connection_pool.release(self._connection)

@@ -1,0 +1,96 @@
+"""What every broker can tell about its messages without changing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from migrator.message import Message, State
+from migrator.plan import Endpoint
+from migrator.report import Finding
+
+#: How many messages lie in each state of each queue. Every state of every queue of the endpoint is a key.
+Depths = Mapping[tuple[str, State], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """A worker, as the broker knows it, and what it has taken."""
+
+    #: Dramatiq's broker id; empty for Celery, whose claims have no owner.
+    id: str
+    queue: str
+    #: True for messages of Dramatiq's delay queue.
+    delayed: bool
+    claimed: int
+    #: Score of its last sign of life, in ms of *its* clock; None if it has none.
+    heartbeat_ms: int | None
+    #: How long ago that was by the server's clock; None if unknown.
+    silent_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerFacts:
+    """What a server says about itself; what would endanger messages stands in ``findings``."""
+
+    #: URL without its password.
+    where: str
+    #: Such as ``valkey 9.1.2`` or ``redis 6.2.14``.
+    server: str
+    #: ``master`` or ``slave``.
+    role: str
+    used_memory_bytes: int
+    #: 0 means no limit.
+    maxmemory_bytes: int
+    eviction_policy: str
+    #: ``none``, ``rdb``, ``aof`` or ``rdb+aof``.
+    persistence: str
+    #: Identifies server and database: two endpoints with the same value share their keys.
+    identity: str
+    findings: tuple[Finding, ...] = ()
+    #: Celery: seconds after which an unacknowledged message is delivered again.
+    visibility_timeout_s: float | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def headroom_bytes(self) -> int | None:
+        """Memory left under the server's limit; None if it has none."""
+        return None if self.maxmemory_bytes == 0 else max(self.maxmemory_bytes - self.used_memory_bytes, 0)
+
+
+class Broker(Protocol):
+    """One endpoint's queues on one server. Reading changes nothing."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The endpoint of the plan."""
+        ...
+
+    @property
+    def where(self) -> str:
+        """URL without its password, for messages to people."""
+        ...
+
+    def depths(self) -> Depths:
+        """Count every place where a message can be."""
+        ...
+
+    def scan(self, *, queue: str | None = None) -> Iterator[Message]:
+        """Yield every message without taking it, in the order of service within a place.
+
+        A message that can't be read has an empty task name. With workers running, one may be missed or seen twice.
+        """
+        ...
+
+    def facts(self) -> BrokerFacts:
+        """Ask the server about itself."""
+        ...
+
+    def owners(self) -> tuple[Owner, ...]:
+        """Return who has claimed messages."""
+        ...
+
+    def close(self) -> None:
+        """Close the connections."""
+        ...

@@ -1,0 +1,35 @@
+-- Carry out one batch on the server that holds the claim, and shorten the claim by it: all or nothing.
+-- KEYS: fence, claim, then the keys that the operations name by number (from 1).
+-- ARGV: token, fence's life in ms, expected length of the claim, how many leave it, number of operations,
+--       then for each operation: command, key number, type that the key must have, number of arguments, arguments.
+-- Redis does not roll back: everything that can fail is looked at before the first write, and copies are written
+-- before anything is deleted (the caller orders the operations so).
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('FENCED another run holds the lock') end
+if redis.call('LLEN', KEYS[2]) ~= tonumber(ARGV[3]) then
+  return redis.error_reply('MOVED the claim is not what it was')
+end
+local at = 6
+for _ = 1, tonumber(ARGV[5]) do
+  local key, wanted = KEYS[2 + tonumber(ARGV[at + 1])], ARGV[at + 2]
+  local found = redis.call('TYPE', key)['ok']
+  if found ~= 'none' and found ~= wanted then
+    return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. found .. ', not a ' .. wanted)
+  end
+  at = at + 4 + tonumber(ARGV[at + 3])
+end
+local changed = {}
+at = 6
+for op = 1, tonumber(ARGV[5]) do
+  local command, key, count = ARGV[at], KEYS[2 + tonumber(ARGV[at + 1])], tonumber(ARGV[at + 3])
+  local i, last, sum = at + 4, at + 3 + count, 0
+  while i <= last do
+    local till = math.min(i + 999, last)
+    sum = sum + redis.call(command, key, unpack(ARGV, i, till))
+    i = till + 1
+  end
+  changed[op] = sum
+  at = last + 1
+end
+if tonumber(ARGV[4]) > 0 then redis.call('LTRIM', KEYS[2], ARGV[4], -1) end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return changed

@@ -1,0 +1,238 @@
+"""Carry queued messages over, forward or back, none lost and none doubled, also when the run is killed at any moment.
+
+The order on every server: claim (into a private list), translate, push to other servers with a ledger entry, apply on
+the own server (copies first, then deletions) in one script. Each script checks the fence. Running again finishes what
+an interrupted run had claimed, in the direction in which it was going, and then does what is asked for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from migrator.brokers.redis_keys import Source
+from migrator.errors import RefusedError
+from migrator.events import Event, EventKind, Listener, ignore
+from migrator.ledger import BatchCounts, Book
+from migrator.message import System
+from migrator.plan import Plan, Side
+from migrator.report import Severity
+from migrator.transfer_batch import Work
+from migrator.transfer_hub import Hub, open_hub
+from migrator.transfer_kept import adopt, restore_kept, unpass
+from migrator.transfer_lock import acquire, new_token, release
+from migrator.transfer_mover import Mover, Pace, claim_entries
+from migrator.transfer_options import Direction, ShouldStop, Tally, TransferOptions, TransferReport
+from migrator.transfer_report import build_report, count
+from migrator.transfer_resume import keep_trying
+from migrator.translate import Translator, backward, forward
+from migrator.translation import Carried, Translation
+
+__all__ = ["Direction", "TransferOptions", "TransferReport", "transfer"]
+
+_PROGRESS_EVERY_S = 0.2
+
+
+def transfer(
+    plan: Plan,
+    *,
+    environ: Mapping[str, str],
+    options: TransferOptions | None = None,
+    listener: Listener = ignore,
+    should_stop: ShouldStop | None = None,
+) -> TransferReport:
+    """Move waiting messages between the legacy queues and the unified one.
+
+    Args:
+        plan: The plan.
+        environ: Fills the references in the plan's URLs.
+        options: What to move and how; everything forward if None.
+        listener: Told about the progress.
+        should_stop: Asked between batches; a true answer ends the run cleanly.
+
+    Raises:
+        UnreachableError: A server does not answer.
+        RefusedError: A guard forbids it; nothing of the batch in question was changed.
+        InterruptedRunError: Another run took over.
+    """
+    options = options or TransferOptions()
+    hub = open_hub(plan, environ)
+    try:
+        _guard(hub)
+        if options.dry_run:
+            from migrator.transfer_preview import preview
+
+            return preview(hub, options, translators(hub))
+        token = new_token()
+        acquire(hub.servers.values(), token, wait_s=options.lock_wait_s, takeover=options.takeover)
+        try:
+            with Book.open(plan.state_folder / "book.sqlite3") as book:
+                run = _Run(hub=hub, options=options, token=token, book=book, listener=listener)
+                return run.execute(should_stop or (lambda: False))
+        finally:
+            hub.drop_lanes()
+            release(hub.servers.values(), token)
+    finally:
+        hub.close()
+
+
+def emptied_side(direction: Direction) -> Side:
+    """Return the side from which a direction takes messages."""
+    return Side.LEGACY if direction is Direction.FORWARD else Side.UNIFIED
+
+
+def translators(hub: Hub) -> dict[tuple[Side, System], Translator]:
+    """Return the translation of the messages of every endpoint."""
+    plan, now_ms = hub.plan, int(time.time() * 1000)
+    found: dict[tuple[Side, System], Translator] = {
+        (endpoint.side, endpoint.system): forward(plan, endpoint, unified_url="redis://", now_ms=now_ms)
+        for endpoint in plan.legacy
+    }
+    found[Side.UNIFIED, System.CELERY] = backward(plan, now_ms=now_ms)
+    return found
+
+
+def visibility_limit_ms(plan: Plan) -> float:
+    """Return the latest ETA, in ms since the epoch, that a worker may hold without being handed it again."""
+    return (time.time() + plan.unified.visibility_timeout_s) * 1000
+
+
+def selection(plan: Plan, options: TransferOptions) -> Callable[[Translation], bool]:
+    """Return whether a message is one of those that were asked for."""
+    names = set(options.tasks)
+    names |= {mapping.name for mapping in plan.mappings() if mapping.unified in names}
+    only_back_to = options.system if options.direction is Direction.BACK else None
+
+    def selects(translation: Translation) -> bool:
+        if only_back_to and isinstance(translation, Carried) and translation.place.system is not only_back_to:
+            return False
+        if not names:
+            return True
+        return (translation.source_task if isinstance(translation, Carried) else translation.task) in names
+
+    return selects
+
+
+def selected_sources(hub: Hub, options: TransferOptions) -> tuple[Source, ...]:
+    """Return the lists that a run empties."""
+    only_from = options.system if options.direction is Direction.FORWARD else None
+    return tuple(
+        source
+        for source in hub.sources(emptied_side(options.direction))
+        if (not options.queues or source.place.queue in options.queues)
+        and (only_from is None or source.place.system is only_from)
+    )
+
+
+def _guard(hub: Hub) -> None:
+    for broker in hub.brokers.values():
+        for finding in broker.facts().findings:
+            if finding.severity is Severity.ERROR:
+                raise RefusedError(finding.where, finding.what, found=finding.found, remedy=finding.remedy)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    hub: Hub
+    options: TransferOptions
+    token: str
+    book: Book
+    listener: Listener
+    tally: Tally = field(default_factory=Tally)
+    started_at: float = field(default_factory=time.monotonic)
+    total: int | None = None
+    _told_at: float = 0.0
+
+    def execute(self, should_stop: ShouldStop) -> TransferReport:
+        """Do the whole run and return its report."""
+        self.book.begin(self.options.direction.value, self.hub.plan.fingerprint)
+        translations = translators(self.hub)
+        side = emptied_side(self.options.direction)
+        filtered = self._mover(selection(self.hub.plan, self.options), should_stop)
+        everything = self._mover(lambda translation: True, should_stop)
+        for source in self.hub.sources(Side.LEGACY) + self.hub.sources(Side.UNIFIED):
+            mover = filtered if source.place.side is side else everything
+            self._try(mover, lambda m=mover, s=source: self._finish_claim(m, s, translations))  # type: ignore[misc]
+            unpass(self.hub, source, self.token)
+        restored_sides = {Side.UNIFIED if side is Side.LEGACY else Side.LEGACY}
+        restored_sides |= {side} if self.options.retry_kept else set()
+        self.tally.restored = restore_kept(self.hub, restored_sides, self.token)
+        wanted = selected_sources(self.hub, self.options)
+        if self.options.owners_dead:
+            self.tally.adopted = adopt(self.hub, wanted, self.token, silence_s=self.options.silence_s)
+        self.total = self.tally.seen + sum(self._waiting(source) for source in wanted)
+        for source in wanted:
+            translate = translations[source.place.side, source.place.system]
+            self._try(filtered, lambda s=source, t=translate: filtered.empty(s, t))  # type: ignore[misc]
+            unpass(self.hub, source, self.token)
+        self._tell(final=True)
+        report = build_report(self.hub, self.options, self.tally, self.started_at)
+        self.book.finish(report.balance)
+        return report
+
+    def _mover(self, selects: Callable[[Translation], bool], should_stop: ShouldStop) -> Mover:
+        def stop() -> bool:
+            self._slow_down()
+            return should_stop()
+
+        return Mover(
+            hub=self.hub,
+            token=self.token,
+            stamp=f"{int(time.time())}",
+            selects=selects,
+            settled=self._settled,
+            should_stop=stop,
+            pace=Pace(most=self.options.batch_size),
+        )
+
+    def _finish_claim(self, mover: Mover, source: Source, translations: dict[tuple[Side, System], Translator]) -> None:
+        if claim_entries(self.hub, source):
+            mover.empty(source, translations[source.place.side, source.place.system], limit=0)
+
+    def _try(self, mover: Mover, action: Callable[[], None]) -> None:
+        self.tally.reconnects += keep_trying(
+            self.hub, mover, action, token=self.token, limit_s=self.options.reconnect_s
+        )
+
+    def _waiting(self, source: Source) -> int:
+        server = self.hub.servers[self.hub.identity(source.place)]
+        with server.translated():
+            return int(server.client.llen(source.list))
+
+    def _settled(self, work: Work) -> None:
+        count(self.tally, work, beyond_ms=visibility_limit_ms(self.hub.plan))
+        counts = BatchCounts(
+            seen=len(work.batch.items),
+            published=len(work.carried) - work.refused,
+            already_there=work.refused,
+            kept=len(work.kept),
+            passed=work.passed,
+            without_body=work.without_body,
+        )
+        self.book.add(str(work.batch.source.place), work.carried, work.kept, counts)
+        self._tell()
+
+    def _slow_down(self) -> None:
+        if self.options.max_rate:
+            ahead_s = self.tally.seen / self.options.max_rate - (time.monotonic() - self.started_at)
+            if ahead_s > 0:
+                time.sleep(min(ahead_s, 1.0))
+
+    def _tell(self, *, final: bool = False) -> None:
+        now = time.monotonic()
+        if not final and now - self._told_at < _PROGRESS_EVERY_S:
+            return
+        self._told_at = now
+        elapsed_s = now - self.started_at
+        rate = self.tally.seen / elapsed_s if elapsed_s else 0.0
+        self.listener(
+            Event(
+                kind=EventKind.PROGRESS,
+                step="transfer",
+                text=f"{self.tally.moved} moved, {self.tally.kept} kept back, {rate:,.0f} a second",
+                done=self.tally.seen,
+                total=None if self.total is None else max(self.total, self.tally.seen),
+                elapsed_s=elapsed_s,
+            )
+        )

@@ -1,0 +1,119 @@
+"""The servers of a plan, each connected once, and what lies where on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from migrator import brokers
+from migrator.brokers.celery_redis import CeleryRedis
+from migrator.brokers.dramatiq_redis import DramatiqRedis
+from migrator.brokers.lane import Lane
+from migrator.brokers.redis_keys import Source, celery_list, dramatiq_list, sources
+from migrator.brokers.redis_server import RedisServer
+from migrator.errors import RefusedError
+from migrator.message import System
+from migrator.plan import Endpoint, Plan, Side
+from migrator.translation import Carried, Place
+
+RedisBroker = DramatiqRedis | CeleryRedis
+
+
+@dataclass(slots=True, kw_only=True)
+class Hub:
+    """Every broker of the plan; endpoints on one server and database share a connection."""
+
+    plan: Plan
+    #: By side and system.
+    brokers: dict[tuple[Side, System], RedisBroker]
+    #: By identity.
+    servers: dict[str, RedisServer]
+    #: Identity of the server of each endpoint.
+    identities: dict[tuple[Side, System], str]
+    lanes: dict[str, Lane] = field(default_factory=dict)
+
+    def lane(self, identity: str) -> Lane:
+        """Return the lane to a server, opened on first use."""
+        lane = self.lanes.get(identity)
+        if lane is None:
+            lane = self.lanes[identity] = Lane(self.servers[identity])
+        return lane
+
+    def drop_lanes(self) -> None:
+        """Close every lane; what was under way on them is unknown."""
+        while self.lanes:
+            self.lanes.popitem()[1].close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.drop_lanes()
+        for broker in self.brokers.values():
+            broker.close()
+        for server in self.servers.values():
+            server.close()
+
+    def identity(self, place: Place) -> str:
+        """Return the identity of the server on which a place lies."""
+        return self.identities[place.side, place.system]
+
+    def endpoint(self, place: Place) -> Endpoint:
+        """Return the endpoint to which a place belongs."""
+        return self.brokers[place.side, place.system].endpoint
+
+    def sources(self, side: Side) -> tuple[Source, ...]:
+        """Return every list on one side."""
+        endpoints = (self.plan.unified,) if side is Side.UNIFIED else self.plan.legacy
+        return tuple(source for endpoint in endpoints for source in sources(endpoint))
+
+    def target(self, carried: Carried) -> tuple[str, str]:
+        """Return the list that takes a message, and the hash of bodies (Dramatiq) or nothing."""
+        endpoint = self.endpoint(carried.place)
+        if carried.place.system is System.DRAMATIQ:
+            name = dramatiq_list(endpoint, carried.place.wire_queue)
+            return name, f"{name}.msgs"
+        return celery_list(endpoint, carried.place.queue, carried.priority), ""
+
+
+def open_hub(plan: Plan, environ: Mapping[str, str]) -> Hub:
+    """Connect to every broker of the plan.
+
+    Raises:
+        UnreachableError: One does not answer.
+        RefusedError: Legacy and unified Celery share a queue.
+    """
+    opened: dict[tuple[Side, System], RedisBroker] = {}
+    servers: dict[str, RedisServer] = {}
+    identities: dict[tuple[Side, System], str] = {}
+    try:
+        for endpoint in (*plan.legacy, plan.unified):
+            broker: Any = brokers.connect(endpoint, environ)
+            opened[endpoint.side, endpoint.system] = broker
+            with broker.server.translated():
+                identity = broker.server.identity()
+            identities[endpoint.side, endpoint.system] = identity
+            if identity in servers:
+                broker.server.close()
+                broker.server = servers[identity]
+            servers[identity] = broker.server
+    except BaseException:
+        for broker in opened.values():
+            broker.close()
+        raise
+    hub = Hub(plan=plan, brokers=opened, servers=servers, identities=identities)
+    _refuse_shared_queues(hub)
+    return hub
+
+
+def _refuse_shared_queues(hub: Hub) -> None:
+    legacy = hub.plan.endpoint(System.CELERY)
+    shared = set(hub.plan.unified.queues) & set(legacy.queues) if legacy else set()
+    same = hub.identities.get((Side.LEGACY, System.CELERY)) == hub.identities[Side.UNIFIED, System.CELERY]
+    if shared and same:
+        hub.close()
+        raise RefusedError(
+            "unified.queues",
+            "legacy and unified tasks share a queue, so old and new messages can't be told apart",
+            found=", ".join(sorted(shared)),
+            remedy="give the unified side a queue of its own",
+        )

@@ -1,0 +1,121 @@
+"""The fence: one run at a time, on every server that it writes to.
+
+Every script of the transfer compares the lock with its own token first, so a run that was paused and overtaken can
+change nothing any more. A lock ends by itself after :data:`LIFE_MS`; one whose holder has ended on this machine is
+taken over at once.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from migrator.brokers.redis_keys import LOCK
+from migrator.brokers.redis_server import RedisServer
+from migrator.errors import RefusedError
+
+LIFE_MS = 30_000
+
+
+class Holder(msgspec.Struct):
+    """Who holds a lock; its JSON is the token."""
+
+    nonce: str
+    host: str
+    #: Tells one start of the machine from the next.
+    boot: str
+    pid: int
+    #: Start of the process in clock ticks since boot.
+    started: int
+
+
+def new_token() -> str:
+    """Return the token of this process."""
+    return msgspec.json.encode(
+        Holder(
+            nonce=uuid.uuid4().hex,
+            host=socket.gethostname(),
+            boot=_boot_id(),
+            pid=os.getpid(),
+            started=_started(os.getpid()) or 0,
+        )
+    ).decode()
+
+
+def acquire(servers: Iterable[RedisServer], token: str, *, wait_s: float, takeover: bool) -> None:
+    """Take the lock on every server.
+
+    Raises:
+        RefusedError: Another run holds one of them.
+    """
+    taken: list[RedisServer] = []
+    try:
+        for server in servers:
+            _acquire_one(server, token, wait_s=wait_s, takeover=takeover)
+            taken.append(server)
+    except BaseException:
+        release(taken, token)
+        raise
+
+
+def release(servers: Iterable[RedisServer], token: str) -> None:
+    """Give the lock back where it is still ours. Never raises: the lock ends by itself."""
+    for server in servers:
+        try:
+            server.run("unlock", [LOCK], [token])
+        except Exception:  # noqa: BLE001 - whatever happened to the server, there is nothing left to do
+            continue
+
+
+def _acquire_one(server: RedisServer, token: str, *, wait_s: float, takeover: bool) -> None:
+    deadline = time.monotonic() + wait_s
+    ended = ""
+    while True:
+        with server.translated():
+            holder = server.run("lock", [LOCK], [token, LIFE_MS, ended]).decode()
+        if holder == token:
+            return
+        if takeover or _has_ended(holder):
+            ended = holder
+            continue
+        if time.monotonic() >= deadline:
+            raise RefusedError(
+                f"{server.where} {LOCK}",
+                f"another transfer holds the lock since {wait_s:g} s",
+                found=holder,
+                remedy=f"let it finish; if it has ended, its lock goes within {LIFE_MS // 1000} s",
+            )
+        time.sleep(0.1)
+
+
+def _has_ended(token: str) -> bool:
+    """Say whether the holder ran on this machine and is no more."""
+    try:
+        holder = msgspec.json.decode(token, type=Holder)
+    except msgspec.MsgspecError:
+        return False
+    if holder.host != socket.gethostname() or not holder.boot:
+        return False
+    return holder.boot != _boot_id() or _started(holder.pid) != holder.started
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> int | None:
+    """Return the start time of a process, or None if there is none or it is only waiting to be collected."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])

@@ -1,0 +1,202 @@
+"""Empty one list: claim, translate, push, apply, with the server and the translation at work at the same time.
+
+While a batch is translated here, the server carries out the one before and claims the one after. The claim on the
+server is the truth: after any doubt (lost connection, lost answer) everything in memory is dropped and the claim is
+read again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from migrator.brokers.lane import Lane, Ticket
+from migrator.brokers.redis_keys import LOCK, Source
+from migrator.transfer_batch import Batch, Item, Work, apply_request, prepare, push_request
+from migrator.transfer_hub import Hub
+from migrator.transfer_lock import LIFE_MS
+from migrator.translate import Translator
+from migrator.translation import Translation
+
+#: A batch ends before this many bytes, or 25 messages later.
+BATCH_BYTES = 4 << 20
+_SLOW_MS, _FAST_MS, _SMALLEST = 9.0, 5.0, 50
+
+
+@dataclass(slots=True, kw_only=True)
+class Pace:
+    """How many messages one step takes: fewer while the server answers slowly, so that others are served."""
+
+    most: int
+    size: int = field(default=0)
+
+    def __post_init__(self) -> None:
+        self.size = self.most
+
+    def observe(self, elapsed_ms: float) -> None:
+        """Adapt to how long the server took for one step of about the present size."""
+        if elapsed_ms > _SLOW_MS:
+            self.size = max(_SMALLEST, self.size * 2 // 3)
+        elif elapsed_ms < _FAST_MS:
+            self.size = min(self.most, self.size + 25)
+
+
+@dataclass(slots=True, kw_only=True)
+class Flight:
+    """A batch under way: pushed, applied, not yet settled."""
+
+    work: Work
+    pushes: list[tuple[Lane, Ticket]] = field(default_factory=list)
+    applied: Ticket | None = None
+    sent_at: float = 0.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Mover:
+    """Empties lists by one translation."""
+
+    hub: Hub
+    token: str
+    stamp: str
+    selects: Callable[[Translation], bool]
+    #: Called with every batch that has been carried out.
+    settled: Callable[[Work], None]
+    #: Called before a batch is taken; a true answer ends the list.
+    should_stop: Callable[[], bool]
+    pace: Pace
+    #: Batches under way; what is left here after an error is looked for in the claim.
+    flights: deque[Flight] = field(default_factory=deque)
+    _claimed: int = 0
+
+    def empty(self, source: Source, translate: Translator, *, limit: int | None = None) -> None:
+        """Move what an interrupted run had claimed, then what the list holds, until it is seen empty.
+
+        Args:
+            source: The list.
+            translate: The translation of its messages.
+            limit: At most about so many from the list; None for all.
+
+        Raises:
+            redis.RedisError: The connection or a script failed; call :meth:`recover`, then this again.
+        """
+        lane = self.hub.lane(self.hub.identity(source.place))
+        batches = self._leftovers(lane, source)
+        self._claimed = sum(len(batch.items) for batch in batches)
+        left, ticket = limit, None
+        while True:
+            if ticket is None and len(batches) < 2 and (left is None or left > 0):
+                ticket = None if self.should_stop() else self._claim(lane, source)
+            if not batches:
+                if ticket is None:
+                    break
+                batches += self._claimed_batch(lane, source, ticket)
+                ticket = None
+                if not batches:
+                    break
+                left = None if left is None else left - len(batches[-1].items)
+                continue
+            work = prepare(self.hub, batches.popleft(), translate, self.selects)
+            if ticket is not None:
+                # The server had the time of the translation for this answer.
+                more = self._claimed_batch(lane, source, ticket)
+                ticket = None
+                left = 0 if not more else None if left is None else left - len(more[0].items)
+                batches += more
+            self._finish_pushes(lane)
+            self._launch(lane, work)
+            self._settle(lane, keep=2 if self.flights[-1].pushes else 1)
+        self._finish_pushes(lane)
+        self._settle(lane, keep=0)
+
+    def recover(self) -> None:
+        """After an error: find out which batches under way were carried out, and count those."""
+        self.hub.drop_lanes()
+        while self.flights:
+            work = self.flights[0].work
+            source = work.batch.source
+            client = self.hub.servers[self.hub.identity(source.place)].client
+            head = client.lindex(source.claim, 0)
+            first = work.batch.items[0]
+            if self.flights[0].applied is None or head == (first[0] if source.bodies else first[1]):
+                break
+            self.settled(work)
+            self.flights.popleft()
+        self.flights.clear()
+
+    def _leftovers(self, lane: Lane, source: Source) -> deque[Batch]:
+        client = lane.server.client
+        entries = client.lrange(source.claim, 0, -1)
+        batches: deque[Batch] = deque()
+        for start in range(0, len(entries), 200):
+            part = entries[start : start + 200]
+            bodies = client.hmget(source.bodies, part) if source.bodies else part
+            items: list[Item] = list(zip(part if source.bodies else [b""] * len(part), bodies, strict=True))
+            batches.append(Batch(source=source, items=items, resumed=True))
+        return batches
+
+    def _claim(self, lane: Lane, source: Source) -> Ticket:
+        arguments = [self.token, LIFE_MS, self.pace.size, BATCH_BYTES]
+        if source.bodies:
+            return lane.send("claim_ids", [LOCK, source.list, source.bodies, source.claim], arguments)
+        return lane.send("claim_list", [LOCK, source.list, source.claim], arguments)
+
+    def _claimed_batch(self, lane: Lane, source: Source, ticket: Ticket) -> list[Batch]:
+        answer = lane.result(ticket)
+        items: list[Item]
+        if source.bodies:
+            ids, bodies = answer
+            items = list(zip(ids, bodies, strict=True))
+        else:
+            items = [(b"", raw) for raw in answer]
+        self._claimed += len(items)
+        return [Batch(source=source, items=items)] if items else []
+
+    def _launch(self, lane: Lane, work: Work) -> None:
+        """Send a batch on its way: first to other servers, else at once to its own."""
+        flight = Flight(work=work)
+        home = self.hub.identity(work.batch.source.place)
+        for identity, groups in work.groups.items():
+            if identity == home:
+                continue
+            other = self.hub.lane(identity)
+            keys, arguments = push_request(groups, token=self.token, life_ms=LIFE_MS, stamp=self.stamp)
+            flight.pushes.append((other, other.send("push", [LOCK, *keys], arguments)))
+        self.flights.append(flight)
+        if not flight.pushes:
+            self._apply(lane, flight)
+
+    def _finish_pushes(self, lane: Lane) -> None:
+        for flight in self.flights:
+            if flight.applied is None:
+                for other, ticket in flight.pushes:
+                    flight.work.refused += len(other.result(ticket))
+                self._apply(lane, flight)
+
+    def _apply(self, lane: Lane, flight: Flight) -> None:
+        keys, arguments = apply_request(self.hub, flight.work, claimed=self._claimed, token=self.token, life_ms=LIFE_MS)
+        flight.sent_at = time.monotonic()
+        flight.applied = lane.send("apply", [LOCK, *keys], arguments)
+        self._claimed -= len(flight.work.batch.items)
+
+    def _settle(self, lane: Lane, *, keep: int) -> None:
+        """Wait for the oldest batches until at most ``keep`` are under way."""
+        while len(self.flights) > keep:
+            flight = self.flights[0]
+            if flight.applied is None:
+                return
+            asked_at = time.monotonic()
+            lane.result(flight.applied)
+            now = time.monotonic()
+            # Without waiting for the answer there is no telling how early it came.
+            self.pace.observe((now - flight.sent_at) * 1000 if now - asked_at > 0.001 else 0.0)
+            self.settled(flight.work)
+            self.flights.popleft()
+
+
+def claim_entries(hub: Hub, source: Source) -> int:
+    """Return how many entries an interrupted run has left in the claim of a list."""
+    length: Any = hub.servers[hub.identity(source.place)].client.llen(source.claim)
+    return int(length)

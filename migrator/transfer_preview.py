@@ -1,0 +1,67 @@
+"""What a transfer would do: every message is read and translated, and nothing is taken."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+from migrator.message import Message, State, System
+from migrator.plan import Side
+from migrator.transfer_hub import Hub
+from migrator.transfer_options import Direction, Tally, TransferOptions, TransferReport
+from migrator.transfer_report import build_report, note
+from migrator.translate import Translator
+from migrator.translation import Carried, Place
+
+_EXAMPLE_CHARACTERS = 2000
+#: Waiting messages, and those that a run in progress or an interrupted one has taken.
+_MOVABLE = (State.READY, State.DELAYED, State.MOVING)
+
+
+def preview(
+    hub: Hub, options: TransferOptions, translations: Mapping[tuple[Side, System], Translator]
+) -> TransferReport:
+    """Return the report that a run would give if it began now; claims of workers count if they are said to be dead."""
+    from migrator.transfer import selection
+
+    started_at = time.monotonic()
+    tally, examples = Tally(), dict[str, str]()
+    side = Side.LEGACY if options.direction is Direction.FORWARD else Side.UNIFIED
+    selects = selection(hub.plan, options)
+    movable = (*_MOVABLE, State.CLAIMED) if options.owners_dead else _MOVABLE
+    beyond_ms = (time.time() + hub.plan.unified.visibility_timeout_s) * 1000
+    for (broker_side, system), broker in hub.brokers.items():
+        only_from = options.system if options.direction is Direction.FORWARD else None
+        if broker_side is not side or only_from not in (None, system):
+            continue
+        for message in broker.scan():
+            if message.state not in movable or (options.queues and message.queue not in options.queues):
+                continue
+            place = _place(side, message)
+            copy_id = message.copy_id if system is System.DRAMATIQ else ""
+            translation = translations[side, system](place, copy_id, message.raw)
+            tally.seen += 1
+            if not selects(translation):
+                tally.passed += 1
+            elif isinstance(translation, Carried):
+                tally.moved += 1
+                tally.by_task[translation.source_task] = tally.by_task.get(translation.source_task, 0) + 1
+                where = f"{place} {message.state.value}"
+                tally.by_queue[where] = tally.by_queue.get(where, 0) + 1
+                note(tally, translation, beyond_ms=beyond_ms)
+            else:
+                tally.kept += 1
+                reason = translation.reason.value
+                tally.reasons[reason] = tally.reasons.get(reason, 0) + 1
+                examples.setdefault(reason, message.raw[:_EXAMPLE_CHARACTERS].decode(errors="backslashreplace"))
+    return replace(build_report(hub, options, tally, started_at), examples=examples)
+
+
+def _place(side: Side, message: Message) -> Place:
+    delayed = message.system is System.DRAMATIQ and message.raw.startswith(b"{") and _in_delay_queue(message)
+    return Place(side, message.system, message.queue, delayed)
+
+
+def _in_delay_queue(message: Message) -> bool:
+    return f'"queue_name":"{message.queue}.DQ"'.encode() in message.raw

@@ -1,0 +1,180 @@
+"""Count what a transfer did, and say what a person should know about it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+from migrator.brokers.dramatiq_redis import DramatiqRedis
+from migrator.message import State, System
+from migrator.plan import Side
+from migrator.report import Finding, Severity
+from migrator.transfer_batch import Work
+from migrator.transfer_hub import Hub
+from migrator.transfer_options import Direction, KeptRecord, Tally, TransferOptions, TransferReport
+from migrator.translation import Carried
+
+_MAX_RECORDS = 1000
+
+
+def count(tally: Tally, work: Work, *, beyond_ms: float) -> None:
+    """Add a batch that was carried out.
+
+    Args:
+        tally: The counts so far.
+        work: The batch.
+        beyond_ms: A later ETA lies further away than the visibility timeout; milliseconds since the epoch.
+    """
+    number = len(work.batch.items)
+    place = str(work.batch.source.place)
+    tally.seen += number
+    tally.resumed += number if work.batch.resumed else 0
+    tally.moved += len(work.carried) - work.refused
+    tally.already_there += work.refused
+    tally.without_body += work.without_body
+    tally.passed += work.passed
+    tally.kept += len(work.kept)
+    by_task = tally.by_task
+    for carried in work.carried:
+        by_task[carried.source_task] = by_task.get(carried.source_task, 0) + 1
+        if carried.eta_ms is not None or carried.dropped:
+            note(tally, carried, beyond_ms=beyond_ms)
+    tally.by_queue[place] = tally.by_queue.get(place, 0) + len(work.carried)
+    for copy_id, kept in work.kept:
+        tally.reasons[kept.reason.value] = tally.reasons.get(kept.reason.value, 0) + 1
+        if len(tally.kept_messages) < _MAX_RECORDS:
+            tally.kept_messages.append(
+                KeptRecord(
+                    id=kept.id,
+                    copy_id=copy_id,
+                    task=kept.task,
+                    queue=work.batch.source.place.wire_queue,
+                    system=work.batch.source.place.system,
+                    reason=kept.reason.value,
+                    detail=kept.detail,
+                )
+            )
+
+
+def note(tally: Tally, carried: Carried, *, beyond_ms: float) -> None:
+    """Take note of what is unusual about a carried message."""
+    if carried.eta_ms is not None:
+        tally.beyond_visibility += carried.place.system is System.CELERY and carried.eta_ms > beyond_ms
+        tally.longest_eta_ms = max(tally.longest_eta_ms, carried.eta_ms)
+    for option in carried.dropped:
+        tally.dropped_options[option] = tally.dropped_options.get(option, 0) + 1
+
+
+def build_report(hub: Hub, options: TransferOptions, tally: Tally, started_at: float) -> TransferReport:
+    """Return the report of a run that has come to its end."""
+    elapsed_s = time.monotonic() - started_at
+    left = left_behind(hub, options.direction)
+    unaccounted = _unaccounted(hub)
+    return TransferReport(
+        direction=options.direction,
+        dry_run=options.dry_run,
+        seen=tally.seen,
+        moved=tally.moved,
+        kept=tally.kept,
+        already_there=tally.already_there,
+        without_body=tally.without_body,
+        passed=tally.passed,
+        resumed=tally.resumed,
+        adopted=tally.adopted,
+        restored=tally.restored,
+        by_task=_frozen(tally.by_task),
+        by_queue=_frozen({place: number for place, number in tally.by_queue.items() if number}),
+        reasons=_frozen(tally.reasons),
+        kept_messages=tuple(tally.kept_messages),
+        examples=MappingProxyType({}),
+        dropped_options=_frozen(tally.dropped_options),
+        beyond_visibility=tally.beyond_visibility,
+        left=left,
+        findings=tuple(findings(hub, options, tally, left)) + tuple(_lost_bodies(unaccounted)),
+        elapsed_s=elapsed_s,
+        rate=tally.seen / elapsed_s if elapsed_s else 0.0,
+        reconnects=tally.reconnects,
+        balance=tally.balance,
+    )
+
+
+def left_behind(hub: Hub, direction: Direction) -> Mapping[str, int]:
+    """Return how many messages are still on the emptied side, by ``system:queue state``; nothing for zeros."""
+    side = Side.LEGACY if direction is Direction.FORWARD else Side.UNIFIED
+    return _frozen(
+        {
+            f"{system.value}:{queue} {state.value}": number
+            for (broker_side, system), broker in hub.brokers.items()
+            if broker_side is side
+            for (queue, state), number in broker.depths().items()
+            if number
+        }
+    )
+
+
+def findings(hub: Hub, options: TransferOptions, tally: Tally, left: Mapping[str, int]) -> Iterator[Finding]:
+    """Yield what a person should know."""
+    limit_s = hub.plan.unified.visibility_timeout_s
+    if options.direction is Direction.FORWARD and tally.beyond_visibility:
+        yield Finding(
+            code="TRANSFER-ETA",
+            severity=Severity.WARNING,
+            where=f"unified.{hub.plan.unified.queues[0]}",
+            what="ETAs lie further away than the visibility timeout, so Celery would run those messages several times",
+            found=f"{tally.beyond_visibility} messages, up to {tally.longest_eta_ms / 1000 - time.time():.0f} s away, "
+            f"timeout {limit_s:g} s",
+            remedy="raise visibility_timeout in the workers' broker_transport_options and in the plan above that",
+        )
+    claimed = {place: number for place, number in left.items() if place.endswith(f" {State.CLAIMED.value}")}
+    if claimed:
+        yield Finding(
+            code="TRANSFER-CLAIMED",
+            severity=Severity.WARNING,
+            where=", ".join(claimed),
+            what="workers have taken messages that were not moved",
+            found=f"{sum(claimed.values())} messages",
+            remedy="stop those workers, then run again with the statement that they have ended",
+        )
+    if tally.dropped_options:
+        yield Finding(
+            code="TRANSFER-OPTIONS",
+            severity=Severity.WARNING,
+            where="messages",
+            what="options without a counterpart in Celery have no effect there",
+            found=", ".join(f"{name} ({number})" for name, number in sorted(tally.dropped_options.items())),
+            remedy="nothing if they had no effect before; the originals are kept for the way back",
+        )
+    if tally.balance:
+        yield Finding(
+            code="TRANSFER-BALANCE",
+            severity=Severity.ERROR,
+            where="transfer",
+            what="the fate of some messages is unknown",
+            found=f"{tally.balance} of {tally.seen}",
+            remedy="run the same command again: claims on the server are finished first",
+        )
+
+
+def _unaccounted(hub: Hub) -> Mapping[str, int]:
+    found: dict[str, int] = {}
+    for broker in hub.brokers.values():
+        if isinstance(broker, DramatiqRedis):
+            found.update({f"dramatiq:{queue}": number for queue, number in broker.unaccounted().items() if number > 0})
+    return found
+
+
+def _lost_bodies(unaccounted: Mapping[str, int]) -> Iterator[Finding]:
+    for where, number in unaccounted.items():
+        yield Finding(
+            code="TRANSFER-ORPHANS",
+            severity=Severity.WARNING,
+            where=where,
+            what="the queue holds messages that neither its list nor any worker names",
+            found=f"{number} messages",
+            remedy="a worker that is just taking messages looks like this; if it stays, see RUNBOOK.md",
+        )
+
+
+def _frozen(counts: Mapping[str, int]) -> Mapping[str, int]:
+    return MappingProxyType(dict(sorted(counts.items())))

@@ -1,0 +1,259 @@
+"""Dramatiq messages as unified Celery messages. Pure: bytes in, bytes out.
+
+The fast way reads a message with msgspec and passes the arguments on as the bytes they are, so that every digit
+stays. What it refuses (NaN, lone surrogates, unusual options) goes the slow way, through the decoder that the workers
+themselves use.
+
+Source: dramatiq/message.py, dramatiq/brokers/redis.py (eta, redis_message_id), middleware/retries.py, age_limit.py,
+pipelines.py, group_callbacks.py, callbacks.py, time_limit.py.
+"""
+
+from __future__ import annotations
+
+from binascii import b2a_base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from migrator.adapters import AdaptationError, adapt
+from migrator.message import System
+from migrator.plan import Endpoint, Plan, TaskMapping
+from migrator.translate_canvas import pipeline_as_chain
+from migrator.translation import Carried, KeptBack, Place, Reason, Translation
+from migrator.wire import EMPTY_EMBED, HEADER, UnreadableError, dumps, encode_json, iso_from_ms, loads, text_of
+
+_NULL = Raw(b"null")
+
+
+class PlainOptions(msgspec.Struct, forbid_unknown_fields=True):
+    """Options that change nothing about what a message is; any other one takes the slow way."""
+
+    redis_message_id: str = ""
+    eta: float | None = None
+    retries: int | None = None
+    max_age: float | None = None
+    traceback: Raw = _NULL
+    requeue_timestamp: Raw = _NULL
+    store_results: Raw = _NULL
+    result_ttl: Raw = _NULL
+    broker_priority: Raw = _NULL
+    delay: Raw = _NULL
+    time_limit: float | None = None
+
+
+class Fields(msgspec.Struct):
+    """A Dramatiq message; arguments and id as the bytes they were."""
+
+    actor_name: str
+    args: Raw
+    kwargs: Raw
+    options: PlainOptions
+    message_id: Raw
+    message_timestamp: float
+
+
+_decode = msgspec.json.Decoder(Fields).decode
+_decode_list = msgspec.json.Decoder(list[Raw]).decode
+_decode_dict = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_text = msgspec.json.Decoder(str).decode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    mapping: TaskMapping
+    priority: int
+    #: The envelope between the body and the id.
+    after_body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unusual:
+    """What the slow way found beyond the plain fields."""
+
+    embed: bytes
+    #: Options that have no counterpart.
+    dropped: tuple[str, ...]
+
+
+class DramatiqForward:
+    """Translates the messages of one legacy Dramatiq endpoint.
+
+    Args:
+        plan: The plan.
+        endpoint: Where the messages come from.
+        priorities: Unified task name to the number on the destination's wire.
+        now_ms: What counts as now.
+        new_tag: Gives the id of a new copy.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        endpoint: Endpoint,
+        *,
+        priorities: dict[str, int],
+        now_ms: int,
+        new_tag: Callable[[], str],
+    ) -> None:
+        self.plan = plan
+        self.endpoint = endpoint
+        self.now_ms = now_ms
+        self.priorities = priorities
+        self.new_tag = new_tag
+        self.destination = Place(plan.unified.side, System.CELERY, plan.unified.queues[0])
+        self._tasks = {
+            mapping.name: _Task(
+                mapping=mapping, priority=priorities[mapping.unified], after_body=_after_body(mapping.unified)
+            )
+            for mapping in plan.mappings()
+            if mapping.system is System.DRAMATIQ
+        }
+        routing = encode_json(self.destination.queue)
+        self._delivery = (
+            b',"reply_to":"","delivery_mode":2,"delivery_info":{"exchange":"","routing_key":%b},"priority":' % routing
+        )
+
+    def __call__(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
+        """Return the message as its destination takes it, or why it is kept back."""
+        try:
+            text = text_of(raw)
+            try:
+                fields = _decode(raw)
+            except (msgspec.MsgspecError, RecursionError):
+                return self._unusual(origin, copy_id, text)
+            return self._carry(origin, copy_id, text, fields)
+        except (UnreadableError, ValueError, OverflowError, msgspec.MsgspecError) as error:
+            reason = Reason.CONTENT_TYPE if raw[:1] == b"\x80" else Reason.UNREADABLE
+            return KeptBack(reason, str(error))
+
+    def _carry(
+        self, origin: Place, copy_id: str, text: str, fields: Fields, unusual: _Unusual | None = None
+    ) -> Translation:
+        task = self._tasks.get(fields.actor_name)
+        identity = bytes(fields.message_id)
+        if identity[:1] != b'"':
+            raise UnreadableError("message_id is no text")
+        id_text = _decode_text(identity)
+        if task is None:
+            return self._without_successor(fields.actor_name, id_text)
+        options = fields.options
+        expires_ms = self._expires_ms(fields)
+        eta_ms = None if options.eta is None or options.eta <= self.now_ms else int(options.eta)
+        if expires_ms is not None and max(eta_ms or 0, self.now_ms) >= expires_ms:
+            return KeptBack(
+                Reason.EXPIRED, f"its age limit ended at {iso_from_ms(expires_ms)}", fields.actor_name, id_text
+            )
+        try:
+            args, kwargs = _arguments(task.mapping, fields)
+        except AdaptationError as error:
+            return KeptBack(Reason.ARGUMENTS, str(error), fields.actor_name, id_text)
+        tag = self.new_tag()
+        tail = unusual.embed if unusual else EMPTY_EMBED[:-1]
+        soft_limit = b"null" if options.time_limit is None else encode_json(options.time_limit / 1000)
+        payload = b"".join((
+            b'{"body":"', b2a_base64(b"[%b,%b,%b]" % (args, kwargs, tail), newline=False),
+            task.after_body, identity, b',"root_id":', identity,
+            b',"eta":', b"null" if eta_ms is None else b'"%b"' % iso_from_ms(eta_ms).encode(),
+            b',"expires":', b"null" if expires_ms is None else b'"%b"' % iso_from_ms(expires_ms).encode(),
+            b',"retries":%d,"timelimit":[null,%b],"argsrepr":' % (options.retries or 0, soft_limit),
+            encode_json(args[:200].decode(errors="replace")),
+            b',"kwargsrepr":', encode_json(kwargs[:200].decode(errors="replace")),
+            b',"%b":{"v":1,"system":"dramatiq","queue":' % HEADER.encode(), encode_json(origin.wire_queue),
+            b',"id":', encode_json(copy_id), b',"tag":"', tag.encode(), b'","raw":', encode_json(text),
+            b'}},"properties":{"correlation_id":', identity, self._delivery,
+            b'%d,"body_encoding":"base64","delivery_tag":"%b"}}' % (task.priority, tag.encode()),
+        ))  # fmt: skip
+        dropped = unusual.dropped if unusual else ()
+        return Carried(
+            payload, self.destination, id_text, fields.actor_name, copy_id, tag, task.priority, eta_ms, dropped
+        )
+
+    def _expires_ms(self, fields: Fields) -> int | None:
+        # Dramatiq takes the message's own limit first, then the broker's; both count from the first enqueue.
+        max_age = fields.options.max_age or self.endpoint.max_age_ms
+        return int(fields.message_timestamp + max_age) if max_age else None
+
+    def _without_successor(self, name: str, id_text: str) -> KeptBack:
+        retired = self.plan.retirement(System.DRAMATIQ, name)
+        if retired is not None:
+            return KeptBack(Reason.RETIRED_TASK, retired.reason, name, id_text)
+        return KeptBack(Reason.UNKNOWN_TASK, "the plan does not name this actor", name, id_text)
+
+    def _unusual(self, origin: Place, copy_id: str, text: str) -> Translation:
+        document = loads(text)
+        fields, extra = _checked(document)
+        name, id_text = fields.actor_name, _decode_text(bytes(fields.message_id))
+        if "group_completion_uuid" in extra or "group_completion_callbacks" in extra:
+            return KeptBack(Reason.GROUP, "belongs to a group with callbacks", name, id_text)
+        for option in ("on_success", "on_failure", "on_retry_exhausted"):
+            if extra.get(option):
+                return KeptBack(Reason.CALLBACK, f"has {option}={extra[option]!r}", name, id_text)
+        embed = EMPTY_EMBED[:-1]
+        if extra.get("pipe_target") and name in self._tasks:
+            chain = pipeline_as_chain(self.plan, extra["pipe_target"], self.priorities)
+            if isinstance(chain, str):
+                return KeptBack(Reason.PIPELINE, chain, name, id_text)
+            embed = dumps({"callbacks": None, "errbacks": None, "chain": chain, "chord": None})
+        dropped = tuple(sorted(key for key, value in extra.items() if value is not None and key not in _EXPRESSED))
+        return self._carry(origin, copy_id, text, fields, _Unusual(embed=embed, dropped=dropped))
+
+
+def _arguments(mapping: TaskMapping, fields: Fields) -> tuple[bytes, bytes]:
+    args, kwargs = bytes(fields.args), bytes(fields.kwargs)
+    if args == b"[]" and kwargs == b"{}" and not mapping.operations:
+        return args, kwargs
+    try:
+        new_args, new_kwargs = adapt(mapping, _decode_list(args), _decode_dict(kwargs))
+    except msgspec.MsgspecError as error:
+        raise UnreadableError(f"arguments: {error}") from None
+    if not mapping.operations:
+        return args, kwargs
+    return encode_json(new_args), encode_json(new_kwargs)
+
+
+def _after_body(task: str) -> bytes:
+    return (
+        b'","content-encoding":"utf-8","content-type":"application/json","headers":{"lang":"py","task":%b,'
+        b'"shadow":null,"group":null,"group_index":null,"parent_id":null,"origin":"migrator","ignore_result":false,'
+        b'"replaced_task_nesting":0,"stamped_headers":null,"stamps":{},"id":' % encode_json(task)
+    )
+
+
+def _checked(document: Any) -> tuple[Fields, dict[str, Any]]:
+    """Return the fields of a message that the workers' own decoder read, and the options beyond the plain ones."""
+    if not isinstance(document, dict):
+        raise UnreadableError(f"the message is a {type(document).__name__}, not an object")
+    wanted = {"actor_name": str, "args": list, "kwargs": dict, "options": dict, "message_id": str}
+    for name, kind in wanted.items():
+        if not isinstance(document.get(name), kind):
+            raise UnreadableError(f"{name} is {type(document.get(name)).__name__}, not {kind.__name__}")
+    stamp = document.get("message_timestamp")
+    if isinstance(stamp, bool) or not isinstance(stamp, (int, float)) or not abs(stamp) < 1e16:
+        raise UnreadableError("message_timestamp is no number of milliseconds")
+    options = document["options"]
+    plain = {name: value for name, value in options.items() if name in _NUMERIC or name == "redis_message_id"}
+    try:
+        known = msgspec.convert(plain, PlainOptions)
+    except msgspec.ValidationError as error:
+        raise UnreadableError(f"options: {error}") from None
+    for name in _NUMERIC:
+        number = getattr(known, name)
+        if number is not None and not abs(number) < 1e16:
+            raise UnreadableError(f"options.{name} is out of range")
+    fields = Fields(
+        actor_name=document["actor_name"],
+        args=Raw(dumps(document["args"])),
+        kwargs=Raw(dumps(document["kwargs"])),
+        options=known,
+        message_id=Raw(dumps(document["message_id"])),
+        message_timestamp=stamp,
+    )
+    extra = {name: value for name, value in options.items() if name not in PlainOptions.__struct_fields__}
+    return fields, extra
+
+
+_NUMERIC = ("eta", "retries", "max_age", "time_limit")
+_EXPRESSED = ("pipe_target", "pipe_ignore", "on_success", "on_failure", "on_retry_exhausted")

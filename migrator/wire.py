@@ -1,0 +1,129 @@
+"""Bytes of queued messages: the parts that more than one translation reads or writes.
+
+Shape of the header ``x-tqm`` on a carried Celery message: ``{"v": 1, "system", "queue", "id", "tag", "raw"}``:
+the wire queue and copy id of the original, the ``delivery_tag`` of the copy that we wrote, and the whole original as
+text. A copy that still has our tag was never changed, so the way back returns the original byte for byte; Celery
+publishes a retry under a new tag and keeps the header.
+
+Source: dramatiq/message.py, dramatiq/encoder.py; celery/app/amqp.py (as_task_v2); kombu/transport/virtual/base.py,
+kombu/transport/redis.py (envelope); seen on a real server.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+#: Name of our header on Celery messages.
+HEADER = "x-tqm"
+#: What ends the body of a Celery message without callbacks, chain and chord.
+EMPTY_EMBED = b'{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]'
+EMPTY_EMBED_SPACED = b'{"callbacks": null, "errbacks": null, "chain": null, "chord": null}]'
+#: Deeper nesting would stop a worker's own decoder; such a message is kept back.
+MAX_DEPTH = 100
+#: Python refuses to read longer integers (sys.int_info.default_max_str_digits).
+_LONG_INTEGER = re.compile(rb"[0-9]{4301}")
+#: More than this many brackets, and the depth is counted.
+_MAX_ESCAPED_BRACKETS = MAX_DEPTH
+
+encode_json = msgspec.json.Encoder().encode
+
+
+class UnreadableError(Exception):
+    """The bytes are no message that a worker could read; the text says why."""
+
+
+def text_of(raw: bytes) -> str:
+    """Return the message as text.
+
+    Raises:
+        UnreadableError: It is no UTF-8, or nested too deeply, or holds an integer that Python refuses.
+    """
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        start = "pickle" if raw[:1] == b"\x80" else "not UTF-8"
+        raise UnreadableError(f"{start}: byte {raw[error.start]:#04x} at {error.start}") from None
+    if raw.count(b"[") + raw.count(b"{") > _MAX_ESCAPED_BRACKETS and depth(text) > MAX_DEPTH:
+        raise UnreadableError(f"nested deeper than {MAX_DEPTH} levels")
+    if len(raw) > 4300 and _LONG_INTEGER.search(raw):
+        raise UnreadableError("holds an integer of more than 4300 digits")
+    return text
+
+
+def depth(text: str) -> int:
+    """Return how deeply the brackets of a JSON text are nested, strings left out."""
+    deepest = level = 0
+    for token in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', text, re.DOTALL):
+        sign = token.group()[0]
+        if sign in "[{":
+            level += 1
+            deepest = max(deepest, level)
+        elif sign in "]}":
+            level -= 1
+    return deepest
+
+
+def loads(raw: bytes | str) -> Any:
+    """Read JSON as the workers do, NaN and lone surrogates included.
+
+    Raises:
+        UnreadableError: It is no JSON.
+    """
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(f"no JSON: {str(error)[:120]}") from None
+
+
+def dumps(value: Any) -> bytes:
+    """Write JSON exactly as Dramatiq does: compact, ASCII."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def iso_from_ms(milliseconds: float) -> str:
+    """Return milliseconds since the epoch as Celery writes times.
+
+    Raises:
+        UnreadableError: Outside of the years that can be written.
+    """
+    whole, rest = divmod(int(milliseconds), 1000)
+    return f"{_iso_second(whole)}.{rest:03d}000+00:00"
+
+
+@lru_cache(maxsize=4096)
+def _iso_second(second: int) -> str:
+    try:
+        return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
+    except (ValueError, OverflowError, OSError):
+        raise UnreadableError(f"a time out of range ({second} s)") from None
+
+
+def ms_from_iso(text: str) -> int:
+    """Return a time that Celery wrote as milliseconds since the epoch; without a zone it is UTC.
+
+    Raises:
+        UnreadableError: It is no time.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        raise UnreadableError(f"no time: {str(text)[:40]!r}") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return round(moment.timestamp() * 1000)
+
+
+def new_tags() -> Callable[[], str]:
+    """Return a function that gives a new copy id at each call; never the same in two runs."""
+    numbers = itertools.count()
+    run = uuid.uuid4().hex
+    return lambda: f"{run}-{next(numbers):x}"
