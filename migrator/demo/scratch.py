@@ -59,8 +59,8 @@ def create_scratch(fixtures: Path, folder: Path, environ: Mapping[str, str]) -> 
     project = folder / "project"
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc", ".migrator", "*.sqlite3", "*.sqlite3-*", "var")
     shutil.copytree(fixtures / "legacy_project", project, ignore=ignored)
-    if (fixtures / "cases").is_dir():
-        shutil.copytree(fixtures / "cases", folder / "cases", ignore=ignored)
+    for beside in ("cases", "market"):
+        shutil.copytree(fixtures / beside, folder / beside, ignore=ignored)
     (project / ".gitignore").write_text("__pycache__/\n*.pyc\nvar/\n*.sqlite3*\n.migrator/\n", encoding="utf-8")
     git(project, "init", "--quiet", "--initial-branch=main")
     commit(project, "The system before the migration")

@@ -1,0 +1,82 @@
+"""``migrator demo``: the whole migration on the sample project, with real servers and workers."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from migrator.cli.output import Answer, finish, format_option
+
+if TYPE_CHECKING:
+    from migrator.demo.play import DemoResult
+
+
+@click.command("demo")
+@click.option("--messages", type=click.IntRange(50, 1_000_000), default=2000, show_default=True, help="The load.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Which traffic.")
+@click.option("--keep", is_flag=True, help="Leave the scratch system's files for looking around.")
+@click.option("--redis-url", envvar="MIGRATOR_REDIS_URL", help="A server to use; its databases must be empty.")
+@click.option("--fixtures", type=click.Path(path_type=Path, file_okay=False), help="Folder with the sample project.")
+@format_option
+def command(
+    messages: int, seed: int, keep: bool, redis_url: str | None, fixtures: Path | None, output_format: str
+) -> None:
+    """Run the whole migration on the sample project with embedded servers.
+
+    Everything happens in a scratch folder: legacy workers at work, rewrite, parity check, cutover under load,
+    rollback, cutover again. Each message is accounted for by its id. The last line can be searched for.
+
+    Example: migrator demo --messages 2000
+    """
+    from migrator.demo.scratch import find_fixtures
+
+    find_fixtures(fixtures)
+    from migrator.cli.progress import shown_progress
+    from migrator.demo.play import DemoOptions, play
+
+    folder = Path(tempfile.mkdtemp(prefix="migrator-demo-")) / "scratch" if keep else None
+    options = DemoOptions(messages=messages, seed=seed, fixtures=fixtures, redis_url=redis_url or None, keep=folder)
+    if keep:
+        click.echo(f"scratch system: {folder}", err=True)
+    with shown_progress(quiet=output_format == "json" and not os.isatty(2)) as listener:
+        result = play(options, listener)
+    finish(_answer(result, keep=keep), output_format)
+
+
+def _answer(result: DemoResult, *, keep: bool) -> Answer:
+    from migrator.errors import ExitCode
+    from migrator.render.text import table
+
+    accounts = [
+        (
+            name,
+            *(f"{number:,}" for number in (account.enqueued, account.run, account.waiting, account.kept)),
+            len(account.lost),
+            len(account.duplicated),
+        )
+        for name, account in result.accounts.items()
+    ]
+    lines = table(
+        "Messages by id", ["after", "#enqueued", "#run", "#waiting", "#kept", "#lost", "#duplicated"], accounts
+    )
+    lines += table("Measured", ["what", "#value"], [(name, f"{value:,}") for name, value in result.measured.items()])
+    lines += table("Phases", ["phase", "#seconds"], [(name, f"{value:.1f}") for name, value in result.seconds.items()])
+    lines += table(
+        "Checks", ["what", "result"], [(name, "ok" if ok else "FAILED") for name, ok in result.checks.items()]
+    )
+    if keep:
+        lines += [f"scratch system: {result.folder}", *(f"{name}: {file}" for name, file in result.reports.items())]
+    summary = (
+        f"lost={result.lost} duplicated={result.duplicated} gap_s={result.gap_s:.1f} "
+        f"files={result.files} cases={result.cases}"
+    )
+    data = dataclasses.asdict(result)
+    data.update(accounts={name: dataclasses.asdict(account) for name, account in result.accounts.items()})
+    data.update(summary=summary, folder=str(result.folder) if keep else None)
+    code = ExitCode.CLEAN if result.ok else ExitCode.DIFFERENCES
+    return Answer(exit_code=code, lines=[*lines, "", summary], data=data)

@@ -1,0 +1,129 @@
+"""The scratch system while the demo plays on it: what is running, what was enqueued, what was measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from migrator.brokers import connect
+from migrator.demo.account import Account, read_ids, settle, take
+from migrator.demo.load import Load
+from migrator.demo.scratch import Scratch, manage
+from migrator.errors import MigratorError
+from migrator.events import Event, EventKind, Listener
+from migrator.message import Message
+from migrator.plan import Side
+from migrator.workers.side import start_side, stop_side
+
+#: How long workers may take to run what is ready before the demo goes on.
+WORK_OFF_TIMEOUT_S = 60.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Stage:
+    """One running scratch system."""
+
+    scratch: Scratch
+    listener: Listener
+    messages: int
+    seed: int
+    loads: list[Load] = field(default_factory=list)
+    #: Measured values by name, in the order in which they were measured.
+    measured: dict[str, Any] = field(default_factory=dict)
+    accounts: dict[str, Account] = field(default_factory=dict)
+    #: What was expected, and whether it was so.
+    checks: dict[str, bool] = field(default_factory=dict)
+
+    def tell(self, phase: str, text: str) -> None:
+        """Say what is going on."""
+        self.listener(Event(kind=EventKind.NOTE, step=phase, text=text))
+
+    def start(self, side: Side) -> None:
+        """Start one side's processes and wait until they are ready."""
+        start_side(self.scratch.plan, side, environ=self.scratch.environ)
+
+    def enqueue(self, number: int, *, root: Path | None = None) -> None:
+        """Let the sample's own producer enqueue messages.
+
+        Args:
+            number: How many.
+            root: The checkout whose code sends; by default the project as it is now.
+        """
+        self.seed += 1
+        file = self.scratch.folder / f"enqueued-{self.seed}.jsonl"
+        command = ("enqueue_traffic", "--messages", str(number), "--seed", str(self.seed), "--record", str(file))
+        manage(self.scratch, command, root=root)
+
+    def enqueued(self) -> list[str]:
+        """Return every id that a producer has handed over."""
+        files = sorted(self.scratch.folder.glob("enqueued-*.jsonl"))
+        recorded = [identifier for file in files for identifier in read_ids(file)]
+        return recorded + [identifier for load in self.loads for identifier in list(load.ids)]
+
+    def scan(self) -> list[Message]:
+        """Read every message of every broker without taking it."""
+        found: list[Message] = []
+        for endpoint in (*self.scratch.plan.legacy, self.scratch.plan.unified):
+            with closing(connect(endpoint, self.scratch.environ)) as broker:
+                found.extend(broker.scan())
+        return found
+
+    def depths(self, side: Side) -> Mapping[str, int]:
+        """Return how many messages lie in each state on one side."""
+        plan = self.scratch.plan
+        totals: dict[str, int] = {}
+        for endpoint in (*plan.legacy, plan.unified):
+            if endpoint.side is side:
+                with closing(connect(endpoint, self.scratch.environ)) as broker:
+                    for (_queue, state), number in broker.depths().items():
+                        totals[state.value] = totals.get(state.value, 0) + number
+        return totals
+
+    def account(self, name: str, *, quiet: bool = False) -> Account:
+        """Account for every id and remember the result under a name."""
+        if quiet:
+            account = take(self.enqueued(), self.scan(), self.scratch.audit_folder, quiet=True)
+        else:
+            account = settle(self.enqueued, self.scratch.audit_folder, self.scan)
+        self.accounts[name] = account
+        places = f"{account.run:,} run + {account.waiting:,} waiting + {account.kept:,} kept"
+        wrong = f"lost {len(account.lost)}, duplicated {len(account.duplicated)}"
+        self.tell(name, f"{account.enqueued:,} enqueued = {places}; {wrong}")
+        return account
+
+    def work_off(self, phase: str, side: Side) -> bool:
+        """Wait until a side has run what is ready; True if it has."""
+        deadline = time.monotonic() + WORK_OFF_TIMEOUT_S
+        first = None
+        while time.monotonic() < deadline:
+            ready = self.depths(side).get("ready", 0)
+            first = max(ready, first or 1)
+            event = Event(kind=EventKind.PROGRESS, step=phase, text="messages run", done=first - ready, total=first)
+            self.listener(event)
+            if ready == 0:
+                return True
+            time.sleep(0.3)
+        return False
+
+    @contextmanager
+    def load(self) -> Iterator[Load]:
+        """Send requests to the sample's API while the block runs."""
+        load = Load(port=int(self.scratch.environ["API_PORT"]))
+        self.loads.append(load)
+        load.start()
+        try:
+            yield load
+        finally:
+            load.stop()
+
+    def stop(self) -> None:
+        """Stop everything of both sides; what can't be stopped is said and left."""
+        for load in self.loads:
+            load.stop()
+        for side in Side:
+            with suppress(MigratorError):
+                stop_side(self.scratch.plan, side, environ=self.scratch.environ)
