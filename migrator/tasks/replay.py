@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 #: Waiting for the broker when a call is sent again.
 SEND_TIMEOUT_S = 10.0
+#: A broker that is down must not hold the row's transaction: one more attempt, then an error.
+_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.2, "interval_max": 0.5}
 
 
 class CannotReplayError(Exception):
@@ -108,8 +110,7 @@ def _send_call(failure: TaskFailure, task_id: str) -> None:
         queue=failure.queue or None,
         priority=failure.priority,
         headers=decode(failure.headers),
-        # A broker that is down must not hold the transaction: two quick attempts, then an error.
-        retry_policy={"max_retries": 1, "interval_start": 0.2, "timeout": SEND_TIMEOUT_S},
+        retry_policy=_RETRY_POLICY,
     )
 
 
@@ -131,5 +132,5 @@ def _send_raw(failure: TaskFailure) -> None:
             correlation_id=properties.get("correlation_id"),
             reply_to=properties.get("reply_to"),
             retry=True,
-            retry_policy={"max_retries": 1, "interval_start": 0.2, "timeout": SEND_TIMEOUT_S},
+            retry_policy=_RETRY_POLICY,
         )
