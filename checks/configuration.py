@@ -53,6 +53,8 @@ class Configuration:
     case_timeout_s: float
     #: Environment of each side; ``{redis}`` and ``{http}`` are filled in.
     environment: Mapping[str, str]
+    #: Variables with which the modules are imported once where nothing is configured; empty for not at all.
+    bare_environment: Mapping[str, str]
     #: Argument list of the fixture server; ``{python}``, ``{port_file}`` and ``{folder}`` are filled in. Empty if none.
     upstream: tuple[str, ...]
     rules: tuple[Rule, ...]
@@ -108,6 +110,7 @@ def _configuration(top: Table, folder: Path, plan: Plan) -> Configuration:
             **broker_environment(plan),
             **{name: str(value) for name, value in top.mapping("environment").items()},
         },
+        bare_environment={name: str(value) for name, value in top.mapping("bare_environment").items()},
         upstream=top.texts("fixture_server", default=()),
         rules=tuple(_rule(child) for child in top.tables("rule")),
     )

@@ -43,6 +43,8 @@ class Lane:
     clock_offset_s: float = 0.0
     hash_seed: int = 0
     backwards: bool = False
+    #: Imported where nothing is configured, to see whether that works; runs nothing.
+    bare: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,9 +154,9 @@ def run_lane(lane: Lane, runs: Sequence[Run], surroundings: Surroundings) -> Ite
     waiting = list(reversed(runs) if lane.backwards else runs)
     while waiting:
         with _side(lane, surroundings) as (side, greeting):
-            if "broken" in greeting:
+            if "broken" in greeting or lane.bare:
                 for run in waiting:
-                    yield run, {"broken": greeting["broken"]}
+                    yield run, greeting
                 return
             while waiting:
                 run = waiting.pop(0)
@@ -201,8 +203,10 @@ def _environment(lane: Lane, surroundings: Surroundings, server: EmbeddedServer)
     environment = dict(surroundings.environ)
     for name, value in surroundings.configuration.environment.items():
         environment[name] = value.replace("{redis}", server.url().rsplit("/", 1)[0])
+    bare = surroundings.configuration.bare_environment if lane.bare else {}
     return {
         **environment,
+        **bare,
         "PYTHONHASHSEED": str(lane.hash_seed),
         "PYTHONDONTWRITEBYTECODE": "1",
         "TZ": "UTC",
@@ -214,7 +218,9 @@ def _side_configuration(
 ) -> Mapping[str, Any]:
     plan = surroundings.plan
     environment = _environment(lane, surroundings, server)
-    modules = [] if lane.system == "unified" else [m for e in plan.legacy if e.system == lane.system for m in e.modules]
+    modules = [module for endpoint in plan.legacy if endpoint.system == lane.system for module in endpoint.modules]
+    if lane.system == "unified":
+        modules = sorted({task.path.rpartition(".")[0] for task in plan.tasks})
     upstream_ports = [int(surroundings.upstream.rpartition(":")[2])] if surroundings.upstream else []
     return {
         "source_root": str(plan.source_root),

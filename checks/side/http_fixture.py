@@ -19,6 +19,8 @@ from checks.side.recorder import RECORDER
 #: Longest that a case's answer may be held back.
 HANG_LIMIT_S = 60.0
 UPSTREAM_TIMEOUT_S = 30.0
+#: Status of a request whose answer nobody waited for.
+UNANSWERED = "unanswered"
 _HOP_HEADERS = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "host", "date", "server"})
 
 
@@ -30,8 +32,6 @@ class Answers:
     upstream: str = ""
     rules: list[dict[str, Any]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    #: Requests that have arrived and have no answer yet.
-    open: int = 0
 
     def load(self, rules: list[dict[str, Any]]) -> None:
         """Take a case's answers, unused."""
@@ -51,11 +51,12 @@ class Answers:
                 return rule
         return None
 
-    def settle(self, timeout_s: float) -> None:
-        """Wait until no request is open, but no longer than given: a task may leave some behind."""
-        deadline = time.monotonic() + timeout_s
-        while self.open and time.monotonic() < deadline:
-            time.sleep(0.002)
+
+def settle(timeout_s: float) -> None:
+    """Wait until every request of this run has its answer, but no longer than given: a task may leave some behind."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline and any(entry["status"] == UNANSWERED for entry in list(RECORDER.http)):
+        time.sleep(0.002)
 
 
 def serve(answers: Answers) -> tuple[ThreadingHTTPServer, int]:
@@ -92,19 +93,10 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         # Noted on arrival, so that it belongs to the run that asked; the status is filled in before the answer leaves.
-        entry: dict[str, Any] = {"method": self.command, "path": parts.path, "query": query, "status": "unanswered"}
+        entry: dict[str, Any] = {"method": self.command, "path": parts.path, "query": query, "status": UNANSWERED}
         if body:
             entry["body"] = body
         RECORDER.note("http", entry)
-        with self.answers.lock:
-            self.answers.open += 1
-        try:
-            self._answer_noted(entry, body)
-        finally:
-            with self.answers.lock:
-                self.answers.open -= 1
-
-    def _answer_noted(self, entry: dict[str, Any], body: bytes) -> None:
         rule = self.answers.pick(self.command, self.path)
         if rule is not None:
             self._by_rule(rule, entry)

@@ -18,7 +18,7 @@ import time_machine
 from checks.canonical import Frame, canonical
 from checks.side import django_world
 from checks.side.guard import close_network, limit_resources
-from checks.side.http_fixture import Answers, serve
+from checks.side.http_fixture import Answers, serve, settle
 from checks.side.recorder import RECORDER, attach_logs
 
 #: Largest observation that is sent back whole.
@@ -54,7 +54,11 @@ class Session:
             raise PermissionError(f"while it was imported: {RECORDER.violations[0]}")
 
     def run(self, run: Mapping[str, Any]) -> dict[str, Any]:
-        """Run one call in a fresh world and return its observation, JSON-safe."""
+        """Run one call in a fresh world and return its observation, JSON-safe; or describe tasks."""
+        if "describe" in run:
+            from checks.side.describe import describe
+
+            return describe(run["describe"])
         clock = datetime.fromisoformat(run["clock"])
         target = _resolve(run["path"])
         with time_machine.travel(clock, tick=False):
@@ -65,7 +69,7 @@ class Session:
             started = time.monotonic()
             ended = side.run(target, call)
             duration_s = time.monotonic() - started
-            self.answers.settle(SETTLE_TIMEOUT_S)
+            settle(SETTLE_TIMEOUT_S)
             RECORDER.stop()
             return self._observe(run, ended, before, duration_s)
 

@@ -1,0 +1,46 @@
+"""What importing the task modules needs: both sides are imported where nothing is configured.
+
+Which variables make the environment bare is said in ``parity.toml`` under ``[bare_environment]``; without it there is
+nothing to compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from checks.experiment import Comparison
+from checks.kinds import Context
+from migrator.message import System
+from migrator.report import Mismatch, Outcome
+
+
+def compare(context: Context) -> Iterator[Comparison]:
+    """Yield one comparison for each legacy system whose modules were imported in a bare environment."""
+    unified = context.bare.get("unified")
+    for system in (System.CELERY, System.DRAMATIQ):
+        legacy, endpoint = context.bare.get(system.value), context.plan.endpoint(system)
+        if unified is None or legacy is None or endpoint is None:
+            continue
+        case, modules = f"import:{system.value}", ", ".join(endpoint.modules)
+        frame: dict[str, Any] = {
+            "case": case,
+            "task": context.plan.unified.modules[0] if context.plan.unified.modules else "tasks",
+        }
+        left, right = (side.get("broken", "imported") for side in (legacy, unified))
+        found = Mismatch(
+            system=system.value,
+            path="import.without_configuration",
+            outcome=Outcome.MISMATCHED,
+            legacy=left,
+            unified=right,
+            **frame,
+        )
+        yield Comparison(
+            title=f"importing {modules} where nothing is configured",
+            kind="import",
+            system=system.value,
+            legacy_name=modules,
+            mismatches=(found,) if left != right else (),
+            **frame,
+        )

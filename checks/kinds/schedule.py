@@ -1,0 +1,123 @@
+"""When entries fire and what they send: the next thousand times of each old and new entry, and the calls.
+
+Both are computed by Celery's own schedules in the entry's time zone, and again around every change of the clocks in
+the following year. Source: ``celery/schedules.py`` (crontab.remaining_delta).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from checks.canonical import digest
+from checks.compare import differences
+from checks.experiment import Comparison
+from checks.kinds import Context
+from checks.normal import by_name
+from migrator.adapters import AdaptationError, adapt
+from migrator.message import System
+from migrator.plan import ScheduleEntry
+from migrator.report import Mismatch, Outcome
+
+#: How many firing times are compared, and how many around each change of the clocks.
+FIRINGS = 1_000
+FIRINGS_AT_CHANGE = 60
+#: Any Monday will do; it is the same on every run.
+START_AT = datetime(2026, 3, 2, tzinfo=UTC)
+
+
+def compare(context: Context) -> Iterator[Comparison]:
+    """Yield one comparison for each legacy entry that a new one replaces."""
+    known: dict[str, Mapping[str, Any]] = {}
+    for system in ("celery", "dramatiq"):
+        known |= context.described.get(system, {}).get("schedules", {})
+    for entry in context.plan.schedule:
+        for name in entry.replaces:
+            old = known.get(name, {"broken": "there is no such entry"})
+            yield _comparison(context, entry, name, old)
+
+
+def firings(times: Mapping[str, Any], timezone: str, start_at: datetime, count: int) -> list[str]:
+    """Return the next moments at which a schedule fires, in UTC."""
+    if "every_s" in times:
+        step = timedelta(seconds=times["every_s"])
+        return [(start_at + step * (number + 1)).isoformat() for number in range(count)]
+    from celery import Celery
+    from celery.schedules import crontab
+
+    minute, hour, day, month, weekday = times["crontab"].split()
+    zone = ZoneInfo(timezone)
+    result, last = [], start_at.astimezone(zone)
+    fires = crontab(
+        minute=minute,
+        hour=hour,
+        day_of_month=day,
+        month_of_year=month,
+        day_of_week=weekday,
+        app=Celery(set_as_current=False, timezone=timezone),
+        nowfun=lambda: last,
+    )
+    for _ in range(count):
+        last = (last.astimezone(UTC) + fires.remaining_estimate(last)).astimezone(zone)
+        result.append(last.astimezone(UTC).isoformat())
+    return result
+
+
+def clock_changes(timezone: str, start_at: datetime) -> list[datetime]:
+    """Return the days of the following year on which the zone's offset changes."""
+    zone = ZoneInfo(timezone)
+    days = [start_at + timedelta(days=number) for number in range(366)]
+    offsets = [day.astimezone(zone).utcoffset() for day in days]
+    return [days[i] for i in range(1, len(days)) if offsets[i] != offsets[i - 1]]
+
+
+def _comparison(context: Context, entry: ScheduleEntry, name: str, old: Mapping[str, Any]) -> Comparison:
+    frame: dict[str, Any] = {"case": f"schedule:{entry.name}", "task": entry.task, "system": "celery"}
+    about: dict[str, Any] = {**frame, "title": f"{name} as {entry.name}", "kind": "schedule", "legacy_name": name}
+    if "broken" in old:
+        reason = f"the legacy entry {name} could not be looked at: {old['broken']}"
+        mismatch = Mismatch(path="schedule", outcome=Outcome.NOT_COMPARED, reason=reason, **frame)
+        return Comparison(mismatches=(mismatch,), **about)
+    new: dict[str, Any] = {"crontab": entry.crontab} if entry.crontab else {"every_s": entry.every_s}
+    label = name.replace(":", "/")
+    left = {label: {"times": _told(old, old["timezone"]), "call": _legacy_call(context, old)}}
+    call = _call(context, entry.task, (), entry.kwargs)
+    right = {label: {"times": _told(new, old["timezone"]), "call": call}}
+    found = [
+        Mismatch(path=f"schedule.{path}", outcome=Outcome.MISMATCHED, legacy=legacy, unified=unified, **frame)
+        for path, legacy, unified in differences(left, right, ())
+    ]
+    return Comparison(mismatches=tuple(found), **about)
+
+
+def _told(times: Mapping[str, Any], timezone: str) -> str:
+    """Return firing times as one text: equal exactly when every one of them is."""
+    moments = firings(times, timezone, START_AT, FIRINGS)
+    for change in clock_changes(timezone, START_AT):
+        moments += firings(times, timezone, change - timedelta(hours=36), FIRINGS_AT_CHANGE)
+    days = (datetime.fromisoformat(moments[FIRINGS - 1]) - START_AT).total_seconds() / 86_400
+    return f"{FIRINGS} times in {days:.2f} days, first {', '.join(moments[:3])}, all {digest(moments)}"
+
+
+def _legacy_call(context: Context, old: Mapping[str, Any]) -> dict[str, Any]:
+    mapping = context.plan.mapping(System.CELERY, old["task"])
+    if mapping is None:
+        return {"task": old["task"], "arguments": old["kwargs"]}
+    try:
+        args, kwargs = adapt(mapping, old["args"], old["kwargs"])
+    except AdaptationError as error:
+        return {"task": mapping.unified, "arguments": {"$unadaptable": str(error)}}
+    return _call(context, mapping.unified, args, kwargs)
+
+
+def _call(context: Context, task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a unified call with every argument written out, defaults included."""
+    defaults = {
+        item["name"]: item["default"]
+        for item in context.facts("unified", task).get("parameters", ())
+        if item["default"] is not None
+    }
+    given = {name: repr(value) for name, value in by_name(task, args, kwargs, context.plan).items()}
+    return {"task": task, "arguments": {**defaults, **given}}

@@ -1,0 +1,57 @@
+"""Whether calls fit: the plan's parameters are the function's, and each case's call binds to the unified task.
+
+Source: ``inspect.signature`` of the actor's function and of the task's ``run``, as each worker calls them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from checks.cases import Case
+from checks.experiment import Comparison
+from checks.kinds import Context, pair
+from migrator.plan import TaskMapping
+
+
+def compare(context: Context) -> Iterator[Comparison]:
+    """Yield one comparison for each mapped task: what the plan says against what is there."""
+    for mapping in context.plan.mappings():
+        legacy = context.facts(mapping.system.value, mapping.name)
+        unified = context.facts("unified", mapping.unified)
+        if "broken" in legacy or "broken" in unified:
+            yield pair("signature", mapping, legacy, unified)
+            continue
+        task = context.plan.task(mapping.unified)
+        said = {
+            "legacy parameters": list(mapping.parameters),
+            "unified parameters": list(task.parameters) if task else [],
+            "calls that don't bind": [],
+        }
+        found = {
+            "legacy parameters": [item["name"] for item in legacy["parameters"]],
+            "unified parameters": [item["name"] for item in unified["parameters"]],
+            "calls that don't bind": _unbound(context.cases, mapping, unified["parameters"]),
+        }
+        yield pair("signature", mapping, {"signature": said}, {"signature": found})
+
+
+def _unbound(cases: Sequence[Case], mapping: TaskMapping, parameters: Sequence[Mapping[str, Any]]) -> list[str]:
+    signature = inspect.Signature([_parameter(item) for item in parameters])
+    result = []
+    for case in cases:
+        for call in case.calls:
+            if call.mapping != mapping:
+                continue
+            try:
+                signature.bind(*call.unified_args, **call.unified_kwargs)
+            except TypeError as error:
+                result.append(f"{case.name}: {error}")
+    return result
+
+
+def _parameter(item: Mapping[str, Any]) -> inspect.Parameter:
+    kind = getattr(inspect.Parameter, item["kind"].replace(" ", "_").upper())
+    default = inspect.Parameter.empty if item["default"] is None else item["default"]
+    return inspect.Parameter(item["name"], kind, default=default)

@@ -1,0 +1,18 @@
+"""What arrives of each type of argument through either system's own encoder.
+
+Source: Dramatiq's plain JSON refuses what JSON doesn't know; kombu's JSON keeps datetime, Decimal, UUID and bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from checks.experiment import Comparison
+from checks.kinds import Context, pair
+
+
+def compare(context: Context) -> Iterator[Comparison]:
+    """Yield one comparison for each mapped task."""
+    for mapping in context.plan.mappings():
+        legacy = context.facts(mapping.system.value, mapping.name)
+        yield pair("wire", mapping, legacy, context.facts("unified", mapping.unified))

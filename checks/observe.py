@@ -1,0 +1,180 @@
+"""Run every lane, two at a time, and collect what was seen."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from checks.cases import Case
+from checks.configuration import Configuration, fixture_command
+from checks.kinds import Context
+from checks.lanes import Lane, Run, Surroundings, run_document, run_lane
+from migrator.errors import UnreachableError
+from migrator.events import Event, EventKind, Listener
+from migrator.plan import Plan
+from migrator.proof import state_folder
+
+FIXTURE_START_TIMEOUT_S = 15.0
+STOP_TIMEOUT_S = 5.0
+#: Variables that a child needs to find its interpreter and libraries; nothing else of the caller's gets through.
+PASSED_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH")
+CLOCK_OFFSET_S = 2 * 3600 + 17 * 60.0
+HASH_SEED_AGAIN = 4711
+#: Key of the run that describes tasks instead of running one.
+DESCRIPTION = "@description"
+
+Seen = dict[str, dict[str, Mapping[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is to be seen."""
+
+    plan: Plan
+    cases: tuple[Case, ...]
+    configuration: Configuration
+    noise: bool
+    isolate: bool
+    #: All cases: then tasks are described and modules imported in a bare environment, too.
+    whole: bool
+
+
+def observe(asked: Asked, *, environ: Mapping[str, str], processes: int, listener: Listener) -> Seen:
+    """Return observations by lane and key.
+
+    Raises:
+        UnreachableError: The fixture server or a scratch broker does not come up.
+    """
+    work = [(lane, runs_for(lane, asked)) for lane in lanes_for(asked)]
+    total = sum(len(runs) for _, runs in work)
+    seen: Seen = {lane.name: {} for lane, _ in work}
+    with _surroundings(asked, environ) as surroundings:
+
+        def follow(lane: Lane, runs: Sequence[Run]) -> None:
+            for run, answer in run_lane(lane, runs, surroundings):
+                seen[lane.name][run.key] = answer
+                done = sum(map(len, seen.values()))
+                listener(Event(kind=EventKind.PROGRESS, step="parity", text=lane.name, done=done, total=total))
+
+        with ThreadPoolExecutor(max_workers=max(1, processes)) as pool:
+            for future in [pool.submit(follow, lane, runs) for lane, runs in work]:
+                future.result()
+    return seen
+
+
+def context(asked: Asked, seen: Seen) -> Context:
+    """Return what the kinds of parity that run nothing look at."""
+    return Context(
+        plan=asked.plan,
+        cases=asked.cases,
+        described={name: answers[DESCRIPTION] for name, answers in seen.items() if DESCRIPTION in answers},
+        bare={name.removesuffix("-bare"): next(iter(seen[name].values())) for name in seen if name.endswith("-bare")},
+    )
+
+
+def lanes_for(asked: Asked) -> list[Lane]:
+    """Return the lanes that are needed, in the order in which they are started."""
+    if not asked.cases:
+        return []
+    systems = ["unified", *sorted({call.mapping.system.value for case in asked.cases for call in case.calls})]
+    lanes = [Lane(name=system, system=system) for system in systems]
+    if asked.noise:
+        lanes += [
+            Lane(
+                name=f"{system}-again",
+                system=system,
+                clock_offset_s=CLOCK_OFFSET_S,
+                hash_seed=HASH_SEED_AGAIN,
+                backwards=True,
+            )
+            for system in systems
+        ]
+    if asked.whole and asked.configuration.bare_environment:
+        lanes += [Lane(name=f"{system}-bare", system=system, bare=True) for system in systems]
+    return lanes
+
+
+def runs_for(lane: Lane, asked: Asked) -> list[Run]:
+    """Return the calls of a lane in case order; the key says which case and legacy task asks."""
+    if lane.bare:
+        return [Run(key="import", document={})]
+    runs = [
+        Run(key=f"{case.name}|{call.mapping.system.value}|{call.mapping.name}", document=run_document(lane, case, call))
+        for case in asked.cases
+        for call in case.calls
+        if lane.system in ("unified", call.mapping.system.value)
+    ]
+    if asked.whole and lane.name == lane.system:
+        runs.append(Run(key=DESCRIPTION, document={"describe": _to_describe(lane, asked.plan)}))
+    return runs
+
+
+@contextmanager
+def _surroundings(asked: Asked, environ: Mapping[str, str]) -> Iterator[Surroundings]:
+    logs = state_folder(asked.plan) / "reports" / "parity-logs"
+    shutil.rmtree(logs, ignore_errors=True)
+    logs.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(prefix="parity-") as name:
+        folder = Path(name)
+        with fixture_server(asked.configuration, folder) as where:
+            yield Surroundings(
+                plan=asked.plan,
+                configuration=asked.configuration,
+                scratch=folder,
+                logs=logs,
+                environ={name: environ[name] for name in PASSED_VARIABLES if name in environ},
+                upstream=where,
+                isolate=asked.isolate,
+            )
+
+
+def _to_describe(lane: Lane, plan: Plan) -> Mapping[str, Any]:
+    if lane.system == "unified":
+        tasks = [{"system": "celery", "name": task.name, "path": task.path} for task in plan.tasks]
+        return {"tasks": tasks, "schedules": []}
+    mappings = [mapping for mapping in plan.mappings() if mapping.system.value == lane.system]
+    tasks = [{"system": lane.system, "name": mapping.name, "path": mapping.path} for mapping in mappings]
+    replaced = {name.partition(":")[0] for entry in plan.schedule for name in entry.replaces}
+    return {"tasks": tasks, "schedules": sorted(replaced) if lane.system == "celery" else []}
+
+
+@contextmanager
+def fixture_server(configuration: Configuration, scratch: Path) -> Iterator[str]:
+    """Run the project's fixture server, if it has one, and yield its ``host:port``."""
+    if not configuration.upstream:
+        yield ""
+        return
+    port_file = scratch / "fixture.port"
+    command = fixture_command(configuration, port_file=port_file)
+    with (scratch / "fixture.log").open("wb") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    try:
+        yield f"127.0.0.1:{_port(process, port_file, command)}"
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(STOP_TIMEOUT_S)
+
+
+def _port(process: subprocess.Popen[bytes], port_file: Path, command: Sequence[str]) -> int:
+    deadline = time.monotonic() + FIXTURE_START_TIMEOUT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        if port_file.is_file() and (text := port_file.read_text().strip()):
+            return int(text)
+        time.sleep(0.01)
+    raise UnreachableError(
+        command[1] if len(command) > 1 else command[0],
+        f"the fixture server did not write its port within {FIXTURE_START_TIMEOUT_S:g} s",
+        remedy="run it by hand and look at what it prints",
+    )
