@@ -109,6 +109,7 @@ def _timed(stage: Stage, name: str, text: str, phase: Callable[[Stage], None]) -
 def _legacy(stage: Stage) -> None:
     manage(stage.scratch, ("migrate", "--verbosity", "0"))
     manage(stage.scratch, ("seed_assets",))
+    manage(stage.scratch, ("load_history",))
     stage.start(Side.LEGACY)
     stage.checks["the API answers before the migration"] = wait_until_answering(int(stage.scratch.environ["API_PORT"]))
     stage.enqueue(stage.messages // 2)
