@@ -14,7 +14,7 @@ from celery.schedules import crontab
 from celery.signals import worker_ready
 from kombu import Exchange, Queue
 
-from .priority import MAX_PRIORITY, Priority, higher_runs_first, resolve
+from .priority import MAX_PRIORITY, higher_runs_first, resolve
 
 DEFAULT_SETTINGS_MODULE = "migrator.tasks.settings"
 
@@ -79,18 +79,27 @@ def _defaults() -> dict[str, Any]:
     }
 
 
-app.add_defaults(_defaults)
-
-
 @app.on_after_configure.connect
-def fit_to_broker(source: Any, **_: Any) -> None:
-    """Complete the settings that depend on the kind of broker, without overriding the project's own."""
+def complete_settings(source: Any, **_: Any) -> None:
+    """Set what the project leaves open.
+
+    Not by `app.add_defaults`: those would win over the project's settings.
+    Source: celery/utils/collections.py (`ChainMap.add_defaults` puts them before the configuration).
+    """
+    from django.conf import settings
+
+    for name, value in _defaults().items():
+        if name not in source.changes and not hasattr(settings, f"CELERY_{name.upper()}"):
+            source[name] = value
+    _fit_to_broker(source)
+
+
+def _fit_to_broker(source: Any) -> None:
     if higher_runs_first(source.broker_url or ""):
         if not source.task_queues:
             # Only on our own queue: a queue that exists with other arguments can't be declared again.
             name = source.task_default_queue
             source.task_queues = (Queue(name, Exchange(name), routing_key=name, max_priority=MAX_PRIORITY),)
-        source.task_default_priority = Priority.MEDIUM.number(source.broker_url)
     else:
         source.broker_transport_options = {
             "visibility_timeout": VISIBILITY_TIMEOUT_S,

@@ -55,6 +55,8 @@ def test_import_needs_nothing(tmp_path: Path, package: str) -> None:
 
 
 def test_given_settings_module_stays(tmp_path: Path) -> None:
+    (tmp_path / "core").mkdir()
+    (tmp_path / "core" / "settings.py").write_text("SECRET_KEY = 'x'")
     answer = python(
         "-c", WATCHED_IMPORT.format(package="migrator.tasks"), cwd=tmp_path, DJANGO_SETTINGS_MODULE="core.settings"
     )
@@ -84,6 +86,7 @@ print(json.dumps({
     "late": [c.task_acks_late, c.task_reject_on_worker_lost, c.worker_prefetch_multiplier],
     "options": dict(c.broker_transport_options), "accept": list(c.accept_content),
     "limits": [c.task_soft_time_limit, c.task_time_limit], "consumer": c.worker_consumer,
+    "schedule": sorted(c.beat_schedule),
     "priorities": [u.fetch_yahoo_stocks.priority, u.fetch_news.priority, u.cleanup_old_data.priority],
 }))
 """
@@ -120,10 +123,12 @@ def test_project_settings_win(tmp_path: Path) -> None:
         "from migrator.tasks.settings import *\n"
         "CELERY_TASK_DEFAULT_QUEUE = 'other'\nCELERY_WORKER_PREFETCH_MULTIPLIER = 4\n"
         "CELERY_BROKER_TRANSPORT_OPTIONS = {'visibility_timeout': 99, 'sep': ':'}\n"
+        "CELERY_TASK_ACKS_LATE = False\nCELERY_BEAT_SCHEDULE = {}\nCELERY_WORKER_CONSUMER = 'my:Own'\n"
     )
     found = configuration(tmp_path, DJANGO_SETTINGS_MODULE="mine")
     assert found["queue"] == "other"
-    assert found["late"] == [True, True, 4]
+    assert found["late"] == [False, True, 4]
+    assert (found["schedule"], found["consumer"]) == ([], "my:Own")
     assert found["options"] == {"visibility_timeout": 99, "sep": ":"}
 
 

@@ -61,7 +61,7 @@ def rabbit_host(tmp_path: Path, rabbit_url: str, redis_server: EmbeddedServer, m
 def test_high_runs_first(rabbit_host: Host, market: Market) -> None:
     """The same calls as on Redis, the same order, other numbers; and unknown tasks are kept there as well."""
     market.delays_s["SLOW"] = 4
-    with rabbit_host.worker("--pool=solo") as worker:
+    with rabbit_host.worker("--pool=solo", "--concurrency=1") as worker:
         rabbit_host.python("u.fetch_yahoo_stocks.delay(symbols=['SLOW'])")
         wait_until(lambda: market.requests == ["yahoo/SLOW"], "the blocking call", log=worker.text)
         rabbit_host.python(
