@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -42,8 +43,6 @@ class Shop:
 
     def run(self, code: str) -> str:
         """Run Python code inside the project, as its own code would run."""
-        import sys
-
         done = subprocess.run(
             [sys.executable, "-c", code],
             cwd=self.folder / "src",
@@ -142,11 +141,15 @@ def in_child(work: Callable[[], Any]) -> int:
     if pid == 0:
         code = 99
         try:
-            work()
-            code = 0
+            result = work()
+            code = int(getattr(result, "exit_code", 0))
+            if code:
+                print(result)
         except MigratorError as error:
+            print(error)
             code = int(error.exit_code)
         finally:
+            sys.stdout.flush()
             os._exit(code)
     _, status = os.waitpid(pid, 0)
     return os.waitstatus_to_exitcode(status)

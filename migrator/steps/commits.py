@@ -27,10 +27,13 @@ def commit_paths(context: Context, what: str, *, subject: str, paths: Iterable[s
     done = find_commit(context, what)
     if done:
         return done
-    chosen = [path for path in paths if _known(context, path)]
+    wanted = tuple(paths)
+    stageable = [path for path in wanted if (context.plan.folder / path).exists() or _listed(context, "ls-files", path)]
+    if stageable:
+        git(context.plan, "add", "--all", "--", *stageable, environ=context.environ)
+    chosen = [path for path in wanted if path in stageable or _listed(context, "ls-tree", "--name-only", "HEAD", path)]
     if not chosen:
         return ""
-    git(context.plan, "add", "--all", "--", *chosen, environ=context.environ)
     changed = git(context.plan, "diff", "--cached", "--name-only", "HEAD", "--", *chosen, environ=context.environ)
     if not changed:
         return ""
@@ -44,10 +47,9 @@ def head(context: Context) -> str:
     return git(context.plan, "rev-parse", "HEAD", environ=context.environ)
 
 
-def _known(context: Context, path: str) -> bool:
-    if (context.plan.folder / path).exists():
-        return True
-    return bool(git(context.plan, "ls-files", "--cached", "--", path, environ=context.environ))
+def _listed(context: Context, *arguments: str) -> bool:
+    *command, path = arguments
+    return bool(git(context.plan, *command, "--", path, environ=context.environ))
 
 
 def _key(context: Context, what: str) -> str:

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 from migrator.report import Report
-from migrator.snapshot import write_snapshot
 from migrator.steps.protocol import (
     Action,
     Context,
@@ -44,6 +43,8 @@ def verify(context: Context) -> Report:
 
 
 def _write(context: Context, file: Path) -> Facts:
+    from migrator.snapshot import write_snapshot
+
     file.parent.mkdir(parents=True, exist_ok=True)
     facts = write_snapshot(context.plan, environ=context.environ, file=file)
     return {"file": str(file), "messages": facts.messages}

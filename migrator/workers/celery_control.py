@@ -30,9 +30,17 @@ class NodeFacts:
     registered: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """A Celery app that only talks to workers, and its one connection: Celery's shared pool would stay open."""
+
+    app: Any
+    connection: Any
+
+
 @contextmanager
-def control(endpoint: Endpoint, environ: Mapping[str, str]) -> Iterator[Any]:
-    """Open a Celery app that only talks to workers of this broker.
+def control(endpoint: Endpoint, environ: Mapping[str, str]) -> Iterator[Control]:
+    """Open a way to talk to the workers of this broker.
 
     Raises:
         UnreachableError: The broker does not answer.
@@ -48,7 +56,8 @@ def control(endpoint: Endpoint, environ: Mapping[str, str]) -> Iterator[Any]:
         options |= {"sep": endpoint.priority_separator, "priority_steps": list(endpoint.priority_steps)}
     app.conf.update(broker_transport_options=options, broker_connection_timeout=3)
     try:
-        yield app
+        with app.connection_for_write() as connection:
+            yield Control(app=app, connection=connection)
     except (OperationalError, ConnectionError, OSError) as error:
         raise UnreachableError(
             redact(url), "the broker does not answer", found=redact(str(error)), remedy="start it or correct the URL"
@@ -57,10 +66,16 @@ def control(endpoint: Endpoint, environ: Mapping[str, str]) -> Iterator[Any]:
         app.close()
 
 
-def ask(app: Any, node: str, command: str, *, timeout_s: float = REPLY_TIMEOUT_S, **arguments: Any) -> Any:
+def ask(control: Control, node: str, command: str, *, timeout_s: float = REPLY_TIMEOUT_S, **arguments: Any) -> Any:
     """Return one worker's reply to a control command; None if it is silent."""
-    replies = app.control.broadcast(
-        command, arguments=arguments, destination=[node], reply=True, timeout=timeout_s, limit=1
+    replies = control.app.control.broadcast(
+        command,
+        arguments=arguments,
+        destination=[node],
+        reply=True,
+        timeout=timeout_s,
+        limit=1,
+        connection=control.connection,
     )
     for reply in replies or ():
         if node in reply:
@@ -68,62 +83,62 @@ def ask(app: Any, node: str, command: str, *, timeout_s: float = REPLY_TIMEOUT_S
     return None
 
 
-def pid_of(app: Any, node: str) -> int | None:
+def pid_of(control: Control, node: str) -> int | None:
     """Return the pid behind a node name; None if it is silent."""
-    stats = ask(app, node, "stats")
+    stats = ask(control, node, "stats")
     return int(stats["pid"]) if stats else None
 
 
-def node_facts(app: Any, node: str) -> NodeFacts | None:
+def node_facts(control: Control, node: str) -> NodeFacts | None:
     """Return what a worker says about itself; None if it does not answer every question."""
-    pid = pid_of(app, node)
-    queues = ask(app, node, "active_queues") if pid is not None else None
-    registered = ask(app, node, "registered") if queues is not None else None
+    pid = pid_of(control, node)
+    queues = ask(control, node, "active_queues") if pid is not None else None
+    registered = ask(control, node, "registered") if queues is not None else None
     if pid is None or queues is None or registered is None:
         return None
     names = frozenset(str(name).split(" ", 1)[0] for name in registered)
     return NodeFacts(node=node, pid=pid, queues=tuple(queue["name"] for queue in queues), registered=names)
 
 
-def cancel_consumers(app: Any, node: str, *, timeout_s: float) -> tuple[str, ...]:
+def cancel_consumers(control: Control, node: str, *, timeout_s: float) -> tuple[str, ...]:
     """Make a worker stop taking messages from all its queues; returns their names.
 
     Raises:
         UnreachableError: It did not confirm.
     """
-    queues = ask(app, node, "active_queues", timeout_s=timeout_s)
+    queues = ask(control, node, "active_queues", timeout_s=timeout_s)
     if queues is None:
         raise _silent(node, "active_queues", timeout_s)
     names = tuple(queue["name"] for queue in queues)
     for name in names:
-        reply = ask(app, node, "cancel_consumer", timeout_s=timeout_s, queue=name)
+        reply = ask(control, node, "cancel_consumer", timeout_s=timeout_s, queue=name)
         if not reply or "ok" not in reply:
             raise _silent(node, f"cancel_consumer {name}", timeout_s)
     return names
 
 
-def add_consumers(app: Any, node: str, queues: tuple[str, ...], *, timeout_s: float) -> None:
+def add_consumers(control: Control, node: str, queues: tuple[str, ...], *, timeout_s: float) -> None:
     """Let a worker take messages again; the reverse of :func:`cancel_consumers`."""
     for name in queues:
-        reply = ask(app, node, "add_consumer", timeout_s=timeout_s, queue=name)
+        reply = ask(control, node, "add_consumer", timeout_s=timeout_s, queue=name)
         if not reply or "ok" not in reply:
             raise _silent(node, f"add_consumer {name}", timeout_s)
 
 
-def unfinished(app: Any, node: str) -> int | None:
+def unfinished(control: Control, node: str) -> int | None:
     """Return how many tasks a worker runs or has reserved to run now; None if it is silent.
 
     Tasks with an ETA don't count: they may be days away and go back to the queue at SIGTERM.
     """
-    active = ask(app, node, "active")
-    reserved = ask(app, node, "reserved") if active is not None else None
+    active = ask(control, node, "active")
+    reserved = ask(control, node, "reserved") if active is not None else None
     return None if active is None or reserved is None else len(active) + len(reserved)
 
 
-def all_nodes(app: Any, *, timeout_s: float = REPLY_TIMEOUT_S) -> dict[str, int]:
+def all_nodes(control: Control, *, timeout_s: float = REPLY_TIMEOUT_S) -> dict[str, int]:
     """Return node name and pid of every worker that answers within the whole time-out."""
-    replies = app.control.broadcast("stats", reply=True, timeout=timeout_s) or ()
-    return {node: int(stats["pid"]) for reply in replies for node, stats in reply.items() if "pid" in stats}
+    replies = control.app.control.broadcast("stats", reply=True, timeout=timeout_s, connection=control.connection)
+    return {node: int(stats["pid"]) for reply in replies or () for node, stats in reply.items() if "pid" in stats}
 
 
 def _silent(node: str, command: str, timeout_s: float) -> UnreachableError:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from migrator.brokers import endpoint_url
 from migrator.errors import MigratorError
 from migrator.message import System
-from migrator.plan import Endpoint, Role, Side, expand
+from migrator.plan import Endpoint, Process, Role, Side
 from migrator.report import Finding, Report
 from migrator.steps.protocol import Context, error, findings_report, warning
 from migrator.workers import celery_control, dramatiq_control
+from migrator.workers.readiness import endpoint_of
 from migrator.workers.records import living
 from migrator.workers.side import ProcessState, list_processes
 
@@ -61,17 +63,13 @@ def _unknown(
         yield from _unknown_dramatiq(context, endpoint, states)
         return
     ours = {queue for other in (*context.plan.legacy, context.plan.unified) for queue in other.queues}
+    here = {process.name for process in context.plan.processes if _works_here(context, process, endpoint)}
     with celery_control.control(endpoint, context.environ) as app:
         nodes = celery_control.all_nodes(app)
         for state in states:
-            if state.node and state.role is Role.WORKER and state.state == "running" and state.node not in nodes:
-                yield error(
-                    "WORKER-SILENT",
-                    f"process {state.name}",
-                    "does not answer",
-                    found=state.node,
-                    remedy=f"see {state.log}",
-                )
+            if state.name in here and state.state == "running" and state.node and state.node not in nodes:
+                where, found = f"process {state.name}", state.node
+                yield error("WORKER-SILENT", where, "does not answer", found=found, remedy=f"see {state.log}")
         for node, pid in nodes.items():
             if pid in known:
                 continue
@@ -101,9 +99,16 @@ def _unknown_dramatiq(context: Context, endpoint: Endpoint, states: Iterable[Pro
         )
 
 
+def _works_here(context: Context, process: Process, endpoint: Endpoint) -> bool:
+    """True for a Celery worker on the broker of this endpoint."""
+    own = endpoint_of(context.plan, process)
+    if process.role is not Role.WORKER or own is None or own.system is not System.CELERY:
+        return False
+    return endpoint_url(own, context.environ) == endpoint_url(endpoint, context.environ)
+
+
 def _distinct(context: Context, endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
     chosen: dict[tuple[str, System], Endpoint] = {}
     for endpoint in endpoints:
-        where = f"{endpoint.side.value}.{endpoint.system.value}.broker"
-        chosen.setdefault((expand(endpoint.url, context.environ, where=where), endpoint.system), endpoint)
+        chosen.setdefault((endpoint_url(endpoint, context.environ), endpoint.system), endpoint)
     return tuple(chosen.values())
