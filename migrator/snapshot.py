@@ -1,0 +1,212 @@
+"""Write every message of a plan's endpoints to a file before the first move, and put the file's content back.
+
+Shape: gzip of JSON Lines. The first line names format, plan and time; each further line holds up to 500 items of one
+key (bytes as base64); the last line holds the number of lines and the SHA-256 of all lines before it. Mode 0600,
+fsynced and renamed into place, so a file of that name is complete.
+
+A restore verifies the file first and refuses queues that hold anything, unless it is told to replace them. Messages
+that a worker had taken come back as waiting: their owners are gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from migrator.brokers.celery_redis import UNACKED, UNACKED_INDEX, CeleryRedis
+from migrator.brokers.dramatiq_redis import DramatiqRedis, acks_key
+from migrator.brokers.redis_keys import LEDGER, PARKED, celery_list, dramatiq_list, kept_key, sources
+from migrator.errors import RefusedError, UsageError
+from migrator.plan import Plan, Side
+from migrator.snapshot_file import FORMAT, SnapshotFacts, Writer, decoded, encoded, records, verify_snapshot, writing
+from migrator.transfer_hub import Hub, RedisBroker, open_hub
+from migrator.transfer_lock import acquire, new_token, release
+from migrator.translation import Place
+
+_PAGE = 500
+
+
+def write_snapshot(plan: Plan, *, environ: Mapping[str, str], file: Path) -> SnapshotFacts:
+    """Write all messages of the plan's endpoints to ``file``. Nothing on the servers is changed.
+
+    Raises:
+        UnreachableError: A server does not answer.
+        UsageError: The file can't be written.
+    """
+    hub = open_hub(plan, environ)
+    try:
+        with writing(file) as writer:
+            counts = _write_all(plan, hub, writer)
+    finally:
+        hub.close()
+    facts = verify_snapshot(file)
+    if dict(facts.by_endpoint) != counts:
+        raise UsageError(str(file), "the snapshot reads back differently", remedy="check the disk and write it again")
+    return facts
+
+
+def restore_snapshot(plan: Plan, *, environ: Mapping[str, str], file: Path, replace: bool = False) -> SnapshotFacts:
+    """Put the content of a snapshot back. Workers have to be stopped.
+
+    Args:
+        plan: The plan it was written for.
+        environ: Fills the references in the plan's URLs.
+        file: The snapshot.
+        replace: Empty the plan's queues first instead of refusing if they hold something. After an interruption,
+            restore again with this.
+
+    Raises:
+        UsageError: The file is damaged or belongs to another plan.
+        RefusedError: The queues are not empty.
+        UnreachableError: A server does not answer.
+    """
+    facts = verify_snapshot(file)
+    if facts.plan != plan.name:
+        remedy = "name the plan that it was written for"
+        raise UsageError(str(file), f"the snapshot belongs to the plan {facts.plan!r}", remedy=remedy)
+    hub = open_hub(plan, environ)
+    token = new_token()
+    try:
+        acquire(hub.servers.values(), token, wait_s=10, takeover=False)
+        _make_room(hub, replace=replace)
+        by_name = {_name(broker): broker for broker in hub.brokers.values()}
+        for record in records(file):
+            broker = by_name.get(record.get("endpoint", ""))
+            if broker is not None:
+                with broker.server.translated():
+                    _put(broker, record["kind"], record["key"], [decoded(item) for item in record["items"]])
+    finally:
+        release(hub.servers.values(), token)
+        hub.close()
+    return facts
+
+
+def _write_all(plan: Plan, hub: Hub, writer: Writer) -> dict[str, int]:
+    created_at = datetime.now(UTC).isoformat(timespec="seconds")
+    head = {"format": FORMAT, "version": 1, "plan": plan.name, "fingerprint": plan.fingerprint}
+    writer.write({**head, "created_at": created_at})
+    counts: dict[str, int] = {}
+    for broker in hub.brokers.values():
+        with broker.server.translated():
+            for kind, key, items, is_messages in _content(broker):
+                texts = [encoded(item) for item in items]
+                record = {"endpoint": _name(broker), "kind": kind, "key": key, "items": texts}
+                writer.write({**record, "counts": True} if is_messages else record)
+                if is_messages:
+                    counts[_name(broker)] = counts.get(_name(broker), 0) + len(items)
+    return counts
+
+
+_Part = tuple[str, str, list[tuple[Any, ...]], bool]
+
+
+def _content(broker: RedisBroker) -> Iterator[_Part]:
+    """Yield kind, key, items and whether the items are what counts as messages."""
+    client, endpoint = broker.server.client, broker.endpoint
+    is_dramatiq = isinstance(broker, DramatiqRedis)
+    for source in sources(endpoint):
+        for key in (source.list, source.claim, source.passed):
+            for start in range(0, client.llen(key), _PAGE):
+                page = [(entry,) for entry in client.lrange(key, start, start + _PAGE - 1)]
+                yield ("claimed" if key != source.list else "list"), source.list, page, not is_dramatiq
+        if source.bodies:
+            yield from _hash(client, source.bodies, counts=True)
+    if isinstance(broker, DramatiqRedis):
+        for queue in endpoint.queues:
+            dead = f"{dramatiq_list(endpoint, queue)}.XQ"
+            yield from _hash(client, f"{dead}.msgs", counts=True)
+            yield from _zset(client, dead, counts=False)
+        for owner in broker.owners():
+            place = Place(endpoint.side, endpoint.system, owner.queue, owner.delayed)
+            ids = sorted(client.smembers(acks_key(endpoint, owner.id, place)))
+            yield "claimed", dramatiq_list(endpoint, place.wire_queue), [(identity,) for identity in ids], False
+    else:
+        for queue, _, raw, priority in broker.unacked():
+            yield "claimed", celery_list(endpoint, queue, priority), [(raw,)], True
+    yield from _hash(client, kept_key(endpoint), counts=True)
+    if endpoint.side is Side.UNIFIED:
+        yield from _zset(client, PARKED, counts=True)
+    yield from _hash(client, LEDGER, counts=False)
+
+
+def _hash(client: Any, key: str, *, counts: bool) -> Iterator[_Part]:
+    page: dict[bytes, bytes] = {}
+    seen: set[bytes] = set()
+    for name, value in client.hscan_iter(key, count=_PAGE):
+        if name in seen:
+            continue
+        seen.add(name)
+        page[name] = value
+        if len(page) >= _PAGE:
+            yield "hash", key, list(page.items()), counts
+            page = {}
+    if page:
+        yield "hash", key, list(page.items()), counts
+
+
+def _zset(client: Any, key: str, *, counts: bool) -> Iterator[_Part]:
+    for start in range(0, client.zcard(key), _PAGE):
+        page = client.zrange(key, start, start + _PAGE - 1, withscores=True)
+        yield "zset", key, [(member, repr(score).encode()) for member, score in page], counts
+
+
+def _put(broker: RedisBroker, kind: str, key: str, items: list[tuple[bytes, ...]]) -> None:
+    client = broker.server.client
+    if not items:
+        return
+    if kind == "hash":
+        client.hset(key, mapping={name: value for name, value in items})  # noqa: C416 - pairs, as far as types go
+    elif kind == "zset":
+        client.zadd(key, {member: float(score) for member, score in items})
+    elif kind == "list":
+        client.rpush(key, *(entry for (entry,) in items))
+    elif isinstance(broker, DramatiqRedis):
+        # Taken messages go to the end that is served first.
+        client.lpush(key, *(entry for (entry,) in reversed(items)))
+    else:
+        client.rpush(key, *(entry for (entry,) in reversed(items)))
+
+
+def _make_room(hub: Hub, *, replace: bool) -> None:
+    held = {
+        f"{_name(broker)} {queue} {state.value}": number
+        for broker in hub.brokers.values()
+        for (queue, state), number in broker.depths().items()
+        if number
+    }
+    if held and not replace:
+        raise RefusedError(
+            "queues",
+            "the queues hold messages, and a restore would double those that are in the snapshot",
+            found=", ".join(f"{name} {number}" for name, number in sorted(held.items())),
+            remedy="restore with replacement if these may go",
+        )
+    for broker in hub.brokers.values():
+        with broker.server.translated():
+            for key in _own_keys(broker):
+                broker.server.client.delete(key)
+            if isinstance(broker, CeleryRedis):
+                for _, tag, _, _ in list(broker.unacked()):
+                    broker.server.client.hdel(UNACKED, tag)
+                    broker.server.client.zrem(UNACKED_INDEX, tag)
+
+
+def _own_keys(broker: RedisBroker) -> Iterator[str]:
+    endpoint = broker.endpoint
+    for source in sources(endpoint):
+        yield from (key for key in (source.list, source.bodies, source.claim, source.passed) if key)
+    if isinstance(broker, DramatiqRedis):
+        for queue in endpoint.queues:
+            dead = f"{dramatiq_list(endpoint, queue)}.XQ"
+            yield from (dead, f"{dead}.msgs")
+        for owner in broker.owners():
+            yield acks_key(endpoint, owner.id, Place(endpoint.side, endpoint.system, owner.queue, owner.delayed))
+    yield from (kept_key(endpoint), LEDGER)
+    if endpoint.side is Side.UNIFIED:
+        yield PARKED
+
+
+def _name(broker: RedisBroker) -> str:
+    return f"{broker.endpoint.side.value}.{broker.endpoint.system.value}"

@@ -1,0 +1,527 @@
+"""Messages carried forward and back: which, how, in which order, and what is kept back."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from base64 import b64decode
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import redis
+from message_traffic import Scene, fill, mixed
+
+from migrator.errors import ExitCode, InterruptedRunError, RefusedError, UnreachableError
+from migrator.ledger import Book
+from migrator.message import State, System
+from migrator.transfer import Direction, TransferOptions, transfer
+from migrator.transfer_lock import new_token
+
+
+def test_nothing_to_move_is_a_clean_report(any_scene: Scene) -> None:
+    report = any_scene.forward()
+    assert (report.seen, report.moved, report.kept, report.balance) == (0, 0, 0, 0)
+    assert not report.left
+
+
+def test_calls_arrive_with_the_arguments_that_the_plan_says(any_scene: Scene) -> None:
+    scene = any_scene
+    a = scene.send("fetch_crypto_prices_task", ["BTC"])
+    b = scene.send("fetch_stock_prices_task", symbols=["AAPL"], count=3)
+    c = scene.send("fetch_technical_indicators_task", "AAPL", indicators=["sma"])
+    d = scene.apply("calculate_indicators_task", "MSFT", 50)
+    e = scene.apply("fetch_yahoo_stocks_task", kwargs={"limit": 2})
+    report = scene.forward()
+    assert report.moved == 5 and report.balance == 0 and report.kept == 0
+    assert scene.unified_calls() == {
+        a: ("tasks.fetch_binance_cryptos", [["BTC"]], {}),
+        b: ("tasks.fetch_stock_prices", [], {"symbols": ["AAPL"], "limit": 3}),
+        c: ("tasks.calculate_indicators", [], {"symbols": ["AAPL"]}),
+        d: ("tasks.calculate_indicators", [], {"symbols": ["MSFT"], "period": 50}),
+        e: ("tasks.fetch_yahoo_stocks", [], {"limit": 2}),
+    }
+    assert report.by_task["fetch_crypto_prices_task"] == 1
+    assert report.by_queue == {"celery:celery": 2, "dramatiq:default": 3}
+
+
+def test_there_and_back_gives_the_same_bytes(any_scene: Scene) -> None:
+    scene = any_scene
+    ids = mixed(scene, 400)
+    before = scene.legacy_contents()
+    out = scene.forward()
+    assert (out.moved, out.kept, out.balance) == (400, 0, 0)
+    assert not any(scene.legacy_state().values())
+    assert scene.ids() == {("unified", identity): 1 for identity in ids}
+    back = scene.back()
+    assert (back.moved, back.balance) == (400, 0)
+    assert scene.legacy_contents() == before
+    again = scene.forward()
+    assert (again.moved, again.already_there, again.balance) == (400, 0, 0)
+    assert scene.back().moved == 400
+    assert scene.legacy_contents() == before
+
+
+def test_the_order_of_one_priority_is_the_same_there_and_back(any_scene: Scene) -> None:
+    fill(any_scene.legacy, 1700)
+    before = any_scene.legacy_state()
+    any_scene.forward()
+    any_scene.back()
+    assert any_scene.legacy_state() == before
+
+
+def test_running_twice_does_nothing(any_scene: Scene) -> None:
+    mixed(any_scene, 50)
+    any_scene.forward()
+    ids = any_scene.ids()
+    report = any_scene.forward()
+    assert (report.seen, report.moved) == (0, 0)
+    assert any_scene.ids() == ids
+
+
+def test_order_of_service_is_kept(scene: Scene) -> None:
+    sent = [scene.send("fetch_crypto_prices_task", [str(n)]) for n in range(1200)]
+    scene.forward()
+    assert [message.headers["id"] for message in scene.unified_messages()] == sent
+
+
+def test_priorities_are_those_of_the_unified_tasks(scene: Scene) -> None:
+    low = scene.apply("cleanup_old_data_task", priority=0)
+    medium = scene.send("fetch_news_task")
+    high = scene.apply("fetch_yahoo_stocks_task", priority=9)
+    scene.forward()
+    assert [message.headers["id"] for message in scene.unified_messages()] == [high, medium, low]
+
+
+def test_times_and_attempts(scene: Scene) -> None:
+    before = time.time()
+    later = scene.send("health_check_task", delay=90_000, options={"retries": 2})
+    soon = scene.apply("health_check_task", countdown=120)
+    now = scene.send("health_check_task", delay=1)
+    time.sleep(0.01)
+    scene.forward()
+    headers = {message.headers["id"]: message.headers for message in scene.unified_messages()}
+    eta = datetime.fromisoformat(headers[later]["eta"])
+    assert abs(eta.timestamp() - before - 90) < 2
+    assert headers[later]["retries"] == 2
+    # The endpoint's age limit is an hour, counted from the first enqueue.
+    assert abs(datetime.fromisoformat(headers[later]["expires"]).timestamp() - before - 3600) < 2
+    assert abs(datetime.fromisoformat(headers[soon]["eta"]).timestamp() - before - 120) < 2
+    assert headers[soon]["expires"] is None
+    assert headers[now]["eta"] is None
+
+
+def test_what_has_no_counterpart_is_kept_back_and_restored(any_scene: Scene) -> None:
+    scene = any_scene
+    scene.send("cleanup_old_cache_task", 24)
+    scene.apply("debug_task")
+    scene.send("nobody_knows_this")
+    scene.send("fetch_news_task", 1, 2, 3, 4)
+    scene.send("fetch_news_task", options={"max_age": 1})
+    scene.send("fetch_news_task", options={"on_success": "other"})
+    scene.send("fetch_news_task", options={"group_completion_uuid": "g", "group_completion_callbacks": []})
+    for key, raw in (("broken", b"{"), ("pickled", b"\x80\x04K\x01."), ("utf", b'{"a": "\xff"}')):
+        scene.legacy.hset("dramatiq:default.msgs", key, raw)
+        scene.legacy.rpush("dramatiq:default", key)
+    scene.legacy.lpush("celery", b"\x80rubbish", b"[]", b'{"body": 1}')
+    time.sleep(0.01)
+    before = scene.legacy_state()
+    report = scene.forward()
+    assert (report.seen, report.moved, report.kept, report.balance) == (13, 0, 13, 0)
+    assert report.reasons == {
+        "arguments": 1,
+        "callback": 1,
+        "content-type": 1,
+        "expired": 1,
+        "group": 1,
+        "retired-task": 2,
+        "unknown-task": 1,
+        "unreadable": 5,
+    }
+    assert report.left == {"celery:celery kept": 4, "dramatiq:default kept": 9}
+    assert not any(scene.legacy_state().values())
+    assert scene.unified.llen("unified") == 0
+    back = scene.back()
+    assert back.restored == 13
+    after = scene.legacy_state()
+    for wire in ("default.msgs", "default.DQ.msgs"):
+        assert after[wire] == before[wire]
+    assert sorted(after["default"]) == sorted(before["default"])
+    assert sorted(after["celery"]) == sorted(before["celery"])
+
+
+def test_kept_back_messages_are_in_the_book_by_id(scene: Scene) -> None:
+    identity = scene.send("cleanup_old_cache_task", 24)
+    report = scene.forward()
+    record = report.kept_messages[0]
+    assert (record.id, record.reason, record.task) == (identity, "retired-task", "cleanup_old_cache_task")
+    with Book.open(scene.plan.state_folder / "book.sqlite3") as book:
+        (entry,) = book.find(identity)
+        assert entry.fate == "kept:retired-task"
+        assert entry.detail == "the cache expires its own entries"
+        assert book.balance() == 0
+
+
+def test_retry_kept_tries_again_after_the_plan_has_learned(scene: Scene) -> None:
+    scene.send("cleanup_old_cache_task", 24)
+    assert scene.forward().kept == 1
+    assert scene.forward().seen == 0
+    report = scene.forward(retry_kept=True)
+    assert (report.restored, report.seen, report.kept) == (1, 1, 1)
+
+
+def test_pipelines(scene: Scene) -> None:
+    def step(actor: str, *args: object, **options: object) -> dict[str, object]:
+        return json.loads(
+            scene_message(actor, *args, **options)  # as Dramatiq nests it
+        )
+
+    def scene_message(actor: str, *args: object, **options: object) -> bytes:
+        import dramatiq
+
+        return dramatiq.Message(queue_name="default", actor_name=actor, args=args, kwargs={}, options=options).encode()
+
+    good = scene.send(
+        "fetch_news_task", options={"pipe_target": step("fetch_technical_indicators_task", "A", pipe_ignore=True)}
+    )
+    result_first = scene.send("fetch_news_task", options={"pipe_target": step("cache_warming_task")})
+    scene.send("fetch_news_task", options={"pipe_target": step("fetch_stock_prices_task", ["A"])})
+    scene.send("fetch_news_task", options={"pipe_target": step("unknown_actor")})
+    before = scene.legacy_state()
+    report = scene.forward()
+    assert (report.moved, report.reasons) == (2, {"pipeline": 2})
+    chains = {m.headers["id"]: m.decode()[2]["chain"] for m in scene.unified_messages()}
+    (indicators,) = chains[good]
+    assert (indicators["task"], indicators["kwargs"], indicators["immutable"]) == (
+        "tasks.calculate_indicators",
+        {"symbols": ["A"]},
+        True,
+    )
+    assert [s["task"] for s in chains[result_first]] == ["tasks.cache_warming"]
+    scene.back()
+    assert scene.legacy_state()["default.msgs"] == before["default.msgs"]
+
+
+def test_celery_chain_is_renamed_and_an_unknown_link_keeps_the_message(scene: Scene) -> None:
+    signature = scene.celery.signature
+    name = "tasks.celery_tasks.{}".format
+    chain = signature(name("health_check_task")) | signature(name("fetch_yahoo_stocks_task"), immutable=True)
+    chain.apply_async(queue="celery")
+    scene.apply("health_check_task", link=signature("tasks.somewhere.else"))
+    report = scene.forward()
+    assert (report.moved, report.reasons) == (1, {"canvas": 1})
+    (message,) = scene.unified_messages()
+    assert message.headers["task"] == "tasks.health_check"
+    assert [step["task"] for step in message.decode()[2]["chain"]] == ["tasks.fetch_yahoo_stocks"]
+
+
+def test_what_was_born_unified_goes_back_by_the_primary_name(any_scene: Scene) -> None:
+    scene = any_scene
+    a = scene.apply_unified("tasks.calculate_indicators", ["AAPL"], 30)
+    b = scene.apply_unified("tasks.fetch_stock_prices", kwargs={"symbols": ["A"], "limit": 4}, countdown=600)
+    c = scene.apply_unified("tasks.health_check")
+    scene.apply_unified("tasks.calculate_indicators", ["AAPL", "MSFT"])
+    scene.apply_unified("tasks.fetch_unified_crypto")
+    report = scene.back()
+    assert (report.moved, report.reasons, report.balance) == (3, {"no-legacy-form": 2}, 0)
+    bodies = [json.loads(raw) for raw in scene.legacy.hvals("dramatiq:default.DQ.msgs")]
+    (stock,) = bodies
+    assert (stock["message_id"], stock["actor_name"], stock["queue_name"]) == (
+        b,
+        "fetch_stock_prices_task",
+        "default.DQ",
+    )
+    assert stock["kwargs"] == {"symbols": ["A"], "count": 4}
+    assert abs(stock["options"]["eta"] / 1000 - time.time() - 600) < 5
+    celery_ids = {json.loads(raw)["headers"]["id"]: json.loads(raw)["headers"]["task"] for raw in _celery_raws(scene)}
+    assert celery_ids == {
+        a: "tasks.celery_tasks.calculate_indicators_task",
+        c: "tasks.celery_tasks.health_check_task",
+    }
+    # A second cutover tries those again that had no legacy form.
+    again = scene.forward()
+    assert again.restored == 2
+    assert again.moved == 3
+    assert len(scene.unified_calls()) == 5
+
+
+def _celery_raws(scene: Scene) -> list[bytes]:
+    return [raw for key in scene.legacy.keys("celery*") for raw in scene.legacy.lrange(key, 0, -1)]
+
+
+def test_a_message_that_celery_retried_goes_back_with_what_changed(scene: Scene) -> None:
+    kept = scene.send("fetch_technical_indicators_task", "A", ["sma"])
+    changed = scene.send("fetch_crypto_prices_task", ["A", "B"])
+    renamed = scene.apply("fetch_yahoo_stocks_task", ["A", "B"], priority=5)
+    scene.forward()
+    eta = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
+    messages = scene.unified_messages()
+    scene.unified.flushall()
+    for message in messages:
+        # As Task.retry publishes: same id and headers, new delivery tag.
+        args, kwargs, _ = message.decode()
+        if message.headers["id"] in (changed, renamed):
+            args = [["B"]]
+        headers = {"x-tqm": message.headers["x-tqm"]}
+        scene.unified_app.send_task(
+            message.headers["task"],
+            args,
+            kwargs,
+            task_id=message.headers["id"],
+            retries=1,
+            eta=eta,
+            headers=headers,
+            queue="unified",
+        )
+    report = scene.back()
+    assert report.balance == 0 and report.kept == 0
+    bodies = {m["message_id"]: m for m in map(json.loads, scene.legacy.hvals("dramatiq:default.DQ.msgs"))}
+    assert bodies[kept]["args"] == ["A", ["sma"]], "an argument that the plan drops comes back"
+    assert bodies[kept]["options"]["retries"] == 1
+    assert abs(bodies[kept]["options"]["eta"] / 1000 - time.time() - 300) < 5
+    assert (bodies[changed]["args"], bodies[changed]["actor_name"]) == ([["B"]], "fetch_crypto_prices_task")
+    (yahoo,) = [json.loads(raw) for raw in _celery_raws(scene)]
+    assert (yahoo["headers"]["id"], yahoo["headers"]["retries"], yahoo["properties"]["priority"]) == (renamed, 1, 5)
+    assert json.loads(b64decode(yahoo["body"]))[0] == [["B"]]
+    assert yahoo["headers"]["task"] == "tasks.celery_tasks.fetch_yahoo_stocks_task"
+    assert "x-tqm" not in yahoo["headers"]
+
+
+def test_dry_run_says_what_would_happen_and_takes_nothing(any_scene: Scene) -> None:
+    scene = any_scene
+    mixed(scene, 60)
+    scene.send("cleanup_old_cache_task", 24)
+    scene.send("fetch_news_task", options={"repeat": True, "queue": "high"})
+    before, keys = scene.legacy_state(), set(scene.legacy.keys())
+    report = scene.forward(dry_run=True)
+    assert report.dry_run
+    assert (report.seen, report.moved, report.kept) == (62, 61, 1)
+    assert '"actor_name":"cleanup_old_cache_task"' in report.examples["retired-task"]
+    assert report.dropped_options == {"queue": 1, "repeat": 1}
+    assert sum(report.by_queue.values()) == 61
+    assert any(place.endswith("delayed") for place in report.by_queue)
+    assert scene.legacy_state() == before
+    assert set(scene.legacy.keys()) == keys
+
+
+def test_an_eta_beyond_the_visibility_timeout_is_announced(scene: Scene) -> None:
+    scene.apply("health_check_task", countdown=7200)
+    report = scene.forward(dry_run=True)
+    assert report.beyond_visibility == 1
+    assert "TRANSFER-ETA" in [finding.code for finding in report.findings]
+
+
+def test_filters_leave_the_rest_where_and_as_it_was(any_scene: Scene) -> None:
+    scene = any_scene
+    mixed(scene, 300)
+    before = scene.legacy_state()
+    report = scene.forward(tasks=frozenset({"tasks.health_check"}))
+    assert 0 < report.moved < 300
+    assert report.moved + report.passed == report.seen == 300
+    after = scene.legacy_state()
+    for key, value in before.items():
+        if isinstance(value, list):
+            assert after[key] == [entry for entry in value if entry in after[key]]
+    assert {task for task, _, _ in scene.unified_calls().values()} == {"tasks.health_check"}
+    scene.back()
+    assert {key: sorted(value) for key, value in scene.legacy_state().items()} == {
+        key: sorted(value) for key, value in before.items()
+    }
+
+
+def test_one_system_only(scene: Scene) -> None:
+    mixed(scene, 40)
+    report = scene.forward(system=System.DRAMATIQ)
+    assert set(report.by_queue) <= {"dramatiq:default", "dramatiq:default.DQ"}
+    assert any(key.startswith("celery:") for key in report.left)
+
+
+def test_ids_without_a_body_and_ids_that_stand_twice_are_counted_not_doubled(scene: Scene) -> None:
+    scene.send("health_check_task")
+    (copy_id,) = scene.legacy.lrange("dramatiq:default", 0, -1)
+    scene.legacy.rpush("dramatiq:default", copy_id, "no-such-body")
+    report = scene.forward()
+    assert (report.seen, report.moved, report.without_body, report.balance) == (3, 1, 2, 0)
+    assert len(scene.unified_messages()) == 1
+
+
+def test_the_interrupted_claim_of_either_direction_is_finished_first(any_scene: Scene) -> None:
+    scene = any_scene
+    mixed(scene, 20)
+    ids = set(scene.ids())
+    scene.legacy.rpush("tqm:claim:dramatiq:dramatiq:default", *scene.legacy.lpop("dramatiq:default", 3))
+    scene.forward()
+    raws = scene.unified.rpop("unified", 4)
+    scene.unified.rpush("tqm:claim:celery:unified", *raws)
+    report = scene.forward()
+    assert report.resumed == 4
+    # They went back first, as they were going, and then forward with everything else.
+    assert scene.ids() == {("unified", identity): 1 for _, identity in ids}
+
+
+def test_claims_of_dead_workers_are_adopted_only_on_request(any_scene: Scene) -> None:
+    scene = any_scene
+    ids = [scene.send("health_check_task") for _ in range(5)] + [scene.apply("health_check_task") for _ in range(4)]
+    scene.legacy.sadd("dramatiq:__acks__.dead-worker.default", *scene.legacy.lpop("dramatiq:default", 5))
+    scene.legacy.zadd("dramatiq:__heartbeats__", {"dead-worker": int(time.time() * 1000) - 1000})
+    for _ in range(4):
+        raw = scene.legacy.rpop("celery")
+        tag = json.loads(raw)["properties"]["delivery_tag"]
+        scene.legacy.hset("unacked", tag, json.dumps([json.loads(raw), "", "celery"]))
+        scene.legacy.zadd("unacked_index", {tag: time.time()})
+    other = json.dumps([{"body": "", "properties": {}, "headers": {}}, "", "somebody-else"])
+    scene.legacy.hset("unacked", "foreign", other)
+    idle = scene.forward()
+    assert (idle.seen, idle.left) == (0, {"celery:celery claimed": 4, "dramatiq:default claimed": 5})
+    assert "TRANSFER-CLAIMED" in [finding.code for finding in idle.findings]
+    report = scene.forward(owners_dead=True, silence_s=0.2)
+    assert (report.adopted, report.moved, report.balance) == (9, 9, 0)
+    assert sorted(scene.unified_calls()) == sorted(ids)
+    assert scene.legacy.hgetall("unacked") == {b"foreign": other.encode()}
+
+
+def test_a_worker_that_shows_itself_is_not_robbed(scene: Scene) -> None:
+    scene.send("health_check_task")
+    scene.legacy.sadd("dramatiq:__acks__.busy.default", *scene.legacy.lpop("dramatiq:default", 1))
+    scene.legacy.zadd("dramatiq:__heartbeats__", {"busy": int(time.time() * 1000)})
+    import threading
+
+    beat = threading.Timer(
+        0.3, lambda: scene.legacy.zadd("dramatiq:__heartbeats__", {"busy": int(time.time() * 1000) + 5})
+    )
+    beat.start()
+    with pytest.raises(RefusedError, match="still alive"):
+        scene.forward(owners_dead=True, silence_s=0.8)
+    beat.join()
+    assert scene.legacy.scard("dramatiq:__acks__.busy.default") == 1
+
+
+def test_two_runs_at_once_the_second_is_refused(scene: Scene) -> None:
+    scene.legacy.set("tqm:lock", "somebody on another machine", px=20_000)
+    with pytest.raises(RefusedError, match="another transfer holds the lock") as refused:
+        scene.forward(lock_wait_s=0.2)
+    assert refused.value.exit_code is ExitCode.REFUSED
+    assert scene.forward(takeover=True).balance == 0
+
+
+def test_the_lock_of_a_process_that_has_ended_is_taken_over(scene: Scene) -> None:
+    child = os.fork()
+    if child == 0:
+        scene.legacy.set("tqm:lock", new_token(), px=30_000)
+        os._exit(0)
+    os.waitpid(child, 0)
+    started = time.monotonic()
+    assert scene.forward().balance == 0
+    assert time.monotonic() - started < 5
+
+
+def test_a_run_that_was_overtaken_changes_nothing(scene: Scene) -> None:
+    fill(scene.legacy, 3000)
+    calls = 0
+
+    def overtake() -> bool:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            scene.legacy.set("tqm:lock", "the younger run", px=20_000)
+        return False
+
+    with pytest.raises(InterruptedRunError, match="another run took over"):
+        transfer(scene.plan, environ=scene.environ, should_stop=overtake)
+    assert scene.legacy.get("tqm:lock") == b"the younger run"
+    scene.legacy.delete("tqm:lock")
+    scene.forward()
+    assert len(scene.unified_messages()) == 3000
+
+
+def test_stops_cleanly_when_asked(scene: Scene) -> None:
+    fill(scene.legacy, 3000)
+    report = transfer(
+        scene.plan,
+        environ=scene.environ,
+        options=TransferOptions(batch_size=100),
+        should_stop=lambda: scene.unified.llen("unified") > 500,
+    )
+    assert 500 < report.moved < 3000
+    assert report.balance == 0
+    assert report.left == {"dramatiq:default ready": 3000 - report.moved}
+
+
+def test_rate_limit(scene: Scene) -> None:
+    fill(scene.legacy, 1000)
+    report = scene.forward(max_rate=1000.0, batch_size=100)
+    assert report.moved == 1000
+    assert report.elapsed_s > 0.6
+
+
+def test_progress_is_told(scene: Scene) -> None:
+    fill(scene.legacy, 1000)
+    events = []
+    transfer(scene.plan, environ=scene.environ, listener=events.append)
+    assert events[-1].done == events[-1].total == 1000
+
+
+def test_an_unreachable_server_is_a_clear_error(scene: Scene) -> None:
+    environ = {**scene.environ, "UNIFIED_BROKER_URL": "redis://:secret@127.0.0.1:1/0"}
+    with pytest.raises(UnreachableError, match="can't be reached") as error:
+        transfer(scene.plan, environ=environ)
+    assert "secret" not in str(error.value)
+
+
+def test_depths_count_every_place(scene: Scene) -> None:
+    from migrator import brokers
+
+    scene.send("health_check_task")
+    scene.send("health_check_task", delay=60_000)
+    scene.send("cleanup_old_cache_task")
+    scene.apply("health_check_task", priority=9)
+    scene.forward(tasks=frozenset({"cleanup_old_cache_task"}))
+    legacy = brokers.connect(scene.plan.legacy[0], scene.environ).depths()
+    assert legacy["default", State.READY] == 1
+    assert legacy["default", State.DELAYED] == 1
+    assert legacy["default", State.KEPT] == 1
+    assert brokers.connect(scene.plan.legacy[1], scene.environ).depths()["celery", State.READY] == 1
+
+
+def test_back_by_name_of_the_direction() -> None:
+    assert Direction("back") is Direction.BACK
+
+
+def test_server_says_no(scene: Scene) -> None:
+    scene.send("health_check_task")
+    scene.unified.set("unified\x06\x163", "somebody's string")
+    before = scene.legacy_state()
+    with pytest.raises(RefusedError, match="wrong type"):
+        scene.forward()
+    scene.unified.delete("unified\x06\x163")
+    assert scene.legacy.hgetall("dramatiq:default.msgs") == before["default.msgs"]
+    assert scene.forward().moved == 1
+
+
+def test_memory_limit(two_servers: Scene) -> None:
+    scene = two_servers
+    fill(scene.legacy, 500)
+    used = scene.unified.info("memory")["used_memory"]
+    scene.unified.config_set("maxmemory", used + 20_000)
+    try:
+        with pytest.raises(RefusedError, match="memory"):
+            scene.forward()
+    finally:
+        scene.unified.config_set("maxmemory", 0)
+    report = scene.forward()
+    assert report.balance == 0
+    assert len(scene.unified_messages()) == 500
+
+
+def test_read_only_replica_is_refused_before_anything(two_servers: Scene) -> None:
+    scene = two_servers
+    scene.send("health_check_task")
+    kwargs = scene.legacy.connection_pool.connection_kwargs
+    scene.unified.replicaof("127.0.0.1", kwargs["port"])
+    try:
+        with pytest.raises(RefusedError, match="replica"):
+            scene.forward()
+    finally:
+        scene.unified.replicaof("NO", "ONE")
+    assert isinstance(scene.legacy, redis.Redis)
+    assert scene.legacy.llen("dramatiq:default") == 1
