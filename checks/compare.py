@@ -53,12 +53,20 @@ def masked(value: Any, paths: frozenset[Path], path: Path = ()) -> Any:
     return value
 
 
+def rules_for(case: str, rules: Sequence[Rule]) -> tuple[Rule, ...]:
+    """Return the rules that hold for a case."""
+    return tuple(rule for rule in rules if any(fits(pattern, case) for pattern in rule.cases))
+
+
 def without_ignored(value: Any, rules: Sequence[Rule], path: str = "") -> Any:
-    """Return ``value`` with what the rules leave out replaced by a word, wherever it stands."""
-    if any(rule.kind is RuleKind.IGNORE and fits(rule.path, path) for rule in rules):
-        return "<ignored>"
+    """Return ``value`` without what the rules leave out."""
     if isinstance(value, Mapping):
-        return {key: without_ignored(item, rules, f"{path}.{key}" if path else key) for key, item in value.items()}
+        children = {key: f"{path}.{key}" if path else key for key in value}
+        return {
+            key: without_ignored(item, rules, children[key])
+            for key, item in value.items()
+            if not any(rule.kind is RuleKind.IGNORE and fits(rule.path, children[key]) for rule in rules)
+        }
     if isinstance(value, list):
         return [without_ignored(item, rules, f"{path}.*") for item in value]
     return value

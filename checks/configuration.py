@@ -32,7 +32,7 @@ class RuleKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One path that is not compared by plain equality, for every case."""
+    """One path that is not compared by plain equality."""
 
     #: Path pattern, ``*`` for anything within.
     path: str
@@ -40,6 +40,8 @@ class Rule:
     #: Largest difference of two numbers, for TOLERANCE.
     tolerance: float
     reason: str
+    #: Patterns of the cases for which it holds.
+    cases: tuple[str, ...] = ("*",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +126,7 @@ def _rule(table: Table) -> Rule:
         kind=table.choice("kind", RuleKind),
         tolerance=table.number("tolerance", None) or 0.0,
         reason=table.text("reason"),
+        cases=table.texts("cases", default=("*",)),
     )
     if rule.kind is RuleKind.TOLERANCE and not rule.tolerance:
         table.problem("tolerance", "is missing", "a tolerance rule says how large a difference may be")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from checks.cases import Call, Case, Expected
-from checks.compare import differences, equal, masked, noise, without_ignored
+from checks.compare import differences, equal, masked, noise, rules_for, without_ignored
 from checks.configuration import Rule
 from checks.normal import normal
 from migrator.plan import Plan
@@ -73,7 +73,7 @@ def compare_call(
     case: Case, call: Call, seen: Observations, plan: Plan, rules: Sequence[Rule]
 ) -> tuple[Comparison, Mapping[str, Any] | None]:
     """Return the comparison of one call, and the legacy side as it was compared (None if it could not be)."""
-    mapping = call.mapping
+    mapping, rules = call.mapping, rules_for(case.name, rules)
     frame = {"case": case.name, "task": mapping.unified, "system": mapping.system.value}
     about: dict[str, Any] = {
         **frame,
