@@ -1,0 +1,188 @@
+"""What real workers make of carried messages: each runs once, at its time, with its attempts, under its id."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from message_traffic import Scene
+
+pytestmark = pytest.mark.acceptance
+
+_RECORD = """
+import json, os, time
+def record(**fields):
+    with open(os.environ["RUNS"], "a") as file:
+        file.write(json.dumps({**fields, "at": time.time()}) + "\\n")
+"""
+_UNIFIED = """
+import os
+from celery import Celery
+from record import record
+app = Celery("unified", broker=os.environ["UNIFIED_BROKER_URL"])
+app.conf.update(task_default_queue="unified", task_acks_late=True, worker_prefetch_multiplier=1)
+app.conf.broker_transport_options = {"visibility_timeout": 3600}
+
+@app.task(bind=True, name="tasks.fetch_binance_cryptos", max_retries=5)
+def crypto(self, symbols=None, limit=20):
+    record(id=self.request.id, args=[symbols], retries=self.request.retries, system="unified")
+    if symbols == ["RETRY"]:
+        raise self.retry(countdown=6)
+
+@app.task(bind=True, name="tasks.calculate_indicators")
+def indicators(self, symbols=None, period=200):
+    record(id=self.request.id, args=[symbols], retries=self.request.retries, system="unified")
+
+@app.task(bind=True, name="tasks.cache_warming")
+def warming(self, symbols=None):
+    record(id=self.request.id, args=[symbols], retries=self.request.retries, system="unified")
+"""
+_ACTORS = """
+import os
+import dramatiq
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.middleware import CurrentMessage, Retries, AgeLimit
+from record import record
+middleware = [AgeLimit(), Retries(), CurrentMessage()]
+dramatiq.set_broker(RedisBroker(url=os.environ["DRAMATIQ_BROKER_URL"], middleware=middleware))
+
+def seen(args):
+    message = CurrentMessage.get_current_message()
+    record(id=message.message_id, args=args, retries=message.options.get("retries", 0), system="dramatiq")
+
+@dramatiq.actor
+def fetch_crypto_prices_task(symbols=None):
+    seen([symbols])
+
+@dramatiq.actor
+def cache_warming_task(symbols=None):
+    seen([symbols])
+"""
+
+
+class Workers:
+    """Starts workers in a folder and reads what they ran."""
+
+    def __init__(self, folder: Path, scene: Scene) -> None:
+        self.folder = folder
+        self.runs = folder / "runs.jsonl"
+        self.environ = {**os.environ, **scene.environ, "RUNS": str(self.runs), "PYTHONPATH": str(folder)}
+        for name, text in (("record", _RECORD), ("unified_app", _UNIFIED), ("actors", _ACTORS)):
+            (folder / f"{name}.py").write_text(text)
+
+    def ran(self) -> list[dict[str, Any]]:
+        """Return the runs so far."""
+        return [json.loads(line) for line in self.runs.read_text().splitlines()] if self.runs.exists() else []
+
+    @contextmanager
+    def celery(self) -> Iterator[None]:
+        """Run a Celery worker for the unified queue."""
+        with self._process("-m", "celery", "-A", "unified_app", "worker", "--pool", "solo", "-Q", "unified",
+                           "--without-mingle", "--without-gossip", "-l", "warning"):  # fmt: skip
+            yield
+
+    @contextmanager
+    def dramatiq(self) -> Iterator[None]:
+        """Run a Dramatiq worker."""
+        with self._process("-m", "dramatiq", "actors", "--processes", "1", "--threads", "2"):
+            yield
+
+    @contextmanager
+    def _process(self, *arguments: str) -> Iterator[None]:
+        with (self.folder / "worker.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, *arguments], cwd=self.folder, env=self.environ, stdout=log, stderr=log
+            )
+            try:
+                yield
+            finally:
+                process.terminate()
+                try:
+                    process.wait(20)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait(5)
+
+    def wait(self, ready: Callable[[list[dict[str, Any]]], bool], timeout_s: float = 20) -> list[dict[str, Any]]:
+        """Wait until the runs are as expected."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            runs = self.ran()
+            if ready(runs):
+                return runs
+            time.sleep(0.05)
+        pytest.fail(f"ran only {self.ran()}; {(self.folder / 'worker.log').read_text()[-2000:]}")
+
+
+@pytest.fixture
+def workers(tmp_path: Path, scene: Scene) -> Workers:
+    return Workers(tmp_path, scene)
+
+
+def test_dramatiq_messages_run_once_on_a_celery_worker_at_their_time(workers: Workers, scene: Scene) -> None:
+    sent_at = time.time()
+    delayed = scene.send("fetch_crypto_prices_task", ["LATER"], delay=5000, options={"retries": 2})
+    now = scene.send("fetch_crypto_prices_task", ["NOW"])
+    adapted = scene.send("fetch_technical_indicators_task", "AAPL", ["sma"])
+    piped = scene.send(
+        "cache_warming_task",
+        ["A"],
+        options={
+            "pipe_target": json.loads(
+                b'{"queue_name":"default","actor_name":"fetch_crypto_prices_task","args":[["THEN"]],"kwargs":{},'
+                b'"options":{"pipe_ignore":true},"message_id":"then","message_timestamp":1}'
+            )
+        },
+    )
+    legacy = scene.apply("calculate_indicators_task", "MSFT", retries=1)
+    assert scene.forward().moved == 5
+    with workers.celery():
+        workers.wait(lambda runs: len(runs) >= 6)
+        time.sleep(1)
+        runs = workers.ran()
+    by_id = {run["id"]: run for run in runs}
+    assert len(runs) == 6, "each ran once, and the second step of the pipeline"
+    assert by_id[now]["args"] == [["NOW"]]
+    assert by_id[adapted]["args"] == [["AAPL"]]
+    assert by_id[legacy]["args"] == [["MSFT"]]
+    assert by_id[legacy]["retries"] == 1
+    assert by_id[delayed]["retries"] == 2
+    assert by_id[piped]["args"] == [["A"]]
+    assert [["THEN"]] in [run["args"] for run in runs]
+    assert 4.9 < by_id[delayed]["at"] - sent_at < 9
+    assert scene.back().seen == 0
+
+
+def test_what_goes_back_runs_once_on_a_dramatiq_worker_at_its_time(workers: Workers, scene: Scene) -> None:
+    retried = scene.send("fetch_crypto_prices_task", ["RETRY"])
+    untouched = scene.send("cache_warming_task", ["SAME"], delay=1)
+    scene.forward()
+    born_at = time.time()
+    born = scene.apply_unified("tasks.cache_warming", ["NEW"], countdown=8)
+    scene.unified.rename("unified\x06\x163", "aside")
+    with workers.celery():
+        workers.wait(lambda runs: len(runs) == 1)
+        # Time for the worker to hold the retry and the delayed one unacknowledged; SIGTERM gives both back.
+        time.sleep(1)
+    scene.unified.rename("aside", "unified\x06\x163")
+    report = scene.back(owners_dead=True)
+    assert (report.moved, report.balance, report.left) == (3, 0, {})
+    with workers.dramatiq():
+        runs = workers.wait(lambda runs: len(runs) >= 4)
+        time.sleep(1)
+        runs = workers.ran()[1:]
+    by_id = {run["id"]: run for run in runs}
+    assert len(runs) == 3
+    assert {run["system"] for run in runs} == {"dramatiq"}
+    assert (by_id[retried]["retries"], by_id[retried]["args"]) == (1, [["RETRY"]])
+    assert by_id[untouched]["args"] == [["SAME"]]
+    assert by_id[born]["args"] == [["NEW"]]
+    assert 7.9 < by_id[born]["at"] - born_at < 13
