@@ -8,10 +8,13 @@ Source: celery/worker/consumer/consumer.py (`on_unknown_task` and its neighbours
 from __future__ import annotations
 
 import base64
+import json
 import logging
+import uuid
 from typing import Any
 
 from celery.worker.consumer import Consumer
+from kombu.transport import virtual
 
 from .dead_letter import Delivery, Kept, send_to_dead_letter
 
@@ -22,8 +25,30 @@ logger = logging.getLogger(__name__)
 _WRONG_SHAPE = (KeyError, ValueError, TypeError, AttributeError)
 
 
+class ForgivingMessage(virtual.Message):
+    """A message, or whatever else lay in the queue's list, as a message that nobody can read.
+
+    Kombu takes the KeyError of a foreign element for a lost connection, and the element is gone.
+    Source: kombu/transport/virtual/base.py (`Message.__init__`, `Channel.basic_consume`).
+    """
+
+    def __init__(self, payload: Any, channel: Any = None, **options: Any) -> None:
+        try:
+            super().__init__(payload, channel=channel, **options)
+        except (KeyError, TypeError, AttributeError, ValueError):
+            super().__init__(_foreign(payload), channel=channel, **options)
+
+
 class DeadLetterConsumer(Consumer):
     """Writes a dead letter before a message is thrown away."""
+
+    def connect(self) -> Any:
+        """Connect, with messages that don't choke on foreign elements."""
+        connection = super().connect()
+        channel = connection.default_channel
+        if getattr(channel, "Message", None) is virtual.Message:  # brokers that kombu imitates; not RabbitMQ
+            channel.Message = ForgivingMessage
+        return connection
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
         """A task that this worker doesn't know."""
@@ -82,6 +107,20 @@ class DeadLetterConsumer(Consumer):
             connections.close_all()
         except Exception:
             logger.warning("dead_letter=close_failed", exc_info=True)
+
+
+def _foreign(element: Any) -> dict[str, Any]:
+    return {
+        "body": base64.b64encode(json.dumps(element).encode()).decode(),
+        "content-type": "application/x-foreign",
+        "content-encoding": "binary",
+        "headers": {},
+        "properties": {
+            "body_encoding": "base64",
+            "delivery_tag": str(uuid.uuid4()),
+            "delivery_info": {"exchange": "", "routing_key": ""},
+        },
+    }
 
 
 def _call(message: Any) -> tuple[Any, Any]:

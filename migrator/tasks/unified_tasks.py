@@ -139,7 +139,7 @@ def calculate_indicators(self: UnifiedTask, symbols: list[str] | None = None, pe
     def calculate(symbol: str) -> None:
         prices = indicators.closing_prices(symbol, period)
         if len(prices) < indicators.MINIMUM_POINTS:
-            reason = f"not enough data: {len(prices)} points, at least {indicators.MINIMUM_POINTS} are needed"
+            reason = f"not enough data: {len(prices)} of at least {indicators.MINIMUM_POINTS} points"
             skipped.append({"symbol": symbol, "points": len(prices), "reason": reason})
         else:
             values[symbol] = indicators.refresh(symbol, prices)

@@ -41,6 +41,10 @@ def rabbit_url() -> Iterator[str]:
             "RABBITMQ_PID_FILE": f"{name}/pid", "RABBITMQ_CONFIG_FILE": f"{name}/none", "LC_ALL": "C.UTF-8",
         }  # fmt: skip
         with (folder / "out.log").open("wb") as log:
+            # Started here, or the server would leave one behind.
+            mapper = subprocess.Popen(
+                ["epmd", "-port", environ["ERL_EPMD_PORT"], "-address", "127.0.0.1"], stdout=log, stderr=log
+            )
             process = subprocess.Popen(
                 [server], env=environ, cwd=folder, stdout=log, stderr=log, start_new_session=True
             )
@@ -49,8 +53,9 @@ def rabbit_url() -> Iterator[str]:
             wait_until(lambda: "completed with" in log_text(errors="replace"), "RabbitMQ", timeout=60, log=log_text)
             yield f"amqp://guest:guest@127.0.0.1:{port}//"
         finally:
-            process.terminate()
-            process.wait(30)
+            for started in (process, mapper):
+                started.terminate()
+                started.wait(30)
 
 
 @pytest.fixture
