@@ -53,7 +53,7 @@ class Configuration:
     cases: Path
     waivers: Path
     case_timeout_s: float
-    #: Environment of each side; ``{redis}`` and ``{http}`` are filled in.
+    #: Environment of each side; ``{redis}``, ``{scratch}`` and ``{http}`` are filled in.
     environment: Mapping[str, str]
     #: Variables with which the modules are imported once where nothing is configured; empty for not at all.
     bare_environment: Mapping[str, str]

@@ -171,14 +171,14 @@ def _side(lane: Lane, surroundings: Surroundings) -> Iterator[tuple[Side, dict[s
     folder = surroundings.scratch / f"{lane.name}-{time.monotonic_ns()}"
     folder.mkdir(parents=True)
     with embedded_server(folder=folder / "redis") as server:
-        side = _start(lane, surroundings, server)
+        side = _start(lane, surroundings, server, folder)
         try:
             yield side, side.ask(_side_configuration(lane, surroundings, server, folder), START_TIMEOUT_S)
         finally:
             side.stop()
 
 
-def _start(lane: Lane, surroundings: Surroundings, server: EmbeddedServer) -> Side:
+def _start(lane: Lane, surroundings: Surroundings, server: EmbeddedServer, folder: Path) -> Side:
     to_child, requests = os.pipe()
     replies, from_child = os.pipe()
     try:
@@ -186,7 +186,7 @@ def _start(lane: Lane, surroundings: Surroundings, server: EmbeddedServer) -> Si
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "checks.side", str(to_child), str(from_child)],
                 cwd=surroundings.plan.source_root,
-                env=_environment(lane, surroundings, server),
+                env=_environment(lane, surroundings, server, folder),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -199,10 +199,10 @@ def _start(lane: Lane, surroundings: Surroundings, server: EmbeddedServer) -> Si
     return Side(process=process, requests=os.fdopen(requests, "wb"), replies=replies)
 
 
-def _environment(lane: Lane, surroundings: Surroundings, server: EmbeddedServer) -> dict[str, str]:
+def _environment(lane: Lane, surroundings: Surroundings, server: EmbeddedServer, folder: Path) -> dict[str, str]:
     environment = dict(surroundings.environ)
     for name, value in surroundings.configuration.environment.items():
-        environment[name] = value.replace("{redis}", server.url().rsplit("/", 1)[0])
+        environment[name] = value.replace("{redis}", server.url().rsplit("/", 1)[0]).replace("{scratch}", str(folder))
     bare = surroundings.configuration.bare_environment if lane.bare else {}
     return {
         **environment,
@@ -217,7 +217,7 @@ def _side_configuration(
     lane: Lane, surroundings: Surroundings, server: EmbeddedServer, folder: Path
 ) -> Mapping[str, Any]:
     plan = surroundings.plan
-    environment = _environment(lane, surroundings, server)
+    environment = _environment(lane, surroundings, server, folder)
     modules = [module for endpoint in plan.legacy if endpoint.system == lane.system for module in endpoint.modules]
     if lane.system == "unified":
         modules = sorted({task.path.rpartition(".")[0] for task in plan.tasks})

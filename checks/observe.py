@@ -19,6 +19,7 @@ from checks.kinds import Context
 from checks.lanes import Lane, Run, Surroundings, run_document, run_lane
 from migrator.errors import UnreachableError
 from migrator.events import Event, EventKind, Listener
+from migrator.message import System
 from migrator.plan import Plan
 from migrator.proof import state_folder
 
@@ -142,8 +143,8 @@ def _to_describe(lane: Lane, plan: Plan) -> Mapping[str, Any]:
         return {"tasks": tasks, "schedules": []}
     mappings = [mapping for mapping in plan.mappings() if mapping.system.value == lane.system]
     tasks = [{"system": lane.system, "name": mapping.name, "path": mapping.path} for mapping in mappings]
-    replaced = {name.partition(":")[0] for entry in plan.schedule for name in entry.replaces}
-    return {"tasks": tasks, "schedules": sorted(replaced) if lane.system == "celery" else []}
+    endpoint = plan.endpoint(System.CELERY)
+    return {"tasks": tasks, "schedules": list(endpoint.modules) if endpoint and lane.system == "celery" else []}
 
 
 @contextmanager
