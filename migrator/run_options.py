@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from codemods.runner import Mode, check_undo, rewrite, undo_rewrite
+from codemods.runner import check_rewritten
+from codemods.undo import check_undo, undo_rewrite
 from migrator.inventory import check_complete, read_inventory
 from migrator.plan import Plan
 from migrator.proof import read_proof, verify_proof
@@ -19,7 +20,7 @@ def guarded(plan: Plan, options: RunOptions) -> RunOptions:
     return replace(
         options,
         check_proof=lambda: verify_proof(plan, read_proof(plan)),
-        check_source=lambda: rewrite(plan, mode=Mode.CHECK).as_report(),
+        check_source=lambda: check_rewritten(plan),
         check_inventory=lambda: check_complete(plan, read_inventory(plan)),
         check_undo_source=lambda: check_undo(plan),
         undo_source=lambda: undo_rewrite(plan),
