@@ -13,18 +13,21 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from billiard.exceptions import WorkerLostError
 from celery import Task
 from celery.exceptions import Reject, Retry
+from celery.signals import task_failure
 from django.core.exceptions import ImproperlyConfigured
 
 from .celery import app
-from .dead_letter import Delivery, send_to_dead_letter
+from .dead_letter import Delivery, close_idle_connections, send_to_dead_letter
 from .priority import POLICIES, resolve
 from .retry_after import retry_after_s
 
 logger = logging.getLogger(__name__)
 
 FIRST_DELAY_S = 60
+LOST_WORKER_DELAY_S = 2
 #: Symbols that succeeded in earlier attempts of the same call.
 SUCCEEDED_HEADER = "x-succeeded-before"
 #: A call must not run before this time (seconds since the epoch); set when the wait is longer than one hop.
@@ -57,6 +60,10 @@ class UnifiedTask(Task):
     dont_autoretry_for = (BadArgumentsError, ImproperlyConfigured)
     acks_late = True
     reject_on_worker_lost = True
+    #: The run of a process that was killed counts as an attempt, or a call that exhausts the memory would kill one
+    #: process after the other for ever.
+    retry_on_worker_lost = True
+    default_retry_delay = LOST_WORKER_DELAY_S
 
     @property
     def priority(self) -> int:
@@ -124,6 +131,7 @@ class UnifiedTask(Task):
                 traceback=str(einfo or ""),
             ),
         )
+        close_idle_connections()
 
     def narrowed(self, remaining: list[str], args: Any, kwargs: Any) -> dict[str, Any]:
         """Return the call's arguments by name, with only these symbols."""
@@ -148,9 +156,16 @@ class UnifiedTask(Task):
 _OF_ONE_DELIVERY = frozenset({SUCCEEDED_HEADER, NOT_BEFORE_HEADER, "redelivered"})
 
 
+@task_failure.connect
+def keep_when_worker_lost(sender: Any, task_id: str, exception: Any, **call: Any) -> None:
+    """Keep a call whose process was killed in its last attempt: Celery calls no `on_failure` then."""
+    if isinstance(sender, UnifiedTask) and isinstance(exception, WorkerLostError):
+        sender.on_failure(exception, task_id, call["args"], call["kwargs"], call["einfo"])
+
+
 def unified_task(body: Callable[..., Any]) -> Any:
     """Make a function one of the tasks of the policy table."""
     name = f"tasks.{body.__name__}"
     policy = POLICIES[name]
-    options: dict[str, Any] = {} if policy.max_retries else {"autoretry_for": ()}
+    options: dict[str, Any] = {} if policy.max_retries else {"autoretry_for": (), "retry_on_worker_lost": False}
     return app.task(name=name, bind=True, base=UnifiedTask, max_retries=policy.max_retries, **options)(body)

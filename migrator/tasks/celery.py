@@ -112,6 +112,7 @@ def take_in_spooled_dead_letters(sender: Any, **_: Any) -> None:
     """Take in what was spooled while the database was down."""
     if sender.app is not app:
         return
-    from .dead_letter import import_after_outage
+    from .dead_letter import close_idle_connections, import_after_outage
 
     import_after_outage()
+    close_idle_connections()

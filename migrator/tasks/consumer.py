@@ -16,7 +16,7 @@ from typing import Any
 from celery.worker.consumer import Consumer
 from kombu.transport import virtual
 
-from .dead_letter import Delivery, Kept, send_to_dead_letter
+from .dead_letter import Delivery, Kept, close_idle_connections, send_to_dead_letter
 
 logger = logging.getLogger(__name__)
 
@@ -90,23 +90,13 @@ class DeadLetterConsumer(Consumer):
         kept = send_to_dead_letter(
             headers.get("task") or "(no task name)", *_call(message), reason, delivery=_delivery(message, headers)
         )
-        self._close_database()
+        close_idle_connections()
         if kept is not Kept.LOG:
             return True
         # Unacknowledged it stays with the broker, which delivers it again; it takes no other message's place.
         logger.critical("dead_letter=left_with_broker reason=%s", reason)
         self.qos.increment_eventually()
         return False
-
-    @staticmethod
-    def _close_database() -> None:
-        """Leave no connection in the main process: the pool's processes are forked from it."""
-        from django.db import connections
-
-        try:
-            connections.close_all()
-        except Exception:
-            logger.warning("dead_letter=close_failed", exc_info=True)
 
 
 def _foreign(element: Any) -> dict[str, Any]:

@@ -146,6 +146,15 @@ def import_after_outage(limit: int | None = None) -> None:
         )
 
 
+def close_idle_connections() -> None:
+    """Leave no database connection behind in a worker's main process: the pool's processes are forked from it."""
+    from django.db import connections
+
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()
+
+
 def _keep(record: dict[str, Any]) -> Kept:
     try:
         _insert(record)

@@ -196,6 +196,28 @@ def test_killed_pool_process_loses_nothing(host: Host, market: Market) -> None:
     assert host.failures() == []
 
 
+def test_calls_that_kill_their_process(host: Host, market: Market) -> None:
+    """Memory used up in the last attempt, and a hard time limit: dead letters, and the worker goes on."""
+    with host.worker("--concurrency=1") as worker:
+        host.python(
+            "u.fetch_yahoo_stocks.apply_async(args=[['POISON']], task_id='poison', retries=5)\n"
+            "u.fetch_yahoo_stocks.apply_async(args=[['HANG']], task_id='hang', time_limit=2, soft_time_limit=1)\n"
+            "u.fetch_yahoo_stocks.apply_async(args=[['AAPL']], task_id='after')"
+        )
+        worker.wait_for("[after] succeeded")
+        worker.wait_for("dead_letter=kept", times=2)
+    rows = {row["task_id"]: row for row in host.failures()}
+    assert sorted(rows) == ["hang", "poison"]
+    assert "WorkerLostError" in rows["poison"]["exception"]
+    assert (rows["poison"]["attempts"], rows["poison"]["queue"]) == (6, "unified")
+    assert "TimeLimitExceeded" in rows["hang"]["exception"]
+    assert [json.loads(row["args"]) for row in rows.values()] in (
+        [[["HANG"]], [["POISON"]]],
+        [[["POISON"]], [["HANG"]]],
+    )
+    assert host.queued() == []
+
+
 def test_killed_worker_loses_nothing(host: Host, market: Market, client: redis.Redis) -> None:
     """SIGKILL of the whole worker: another one gets the message when the visibility timeout is over."""
     market.delays_s["SLOW"] = 5

@@ -1,7 +1,10 @@
 """Providers that ask the market server over HTTP."""
 
+import contextlib
 import json
 import os
+import signal
+import time
 from email.message import Message
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -48,6 +51,15 @@ class Provider:
 
 class Yahoo(Provider):
     name = "yahoo"
+
+    def fetch(self, symbol):
+        if symbol == "POISON":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if symbol == "HANG":
+            with contextlib.suppress(BaseException):
+                time.sleep(60)
+            time.sleep(60)
+        return super().fetch(symbol)
 
 
 class Alpha(Provider):
