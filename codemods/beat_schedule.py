@@ -1,0 +1,149 @@
+"""Legacy beat entries outside the settings: those that the plan replaces or retires go, the others get unified names.
+
+Who owns the schedule afterwards is the settings module (:mod:`codemods.settings`), and nobody else.
+Source: ``celery/beat.py`` (entry keys), ``celery/app/defaults.py`` (old and new setting names).
+"""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from codemods.engine.arguments import adapt_literals
+from codemods.engine.context import FileContext, LeaveError
+from codemods.engine.literals import replace_string
+from codemods.engine.registry import Rewrite
+from codemods.engine.values import text_of
+
+SETTINGS = frozenset({"CELERY_BEAT_SCHEDULE", "CELERYBEAT_SCHEDULE", "BEAT_SCHEDULE", "beat_schedule"})
+
+
+def rewrite(context: FileContext) -> None:
+    """Rewrite the schedules of a file."""
+    own = context.values.where.module
+    for assignment in context.tree.assignments:
+        targets = [t.target for t in assignment.targets] if isinstance(assignment, cst.Assign) else [assignment.target]
+        for target in targets:
+            if assignment.value is None:
+                continue
+            if is_schedule(target):
+                for value in mappings(context, assignment.value):
+                    rewrite_mapping(context, value, own)
+            elif isinstance(target, cst.Subscript) and is_schedule(target.value):
+                _item(context, assignment, target, own)
+    for call in context.tree.calls:
+        if isinstance(call.func, cst.Attribute) and call.func.attr.value == "update":
+            plain = is_schedule(call.func.value)
+            for arg in call.args:
+                if plain if arg.keyword is None else arg.keyword.value in SETTINGS:
+                    for mapping in mappings(context, arg.value):
+                        rewrite_mapping(context, mapping, own)
+
+
+def is_schedule(node: cst.CSTNode) -> bool:
+    """Tell whether an expression names a beat schedule."""
+    if isinstance(node, cst.Name):
+        return node.value in SETTINGS
+    return isinstance(node, cst.Attribute) and node.attr.value in SETTINGS
+
+
+def mappings(context: FileContext, node: cst.BaseExpression, depth: int = 0) -> list[cst.Dict]:
+    """Return the dict literals that make up a schedule: itself, constants, unpacked parts."""
+    if depth > 5:
+        return []
+    if isinstance(node, cst.Name):
+        found = context.values.bindings(node)
+        values = [b.value for b in found if b.value is not None]
+        return [m for value in values for m in mappings(context, value, depth + 1)]
+    if isinstance(node, cst.BinaryOperation):
+        return mappings(context, node.left, depth + 1) + mappings(context, node.right, depth + 1)
+    if isinstance(node, cst.Dict):
+        inner = [e.value for e in node.elements if isinstance(e, cst.StarredDictElement)]
+        return [node, *(m for value in inner for m in mappings(context, value, depth + 1))]
+    return []
+
+
+def rewrite_mapping(context: FileContext, node: cst.Dict, module: str) -> None:
+    """Remove what goes and rename what stays."""
+    going = [e for e in node.elements if _fate(context, e, module)]
+    for element in node.elements:
+        if element not in going and isinstance(element, cst.DictElement):
+            with context.attempt(element):
+                rewrite_entry(context, element.value)
+    if going and len(going) == len(node.elements):
+        context.replace(node, "{}")
+    elif going:
+        _remove(context, node, going)
+
+
+def _fate(context: FileContext, element: cst.BaseDictElement, module: str) -> str:
+    name = text_of(element.key) if isinstance(element, cst.DictElement) else None
+    return context.index.schedule.get(f"{module}:{name}", "") if name else ""
+
+
+def _remove(context: FileContext, node: cst.Dict, going: list[cst.BaseDictElement]) -> None:
+    """Remove entries with the comments above them; at least one stays."""
+    lead = next(index for index, element in enumerate(node.elements) if element not in going)
+    if lead:
+        context.replace_span(_start(context, node.elements[0]), _start(context, node.elements[lead]), "")
+    for before, element in zip(node.elements[lead:], node.elements[lead + 1 :], strict=False):
+        if element in going:
+            context.replace_span(_end(context, before), _end(context, element), "")
+
+
+def _start(context: FileContext, element: cst.BaseDictElement) -> int:
+    return context.source.span(element.key if isinstance(element, cst.DictElement) else element)[0]
+
+
+def _end(context: FileContext, element: cst.BaseDictElement) -> int:
+    """Return where an entry ends, its comma included."""
+    end = context.source.span(element.value)[1]
+    return context.source.text.index(b",", end) + 1 if isinstance(element.comma, cst.Comma) else end
+
+
+def rewrite_entry(context: FileContext, value: cst.BaseExpression) -> None:
+    """Rename the task of one entry and adapt its arguments.
+
+    Raises:
+        LeaveError: The task is retired, or its arguments can't be followed.
+    """
+    if not isinstance(value, cst.Dict):
+        return
+    given = {text_of(e.key): e for e in value.elements if isinstance(e, cst.DictElement)}
+    named = given.get("task")
+    if named is None or not isinstance(named.value, cst.SimpleString):
+        return
+    target = context.index.named(text_of(named.value) or "")
+    if target is None:
+        return
+    if target.retired:
+        raise LeaveError("RETIRED-TASK", named, f"{target.name}: {target.reason}")
+    args, kwargs = given.get("args"), given.get("kwargs")
+    result = adapt_literals(context, (target,), args.value if args else None, kwargs.value if kwargs else None)
+    replace_string(context, named.value, target.unified)
+    if result is None or not (args or kwargs):
+        return
+    text = "{" + ", ".join(f'"{name}": {item}' for name, item in result.items()) + "}"
+    first = args or kwargs
+    assert first is not None
+    if isinstance(first.key, cst.SimpleString):
+        replace_string(context, first.key, "kwargs")
+    context.replace(first.value, text)
+    if args and kwargs:
+        _remove(context, value, [kwargs])
+
+
+def _item(context: FileContext, statement: cst.CSTNode, target: cst.Subscript, module: str) -> None:
+    """``beat_schedule["name"] = {…}``."""
+    element = target.slice[0].slice
+    name = text_of(element.value) if isinstance(element, cst.Index) else None
+    value = statement.value if isinstance(statement, cst.Assign) else None
+    if name is None or value is None:
+        context.leave(statement, "SCHEDULE-COMPUTED")
+    elif f"{module}:{name}" in context.index.schedule:
+        context.replace(statement, "pass")
+    else:
+        with context.attempt(statement):
+            rewrite_entry(context, value)
+
+
+REWRITE = Rewrite(name="beat_schedule", whole_file=rewrite)

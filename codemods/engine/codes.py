@@ -1,0 +1,85 @@
+"""Every reason code of a leftover: what it means and what to do. RUNBOOK.md lists the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from migrator.report import Severity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """One reason for leaving a place alone, or for telling about a change."""
+
+    what: str
+    remedy: str
+    severity: Severity = Severity.ERROR
+
+
+def _left(what: str, remedy: str) -> Reason:
+    return Reason(what=what, remedy=remedy)
+
+
+def _told(what: str, remedy: str) -> Reason:
+    return Reason(what=what, remedy=remedy, severity=Severity.WARNING)
+
+
+REASONS = MappingProxyType(
+    {
+        "RETIRED-TASK": _left("the task has no successor", "remove the call, or map the task in the plan"),
+        "LEGACY-NAME": _left("the module goes and this name of it is no task", "move it to a module that stays"),
+        "LEGACY-STRING": _left("a string names a legacy task or module", "write the unified name if it is meant"),
+        "COMPUTED-NAME": _left("a task name is computed", "write the unified name out"),
+        "AMBIGUOUS": _left("may be a legacy task or something else", "give it one meaning, then run again"),
+        "MIXED-TASKS": _left("several tasks whose arguments change differently", "write one call per task"),
+        "LINKED": _left("stays because another use of the same value stays", "settle that place first"),
+        "ESCAPES": _left(
+            "an actor is handed on and its use can't be followed", "hand on what is called, as task.delay"
+        ),
+        "HANDED-ON": _told("a task is handed on: was an actor, is a Celery task", "look at who reads it"),
+        "UNRESOLVED-RECEIVER": _left(
+            "sends something that can't be resolved", "call .delay or .apply_async on the task"
+        ),
+        "STARRED-ARGUMENTS": _left("arguments are unpacked and the plan changes them", "write the arguments out"),
+        "COMPUTED-ARGUMENTS": _left("arguments are computed and the plan changes them", "write them as literals"),
+        "ARGUMENTS": _left("the arguments do not fit the legacy task", "correct the call"),
+        "DROPPED-EFFECT": _left("the plan drops an argument whose expression may do something", "take it out by hand"),
+        "UNITS": _left("can't be proved to be a number of milliseconds", "write seconds by hand"),
+        "OPTION": _left("an option without an equal in Celery", "decide what it should become"),
+        "OPTIONS-UNPACKED": _left("options are unpacked", "write the options out"),
+        "QUEUE-OPTION": _left("names a queue that no unified worker reads", "remove it or name a unified queue"),
+        "PRIORITY-OPTION": _told("a number as priority; its direction depends on the broker", "leave it to the task"),
+        "OPTION-IGNORED": _told("was ignored until now and is gone", "name it for apply_async if it is wanted"),
+        "ACTOR-ATTRIBUTE": _left("an attribute that a Celery task doesn't have", "find its equal by hand"),
+        "MESSAGE-ATTRIBUTE": _left("an attribute that an AsyncResult doesn't have", "find its equal by hand"),
+        "RESULT-ESCAPES": _told("the result is handed on: was a Message, is an AsyncResult", "look at who reads it"),
+        "RESULT-MISSING": _left("non-blocking get_result raises ResultMissing", "ask .ready() first"),
+        "AWAITED-SEND": _told("the old code never got past this await", "check what follows it"),
+        "ASYNC-CALL": _left(
+            "awaits an actor that becomes a plain function", "call it in a thread, or await its async part"
+        ),
+        "PIPELINE-ARGUMENTS": _left("a pipeline appends the result last, a chain puts it first", "reorder by hand"),
+        "PIPELINE": _left("a pipeline whose messages can't be followed", "write it as chain(a.s(), b.s())"),
+        "COMPLETION": _left("a completion callback needs a chord and stored results", "write it as a chord"),
+        "SIGNATURE": _left("a partial signature whose arguments the plan changes", "write the arguments out"),
+        "MODULE-DYNAMIC": _left("a legacy module is used in a way that can't be followed", "name the unified one"),
+        "STAR-IMPORT": _left("a star import brings names that aren't tasks", "import by name"),
+        "NO-TASK-LEFT": _left("imports a legacy module that goes", "remove the import"),
+        "DRAMATIQ-USE": _left("uses a part of Dramatiq that has no equal", "replace it by hand"),
+        "MIDDLEWARE": _left("Dramatiq middleware has no equal", "write it as Celery signals or a task class"),
+        "ACTOR-OPTION": _left("an actor option without an equal", "decide what it should become"),
+        "SCHEDULE-COMPUTED": _left("a schedule entry that can't be read", "move it to the plan's schedule by hand"),
+        "SCHEDULE-JOB": _left("another scheduler sends a legacy task", "let beat send it: add a [[schedule]]"),
+        "SETTINGS": _left("the settings can't be completed safely", "add it by hand"),
+        "DRAMATIQ-SETTING": _left("a setting of Dramatiq that nothing reads after the migration", "remove it"),
+        "TEXT-NAME": _told("a text file names a legacy task, module or command", "run with --text, or correct it"),
+        "PERIODIC-ROW": _left("a database row may name a legacy task", "run the generated data migration"),
+        "IN-PLACE-ADAPTER": _left("an in-place task whose arguments change", "use a new name for the unified task"),
+        "FORWARDED": _told("a patched name's assertions can't be followed", "check the arguments that they read"),
+        "OVERLAP": _left("two rewrites want the same place", "do one by hand, then run again"),
+        "UNUSED-IGNORE": _told("an ignore comment dismisses nothing", "remove it"),
+        "UNPARSABLE": _left("can't be parsed", "correct it; nothing in it was looked at"),
+        "EXISTS": _left("a file that the installation would create is there with other content", "move it away"),
+    }
+)

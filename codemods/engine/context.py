@@ -1,0 +1,155 @@
+"""One file while it is rewritten: its parse, the plan, the edits so far and what was left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import libcst as cst
+
+from codemods.engine.codes import REASONS
+from codemods.engine.edits import Edits, OverlapError
+from codemods.engine.scopes import Tree
+from codemods.engine.source import Source
+from codemods.engine.targets import PlanIndex, Target
+from codemods.engine.values import Values
+from migrator.report import Severity
+
+if TYPE_CHECKING:
+    from codemods.engine.uses import LegacyImport
+
+
+class LeaveError(Exception):
+    """A place that is left alone, with its reason code."""
+
+    def __init__(self, code: str, node: cst.CSTNode | None = None, detail: str = "") -> None:
+        super().__init__(code, detail)
+        self.code = code
+        self.node = node
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """One place in a file that a person must look at."""
+
+    code: str
+    line: int
+    #: What was seen there.
+    found: str
+    #: What exactly, where the code alone doesn't say.
+    detail: str = ""
+
+    @property
+    def severity(self) -> Severity:
+        """ERROR for what was left alone, WARNING for what was changed and should be known."""
+        return REASONS[self.code].severity
+
+
+@dataclass(slots=True)
+class Use:
+    """One place that reads a legacy task."""
+
+    #: The expression that is the task.
+    node: cst.BaseExpression
+    targets: tuple[Target, ...]
+    #: ``node.attr`` around it, if any.
+    attribute: cst.Attribute | None = None
+    #: The call of the attribute, or of the node itself.
+    call: cst.Call | None = None
+    #: False where the task came through a variable.
+    direct: bool = True
+    #: None until decided.
+    rewritten: bool | None = None
+
+    @property
+    def target(self) -> Target:
+        """The first target; handlers that need more look at :attr:`targets`."""
+        return self.targets[0]
+
+
+@dataclass(slots=True)
+class FileContext:
+    """What every rewrite is given."""
+
+    source: Source
+    index: PlanIndex
+    values: Values
+    #: Path as shown in reports, relative to the plan's folder.
+    shown: str
+    edits: Edits = field(default_factory=Edits)
+    leftovers: list[Leftover] = field(default_factory=list)
+    uses: list[Use] = field(default_factory=list)
+    imports: list[LegacyImport] = field(default_factory=list)
+    #: Import lines that the file needs, by the statement that they stand beside (None: after the last import).
+    wanted_imports: dict[str, cst.CSTNode | None] = field(default_factory=dict)
+    rewrite_name: str = ""
+
+    @property
+    def tree(self) -> Tree:
+        """Scopes and bindings of the file."""
+        return self.source.tree
+
+    def parent(self, node: cst.CSTNode) -> cst.CSTNode | None:
+        """Return the node around ``node``."""
+        return self.tree.parents.get(node)
+
+    def replace(self, node: cst.CSTNode, text: str) -> None:
+        """Replace a node's text."""
+        self.edits.replace(self.source.span(node), text, self.rewrite_name)
+
+    def replace_span(self, start: int, end: int, text: str) -> None:
+        """Replace a span of the file's text."""
+        self.edits.replace((start, end), text, self.rewrite_name)
+
+    def insert_before(self, node: cst.CSTNode, text: str) -> None:
+        """Insert text where a node starts."""
+        start, _ = self.source.span(node)
+        self.replace_span(start, start, text)
+
+    def insert_after(self, node: cst.CSTNode, text: str) -> None:
+        """Insert text where a node ends."""
+        _, end = self.source.span(node)
+        self.replace_span(end, end, text)
+
+    def render(self, node: cst.CSTNode) -> str:
+        """Return a node's text with the edits inside it applied and taken."""
+        return self.edits.take(self.source.span(node), self.source.text)
+
+    def want_import(self, line: str, beside: cst.CSTNode | None = None) -> None:
+        """Ask for an import line."""
+        self.wanted_imports.setdefault(line, beside)
+
+    def leave(self, node: cst.CSTNode, code: str, detail: str = "") -> None:
+        """List a place."""
+        line = self.source.line(node)
+        found = self.source.line_text(line).strip()
+        leftover = Leftover(code=code, line=line, found=found, detail=detail)
+        if leftover not in self.leftovers:
+            self.leftovers.append(leftover)
+
+    @contextmanager
+    def attempt(self, node: cst.CSTNode) -> Iterator[Attempt]:
+        """Keep the edits made inside only if nothing raises :class:`LeaveError`; then list the place."""
+        before = list(self.edits.items)
+        wanted = dict(self.wanted_imports)
+        listed = list(self.leftovers)
+        result = Attempt()
+        try:
+            yield result
+        except (LeaveError, OverlapError) as error:
+            self.edits.items, self.wanted_imports, self.leftovers = before, wanted, listed
+            result.failed = True
+            if isinstance(error, LeaveError):
+                self.leave(error.node or node, error.code, error.detail)
+            else:
+                self.leave(node, "OVERLAP", str(error))
+
+
+@dataclass(slots=True)
+class Attempt:
+    """Whether the edits of an attempt were kept."""
+
+    failed: bool = False

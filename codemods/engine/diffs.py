@@ -1,0 +1,24 @@
+"""Differences as ``git apply`` takes them, byte for byte whatever the encoding."""
+
+from __future__ import annotations
+
+import difflib
+
+
+def unified_diff(shown: str, before: bytes, after: bytes) -> str:
+    """Return the difference of two versions of a file as ``git apply`` takes it."""
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    names = (f"a/{shown}".encode(), f"b/{shown}".encode())
+    lines = []
+    for line in difflib.diff_bytes(difflib.unified_diff, old, new, *names):
+        lines.append(line if line.endswith(b"\n") else line + b"\n\\ No newline at end of file\n")
+    return b"".join(lines).decode("utf-8", errors="surrogateescape")
+
+
+def undo_part(shown: str, old: bytes | None, new: bytes) -> str:
+    """Return the part of a patch that takes one change back; a created file is deleted."""
+    head = f"diff --git a/{shown} b/{shown}\n"
+    if old is not None:
+        return head + unified_diff(shown, new, old)
+    body = unified_diff(shown, new, b"").replace(f"+++ b/{shown}", "+++ /dev/null", 1)
+    return f"{head}deleted file mode 100644\n{body}"

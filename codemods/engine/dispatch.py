@@ -1,0 +1,81 @@
+"""Decide every use of a legacy task in one file, then run the whole-file rewrites, imports last."""
+
+from __future__ import annotations
+
+from codemods.engine.context import FileContext, LeaveError, Use
+from codemods.engine.edits import Edit
+from codemods.engine.registry import handlers, rewrites
+from codemods.engine.uses import collect_uses, is_mixed, legacy_imports
+from migrator.message import System
+
+
+def rewrite_file(context: FileContext) -> None:
+    """Fill the context's edits and leftovers."""
+    every = rewrites()
+    methods = handlers(every)
+    context.imports = legacy_imports(context)
+    collect_uses(context, context.imports)
+    made: dict[int, list[Edit]] = {}
+    for use in sorted(context.uses, key=lambda item: _extent(context, item)):
+        before = set(context.edits.items)
+        with context.attempt(use.node) as attempt:
+            _decide(context, use, methods)
+        use.rewritten = not attempt.failed
+        made[id(use)] = [edit for edit in context.edits.items if edit not in before]
+    _settle_links(context, made)
+    for rewrite in sorted(every, key=lambda item: (item.last, item.name)):
+        if rewrite.whole_file:
+            context.rewrite_name = rewrite.name
+            rewrite.whole_file(context)
+
+
+def _extent(context: FileContext, use: Use) -> int:
+    start, end = context.source.span(use.call or use.node)
+    return end - start
+
+
+def _decide(context: FileContext, use: Use, methods: dict) -> None:  # type: ignore[type-arg]
+    retired = [target for target in use.targets if target.retired]
+    if retired:
+        raise LeaveError("RETIRED-TASK", use.node, f"{retired[0].name}: {retired[0].reason}")
+    systems = {target.system for target in use.targets}
+    if len(systems) > 1:
+        raise LeaveError("MIXED-TASKS", use.node, ", ".join(sorted(target.name for target in use.targets)))
+    system = systems.pop()
+    same_call = system is System.CELERY and not use.target.operations
+    if not same_call and is_mixed(context, use):
+        raise LeaveError("AMBIGUOUS", use.node)
+    key = use.attribute.attr.value if use.attribute is not None else "()" if use.call is not None else ""
+    found = methods.get((system, key))
+    if found is None:
+        if system is System.CELERY:
+            return
+        raise LeaveError("ACTOR-ATTRIBUTE", use.attribute or use.node, key)
+    context.rewrite_name, handler = found
+    handler(context, use)
+
+
+def _settle_links(context: FileContext, made: dict[int, list[Edit]]) -> None:
+    """A variable's uses and the places that fill it are rewritten together or not at all."""
+    derived = [use for use in context.uses if not use.direct]
+    if not derived:
+        return
+    while True:
+        stuck = {target.path for use in context.uses if _linked(use) and not use.rewritten for target in use.targets}
+        turned = [use for use in context.uses if _linked(use) and use.rewritten and _paths(use) & stuck]
+        relevant = [use for use in turned if _paths(use) & {path for other in derived for path in _paths(other)}]
+        if not relevant:
+            return
+        for use in relevant:
+            gone = made[id(use)]
+            context.edits.items = [edit for edit in context.edits.items if edit not in gone]
+            use.rewritten = False
+            context.leave(use.node, "LINKED")
+
+
+def _linked(use: Use) -> bool:
+    return not use.direct or (use.attribute is None and use.call is None)
+
+
+def _paths(use: Use) -> set[str]:
+    return {target.path for target in use.targets}

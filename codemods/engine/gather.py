@@ -1,0 +1,122 @@
+"""Run the rewrites over a tree: find candidates, survey re-exports until nothing new appears, rewrite."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codemods.engine.source import Source, UnparsableError
+from codemods.engine.targets import PlanIndex, index_plan
+from codemods.engine.work import Outcome, parse, rewrite_source, survey
+from migrator.inventory_modules import ModuleFacts, celery_applications, read_module
+from migrator.plan import Plan
+from migrator.source_tree import python_files
+
+_ROUNDS = 8
+
+
+@dataclass(slots=True)
+class Gathered:
+    """Everything one pass over a tree found."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    files_seen: int = 0
+
+
+def build_index(plan: Plan) -> PlanIndex:
+    """Return the plan's index with what the legacy modules offer."""
+    modules: dict[str, ModuleFacts] = {}
+    bare = index_plan(plan)
+    for name in bare.modules:
+        for file in (
+            plan.source_root / (name.replace(".", "/") + ".py"),
+            plan.source_root / name.replace(".", "/") / "__init__.py",
+        ):
+            if file.is_file():
+                try:
+                    modules[name] = read_module(plan.source_root, file, file.read_bytes())
+                except (SyntaxError, ValueError, OSError):
+                    continue
+    index = index_plan(plan, applications=celery_applications(modules))
+    offered = {name: _public(facts) for name, facts in modules.items()}
+    return index.with_offered(offered)
+
+
+def _public(facts: ModuleFacts) -> frozenset[str]:
+    """Return what ``from module import *`` brings."""
+    listed = facts.values.get("__all__")
+    if isinstance(listed, (ast.List, ast.Tuple)):
+        return frozenset(e.value for e in listed.elts if isinstance(e, ast.Constant) and isinstance(e.value, str))
+    names = set(facts.bindings) | set(facts.values)
+    names |= {s.name for s in facts.tree.body if isinstance(s, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))}
+    return frozenset(name for name in names if not name.startswith("_"))
+
+
+def candidates(plan: Plan, index: PlanIndex, skip: frozenset[Path]) -> tuple[dict[Path, bytes], int]:
+    """Return the files worth parsing, with their bytes, and how many files there are."""
+    pattern = index.pattern()
+    found: dict[Path, bytes] = {}
+    seen = 0
+    settings = settings_files(plan)
+    for file in python_files(plan.folder):
+        if "migrations" in file.parts or file in skip:
+            continue
+        seen += 1
+        data = file.read_bytes()
+        if file in settings or pattern.search(data):
+            found[file] = data
+    return found, seen
+
+
+def settings_files(plan: Plan) -> frozenset[Path]:
+    """Return where the project's settings module may lie."""
+    base = plan.source_root / plan.project.settings.replace(".", "/")
+    return frozenset({base.with_suffix(".py"), base / "__init__.py"})
+
+
+def gather(plan: Plan, index: PlanIndex, *, skip: frozenset[Path], only: Sequence[Path] = ()) -> Gathered:
+    """Run every rewrite over the tree of a plan.
+
+    Args:
+        plan: Its folder is the tree.
+        index: From :func:`build_index`.
+        skip: Files that are not looked at.
+        only: Files and folders to which changes are restricted; empty for all.
+    """
+    result = Gathered()
+    sources: dict[Path, Source] = {}
+    failed: set[Path] = set()
+    for _ in range(_ROUNDS):
+        found, result.files_seen = candidates(plan, index, skip)
+        new = {file: data for file, data in found.items() if file not in sources and file not in failed}
+        for file, data in new.items():
+            shown = str(file.relative_to(plan.folder))
+            try:
+                sources[file] = parse(file, data)
+            except UnparsableError as error:
+                failed.add(file)
+                result.outcomes.append(Outcome(file=file, shown=shown, before=data, after=data, unparsable=str(error)))
+        grown = _grow(plan, index, sources)
+        if grown.exports == index.exports and grown.renames == index.renames and not new:
+            break
+        index = grown
+    for file, source in sources.items():
+        if not only or any(file.is_relative_to(place) for place in only):
+            result.outcomes.append(rewrite_source(source, index, str(file.relative_to(plan.folder))))
+    result.outcomes.sort(key=lambda outcome: outcome.shown)
+    return result
+
+
+def _grow(plan: Plan, index: PlanIndex, sources: Mapping[Path, Source]) -> PlanIndex:
+    exports: dict[str, str] = {}
+    renames: dict[str, str] = {}
+    for file, source in sources.items():
+        try:
+            found = survey(source, index, str(file.relative_to(plan.folder)))
+        except UnparsableError:
+            continue
+        exports.update(found.exports)
+        renames.update(found.renames)
+    return index.with_exports(exports, renames)

@@ -1,0 +1,89 @@
+"""Local names: what an imported task is called in a file after the rewrite."""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from codemods.engine.context import FileContext
+from codemods.engine.scopes import Binding, Kind
+from codemods.engine.uses import LegacyImport
+
+
+def planned_name(context: FileContext, item: LegacyImport) -> str:
+    """Return the local name of an imported task after the rewrite: its alias, the unified name, or the old one.
+
+    The old name stays where the file gives it a value elsewhere or uses the unified name for something else.
+    """
+    target = item.target(context.index)
+    old = item.binding.name
+    if target is None or target.retired or target.in_place or item.alias.asname:
+        return old
+    new = exported_name(context, item)
+    if new == old or not _all_imports(context, item.binding) or taken(context, new, target.unified_path):
+        return old
+    return new
+
+
+def exported_name(context: FileContext, item: LegacyImport) -> str:
+    """Return the name under which the (new) module offers the task."""
+    target = item.target(context.index)
+    assert target is not None
+    if item.dotted == target.path:
+        return target.leaf
+    return context.index.renames.get(item.dotted, item.dotted.rpartition(".")[2])
+
+
+def taken(context: FileContext, name: str, unified_path: str) -> bool:
+    """Tell whether a file uses ``name`` for anything but the unified task."""
+    for scope in {id(s): s for s in context.tree.scopes.values()}.values():
+        if isinstance(scope.node, cst.ClassDef):
+            continue  # a name of a class body hides nothing inside its methods
+        for binding in scope.bindings.get(name, ()):
+            if not _means(context, binding, unified_path):
+                return True
+    return False
+
+
+def _means(context: FileContext, binding: Binding, unified_path: str) -> bool:
+    if binding.kind is not Kind.IMPORT:
+        return False
+    dotted = context.values.imported(binding)
+    target = context.index.target(dotted)
+    return dotted == unified_path or (target is not None and target.unified_path == unified_path)
+
+
+def _all_imports(context: FileContext, binding: Binding) -> bool:
+    """True if every value of the name in its scope is the same task, imported, or ``None``."""
+    targets = set()
+    for other in binding.scope.bindings.get(binding.name, ()):
+        if other.kind is Kind.IMPORT:
+            targets.add(context.index.target(context.values.imported(other)))
+        elif not is_none(other):
+            return False
+    declared = {name for scope in context.tree.scopes.values() for name in scope.outer}
+    return len(targets) == 1 and binding.name not in declared
+
+
+def is_none(binding: Binding) -> bool:
+    """True for ``name = None``."""
+    value = binding.value
+    plain = binding.kind is Kind.ASSIGN and isinstance(binding.node, cst.Name)
+    return plain and isinstance(value, cst.Name) and value.value == "None"
+
+
+def used_names(context: FileContext) -> set[str]:
+    """Return every name that the file binds or reads."""
+    names = {node.value for node in context.tree.scopes if isinstance(node, cst.Name)}
+    for scope in context.tree.scopes.values():
+        names.update(scope.bindings)
+    return names
+
+
+def free_name(context: FileContext, wanted: str, used: set[str]) -> str:
+    """Return ``wanted``, or ``unified_wanted``, or that with a number."""
+    name, count = wanted, 1
+    while name in used:
+        name = f"unified_{wanted}" if count == 1 else f"unified_{wanted}_{count}"
+        count += 1
+    used.add(name)
+    return name

@@ -1,0 +1,40 @@
+"""Remove items from a written sequence with their commas, leaving the layout of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import libcst as cst
+
+from codemods.engine.context import FileContext
+
+
+def remove_items(context: FileContext, items: Sequence[cst.CSTNode], removed: Sequence[cst.CSTNode]) -> None:
+    """Remove some items of a comma-separated sequence; the last ones go with the comma before them."""
+    span = context.source.span
+    trailing: list[cst.CSTNode] = []
+    for item in reversed(items):
+        if item not in removed:
+            break
+        trailing.insert(0, item)
+    for index, item in enumerate(items):
+        if item in removed and item not in trailing:
+            context.replace_span(span(item)[0], span(items[index + 1])[0], "")
+    if not trailing:
+        return
+    last = items[-1]
+    if len(trailing) < len(items):
+        kept = items[len(items) - len(trailing) - 1]
+        context.replace_span(_end(context, kept), _end(context, last), "")
+    else:
+        comma = getattr(last, "comma", None)
+        end = span(comma)[1] if isinstance(comma, cst.Comma) else _end(context, last)
+        context.replace_span(span(items[0])[0], end, "")
+
+
+def _end(context: FileContext, item: cst.CSTNode) -> int:
+    """Return where an item ends without its comma."""
+    if isinstance(item, cst.ImportAlias):
+        return context.source.span(item.asname.name if item.asname else item.name)[1]
+    value = getattr(item, "value", None)
+    return context.source.span(value if isinstance(value, cst.CSTNode) else item)[1]

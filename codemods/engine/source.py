@@ -1,0 +1,124 @@
+"""One source file: its bytes, its parse, and where each node lies in them.
+
+Offsets count bytes of the file's text in UTF-8; the file's own encoding, byte order mark and line ends are put back
+untouched. A file whose parse does not print back exactly is refused, so that an offset is never wrong.
+"""
+
+from __future__ import annotations
+
+import bisect
+import codecs
+import io
+import tokenize
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import libcst as cst
+from libcst.metadata import ByteSpanPositionProvider, CodeSpan, MetadataWrapper
+
+from codemods.engine.scopes import Tree, read_tree
+
+
+class UnparsableError(Exception):
+    """A file that can't be parsed, or not be printed back byte for byte; the text says why."""
+
+
+@dataclass(slots=True)
+class Source:
+    """A parsed file."""
+
+    file: Path
+    data: bytes
+    encoding: str
+    #: The text in UTF-8, without a byte order mark.
+    text: bytes
+    #: Bytes before the first one that the parser sees (a byte order mark is not counted).
+    lead: int
+    module: cst.Module
+    _tree: Tree | None = None
+    _spans: dict[cst.CSTNode, CodeSpan] = field(default_factory=dict)
+    _lines: list[int] = field(default_factory=list)
+
+    @property
+    def tree(self) -> Tree:
+        """Scopes and bindings, computed when first asked for."""
+        if self._tree is None:
+            self._tree = read_tree(self.module)
+        return self._tree
+
+    def span(self, node: cst.CSTNode) -> tuple[int, int]:
+        """Return where a node starts and ends in :attr:`text`, its own parentheses included."""
+        start, end = self.bare_span(node)
+        if getattr(node, "lpar", None):
+            start = self.bare_span(node.lpar[0])[0]  # type: ignore[attr-defined]
+            end = self.bare_span(node.rpar[-1])[1]  # type: ignore[attr-defined]
+        return start, end
+
+    def bare_span(self, node: cst.CSTNode) -> tuple[int, int]:
+        """Return where a node starts and ends, without its own parentheses."""
+        if not self._spans:
+            wrapper = MetadataWrapper(self.module, unsafe_skip_copy=True)
+            self._spans = dict(wrapper.resolve(ByteSpanPositionProvider))
+        found = self._spans[node]
+        return self.lead + found.start, self.lead + found.start + found.length
+
+    def code(self, node: cst.CSTNode) -> str:
+        """Return a node as it is written."""
+        start, end = self.span(node)
+        return self.text[start:end].decode("utf-8")
+
+    def line(self, node: cst.CSTNode) -> int:
+        """Return the line in which a node starts, counted from 1."""
+        return self.line_at(self.span(node)[0])
+
+    def line_at(self, offset: int) -> int:
+        """Return the line of an offset, counted from 1."""
+        if not self._lines:
+            self._lines = [i for i, byte in enumerate(self.text) if byte == 0x0A]
+        return bisect.bisect_left(self._lines, offset) + 1
+
+    def line_text(self, number: int) -> str:
+        """Return one line without its end."""
+        lines = self.text.split(b"\n")
+        return lines[number - 1].decode("utf-8").rstrip("\r") if 0 < number <= len(lines) else ""
+
+    def newline(self) -> str:
+        """Return the file's line end."""
+        return "\r\n" if b"\r\n" in self.text else "\n"
+
+    def encode(self, text: bytes) -> bytes:
+        """Return changed text in the file's own encoding, with its byte order mark.
+
+        Raises:
+            UnparsableError: The encoding has no form for a character.
+        """
+        mark = codecs.BOM_UTF8 if self.data.startswith(codecs.BOM_UTF8) else b""
+        if self.encoding in {"utf-8", "utf-8-sig"}:
+            return mark + text
+        try:
+            return text.decode("utf-8").encode(self.encoding)
+        except UnicodeEncodeError as error:
+            raise UnparsableError(f"the change can't be written in {self.encoding}: {error}") from error
+
+
+def read_source(file: Path, data: bytes) -> Source:
+    """Parse a file's bytes.
+
+    Raises:
+        UnparsableError: It can't be decoded or parsed, or does not print back exactly.
+    """
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+        text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8" if encoding == "utf-8-sig" else encoding)
+    except (SyntaxError, UnicodeDecodeError, LookupError) as error:
+        raise UnparsableError(f"can't be decoded: {error}") from error
+    lead = len(text) - len(text.lstrip("\x0c"))
+    try:
+        module = cst.parse_module(text[lead:])
+    except cst.ParserSyntaxError as error:
+        raise UnparsableError(f"line {error.raw_line}: {error.message}") from error
+    except (RecursionError, ValueError) as error:
+        raise UnparsableError(str(error)) from error
+    if module.code != text[lead:]:
+        raise UnparsableError("the parser does not print it back byte for byte (form feeds or lone carriage returns)")
+    return Source(file=file, data=data, encoding=encoding, text=text.encode("utf-8"), lead=lead, module=module)

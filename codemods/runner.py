@@ -1,0 +1,184 @@
+"""Rewrite a project as its plan says: every rewrite over one parse of each file, all files or none."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from codemods.engine.codes import REASONS
+from codemods.engine.context import Leftover
+from codemods.engine.diffs import undo_part, unified_diff
+from codemods.engine.gather import build_index, gather
+from codemods.engine.locking import locked
+from codemods.engine.record import FileRecord, RunRecord, created_files, digest, read_record, write_durably
+from codemods.engine.work import Outcome
+from codemods.engine.writer import pending, recover, write_all
+from codemods.installation import Installation, plan_installation
+from codemods.report import FileChange, Mode, RewriteReport
+from migrator.errors import InterruptedRunError, UsageError
+from migrator.plan import Plan
+from migrator.report import Finding, Report, Severity
+
+__all__ = ["FileChange", "Mode", "RewriteReport", "check_rewritten", "rewrite"]
+
+
+def rewrite(plan: Plan, *, paths: Sequence[Path] = (), mode: Mode = Mode.WRITE) -> RewriteReport:
+    """Rewrite the source of a plan's project.
+
+    Args:
+        plan: What becomes what; its folder is the tree.
+        paths: Files and folders to which changes are restricted; empty for everything and the installation.
+        mode: WRITE writes all files or none and leaves an undo patch; the others change nothing.
+
+    Raises:
+        UsageError: A path lies outside the plan's folder.
+        RefusedError: A file changed while the rewrite ran; nothing was written.
+        InterruptedRunError: An interrupted write waits to be completed and this mode may not write.
+    """
+    if mode is not Mode.WRITE:
+        if pending(plan):
+            raise InterruptedRunError(
+                str(plan.folder), "an interrupted rewrite is not finished", remedy="run `migrator rewrite-imports`"
+            )
+        return _run(plan, paths, mode)[0]
+    with locked(plan):
+        recover(plan)
+        report, contents = _run(plan, paths, mode)
+        return _write(plan, report, contents) if contents else report
+
+
+def _run(plan: Plan, paths: Sequence[Path], mode: Mode) -> tuple[RewriteReport, dict[Path, bytes]]:
+    started = time.monotonic()
+    only = _restrict(plan, paths)
+    installation = plan_installation(plan, created=created_files(read_record(plan)))
+    index = build_index(plan)
+    found = gather(plan, index, skip=index.retire | frozenset(installation.files), only=only)
+    installed = () if only else installation.to_write
+    changed = tuple(_change(outcome) for outcome in found.outcomes if outcome.after != outcome.before)
+    changed += tuple(_updated(plan, file, installation.files[file]) for file in installed if file.exists())
+    contents = {change.file: change.after for change in changed}
+    contents |= {file: installation.files[file] for file in installed}
+    report = RewriteReport(
+        mode=mode,
+        changed=changed,
+        created=tuple(str(file.relative_to(plan.folder)) for file in installed if not file.exists()),
+        findings=tuple(_findings(plan, found.outcomes, installation)),
+        unparsable=tuple((o.shown, o.unparsable) for o in found.outcomes if o.unparsable),
+        files_seen=found.files_seen,
+        files_parsed=len(found.outcomes),
+        elapsed_s=time.monotonic() - started,
+    )
+    return report, contents
+
+
+def _restrict(plan: Plan, paths: Sequence[Path]) -> list[Path]:
+    found = []
+    for path in paths:
+        full = path.resolve()
+        if not full.is_relative_to(plan.folder):
+            raise UsageError(str(path), "lies outside the plan's folder", found=str(plan.folder))
+        if not full.exists():
+            raise UsageError(str(path), "there is no such file or folder")
+        found.append(full)
+    return found
+
+
+def _change(outcome: Outcome) -> FileChange:
+    return FileChange(
+        file=outcome.file,
+        shown=outcome.shown,
+        diff=unified_diff(outcome.shown, outcome.before, outcome.after),
+        before=outcome.before,
+        after=outcome.after,
+        edits=outcome.edits,
+    )
+
+
+def _updated(plan: Plan, file: Path, content: bytes) -> FileChange:
+    shown, before = str(file.relative_to(plan.folder)), file.read_bytes()
+    diff = unified_diff(shown, before, content)
+    return FileChange(file=file, shown=shown, diff=diff, before=before, after=content, edits={"installation": 1})
+
+
+def _findings(plan: Plan, outcomes: Iterable[Outcome], installation: Installation) -> Iterator[Finding]:
+    for outcome in outcomes:
+        for leftover in outcome.leftovers:
+            yield to_finding(outcome.shown, leftover)
+        if outcome.unparsable:
+            yield _finding("UNPARSABLE", f"{outcome.shown}:1", outcome.unparsable)
+    for file in installation.conflicts:
+        yield _finding("EXISTS", f"{file.relative_to(plan.folder)}:1", "")
+
+
+def to_finding(shown: str, leftover: Leftover) -> Finding:
+    """Return a leftover as the report holds it: ``where`` is ``path:line``."""
+    return _finding(leftover.code, f"{shown}:{leftover.line}", leftover.found, leftover.detail)
+
+
+def _finding(code: str, where: str, found: str, detail: str = "") -> Finding:
+    reason = REASONS[code]
+    what = f"{reason.what}: {detail}" if detail else reason.what
+    return Finding(code=code, severity=reason.severity, where=where, what=what, found=found, remedy=reason.remedy)
+
+
+def _write(plan: Plan, report: RewriteReport, contents: Mapping[Path, bytes]) -> RewriteReport:
+    before = {file: file.read_bytes() for file in contents if file.exists()}
+    expected = {change.file: change.before for change in report.changed}
+    before |= expected
+    run = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    patch = plan.state_folder / "undo" / f"{run}.patch"
+    records = []
+    undo = []
+    for file, data in contents.items():
+        shown = str(file.relative_to(plan.folder))
+        old = before.get(file)
+        records.append(
+            FileRecord(
+                path=shown, before=digest(old) if old is not None else "", after=digest(data), created=old is None
+            )
+        )
+        undo.append(undo_part(shown, old, data))
+    entry = RunRecord(
+        id=run,
+        commit=_head(plan),
+        plan=plan.fingerprint,
+        at=datetime.now(UTC).isoformat(),
+        patch=str(patch.relative_to(plan.state_folder)),
+        files=tuple(records),
+    )
+    write_durably(patch, "".join(undo).encode("utf-8", errors="surrogateescape"))
+    runs = (*read_record(plan), entry)
+    write_all(plan, run=run, contents=dict(contents), before=before, runs=runs)
+    from dataclasses import replace
+
+    return replace(report, patch=patch)
+
+
+def _head(plan: Plan) -> str:
+    """Return the commit that is checked out; empty without git."""
+    command = ["git", "-C", str(plan.folder), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def check_rewritten(plan: Plan) -> Report:
+    """Return whether the source is converted: nothing would change and nothing that breaks is left."""
+    report = rewrite(plan, mode=Mode.CHECK)
+    findings = list(report.findings)
+    for shown in (*(change.shown for change in report.changed), *report.created):
+        findings.append(
+            Finding(
+                code="SOURCE-NOT-CONVERTED",
+                severity=Severity.ERROR,
+                where=shown,
+                what="the rewrite would change or create it",
+                remedy="run `migrator rewrite-imports` and commit",
+            )
+        )
+    return Report(subject="source", checked=report.files_seen, findings=tuple(findings), facts=report.counts)

@@ -1,0 +1,171 @@
+"""The project's settings: the whole schedule of the plan as ``CELERY_BEAT_SCHEDULE``, the queue, the unified app.
+
+Only in the settings module that the plan names. Settings of Dramatiq stay until the cutover and are listed.
+Source: https://docs.celeryq.dev/en/stable/userguide/configuration.html
+"""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from codemods.engine.context import FileContext, LeaveError
+from codemods.engine.registry import Rewrite
+from codemods.engine.schedule_text import schedule_entries
+from codemods.engine.scopes import Kind
+from codemods.engine.values import text_of
+
+
+def rewrite(context: FileContext) -> None:
+    """Complete the settings module."""
+    if not context.index.settings or context.values.where.module != context.index.settings:
+        return
+    tail: list[str] = []
+    with context.attempt(context.source.module):
+        _schedule(context, tail)
+    with context.attempt(context.source.module):
+        _queue(context, tail)
+    with context.attempt(context.source.module):
+        _installed(context)
+    if tail:
+        _append(context, tail)
+    for name in context.tree.module.bindings:
+        if name.startswith("DRAMATIQ_"):
+            context.leave(context.tree.module.bindings[name][0].node, "DRAMATIQ-SETTING", name)
+
+
+def _assigned(context: FileContext, name: str) -> cst.BaseExpression | None:
+    """Return the last value of a setting, or None if it isn't set here.
+
+    Raises:
+        LeaveError: It is set in a way that can't be followed.
+    """
+    found = context.tree.module.bindings.get(name, [])
+    if not found:
+        return None
+    last = found[-1]
+    if len(found) != 1 or last.kind is not Kind.ASSIGN or last.value is None:
+        raise LeaveError("SETTINGS", last.node, f"{name} is set in several ways")
+    return last.value
+
+
+def _schedule(context: FileContext, tail: list[str]) -> None:
+    wanted = context.index.entries
+    if not wanted:
+        return
+    value = _assigned(context, "CELERY_BEAT_SCHEDULE")
+    crontab = _crontab(context) if any(entry.crontab for entry in wanted) else ""
+    newline = context.source.newline()
+    if value is None:
+        lines = schedule_entries(wanted, crontab)
+        tail.append(newline.join(["CELERY_BEAT_SCHEDULE = {", *lines, "}"]))
+        return
+    if not isinstance(value, cst.Dict) or any(not isinstance(e, cst.DictElement) for e in value.elements):
+        raise LeaveError("SETTINGS", value, "CELERY_BEAT_SCHEDULE is no literal")
+    names = {entry.name for entry in wanted}
+    kept = []
+    for element in value.elements:
+        assert isinstance(element, cst.DictElement)
+        name = text_of(element.key)
+        if name not in names and f"{context.values.where.module}:{name}" not in context.index.schedule:
+            kept.append(f"    {context.source.code(element.key)}: {context.source.code(element.value)},")
+    text = newline.join(["{", *kept, *schedule_entries(wanted, crontab), "}"])
+    if cst.parse_expression(text).deep_equals(value) or _same(context, value, text):
+        return
+    context.edits.take(context.source.span(value), context.source.text)
+    context.replace(value, text)
+
+
+def _same(context: FileContext, value: cst.Dict, text: str) -> bool:
+    """True if two dict literals mean the same."""
+    import ast
+
+    mine = ast.dump(ast.parse(context.source.code(value), mode="eval"))
+    return mine == ast.dump(ast.parse(text, mode="eval"))
+
+
+def _crontab(context: FileContext) -> str:
+    """Return the name under which ``crontab`` can be used, and import it if nobody does."""
+    for name, found in context.tree.module.bindings.items():
+        if any(b.statement is not None and context.values.imported(b) == "celery.schedules.crontab" for b in found):
+            return name
+    name = "crontab" if "crontab" not in context.tree.module.bindings else "celery_crontab"
+    line = "from celery.schedules import crontab" + (f" as {name}" if name != "crontab" else "")
+    statement = _last_import(context)
+    newline = context.source.newline()
+    if statement is None:
+        start = _after_docstring(context)
+        context.replace_span(start, start, f"{line}{newline}")
+    else:
+        end = context.source.span(statement)[1]
+        closing = context.source.text.find(b"\n", end)
+        closing = len(context.source.text) if closing < 0 else closing
+        closing -= 1 if context.source.text[closing - 1 : closing] == b"\r" else 0
+        context.replace_span(closing, closing, f"{newline}{line}")
+    return name
+
+
+def _last_import(context: FileContext) -> cst.CSTNode | None:
+    """Return the last import of the block at the top."""
+    last = None
+    for statement in context.source.module.body:
+        if isinstance(statement, cst.SimpleStatementLine) and statement.body:
+            small = statement.body[0]
+            if isinstance(small, (cst.Import, cst.ImportFrom)):
+                last = statement
+                continue
+            if isinstance(small, cst.Expr) and isinstance(small.value, (cst.SimpleString, cst.ConcatenatedString)):
+                continue
+        if last is not None:
+            break
+    return last
+
+
+def _after_docstring(context: FileContext) -> int:
+    body = context.source.module.body
+    if body and context.source.module.get_docstring() is not None:
+        return context.source.text.find(b"\n", context.source.span(body[0])[1]) + 1
+    return 0
+
+
+def _queue(context: FileContext, tail: list[str]) -> None:
+    queue = context.index.unified_queue
+    value = _assigned(context, "CELERY_TASK_DEFAULT_QUEUE")
+    if not queue:
+        return
+    if value is None:
+        tail.insert(0, f'CELERY_TASK_DEFAULT_QUEUE = "{queue}"')
+    elif text_of(value) in context.index.legacy_queues:
+        context.replace(value, f'"{queue}"')
+    elif text_of(value) != queue:
+        raise LeaveError("SETTINGS", value, f"CELERY_TASK_DEFAULT_QUEUE is not {queue!r}")
+
+
+def _installed(context: FileContext) -> None:
+    """Add the unified app to INSTALLED_APPS unless it is there."""
+    app = context.index.unified_application.removesuffix(".celery.app")
+    if not app:
+        return
+    found = context.tree.module.bindings.get("INSTALLED_APPS", [])
+    literals = [b.value for b in found if isinstance(b.value, (cst.List, cst.Tuple))]
+    names = [text_of(e.value) or "" for literal in literals for e in literal.elements]
+    if any(name == app or name.startswith(f"{app}.apps.") for name in names):
+        return
+    if not literals or not literals[0].elements:
+        raise LeaveError("SETTINGS", None, f"INSTALLED_APPS: add {app!r}")
+    last = literals[0].elements[-1]
+    start = context.source.span(literals[0].elements[0].value)[0]
+    opening = context.source.text.rfind(b"\n", 0, start) + 1
+    indent = context.source.text[opening:start].decode("utf-8")
+    separator = f",{context.source.newline()}{indent}" if not indent.strip() and indent else ", "
+    context.insert_after(last.value, f'{separator}"{app}"')
+
+
+def _append(context: FileContext, tail: list[str]) -> None:
+    newline = context.source.newline()
+    text = context.source.text
+    lead = "" if not text or text.endswith(b"\n") else newline
+    comment = "# --- unified task queue: what runs when, and on which queue ---"
+    context.replace_span(len(text), len(text), f"{lead}{newline}{comment}{newline}{newline.join(tail)}{newline}")
+
+
+REWRITE = Rewrite(name="settings", whole_file=rewrite)

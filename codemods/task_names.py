@@ -1,0 +1,149 @@
+"""Names of Celery tasks in strings: ``send_task``, ``signature``, ``app.tasks[…]``, routes, and constants used there.
+
+A name is only rewritten where it is used as one. Source: ``celery/app/base.py`` (``send_task``), ``celery/canvas.py``.
+"""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from codemods.engine.arguments import adapt_literals
+from codemods.engine.context import FileContext, LeaveError
+from codemods.engine.literals import argument, replace_string, strings_of
+from codemods.engine.registry import Rewrite
+from codemods.engine.sequences import remove_items
+from codemods.engine.targets import Target
+from codemods.engine.values import text_of
+
+_SIGNATURES = frozenset(
+    {"celery.signature", "celery.Signature", "celery.canvas.signature", "celery.canvas.Signature", "celery.subtask"}
+)
+_ROUTES = frozenset(
+    {"CELERY_TASK_ROUTES", "CELERY_ROUTES", "task_routes", "CELERY_TASK_ANNOTATIONS", "task_annotations"}
+)
+
+
+def rewrite(context: FileContext) -> None:
+    """Rewrite task names where they are used as names."""
+    for call in context.tree.calls:
+        if _names_a_task(context, call):
+            with context.attempt(call):
+                _call(context, call)
+    for node in context.tree.strings:
+        if isinstance(node, cst.SimpleString) and _is_lookup(context, node):
+            with context.attempt(node):
+                _name(context, node)
+    for assignment in context.tree.assignments:
+        if assignment.value is not None and _assigns_routes(assignment):
+            _routes(context, assignment.value)
+
+
+def _names_a_task(context: FileContext, call: cst.Call) -> bool:
+    if isinstance(call.func, cst.Attribute) and call.func.attr.value in {"send_task", "signature", "AsyncResult"}:
+        return True
+    return context.values.only(call.func) in _SIGNATURES
+
+
+def _call(context: FileContext, call: cst.Call) -> None:
+    named = argument(call, 0, "name") or argument(call, 0, "task")
+    if named is None:
+        return
+    if isinstance(named.value, cst.FormattedString):
+        if any(word in context.source.code(named.value) for word in context.index.modules):
+            raise LeaveError("COMPUTED-NAME", named)
+        return
+    strings = strings_of(context, named.value)
+    targets = [target for target in (_target(context, node) for node in strings) if target is not None]
+    if not targets:
+        return
+    for target in targets:
+        if target.retired:
+            raise LeaveError("RETIRED-TASK", call, f"{target.name}: {target.reason}")
+    args, kwargs = argument(call, 1, "args"), argument(call, 2, "kwargs")
+    result = adapt_literals(context, targets, args.value if args else None, kwargs.value if kwargs else None)
+    for node in strings:
+        _name(context, node)
+    if result is None or not (args or kwargs):
+        return
+    text = "kwargs={" + ", ".join(f'"{name}": {value}' for name, value in result.items()) + "}"
+    first = args or kwargs
+    assert first is not None
+    if any(arg.keyword is None for arg in call.args[3:]):
+        raise LeaveError("ARGUMENTS", call)
+    context.replace(first, text)
+    if args and kwargs:
+        remove_items(context, call.args, [kwargs])
+
+
+def _target(context: FileContext, node: cst.SimpleString) -> Target | None:
+    text = text_of(node)
+    return context.index.named(text) if text else None
+
+
+def _name(context: FileContext, node: cst.SimpleString) -> None:
+    target = _target(context, node)
+    if target is None:
+        return
+    if target.retired:
+        raise LeaveError("RETIRED-TASK", node, f"{target.name}: {target.reason}")
+    replace_string(context, node, target.unified)
+
+
+def _is_lookup(context: FileContext, node: cst.SimpleString) -> bool:
+    """``app.tasks["name"]`` and comparisons with ``task.name``."""
+    parent = context.parent(node)
+    if isinstance(parent, cst.Index):
+        element = context.parent(parent)
+        subscript = context.parent(element) if element is not None else None
+        return (
+            isinstance(subscript, cst.Subscript)
+            and isinstance(subscript.value, cst.Attribute)
+            and subscript.value.attr.value == "tasks"
+        )
+    if isinstance(parent, (cst.Comparison, cst.ComparisonTarget)):
+        comparison = parent if isinstance(parent, cst.Comparison) else context.parent(parent)
+        assert isinstance(comparison, cst.Comparison)
+        sides = [comparison.left, *(item.comparator for item in comparison.comparisons)]
+        return any(isinstance(side, cst.Attribute) and side.attr.value in {"name", "task"} for side in sides)
+    return False
+
+
+def _assigns_routes(node: cst.Assign | cst.AnnAssign | cst.AugAssign) -> bool:
+    targets = [t.target for t in node.targets] if isinstance(node, cst.Assign) else [node.target]
+    return any(
+        (isinstance(t, cst.Name) and t.value in _ROUTES) or (isinstance(t, cst.Attribute) and t.attr.value in _ROUTES)
+        for t in targets
+    )
+
+
+def _routes(context: FileContext, value: cst.BaseExpression) -> None:
+    if not isinstance(value, cst.Dict):
+        return
+    for element in value.elements:
+        if not isinstance(element, cst.DictElement) or not isinstance(element.key, cst.SimpleString):
+            continue
+        text = text_of(element.key) or ""
+        with context.attempt(element):
+            _name(context, element.key)
+            if "*" in text and any(
+                module.startswith(text.split("*")[0].rstrip(".")) for module in context.index.modules
+            ):
+                raise LeaveError("LEGACY-STRING", element.key, text)
+            _route(context, element.value, _target(context, element.key))
+
+
+def _route(context: FileContext, value: cst.BaseExpression, target: Target | None) -> None:
+    """A route that names a legacy queue names the unified one."""
+    if target is None or not isinstance(value, cst.Dict):
+        return
+    for element in value.elements:
+        if not isinstance(element, cst.DictElement) or text_of(element.key) not in {"queue", "routing_key"}:
+            continue
+        queue = text_of(element.value)
+        if queue in context.index.legacy_queues and isinstance(element.value, cst.SimpleString):
+            replace_string(context, element.value, context.index.unified_queue)
+        elif queue != context.index.unified_queue:
+            raise LeaveError("QUEUE-OPTION", element, queue or "")
+
+
+REWRITE = Rewrite(name="task_names", whole_file=rewrite)
