@@ -111,8 +111,7 @@ class Journal:
 
 
 def open_journal(plan: Plan) -> Journal:
-    """Return the plan's journal; makes the state folder, which git ignores."""
-    ensure_state_folder(plan)
+    """Return the plan's journal; its folder is made when the first entry is written."""
     return Journal(
         file=plan.state_folder / "journal.jsonl", operator=_operator(), host=socket.gethostname(), plan=plan.fingerprint
     )
@@ -120,7 +119,10 @@ def open_journal(plan: Plan) -> Journal:
 
 def ensure_state_folder(plan: Plan) -> Path:
     """Make ``.migrator`` with its own ``.gitignore`` and return it."""
-    folder = plan.state_folder
+    return _ensure(plan.state_folder)
+
+
+def _ensure(folder: Path) -> Path:
     try:
         folder.mkdir(exist_ok=True)
         ignore = folder / ".gitignore"
@@ -202,6 +204,7 @@ def entry(run: int, phase: Phase, mark: Mark, step: str = "", **rest: Any) -> En
 
 
 def _append(file: Path, line: bytes) -> None:
+    _ensure(file.parent)
     try:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from migrator.errors import MigratorError
 from migrator.report import Report
 from migrator.steps.protocol import (
     Action,
@@ -36,10 +37,19 @@ def actions(context: Context) -> tuple[Action, ...]:
 
 
 def verify(context: Context) -> Report:
-    """The file is there."""
+    """The file can be read whole and holds what was counted."""
+    from migrator.snapshot import verify_snapshot
+
     file = snapshot_file(context)
-    missing = () if file.exists() else (error("SNAPSHOT-MISSING", str(file), "was not written"),)
-    return findings_report("snapshot", missing, messages=recorded(context, NAME, "write").get("messages", 0))
+    counted = recorded(context, NAME, "write").get("messages", 0)
+    findings = []
+    try:
+        found = verify_snapshot(file).messages
+        if found != counted:
+            findings.append(error("SNAPSHOT-WRONG", str(file), f"holds {found} messages", found=f"{counted} counted"))
+    except (MigratorError, OSError) as failure:
+        findings.append(error("SNAPSHOT-WRONG", str(file), "can't be read back", found=str(failure)))
+    return findings_report("snapshot", findings, checked=max(1, counted))
 
 
 def _write(context: Context, file: Path) -> Facts:

@@ -6,19 +6,29 @@ back, in one commit. Forward it only notes the commit; the rewrite itself was ma
 
 from __future__ import annotations
 
+import time
 from functools import partial
+from pathlib import Path
 
+from migrator.errors import UnreachableError
 from migrator.journal import Phase
 from migrator.report import Report
 from migrator.steps.commits import commit_paths, head
-from migrator.steps.protocol import Action, Context, Facts, Step, nothing_to_check, nothing_to_do, recorded
+from migrator.steps.protocol import Action, Context, Facts, Step, note, nothing_to_check, nothing_to_do, recorded
 
 NAME = "source"
+HOLD_POLL_S = 0.2
+#: How often a waiting run says what it waits for.
+HOLD_NOTE_S = 30.0
 
 
 def actions(context: Context) -> tuple[Action, ...]:
-    """Note the commit."""
-    return (Action(id="note", sentence="note the commit of the converted source", run=partial(_note, context)),)
+    """Note the commit, and wait for the operator's word if that was asked for."""
+    noting = Action(id="note", sentence="note the commit of the converted source", run=partial(_note, context))
+    file = context.options.postpone_file
+    if file is None:
+        return (noting,)
+    return (noting, Action(id="hold", sentence=f"wait until {file} is gone", run=partial(_hold, context, file)))
 
 
 def undo(context: Context) -> tuple[Action, ...]:
@@ -45,6 +55,22 @@ def cannot_undo(context: Context) -> tuple[str, ...]:
 
 def _note(context: Context) -> Facts:
     return {"commit": head(context)}
+
+
+def _hold(context: Context, file: Path) -> Facts:
+    began = time.monotonic()
+    told_s = -HOLD_NOTE_S
+    while file.exists():
+        passed_s = time.monotonic() - began
+        if passed_s > context.options.postpone_timeout_s:
+            raise UnreachableError(
+                str(file), f"is still there after {passed_s:.0f} s", remedy="delete it, then run the same command again"
+            )
+        if passed_s - told_s >= HOLD_NOTE_S:
+            told_s = passed_s
+            note(context, NAME, f"ready; waiting for `rm {file}` before the first legacy process is stopped")
+        time.sleep(HOLD_POLL_S)
+    return {"held_s": round(time.monotonic() - began, 1)}
 
 
 def _undo(context: Context) -> Facts:

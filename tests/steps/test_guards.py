@@ -1,0 +1,179 @@
+"""The preflight: each finding is provoked for real, and none is hidden by another."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from typing import Any
+
+from shop import Shop, eventually, options, send_orders, start_legacy
+
+from migrator.journal import open_journal
+from migrator.message import System
+from migrator.report import Report, Severity
+from migrator.servers import free_port
+from migrator.steps import STEPS, Context
+from migrator.steps.guards import brokers, database, messages, source, workers
+from migrator.workers import celery_control
+from migrator.workers.identity import wait_gone
+from migrator.workers.records import read_record, record_file
+
+
+def context(shop: Shop, **changes: Any) -> Context:
+    given = Context(plan=shop.plan, environ=shop.environ, journal=open_journal(shop.plan), run=1, options=options())
+    return replace(given, **changes)
+
+
+def codes(report: Report, severity: Severity = Severity.ERROR) -> set[str]:
+    return {finding.code for finding in report.findings if finding.severity is severity}
+
+
+def test_a_healthy_legacy_system_passes_and_stays_as_it_is(shop: Shop) -> None:
+    start_legacy(shop)
+    send_orders(shop, 0, 8)
+    report = STEPS[0].check(context(shop))
+    assert codes(report) == set(), [str(finding) for finding in report.errors]
+    assert set(report.facts["running"]) == {"old-dramatiq", "old-celery", "old-beat", "old-web"}
+    assert report.facts["migrations_open"] == ("0001_initial",)
+    assert shop.git("status", "--porcelain") == ""
+
+
+def test_without_a_proof_it_is_refused(shop: Shop) -> None:
+    given = context(shop, options=replace(options(), check_proof=None))
+    assert "PROOF-MISSING" in codes(source.guard(given))
+
+
+def test_a_dirty_tree_is_refused_and_an_unknown_file_is_mentioned(shop: Shop) -> None:
+    (shop.folder / "src/web.py").write_text("# changed by somebody\n")
+    (shop.folder / "notes.txt").write_text("not under version control\n")
+    report = source.guard(context(shop))
+    assert codes(report) == {"GIT-DIRTY"}
+    assert "GIT-UNTRACKED" in codes(report, Severity.WARNING)
+
+
+def test_a_half_done_merge_and_a_nameless_operator_are_refused(shop: Shop) -> None:
+    (shop.folder / ".git/MERGE_HEAD").write_text(shop.git("rev-parse", "HEAD") + "\n")
+    shop.git("config", "user.useConfigOnly", "true")
+    shop.git("config", "--unset", "user.email")
+    environ = {key: value for key, value in shop.environ.items() if not key.startswith("GIT_") and key != "EMAIL"}
+    environ |= {"HOME": str(shop.folder), "XDG_CONFIG_HOME": str(shop.folder)}
+    assert codes(source.guard(context(shop, environ=environ))) == {"GIT-BUSY", "GIT-IDENTITY"}
+
+
+def test_a_project_without_git_is_refused(shop: Shop) -> None:
+    (shop.folder / ".git").rename(shop.folder / "no-git")
+    environ = {**shop.environ, "GIT_CEILING_DIRECTORIES": str(shop.folder.parent)}
+    assert codes(source.guard(context(shop, environ=environ))) == {"GIT-MISSING"}
+
+
+def test_a_database_that_does_not_answer(shop: Shop) -> None:
+    report = database.guard(context(shop, environ={**shop.environ, "SHOP_DATABASE": "/no/such/folder/shop.sqlite3"}))
+    assert codes(report) == {"DATABASE-UNREACHABLE"}
+    assert "unable to open database file" in str(report.errors[0])
+
+
+def test_an_app_without_migrations(shop: Shop) -> None:
+    (shop.folder / "src/jobs/migrations/0001_initial.py").unlink()
+    assert codes(database.guard(context(shop))) == {"DATABASE-NO-MIGRATIONS"}
+
+
+def test_a_broker_that_is_down_is_unreachable_for_every_guard_and_nothing_raises(shop: Shop) -> None:
+    down = context(shop, environ={**shop.environ, "SHOP_BROKER": f"redis://me:hunter2@127.0.0.1:{free_port()}/0"})
+    assert codes(brokers.guard(down)) == {"BROKER-UNREACHABLE"}
+    assert codes(messages.guard(down)) == {"MESSAGES-UNREADABLE"}
+    assert codes(workers.guard(down)) == set()
+    texts = " ".join(str(finding) for finding in (*brokers.guard(down).findings, *messages.guard(down).findings))
+    assert "hunter2" not in texts
+
+
+def test_a_server_that_throws_queues_away_is_refused(shop: Shop) -> None:
+    with shop.redis() as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            assert "BROKER-EVICTION" in codes(brokers.guard(context(shop)))
+        finally:
+            client.config_set("maxmemory-policy", "noeviction")
+
+
+def test_too_little_memory_for_the_move_is_refused(shop: Shop) -> None:
+    send_orders(shop, 0, 400)
+    with shop.redis() as client:
+        client.config_set("maxmemory", client.info("memory")["used_memory"] + 200_000)
+        try:
+            assert codes(brokers.guard(context(shop))) == {"BROKER-MEMORY"}
+        finally:
+            client.config_set("maxmemory", 0)
+
+
+def test_messages_without_a_successor_are_announced_and_a_far_eta_is_refused(shop: Shop) -> None:
+    shop.run("from jobs.old_dramatiq import polish; [polish.send(n) for n in range(3)]")
+    report = messages.guard(context(shop))
+    assert codes(report) == set()
+    assert [finding.what for finding in report.findings if finding.code == "MESSAGES-KEPT"] == ["3 will be kept back"]
+    shop.run("from jobs.old_celery import pack_order; pack_order.apply_async((1,), countdown=7200)")
+    assert "ETA-BEYOND-VISIBILITY" in codes(messages.guard(context(shop)))
+
+
+def test_a_celery_worker_that_the_plan_does_not_know_is_refused(shop: Shop) -> None:
+    start_legacy(shop, ["old-celery"])
+    assert "WORKER-UNKNOWN" not in codes(workers.guard(context(shop)))
+    command = [sys.executable, "-m", "celery", "-A", "jobs.old_celery", "worker", "--pool=solo", "-n", "stranger@%h"]
+    log = (shop.folder / "stranger.log").open("wb")
+    stranger = subprocess.Popen(
+        command, cwd=shop.folder / "src", env=shop.environ, stdout=log, stderr=log, start_new_session=True
+    )
+    try:
+        endpoint = shop.plan.endpoint(System.CELERY)
+        assert endpoint is not None
+        with celery_control.control(endpoint, shop.environ) as control:
+            eventually(lambda: stranger.pid in celery_control.all_nodes(control, timeout_s=0.3).values())
+        (finding,) = workers.guard(context(shop)).errors
+        assert finding.code == "WORKER-UNKNOWN"
+        assert f"pid {stranger.pid}" in finding.found
+    finally:
+        stranger.terminate()
+        stranger.wait(15)
+        log.close()
+
+
+def test_a_dramatiq_worker_that_the_plan_does_not_know_is_refused(shop: Shop) -> None:
+    start_legacy(shop, ["old-dramatiq"])
+    file = record_file(shop.plan, "old-dramatiq")
+    shop.run("from jobs.old_dramatiq import pack_box; pack_box.send(1, 5)")
+    with shop.redis() as client:
+        eventually(lambda: list(client.scan_iter("dramatiq:__acks__.*.default")))
+    known = file.read_bytes()
+    file.unlink()
+    try:
+        assert codes(workers.guard(context(shop))) == {"WORKER-UNKNOWN"}
+    finally:
+        file.write_bytes(known)
+    assert codes(workers.guard(context(shop))) == set()
+
+
+def test_a_worker_that_is_silent_is_no_idle_worker(shop: Shop) -> None:
+    start_legacy(shop, ["old-celery"])
+    record = read_record(shop.plan, "old-celery")
+    assert record is not None
+    os.kill(record.pid, signal.SIGSTOP)
+    try:
+        assert codes(workers.guard(context(shop))) == {"WORKER-SILENT"}
+    finally:
+        os.kill(record.pid, signal.SIGCONT)
+
+
+def test_orphaned_children_are_refused_and_missing_processes_are_mentioned(shop: Shop) -> None:
+    start_legacy(shop, ["old-dramatiq"])
+    record = read_record(shop.plan, "old-dramatiq")
+    assert record is not None
+    os.kill(record.pid, signal.SIGKILL)
+    wait_gone([record.identity], timeout_s=5)
+    report = workers.guard(context(shop))
+    assert "PROCESS-ORPHANED" in codes(report)
+    missing = [finding.where for finding in report.findings if finding.code == "PROCESS-NOT-RUNNING"]
+    assert missing == ["process old-celery", "process old-beat", "process old-web"]
+    for child in record.living_children:
+        os.kill(child.pid, signal.SIGKILL)
