@@ -15,21 +15,27 @@ from typing import Any
 
 from migrator.errors import UsageError
 from migrator.message import System
+from migrator.plan_processes import Driver, Process, Role, Side
 
-
-class Side(StrEnum):
-    """Before or after the migration."""
-
-    LEGACY = "legacy"
-    UNIFIED = "unified"
-
-
-class Role(StrEnum):
-    """What a process does with messages."""
-
-    WORKER = "worker"
-    SCHEDULER = "scheduler"
-    PRODUCER = "producer"
+__all__ = [
+    "Driver",
+    "Endpoint",
+    "Operation",
+    "OperationKind",
+    "Plan",
+    "Priority",
+    "Process",
+    "Project",
+    "RetiredSchedule",
+    "RetiredTask",
+    "Role",
+    "ScheduleEntry",
+    "Side",
+    "TaskMapping",
+    "UnifiedTask",
+    "expand",
+    "load_plan",
+]
 
 
 class Priority(StrEnum):
@@ -150,26 +156,6 @@ class Endpoint:
     priority_steps: tuple[int, ...] = (0, 3, 6, 9)
     #: Celery on Redis: seconds after which an unacknowledged message is delivered again.
     visibility_timeout_s: float = 3600
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Process:
-    """One long-running process, started and stopped by pid and start time."""
-
-    name: str
-    side: Side
-    role: Role
-    #: None for a producer that serves both.
-    system: System | None
-    #: Argument list, never a shell line; ``{python}``, ``{node}`` and ``${NAME:-default}`` are filled in.
-    command: tuple[str, ...]
-    #: Working directory, relative to the plan's folder.
-    directory: str
-    environment: Mapping[str, str]
-    #: Seconds it may take to stop after SIGTERM.
-    stop_timeout_s: float
-    #: File in which the process writes its pid when somebody else starts it; empty if ours.
-    pidfile: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,16 +23,15 @@ from migrator.plan import (
     OperationKind,
     Plan,
     Priority,
-    Process,
     Project,
     RetiredSchedule,
     RetiredTask,
-    Role,
     ScheduleEntry,
     Side,
     TaskMapping,
     UnifiedTask,
 )
+from migrator.plan_processes import read_process
 from migrator.plan_table import Problems, Table
 
 
@@ -74,7 +73,7 @@ def _plan(top: Table, file: Path, fingerprint: str) -> Plan:
         retired=tuple(_retired(table) for table in top.tables("retired")),
         schedule=tuple(_schedule(table) for table in top.tables("schedule")),
         retired_schedule=tuple(_retired_schedule(table) for table in top.tables("retired_schedule")),
-        processes=tuple(_process(table) for table in top.tables("process")),
+        processes=tuple(read_process(table) for table in top.tables("process")),
         fingerprint=fingerprint,
     )
     for table in (migration, legacy, top):
@@ -229,22 +228,6 @@ def _retired_schedule(table: Table) -> RetiredSchedule:
     retired = RetiredSchedule(name=table.text("name"), reason=table.text("reason"))
     table.close()
     return retired
-
-
-def _process(table: Table) -> Process:
-    process = Process(
-        name=table.text("name"),
-        side=table.choice("side", Side),
-        role=table.choice("role", Role),
-        system=table.choice("system", System) if "system" in table.data else None,
-        command=table.texts("command"),
-        directory=table.text("directory", default="."),
-        environment={key: str(value) for key, value in table.mapping("environment").items()},
-        stop_timeout_s=table.number("stop_timeout_s", default=60) or 60,
-        pidfile=table.text("pidfile", default=""),
-    )
-    table.close()
-    return process
 
 
 def _check_names(plan: Plan, problems: Problems) -> None:

@@ -1,0 +1,82 @@
+"""Processes in the plan: which driver, and only the keys that mean something with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from migrator.errors import PlanError
+from migrator.plan import Driver, load_plan
+
+SHOP = Path(__file__).parent / "steps/data/shop/migration.toml"
+
+
+def plan_file(folder: Path, lines: str, *, process: str = "old-web") -> Path:
+    text = SHOP.read_text()
+    name = f'name = "{process}"\n'
+    assert name in text
+    file = folder / "migration.toml"
+    file.write_text(text.replace(name, f"{name}{lines}\n"))
+    return file
+
+
+def problems(folder: Path, lines: str) -> list[str]:
+    with pytest.raises(PlanError) as caught:
+        load_plan(plan_file(folder, lines))
+    return [problem.removeprefix("process[3].") for problem in caught.value.problems]
+
+
+def test_a_process_is_a_command_of_our_own_unless_it_says_otherwise() -> None:
+    assert {process.driver for process in load_plan(SHOP).processes} == {Driver.COMMAND}
+    assert {process.manager for process in load_plan(SHOP).processes} == {""}
+
+
+def test_supervisor_and_systemd(tmp_path: Path) -> None:
+    plan = load_plan(plan_file(tmp_path, 'driver = "supervisor"\nprogram = "shop:web"'))
+    web = plan.processes[3]
+    assert (web.driver, web.program) == (Driver.SUPERVISOR, "shop:web")
+    assert web.manager == "${SUPERVISOR_URL:-unix:///var/run/supervisor.sock}"
+    plan = load_plan(plan_file(tmp_path, 'driver = "systemd"\nunit = "shop-web.service"\nmanager = "user"'))
+    assert (plan.processes[3].unit, plan.processes[3].manager) == ("shop-web.service", "user")
+
+
+def test_a_command_may_only_be_missing_when_somebody_else_has_it(tmp_path: Path) -> None:
+    text = SHOP.read_text()
+    command = next(line for line in text.splitlines() if line.startswith("command") and '"legacy"' in line)
+    file = tmp_path / "migration.toml"
+    file.write_text(text.replace(command, ""))
+    with pytest.raises(PlanError, match=r"process\[3\]\.command: is missing"):
+        load_plan(file)
+    file.write_text(text.replace(command, 'driver = "systemd"\nunit = "web.service"'))
+    assert load_plan(file).processes[3].command == ()
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ('driver = "supervisord"', "driver: 'supervisord' is not known (did you mean 'supervisor'?)"),
+        ('driver = "supervisor"', "program: is missing"),
+        ('driver = "systemd"', "unit: is missing"),
+        ('program = "web"', "program: needs `driver = 'supervisor'` (the driver is 'command')"),
+        ('unit = "web.service"', "unit: needs `driver = 'systemd'` (the driver is 'command')"),
+        ('manager = "user"', "manager: needs a driver that has one (`driver = 'supervisor'` or `'systemd'`)"),
+        ('driver = "systemd"\nunit = "web@*"', "unit: names several processes (give each its own [[process]])"),
+        ('driver = "supervisor"\nprogram = "shop:*"', "program: names several processes"),
+        (
+            'driver = "systemd"\nunit = "a.service"\nmanager = "root"',
+            "manager: needs 'system' or 'user' (found 'root')",
+        ),
+        (
+            'driver = "supervisor"\nprogram = "web"\npidfile = "web.pid"',
+            "pidfile: is not used with driver 'supervisor' (it stands in the configuration of supervisor)",
+        ),
+        (
+            'driver = "supervisor"\nprogram = "web"\nenvironment = { A = "1" }',
+            "environment: is not used with driver 'supervisor'",
+        ),
+    ],
+)
+def test_what_means_nothing_is_a_problem(tmp_path: Path, lines: str, expected: str) -> None:
+    found = problems(tmp_path, lines)
+    assert any(problem.startswith(expected) for problem in found), found
