@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,10 +13,13 @@ import pytest
 from shop import Shop, eventually, in_child, kill_at, open_shop, options, orders_done, send_orders, start_legacy
 
 from migrator import runner
-from migrator.errors import ExitCode
+from migrator.errors import ExitCode, InterruptedRunError, RefusedError, UsageError
+from migrator.events import Event, EventKind
+from migrator.report import Severity
 from migrator.runner_report import RunOutcome
 from migrator.runner_state import MigrationState
-from migrator.servers import EmbeddedServer
+from migrator.servers import EmbeddedServer, free_port
+from migrator.steps import STEPS
 from migrator.workers.side import list_processes
 
 
@@ -103,3 +108,136 @@ def test_killed_at_every_action_forward_and_back(shop: Shop) -> None:
     done = orders_done(shop)
     assert len(done) == len(set(done)), "an order was done twice"
     assert sum(waiting.values()) >= 20, "the orders for later wait in the legacy queues again"
+
+
+def veto(shop: Shop, event: str) -> Path:
+    """A hook that refuses one event."""
+    folder = shop.folder / ".git" / "hooks-of-the-operator"
+    folder.mkdir(exist_ok=True)
+    hook = folder / event
+    hook.write_text("#!/bin/sh\necho not tonight, $MIGRATOR_EVENT of run $MIGRATOR_RUN >&2\nexit 3\n")
+    hook.chmod(0o755)
+    return folder
+
+
+@pytest.mark.acceptance
+def test_a_step_that_fails_is_undone_with_everything_before_it(shop: Shop) -> None:
+    start_legacy(shop)
+    send_orders(shop, 0, 40, later_s=900)
+    (shop.folder / "src/mode.txt").write_text("unified\n")
+    shop.git("add", "src/mode.txt")
+    shop.git("commit", "-q", "-m", "Convert")
+
+    def undo_source() -> tuple[str, ...]:
+        (shop.folder / "src/mode.txt").write_text("legacy\n")
+        return ("src/mode.txt",)
+
+    given = options(hooks=veto(shop, "before-retire_files"), undo_source=undo_source)
+    report = runner.cutover(shop.plan, environ=shop.environ, options=given)
+    assert report.outcome is RunOutcome.UNDONE, report.failure
+    assert report.exit_code is ExitCode.REFUSED
+    assert (
+        "hook before-retire_files: vetoed with exit status 3 (not tonight, before-retire_files of run 1)"
+        in report.failure
+    )
+    assert running(shop) == LEGACY
+    assert shop.git("log", "-1", "--format=%s") == "Take the rewrite of the task modules back"
+    assert shop.git("status", "--porcelain") == ""
+    assert runner.status(shop.plan, environ=shop.environ).state is MigrationState.ROLLED_BACK
+    eventually(lambda: len(orders_done(shop)) == 30)
+    done = orders_done(shop)
+    assert len(done) == len(set(done))
+
+
+def test_with_no_undo_a_failed_step_stops_the_run_and_the_same_command_goes_on(shop: Shop) -> None:
+    given = options(hooks=veto(shop, "before-start_workers"), no_undo=True)
+    report = runner.cutover(shop.plan, environ=shop.environ, options=given)
+    assert report.outcome is RunOutcome.STOPPED
+    assert report.exit_code is ExitCode.REFUSED
+    now = runner.status(shop.plan, environ=shop.environ)
+    assert now.text == "migrating at step start_workers (run 1)"
+    assert now.done == ("migrate_database",)
+    assert now.next_steps == ("migrator cutover", "migrator rollback")
+    again = runner.cutover(shop.plan, environ=shop.environ, options=options(until="migrate_database"))
+    assert again.outcome is RunOutcome.PAUSED
+    assert again.run == 1
+    assert [step.outcome for step in again.steps] == ["already done"]
+    back = runner.rollback(shop.plan, environ=shop.environ, options=options())
+    assert back.outcome is RunOutcome.DONE, back.failure
+
+
+def test_an_interrupt_leaves_a_clear_state_and_is_resumable(shop: Shop) -> None:
+    def interrupt(event: Event) -> None:
+        if event.kind is EventKind.ACTION and event.text == "manage.py migrate jobs" and event.done == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(InterruptedRunError) as caught:
+        runner.cutover(shop.plan, environ=shop.environ, options=options(), listener=interrupt)
+    assert caught.value.exit_code is ExitCode.INTERRUPTED
+    assert str(caught.value).endswith("(at step migrate_database); migrator cutover or migrator rollback")
+    assert runner.status(shop.plan, environ=shop.environ).state is MigrationState.MIGRATING
+    report = runner.cutover(shop.plan, environ=shop.environ, options=options(until="migrate_database"))
+    assert report.outcome is RunOutcome.PAUSED
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_plan_or_a_source_that_changed_in_mid_run_is_refused(shop: Shop) -> None:
+    runner.cutover(shop.plan, environ=shop.environ, options=options(until="migrate_database"))
+    other = replace(shop.plan, fingerprint="0" * 64)
+    for command in (runner.cutover, runner.rollback):
+        with pytest.raises(RefusedError, match="is not the plan with which run 1 was begun"):
+            command(other, environ=shop.environ, options=options())
+    (shop.folder / "src/web.py").write_text("# somebody was here\n")
+    with pytest.raises(RefusedError, match="is not the source with which run 1 was begun"):
+        runner.cutover(shop.plan, environ=shop.environ, options=options())
+    shop.git("restore", "src/web.py")
+    report = runner.cutover(shop.plan, environ=shop.environ, options=options(until="migrate_database"))
+    assert report.outcome is RunOutcome.PAUSED
+
+
+def test_a_run_that_waits_for_a_file_goes_on_when_it_is_gone(shop: Shop) -> None:
+    file = shop.folder / ".git" / "wait"
+    file.touch()
+    told = []
+
+    def listen(event: Event) -> None:
+        if "waiting for `rm" in event.text:
+            told.append(event.text)
+            file.unlink()
+
+    given = options(postpone_file=file, until="source")
+    report = runner.cutover(shop.plan, environ=shop.environ, options=given, listener=listen)
+    assert report.outcome is RunOutcome.PAUSED
+    assert len(told) == 1
+
+
+def test_a_dry_run_lists_everything_and_leaves_nothing_behind(shop: Shop) -> None:
+    report = runner.cutover(shop.plan, environ=shop.environ, options=options(dry_run=True))
+    assert report.outcome is RunOutcome.PLANNED
+    assert [step.name for step in report.steps] == [step.name for step in STEPS[1:]]
+    sentences = [action.sentence for step in report.steps for action in step.actions]
+    assert "carry all messages to the unified queues" in sentences
+    assert "manage.py migrate jobs" in sentences
+    assert report.cannot_undo
+    assert not shop.plan.state_folder.exists()
+    with shop.redis() as client:
+        # Asking workers for signs of life leaves kombu's note about the reply queue, which it clears itself.
+        assert set(client.keys()) <= {"_kombu.binding_deadlines"}
+
+
+def test_nothing_to_take_back_and_no_such_step(shop: Shop) -> None:
+    report = runner.rollback(shop.plan, environ=shop.environ, options=options())
+    assert (report.outcome, report.exit_code) == (RunOutcome.UNCHANGED, ExitCode.CLEAN)
+    with pytest.raises(UsageError, match="--until transfr: there is no such step"):
+        runner.cutover(shop.plan, environ=shop.environ, options=options(until="transfr"))
+
+
+def test_a_refused_preflight_begins_no_run(shop: Shop) -> None:
+    (shop.folder / "src/web.py").write_text("# somebody was here\n")
+    report = runner.cutover(shop.plan, environ=shop.environ, options=options())
+    assert (report.outcome, report.exit_code) == (RunOutcome.REFUSED, ExitCode.REFUSED)
+    assert [finding.code for finding in report.findings if finding.severity is Severity.ERROR] == ["GIT-DIRTY"]
+    assert runner.status(shop.plan, environ=shop.environ).state is MigrationState.LEGACY
+    down = {**shop.environ, "SHOP_BROKER": f"redis://127.0.0.1:{free_port()}/0"}
+    report = runner.cutover(shop.plan, environ=down, options=options())
+    assert report.exit_code is ExitCode.UNREACHABLE
