@@ -10,7 +10,7 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -40,6 +40,8 @@ class Frame:
     clock: float
     #: Text to replace in strings, such as the message's id; longest first.
     names: tuple[tuple[str, str], ...] = ()
+    #: Moments that the case gives relative to the clock, by whole seconds since the epoch.
+    moments: Mapping[int, str] = field(default_factory=dict)
 
 
 def canonical(value: Any, frame: Frame, *, depth: int = 0) -> Any:
@@ -140,6 +142,9 @@ def _moment(text: str, frame: Frame) -> str:
         return text
     naive = moment.tzinfo is None
     seconds = (moment.replace(tzinfo=UTC) if naive else moment).timestamp()
-    if abs(seconds - frame.clock) > CLOCK_SLACK_S:
+    label = frame.moments.get(int(seconds), "")
+    if abs(seconds - frame.clock) <= CLOCK_SLACK_S and not label:
+        label = "clock"
+    if not label:
         return text
-    return "<clock, naive>" if naive else "<clock>"
+    return f"<{label}, naive>" if naive else f"<{label}>"

@@ -85,7 +85,10 @@ def lanes_for(asked: Asked) -> list[Lane]:
     """Return the lanes that are needed, in the order in which they are started."""
     if not asked.cases:
         return []
-    systems = ["unified", *sorted({call.mapping.system.value for case in asked.cases for call in case.calls})]
+    called = {call.mapping.system.value for case in asked.cases for call in case.calls}
+    if asked.whole:
+        called |= {mapping.system.value for mapping in asked.plan.mappings()}
+    systems = ["unified", *sorted(called)]
     lanes = [Lane(name=system, system=system) for system in systems]
     if asked.noise:
         lanes += [

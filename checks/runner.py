@@ -80,7 +80,7 @@ def parity_check(
     )
     seen = observe(asked, environ=environ, processes=options.processes, listener=listener)
     comparisons, disagreements = judge(plan, cases, seen, configuration.rules)
-    if whole:
+    if whole and cases:
         comparisons += tuple(compare_all(context(asked, seen)))
     open_mismatches = tuple(mismatch for comparison in comparisons for mismatch in comparison.mismatches)
     if options.accept:

@@ -7,12 +7,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from checks.cases import Case
+from checks.cases import Case, Kind
 from checks.configuration import Rule
 from checks.experiment import Comparison, Disagreement, Observations, compare_call, disagreement
 from checks.parity_report import NoisyPath, ParityReport
 from checks.waivers import Waivers, apply_waivers, review
 from migrator.plan import Plan
+from migrator.report import Finding, Severity
 
 Seen = Mapping[str, Mapping[str, Mapping[str, Any]]]
 _MISSING: Mapping[str, Any] = {"broken": "it was never run"}
@@ -61,9 +62,26 @@ def concluded(plan: Plan, comparisons: Sequence[Comparison], waivers: Waivers, *
         plan=plan.name,
         fingerprint=plan.fingerprint,
         comparisons=judged,
-        findings=review(mismatches, waivers, today) if whole else (),
+        findings=(*untested(plan, judged), *review(mismatches, waivers, today)) if whole else (),
         noise=noisy_paths(judged),
         whole=whole,
+    )
+
+
+def untested(plan: Plan, comparisons: Sequence[Comparison]) -> tuple[Finding, ...]:
+    """Return the mapped tasks that no case calls: a proof that is silent about one would be none."""
+    kinds = {kind.value for kind in Kind}
+    called = {(item.system, item.legacy_name) for item in comparisons if item.kind in kinds}
+    return tuple(
+        Finding(
+            code="PARITY-NO-CASE",
+            severity=Severity.ERROR,
+            where=f"{mapping.system.value}:{mapping.name}",
+            what="no case calls this mapped task",
+            remedy="write one, or make some from waiting messages with `migrator parity-check --capture`",
+        )
+        for mapping in plan.mappings()
+        if (mapping.system.value, mapping.name) not in called
     )
 
 

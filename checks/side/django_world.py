@@ -107,6 +107,15 @@ def moments(value: Any, clock: datetime) -> Any:
     return value
 
 
+def relative_moments(value: Any, clock: datetime) -> dict[int, str]:
+    """Return what each moment of a case's data is called, by whole seconds since the epoch."""
+    if isinstance(value, str):
+        match = _RELATIVE.fullmatch(value)
+        return {int(_moment(match, clock).timestamp()): value.removeprefix("@")} if match else {}
+    children = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    return {moment: name for child in children for moment, name in relative_moments(child, clock).items()}
+
+
 def clear_outside() -> None:
     """Empty caches and mail box."""
     from django.core import mail

@@ -117,7 +117,7 @@ class Session:
     def _observe(self, run: Mapping[str, Any], ended: Any, before: Any, duration_s: float) -> dict[str, Any]:
         import orjson
 
-        clock = datetime.fromisoformat(run["clock"]).timestamp()
+        clock = datetime.fromisoformat(run["clock"])
         names = (
             (run["id"], "<message-id>"),
             (run["path"], "<task>"),
@@ -125,7 +125,8 @@ class Session:
             (f"127.0.0.1:{self.http_port}", "<fixture>"),
             (f"127.0.0.1:{self.configuration['redis_port']}", "<broker>"),
         )
-        frame = Frame(clock=clock, names=names)
+        given = django_world.relative_moments([run["world"], run["args"], run["kwargs"]], clock)
+        frame = Frame(clock=clock.timestamp(), names=names, moments=given)
         exception = ended.pop("exception", None)
         told = {
             **ended,
