@@ -1,0 +1,57 @@
+"""The report as one JSON document.
+
+Shape (``schema_version`` 1): ``schema_version``, ``mode``, ``exit_code``, ``counts``, ``changed`` (path, rewrites,
+diff), ``created``, ``findings`` (code, severity, path, line, what, found, remedy), ``unparsable`` (path, reason),
+``undo_patch``, ``elapsed_s``, ``next_steps``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+
+from codemods.formats.places import place
+from codemods.report import RewriteReport
+
+SCHEMA_VERSION = 1
+
+
+def as_json(report: RewriteReport, *, next_steps: Sequence[str] = ()) -> str:
+    """Return the report as JSON, indented, keys in the order of the shape."""
+    findings = []
+    for finding in report.findings:
+        path, line = place(finding)
+        findings.append(
+            {
+                "code": finding.code,
+                "severity": finding.severity.value,
+                "path": path,
+                "line": line,
+                "what": finding.what,
+                "found": finding.found,
+                "remedy": finding.remedy,
+            }
+        )
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "mode": report.mode.value,
+        "exit_code": int(report.exit_code),
+        "counts": report.counts,
+        "changed": [
+            {"path": change.shown, "rewrites": dict(change.edits), "diff": _text(change.diff)}
+            for change in report.changed
+        ],
+        "created": list(report.created),
+        "findings": findings,
+        "unparsable": [{"path": path, "reason": reason} for path, reason in report.unparsable],
+        "undo_patch": str(report.patch) if report.patch else None,
+        "elapsed_s": round(report.elapsed_s, 3),
+        "next_steps": list(next_steps),
+    }
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2).decode("utf-8")
+
+
+def _text(diff: str) -> str:
+    """JSON holds Unicode only; bytes of other encodings are shown as the replacement character."""
+    return diff.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="replace")
