@@ -20,7 +20,7 @@ from celery.signals import task_failure
 from django.core.exceptions import ImproperlyConfigured
 
 from .celery import app
-from .dead_letter import Delivery, close_idle_connections, send_to_dead_letter
+from .dead_letter import Delivery, close_idle_connections, copy_id, send_to_dead_letter
 from .priority import POLICIES, resolve
 from .retry_after import retry_after_s
 
@@ -32,8 +32,9 @@ LOST_WORKER_DELAY_S = 2
 SUCCEEDED_HEADER = "x-succeeded-before"
 #: A call must not run before this time (seconds since the epoch); set when the wait is longer than one hop.
 NOT_BEFORE_HEADER = "x-not-before"
-#: Longest single wait where the broker names no visibility timeout (RabbitMQ closes a channel after 30 min).
-LONGEST_HOP_S = 1500.0
+#: Longest single wait where there is no visibility timeout: RabbitMQ closes the channel of a worker that holds a
+#: message for 30 minutes.
+HOP_S = 600.0
 
 
 class BadArgumentsError(TypeError):
@@ -124,6 +125,7 @@ class UnifiedTask(Task):
             exc,
             delivery=Delivery(
                 task_id=task_id,
+                copy_id=copy_id(self.request.properties or {}, headers) if known else "",
                 queue=delivery_info.get("routing_key") or "",
                 priority=delivery_info.get("priority"),
                 attempts=self.request.retries + 1 if known else None,
@@ -141,7 +143,7 @@ class UnifiedTask(Task):
     def _hop_s(self) -> float:
         """Return the longest single wait: a message held longer than the visibility timeout would run twice."""
         visibility_s = (self.app.conf.broker_transport_options or {}).get("visibility_timeout")
-        return min(LONGEST_HOP_S, visibility_s / 2) if visibility_s else LONGEST_HOP_S
+        return visibility_s / 2 if visibility_s else HOP_S
 
     def _wait_another_hop(self, left_s: float) -> None:
         countdown_s = min(left_s, self._hop_s())

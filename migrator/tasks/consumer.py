@@ -16,7 +16,7 @@ from typing import Any
 from celery.worker.consumer import Consumer
 from kombu.transport import virtual
 
-from .dead_letter import Delivery, Kept, close_idle_connections, send_to_dead_letter
+from .dead_letter import Delivery, Kept, close_idle_connections, copy_id, send_to_dead_letter
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +52,11 @@ class DeadLetterConsumer(Consumer):
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
         """A task that this worker doesn't know."""
+        if "id" not in message.headers:  # Celery's own handler would stumble over it
+            return self.on_invalid_task(body, message, exc)
         if self._keep(message, f"unknown task {exc}: no task of this name is registered"):
             super().on_unknown_task(body, message, exc)
+        return None
 
     def on_unknown_message(self, body: Any, message: Any) -> None:
         """A message that is no task."""
@@ -128,6 +131,7 @@ def _delivery(message: Any, headers: dict[str, Any]) -> Delivery:
     retries = headers.get("retries")
     priority = message.properties.get("priority")
     return Delivery(
+        copy_id=copy_id(message.properties, headers),
         task_id=str(headers.get("id") or message.properties.get("correlation_id") or ""),
         queue=str(info.get("routing_key") or ""),
         priority=priority if isinstance(priority, int) else None,

@@ -11,10 +11,13 @@ import logging
 import sys
 import traceback as tracebacks
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from django.core.exceptions import FieldError, ValidationError
+from django.db.utils import DataError, IntegrityError
 from kombu.utils import json
 
 from . import spool
@@ -24,8 +27,12 @@ logger = logging.getLogger(__name__)
 
 #: Spooled records taken in after a successful dead letter, so that one failing task never pays for a long outage.
 IMPORT_BATCH = 50
+#: Key of the dead letter from which a raw message was sent again.
+REPLAY_HEADER = "x-dead-letter"
 _KEYS = uuid.UUID("6a2f0a53-6c0e-4be7-9d53-1d8f0f0f7a10")
 _NAME_LENGTH = 255
+#: What a spool file raises that is no dead letter; anything else is taken for a database that is down.
+_BAD_RECORD = (ValueError, TypeError, KeyError, FieldError, ValidationError, DataError, IntegrityError)
 
 
 class Kept(Enum):
@@ -42,6 +49,8 @@ class Delivery:
     """What is known about the message besides the call."""
 
     task_id: str = ""
+    #: Tells copies of a message with the same task id apart, and stays the same when one is delivered again.
+    copy_id: str = ""
     queue: str = ""
     priority: int | None = None
     #: Runs, the first one included; None: unknown.
@@ -61,6 +70,12 @@ class ImportReport:
     unreadable: tuple[str, ...] = ()
     #: Not looked at: the limit was reached or the database went away.
     left: int = 0
+
+
+def copy_id(properties: Mapping[str, Any], headers: Mapping[str, Any]) -> str:
+    """Return what tells this copy of a message apart: the tag that Redis keeps, and the row it was sent again from."""
+    tag = properties.get("delivery_tag")
+    return f"{tag if isinstance(tag, str) else ''}/{headers.get(REPLAY_HEADER, '')}"
 
 
 def send_to_dead_letter(
@@ -89,9 +104,11 @@ def make_record(task_name: str, args: Any, kwargs: Any, exception: Any, delivery
 
     args_text, args_exact = encode(args)
     kwargs_text, kwargs_exact = encode(kwargs)
+    raw_text, raw_exact = encode(delivery.raw) if delivery.raw is not None else ("", True)
+    call = "\n".join((task_name, args_text, kwargs_text, str((delivery.raw or {}).get("body"))))
     traceback = delivery.traceback or ("" if sys.exc_info()[0] is None else tracebacks.format_exc())
     return {
-        "key": str(_key(delivery, f"{task_name}\n{args_text}\n{kwargs_text}")),
+        "key": str(_key(delivery, call)),
         "task_name": _plain(task_name)[:_NAME_LENGTH],
         "args": args_text,
         "kwargs": kwargs_text,
@@ -99,11 +116,11 @@ def make_record(task_name: str, args: Any, kwargs: Any, exception: Any, delivery
         "traceback": _plain(traceback),
         "task_id": _plain(delivery.task_id)[:_NAME_LENGTH],
         "queue": _plain(delivery.queue)[:_NAME_LENGTH],
-        "priority": delivery.priority,
-        "attempts": delivery.attempts,
+        "priority": _within(delivery.priority, 2**15 - 1),
+        "attempts": _within(delivery.attempts, 2**31 - 1),
         "headers": encode(delivery.headers)[0],
-        "raw": encode(delivery.raw)[0] if delivery.raw is not None else "",
-        "replayable": args_exact and kwargs_exact,
+        "raw": raw_text,
+        "replayable": args_exact and kwargs_exact and raw_exact,
         "failed_at": timezone.now().isoformat(),
     }
 
@@ -116,14 +133,13 @@ def import_spooled(limit: int | None = None) -> ImportReport:
     for position, path in enumerate(paths[:limit]):
         try:
             record = spool.read(path)
+            created = _insert(record)
         except FileNotFoundError:
             continue
-        except ValueError as error:
+        except _BAD_RECORD as error:
             logger.error("dead_letter=unreadable file=%s error=%s", path, error)
             unreadable.append(str(path))
             continue
-        try:
-            created = _insert(record)
         except Exception:  # whatever the database says, the file stays
             logger.warning("dead_letter=import_stopped left=%d", len(paths) - position, exc_info=True)
             break
@@ -203,8 +219,13 @@ def _key(delivery: Delivery, call: str) -> uuid.UUID:
     """Return the same key for the same failure of the same message, so that a redelivery doesn't double it."""
     if not delivery.task_id:
         return uuid.uuid4()
-    text = f"{delivery.task_id}\n{delivery.attempts}\n{call}"
+    text = f"{delivery.task_id}\n{delivery.copy_id}\n{delivery.attempts}\n{call}"
     return uuid.uuid5(_KEYS, hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest())
+
+
+def _within(number: int | None, highest: int) -> int | None:
+    """Return the number if its column can hold it."""
+    return number if number is not None and 0 <= number <= highest else None
 
 
 def _is_error(value: Any) -> bool:

@@ -10,6 +10,7 @@ import logging
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from .dead_letter import REPLAY_HEADER
 from .exact_json import decode
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def retry_failure(reference: str | int) -> str:
                 f"{reference}: its arguments could not be kept exactly (found {failure.args[:200]} "
                 f"{failure.kwargs[:200]}); call the task by hand and resolve this one"
             )
+        if failure.raw and not failure.queue:
+            raise CannotReplayError(f"{reference}: it was no task message; look at `raw` and resolve it")
         if failure.raw:
             _send_raw(failure)
         else:
@@ -127,7 +130,7 @@ def _send_raw(failure: TaskFailure) -> None:
             routing_key=failure.queue,
             content_type=raw["content_type"],
             content_encoding=raw["content_encoding"],
-            headers=raw["headers"],
+            headers={**(raw["headers"] or {}), REPLAY_HEADER: str(failure.key)},
             priority=properties.get("priority"),
             correlation_id=properties.get("correlation_id"),
             reply_to=properties.get("reply_to"),

@@ -15,7 +15,9 @@ from .seams import spool_folder
 def write(record: dict[str, Any]) -> Path:
     """Keep a record; when this returns it survives a power cut. Writing the same key again changes nothing."""
     folder = spool_folder()
-    folder.mkdir(parents=True, exist_ok=True)
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        _sync_folder(folder.parent)
     target = folder / f"{record['key']}.json"
     draft = folder / f".{record['key']}.{uuid.uuid4().hex}.draft"
     with draft.open("x", encoding="ascii") as file:

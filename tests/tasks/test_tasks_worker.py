@@ -117,6 +117,7 @@ def test_messages_that_cannot_run_are_kept(host: Host, market: Market, client: r
         "pickle": {"content-type": "application/x-python-serialize"},
         "no-triple": {"body": "e30="},
         "no-id": {"headers": {"id": None}},
+        "unknown-without-id": {"headers": {"task": "tasks.gone", "id": None}},
         "bad-eta": {"headers": {"eta": "tomorrow-ish"}},
         "no-task": {"headers": {}, "body": "W10="},
     }
@@ -147,11 +148,23 @@ def test_messages_that_cannot_run_are_kept(host: Host, market: Market, client: r
     assert too_many["attempts"] == 1
     assert market.requests == ["yahoo/MSFT"]
     assert client.hlen("unacked") == 0
+    # Sent again, the same bytes; the worker still doesn't know the task, and a second row says so.
+    numbers = [str(row["id"]) for row in (rows["unknown"], next(r for r in host.failures() if not r["task_id"]))]
+    text = host.run("manage.py", "taskfailures", "--format", "json", "retry", *numbers, code=1)
+    answer = json.loads(text)
+    assert [row["task_id"] for row in answer["failures"]] == ["unknown"]
+    assert "no task message" in answer["errors"][0]
+    (again,) = host.queued()
+    assert _body(again) == _body(good)
+    assert again["headers"]["task"] == "tasks.gone"
+    with host.worker("--pool=solo") as worker:
+        worker.wait_for("dead_letter=kept")
+    assert [row["status"] for row in host.failures() if row["task_id"] == "unknown"] == ["open", "retried"]
 
 
 def test_high_runs_first(host: Host, market: Market) -> None:
     """While one worker is blocked, calls pile up in the worst order; they run by level, however they were sent."""
-    market.delays_s["SLOW"] = 4
+    market.delays_s["SLOW"] = 3
     with host.worker("--pool=solo") as worker:
         host.python("u.fetch_yahoo_stocks.delay(symbols=['SLOW'])")
         wait_until(lambda: market.requests == ["yahoo/SLOW"], "the blocking call")

@@ -67,6 +67,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "polling_interval": 0.1,
 }
 
+# How long a worker waits for the result of a process that is gone; 10 s by default.
+CELERY_WORKER_LOST_WAIT = 1
+
 MARKET_URL = os.environ.get("MARKET_URL", "")
 UNIFIED_TASKS = {
     "PROVIDERS": {

@@ -141,6 +141,17 @@ def test_same_failure_twice_is_one_row() -> None:
     for _ in range(2):
         send_to_dead_letter("tasks.x", [1], {}, "no id: two calls")
     assert TaskFailure.objects.count() == 5
+    for copy, body in (("one", "x"), ("two", "x"), ("two", "y"), ("two", "y")):
+        delivery = Delivery(task_id="c", attempts=1, copy_id=copy, raw={"body": body})
+        send_to_dead_letter("tasks.x", [], {}, "copies with the same id", delivery=delivery)
+    assert TaskFailure.objects.count() == 8
+
+
+def test_numbers_that_no_column_holds() -> None:
+    delivery = Delivery(task_id="n", attempts=2**40, priority=-(2**40))
+    assert send_to_dead_letter("tasks.x", [], {}, "reason", delivery=delivery) is Kept.DATABASE
+    row = TaskFailure.objects.get()
+    assert (row.attempts, row.priority) == (None, None)
 
 
 def test_spooled_and_taken_in_once(no_table: Any, tmp_path: Path) -> None:
@@ -199,9 +210,13 @@ def test_unreadable_spool_file_stops_nothing(no_table: Any, tmp_path: Path) -> N
     send_to_dead_letter("tasks.x", [1], {}, "reason")
     no_table()
     (tmp_path / "spool" / "broken.json").write_text("{")
+    (tmp_path / "spool" / "other.json").write_text('{"key": "no uuid", "failed_at": "2026-01-01T00:00:00+00:00"}')
+    (tmp_path / "spool" / "later.json").write_text('{"key": "no uuid", "from_a_later_version": 1}')
+    send_to_dead_letter("tasks.x", [2], {}, "reason")
     report = import_spooled()
-    assert (report.imported, [Path(file).name for file in report.unreadable]) == (1, ["broken.json"])
-    assert (tmp_path / "spool" / "broken.json").exists()
+    assert (report.imported, report.left, len(report.unreadable)) == (0, 0, 3)
+    assert TaskFailure.objects.count() == 2
+    assert len(list((tmp_path / "spool").iterdir())) == 3
 
 
 def test_draft_of_a_process_that_died_is_no_record(tmp_path: Path) -> None:
