@@ -92,6 +92,8 @@ class PlainView:
 
     def __call__(self, event: Event) -> None:
         """Print one event."""
+        if event.kind is EventKind.ACTION and event.done:
+            return  # its beginning was printed
         if event.kind is EventKind.PROGRESS:
             if time.monotonic() - self._last_progress_at < PLAIN_EVERY_S:
                 return

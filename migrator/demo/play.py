@@ -112,7 +112,7 @@ def _legacy(stage: Stage) -> None:
     manage(stage.scratch, ("load_history",))
     stage.start(Side.LEGACY)
     stage.checks["the API answers before the migration"] = wait_until_answering(int(stage.scratch.environ["API_PORT"]))
-    stage.enqueue(stage.messages // 2)
+    stage.enqueue(stage.messages - stage.messages // 2)
 
 
 def _rewrite(stage: Stage) -> None:
@@ -136,13 +136,19 @@ def _parity(stage: Stage) -> None:
         raise RefusedError("parity", "does not hold, so nothing is moved", found=str(report.counts), remedy=where)
 
 
-def _cutover(stage: Stage, name: str) -> None:
+def _cutover(stage: Stage, name: str, flood: int) -> None:
+    def listener(event: Event) -> None:
+        stage.listener(event)
+        if event.kind is EventKind.STEP_STARTED and event.step == "stop_workers":
+            stage.tell(name, f"the old release, still deployed elsewhere, enqueues {flood:,} messages")
+            stage.enqueue(flood, root=stage.scratch.old_release)
+
     with stage.load():
         report = cutover(
             stage.scratch.plan,
             environ=stage.scratch.environ,
             options=guarded(stage.scratch.plan, RunOptions()),
-            listener=stage.listener,
+            listener=listener,
         )
         _require(name, report)
         stage.account(name)
@@ -158,8 +164,7 @@ def _cutover(stage: Stage, name: str) -> None:
 
 
 def _first_cutover(stage: Stage) -> None:
-    stage.enqueue(stage.messages - stage.messages // 2, root=stage.scratch.old_release)
-    _cutover(stage, "cutover")
+    _cutover(stage, "cutover", flood=stage.messages // 2)
 
 
 def _unified(stage: Stage) -> None:
@@ -192,8 +197,7 @@ def _rollback(stage: Stage) -> None:
 def _again(stage: Stage) -> None:
     rewrite(stage.scratch.plan, mode=Mode.WRITE)
     commit(stage.scratch.plan.folder, "Rewrite to the unified tasks again")
-    stage.enqueue(max(stage.messages // 10, 20), root=stage.scratch.old_release)
-    _cutover(stage, "cutover again")
+    _cutover(stage, "cutover again", flood=max(stage.messages // 10, 20))
     stage.work_off("cutover again", Side.UNIFIED)
 
 

@@ -1,0 +1,85 @@
+"""``migrator dlq``: dead letters, asked of the project's own unified app through its ``manage.py``."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from migrator.cli.output import Answer, existing_plan_folder, finish, format_option, plan_option
+
+if TYPE_CHECKING:
+    from migrator.plan import Plan
+
+VERBS = ("list", "show", "retry", "resolve", "import")
+
+
+@click.command("dlq")
+@click.argument("verb", type=click.Choice(VERBS), default="list")
+@click.argument("references", nargs=-1, metavar="[ID]...")
+@click.option("--task", default="", help="list: only this task.")
+@click.option("--status", default="open", help="list: open, retried, resolved or all.", show_default=True)
+@click.option("--note", default="", help="resolve: why it needs no retry.")
+@plan_option
+@format_option
+def command(
+    verb: str, references: tuple[str, ...], task: str, status: str, note: str, plan: Plan, output_format: str
+) -> None:
+    """List, show, retry, resolve or import dead letters.
+
+    A dead letter is a row of TaskFailure: a call whose retries are used up or that could not be run at all. `retry`
+    sends it again with exactly its arguments; `import` takes in what was spooled while the database was down.
+
+    Example: migrator dlq list
+    """
+    existing_plan_folder(plan)
+    arguments = [verb, *references]
+    if verb == "list":
+        arguments += ["--status", status, *(["--task", task] if task else [])]
+    if verb == "resolve" and note:
+        arguments += ["--note", note]
+    document, failed = _ask(plan, arguments)
+    from migrator.errors import ExitCode
+
+    code = ExitCode.DIFFERENCES if failed else ExitCode.CLEAN
+    next_steps = ["migrator dlq show ID", "migrator dlq retry ID"] if verb == "list" and document["failures"] else []
+    finish(Answer(exit_code=code, lines=_lines(document), data=document, next_steps=next_steps), output_format)
+
+
+def _ask(plan: Plan, arguments: list[str]) -> tuple[dict[str, Any], bool]:
+    """Run the management command and return its document, and whether something could not be done."""
+    import orjson
+
+    from migrator.errors import UnreachableError
+    from migrator.steps.subprocesses import MANAGE_TIMEOUT_S, last_lines, run
+    from migrator.workers.command import fill
+
+    manage = [fill(plan, part, environ=os.environ, where="project.manage") for part in plan.project.manage]
+    call = [*manage, "taskfailures", "--format", "json", *arguments]
+    code, output, errors = run(call, folder=plan.source_root, environ=os.environ, limit_s=MANAGE_TIMEOUT_S)
+    try:
+        document = orjson.loads(output)
+    except orjson.JSONDecodeError as error:
+        raise UnreachableError(
+            "manage.py taskfailures",
+            "did not answer",
+            found=last_lines(errors or output),
+            remedy="the unified app has to be installed and migrated; see `migrator status`",
+        ) from error
+    return document, code != 0
+
+
+def _lines(document: dict[str, Any]) -> list[str]:
+    from migrator.render.text import table
+
+    failures = document.get("failures")
+    if failures is not None:
+        if not failures:
+            return ["no dead letters"]
+        columns = list(failures[0])
+        return table("", columns, [[failure[name] for name in columns] for failure in failures])
+    lines = []
+    for name, value in document.items():
+        lines += [f"{name}: {value}"] if not isinstance(value, list) else [f"{name}:", *(f"  {item}" for item in value)]
+    return lines

@@ -1,0 +1,110 @@
+"""``migrator rewrite-imports``: source from the legacy tasks to the unified ones; all files or none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from migrator.cli.output import Answer, existing_plan_folder, finish, format_option, plan_option
+
+if TYPE_CHECKING:
+    from codemods.report import RewriteReport
+    from migrator.plan import Plan
+
+FORMATS = ("text", "json", "sarif", "github")
+
+
+@click.command("rewrite-imports")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--check", is_flag=True, help="Change nothing; exit with 1 if anything would change or is left.")
+@click.option("--diff", is_flag=True, help="Change nothing; print what would change.")
+@click.option("--undo", is_flag=True, help="Take every recorded rewrite back instead.")
+@plan_option
+@lambda function: format_option(function, FORMATS)
+def command(paths: tuple[Path, ...], check: bool, diff: bool, undo: bool, plan: Plan, output_format: str) -> None:
+    """Rewrite source from the legacy tasks to the unified ones.
+
+    Imports, calls, names in strings, schedules and settings; the unified app is installed into the project. What
+    can't be proved is not touched and is listed. All files are written or none, and an undo patch is kept.
+
+    Example: migrator rewrite-imports --diff
+    """
+    from codemods.runner import Mode, rewrite
+    from migrator.errors import UsageError
+
+    existing_plan_folder(plan)
+    if check + diff + undo > 1:
+        raise UsageError("rewrite-imports", "--check, --diff and --undo exclude each other")
+    if undo:
+        finish(_undone(plan), "json" if output_format == "json" else "text")
+    _require_complete(plan)
+    mode = Mode.CHECK if check else Mode.DIFF if diff else Mode.WRITE
+    report = rewrite(plan, paths=paths, mode=mode)
+    next_steps = _next_steps(report)
+    if output_format != "text":
+        click.echo(_document(report, output_format, next_steps))
+        raise SystemExit(int(report.exit_code))
+    finish(Answer(exit_code=report.exit_code, lines=_lines(report), next_steps=next_steps), output_format)
+
+
+def _require_complete(plan: Plan) -> None:
+    """Refuse a plan that is silent or wrong about what is in the source."""
+    from migrator.errors import PlanError
+    from migrator.run_options import check_plan
+
+    report = check_plan(plan)
+    if report.errors:
+        raise PlanError(str(plan.file), tuple(f"{finding.code} {finding}" for finding in report.errors))
+
+
+def _undone(plan: Plan) -> Answer:
+    from codemods.undo import undo_rewrite
+    from migrator.errors import ExitCode
+
+    files = undo_rewrite(plan)
+    lines = [f"restored {file}" for file in files] or ["no rewrite is recorded; nothing was changed"]
+    return Answer(exit_code=ExitCode.CLEAN, lines=lines, data={"restored": list(files)})
+
+
+def _document(report: RewriteReport, output_format: str, next_steps: list[str]) -> str:
+    from codemods.formats.github import as_github
+    from codemods.formats.json import as_json
+    from codemods.formats.sarif import as_sarif
+
+    if output_format == "json":
+        return as_json(report, next_steps=next_steps)
+    return as_sarif(report) if output_format == "sarif" else as_github(report)
+
+
+def _lines(report: RewriteReport) -> list[str]:
+    from codemods.runner import Mode
+    from migrator.render.text import finding_lines
+
+    writes = report.mode is Mode.WRITE
+    verb = "rewrote" if writes else "would rewrite"
+    lines = report.diff.splitlines() if report.mode is Mode.DIFF else []
+    for change in report.changed:
+        lines.append(f"{verb} {change.shown} ({sum(change.edits.values())} places)")
+    lines += [f"{'created' if writes else 'would create'} {shown}" for shown in report.created]
+    lines += finding_lines(report.findings)
+    counts = report.counts
+    lines.append(
+        f"{verb} {counts['places']} places in {counts['files']} files, {counts['created']} created, "
+        f"{counts['leftovers']} left for you, {counts['notes']} to know, {counts['unparsable']} unreadable "
+        f"({counts['files_seen']} files seen in {report.elapsed_s:.1f} s)"
+    )
+    if report.patch is not None:
+        lines.append(f"undo: migrator rewrite-imports --undo (patch: {report.patch})")
+    return lines
+
+
+def _next_steps(report: RewriteReport) -> list[str]:
+    from codemods.runner import Mode
+
+    if report.leftovers or report.unparsable:
+        return ["see to each place that is left, then migrator rewrite-imports --check"]
+    if report.mode is not Mode.WRITE and (report.changed or report.created):
+        return ["migrator rewrite-imports"]
+    return ["git commit", "migrator parity-check"]
