@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
+import redis
 
 from migrator.brokers.redis_keys import LOCK
 from migrator.brokers.redis_server import RedisServer
@@ -54,23 +55,26 @@ def acquire(servers: Iterable[RedisServer], token: str, *, wait_s: float, takeov
     Raises:
         RefusedError: Another run holds one of them.
     """
-    taken: list[RedisServer] = []
+    wanted = list(servers)
     try:
-        for server in servers:
+        for server in wanted:
             _acquire_one(server, token, wait_s=wait_s, takeover=takeover)
-            taken.append(server)
     except BaseException:
-        release(taken, token)
+        # All of them: of one that failed the answer alone may have been lost.
+        release(wanted, token)
         raise
 
 
 def release(servers: Iterable[RedisServer], token: str) -> None:
     """Give the lock back where it is still ours. Never raises: the lock ends by itself."""
     for server in servers:
-        try:
-            server.run("unlock", [LOCK], [token])
-        except Exception:  # noqa: BLE001 - whatever happened to the server, there is nothing left to do
-            continue
+        for _ in range(3):
+            try:
+                server.run("unlock", [LOCK], [token])
+                break
+            except (redis.RedisError, OSError):
+                # The connection may have been lost; the next attempt opens another.
+                continue
 
 
 def _acquire_one(server: RedisServer, token: str, *, wait_s: float, takeover: bool) -> None:

@@ -30,7 +30,7 @@ from migrator.message import System
 from migrator.plan import Plan, Side, TaskMapping
 from migrator.translate_back_celery import changed_celery, newborn_celery
 from migrator.translation import Carried, KeptBack, Place, Reason, Translation, ledger_entry
-from migrator.wire import UnreadableError, dumps, iso_from_ms, loads, text_of
+from migrator.wire import HEADER, UnreadableError, dumps, iso_from_ms, loads, text_of
 
 
 class Mark(msgspec.Struct):
@@ -91,11 +91,8 @@ class Backward:
     def __call__(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
         """Return the message as its legacy system takes it, or why it is kept back."""
         try:
-            try:
-                marked = _decode_marked(raw)
-            except (msgspec.MsgspecError, RecursionError):
-                return self._newborn(raw)
-            return self._carried(marked, raw)
+            marked = _marked(raw)
+            return self._newborn(raw) if marked is None else self._carried(marked, raw)
         except ForeignBodyError as error:
             return KeptBack(Reason.CONTENT_TYPE, str(error), *name_and_id(raw))
         except AdaptationError as error:
@@ -112,7 +109,7 @@ class Backward:
             return KeptBack(Reason.NO_LEGACY_FORM, detail, task, marked.headers.id)
         if mark.tag == tag:
             original = mark.raw.encode()
-            priority = (_decode_plain(original).properties.priority or 0) if mark.system is System.CELERY else 0
+            priority = _priority_of(original) if mark.system is System.CELERY else 0
             return Carried(
                 original, place, marked.headers.id, task, tag, mark.id, priority, forget=ledger_entry(place, mark.id)
             )
@@ -145,8 +142,6 @@ class Backward:
     def _newborn(self, raw: bytes) -> Translation:
         envelope = read_envelope(raw, text_of(raw))
         name, identity = text_header(envelope.headers, "task"), text_header(envelope.headers, "id")
-        if "x-tqm" in envelope.headers:
-            return KeptBack(Reason.UNREADABLE, "its x-tqm header can't be read", name, identity)
         mapping = self.plan.primary(name)
         if mapping is None:
             if self.plan.task(name) is None:
@@ -220,6 +215,24 @@ class Backward:
     def _parameters(self, mapping: TaskMapping) -> tuple[str, ...]:
         task = self.plan.task(mapping.unified)
         return task.parameters if task else ()
+
+
+def _marked(raw: bytes) -> _Marked | None:
+    """Return what we need of a message that we carried; None if it was born unified."""
+    try:
+        return _decode_marked(raw)
+    except (msgspec.MsgspecError, RecursionError):
+        document = expect(loads(text_of(raw)), dict)
+        if HEADER not in expect(document.get("headers"), dict):
+            return None
+        return msgspec.convert(document, _Marked)
+
+
+def _priority_of(original: bytes) -> int:
+    try:
+        return _decode_plain(original).properties.priority or 0
+    except (msgspec.MsgspecError, RecursionError):
+        return msgspec.convert(loads(original), _Plain).properties.priority or 0
 
 
 def _call(envelope: Envelope) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:

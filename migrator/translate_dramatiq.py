@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Raw
 
 from migrator.adapters import AdaptationError, adapt
+from migrator.envelope import expect
 from migrator.message import System
 from migrator.plan import Endpoint, Plan, TaskMapping
 from migrator.translate_canvas import pipeline_as_chain
@@ -206,9 +207,12 @@ def _arguments(mapping: TaskMapping, fields: Fields) -> tuple[bytes, bytes]:
     if args == b"[]" and kwargs == b"{}" and not mapping.operations:
         return args, kwargs
     try:
-        new_args, new_kwargs = adapt(mapping, _decode_list(args), _decode_dict(kwargs))
-    except msgspec.MsgspecError as error:
-        raise UnreadableError(f"arguments: {error}") from None
+        values, named = _decode_list(args), _decode_dict(kwargs)
+    except msgspec.MsgspecError:
+        # NaN, Infinity and lone surrogates: what Python's json writes and nobody else reads.
+        values = [Raw(dumps(value)) for value in expect(loads(args), list)]
+        named = {name: Raw(dumps(value)) for name, value in expect(loads(kwargs), dict).items()}
+    new_args, new_kwargs = adapt(mapping, values, named)
     if not mapping.operations:
         return args, kwargs
     return encode_json(new_args), encode_json(new_kwargs)

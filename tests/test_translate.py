@@ -1,0 +1,342 @@
+"""The translation: there and back is the same message, and any bytes give an answer."""
+
+from __future__ import annotations
+
+import base64
+import bz2
+import json
+import os
+import pickle
+import random
+import sys
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+import dramatiq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kombu import Connection
+from kombu.transport.virtual import Message as KombuMessage
+
+from migrator.message import System
+from migrator.plan import Plan, Side, load_plan
+from migrator.tasks.priority import Priority
+from migrator.translate import backward, forward, wire_priorities
+from migrator.translation import Carried, KeptBack, Place, Reason, Translation
+
+PLAN_FILE = Path(__file__).resolve().parents[1] / "fixtures" / "legacy_project" / "migration.toml"
+PLAN: Plan = load_plan(PLAN_FILE)
+NOW_MS = int(time.time() * 1000)
+READY = Place(Side.LEGACY, System.DRAMATIQ, "default")
+CELERY = Place(Side.LEGACY, System.CELERY, "celery")
+UNIFIED = Place(Side.UNIFIED, System.CELERY, "unified")
+FROM_DRAMATIQ = forward(PLAN, PLAN.legacy[0], unified_url="redis://", now_ms=NOW_MS)
+FROM_CELERY = forward(PLAN, PLAN.legacy[1], unified_url="redis://", now_ms=NOW_MS)
+BACK = backward(PLAN, now_ms=NOW_MS)
+CHANNEL = Connection("memory://").channel()
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def as_kombu_reads_it(payload: bytes) -> KombuMessage:
+    """Return a carried message as a worker's transport reads it."""
+    return KombuMessage(json.loads(payload), CHANNEL)
+
+
+def dramatiq_raw(actor: str, *args: Any, options: dict[str, Any] | None = None, **kwargs: Any) -> bytes:
+    """Return a message as Dramatiq writes it."""
+    message: dramatiq.Message[Any] = dramatiq.Message(
+        queue_name="default",
+        actor_name=actor,
+        args=args,
+        kwargs=kwargs,
+        options={"redis_message_id": "copy", **(options or {})},
+        message_id="the-id",
+        message_timestamp=NOW_MS - 1000,
+    )
+    return message.encode()
+
+
+def celery_raw(function: str, body: Any, /, *, headers: dict[str, Any] | None = None, **envelope: Any) -> bytes:
+    """Return a message as kombu keeps it."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return json.dumps(
+        {
+            "body": base64.b64encode(data).decode(),
+            "content-type": "application/json",
+            "content-encoding": "utf-8",
+            "headers": {"lang": "py", "task": f"tasks.celery_tasks.{function}", "id": "the-id", **(headers or {})},
+            "properties": {
+                "correlation_id": "the-id",
+                "delivery_mode": 2,
+                "delivery_info": {"exchange": "", "routing_key": "celery"},
+                "priority": 5,
+                "body_encoding": "base64",
+                "delivery_tag": "tag",
+            },
+            **envelope,
+        }
+    ).encode()
+
+
+EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+
+
+def carried(translation: Translation) -> Carried:
+    """Return a translation that has to have been carried."""
+    assert isinstance(translation, Carried), translation
+    return translation
+
+
+def reason_of(translation: Translation) -> Reason:
+    """Return why a message that has to be kept back is."""
+    assert isinstance(translation, KeptBack), translation
+    return translation.reason
+
+
+def test_priorities_are_those_that_the_unified_app_publishes_with() -> None:
+    for url in ("redis://", "amqp://"):
+        numbers = wire_priorities(PLAN, url)
+        assert numbers == {task.name: Priority[task.priority.value].number(url) for task in PLAN.tasks}
+
+
+@given(args=st.lists(json_values, max_size=1), symbols=json_values, retries=st.integers(0, 20))
+def test_dramatiq_there_and_back(args: list[Any], symbols: Any, retries: int) -> None:
+    raw = dramatiq_raw("fetch_crypto_prices_task", *args, options={"retries": retries} if retries else {})
+    there = carried(FROM_DRAMATIQ(READY, "copy", raw))
+    message = as_kombu_reads_it(there.payload)
+    assert repr(json.loads(message.body)[0]) == repr(json.loads(raw)["args"])
+    assert message.headers["retries"] == retries
+    back = carried(BACK(UNIFIED, "", there.payload))
+    assert (back.payload, back.place, back.copy_id, back.id) == (raw, READY, "copy", "the-id")
+    adapted = dramatiq_raw("fetch_technical_indicators_task", symbols, indicators=symbols)
+    there = carried(FROM_DRAMATIQ(READY, "copy", adapted))
+    assert repr(json.loads(as_kombu_reads_it(there.payload).body)[1]) == repr(
+        {"symbols": [json.loads(adapted)["args"][0]]}
+    )
+    assert carried(BACK(UNIFIED, "", there.payload)).payload == adapted
+
+
+@given(args=st.lists(json_values, max_size=2), extra=st.dictionaries(st.text(min_size=9), json_values, max_size=3))
+def test_celery_there_and_back(args: list[Any], extra: dict[str, Any]) -> None:
+    for function in ("fetch_yahoo_stocks_task", "calculate_indicators_task"):
+        raw = celery_raw(function, [args, {}, EMBED], headers=extra)
+        there = carried(FROM_CELERY(CELERY, "", raw))
+        message = as_kombu_reads_it(there.payload)
+        assert there.source_copy == "tag"
+        assert message.headers["task"].startswith("tasks.") and "celery_tasks" not in message.headers["task"]
+        assert {key: repr(message.headers[key]) for key in extra} == {key: repr(value) for key, value in extra.items()}
+        back = carried(BACK(UNIFIED, "", there.payload))
+        assert (back.payload, back.place, back.priority) == (raw, CELERY, 5)
+
+
+@given(raw=st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
+def test_any_bytes_give_an_answer(raw: bytes) -> None:
+    assert isinstance(FROM_DRAMATIQ(READY, "copy", raw), KeptBack)
+    assert isinstance(FROM_CELERY(CELERY, "", raw), KeptBack)
+    assert isinstance(BACK(UNIFIED, "", raw), KeptBack)
+
+
+def _mutations(seeds: list[bytes], number: int, chance: random.Random) -> Any:
+    tokens = [
+        b"null",
+        b"1e999",
+        b"NaN",
+        b'"\\ud800"',
+        b"[" * 300,
+        b"{}",
+        b"-1",
+        b"\xff",
+        b'"x"',
+        b"9" * 5000,
+        b"true",
+        b"[]",
+    ]
+    for _ in range(number):
+        raw = bytearray(chance.choice(seeds))
+        for _ in range(chance.randint(1, 3)):
+            at = chance.randrange(len(raw) or 1)
+            action = chance.random()
+            if action < 0.25:
+                del raw[at:]
+            elif action < 0.5:
+                raw[at : at + chance.randint(0, 12)] = chance.choice(tokens)
+            elif action < 0.75 and raw:
+                raw[at % len(raw)] = chance.randrange(256)
+            else:
+                other = chance.choice(seeds)
+                raw[at:at] = other[: chance.randrange(len(other))]
+        yield bytes(raw)
+
+
+def test_mangled_messages() -> None:
+    # MIGRATOR_FUZZ=100000 for the long run.
+    number = int(os.environ.get("MIGRATOR_FUZZ", "15000"))
+    chance = random.Random(int(os.environ.get("MIGRATOR_FUZZ_SEED", "5")))
+    sane = [
+        dramatiq_raw("fetch_crypto_prices_task", ["BTC"], options={"retries": 1, "eta": NOW_MS + 9}),
+        dramatiq_raw("fetch_technical_indicators_task", "A", options={"pipe_target": {"actor_name": "x"}}),
+        celery_raw("calculate_indicators_task", [["A"], {"period": 3}, EMBED], headers={"eta": "2030-01-01T00:00:00"}),
+        celery_raw("health_check_task", [[], {}, {**EMBED, "chain": [{"task": "x"}]}]),
+    ]
+    sane.append(carried(FROM_DRAMATIQ(READY, "copy", sane[0])).payload)
+    sane.append(carried(FROM_CELERY(CELERY, "", sane[2])).payload)
+    answers = {Carried: 0, KeptBack: 0}
+    for index, raw in enumerate(_mutations(sane, number, chance)):
+        translate, place = ((FROM_DRAMATIQ, READY), (FROM_CELERY, CELERY), (BACK, UNIFIED))[index % 3]
+        answer = translate(place, "copy" if place is READY else "", raw)
+        answers[type(answer)] += 1
+        if isinstance(answer, Carried) and answer.place is not READY and index % 10 == 0 and place is not UNIFIED:
+            args, kwargs, embed = json.loads(as_kombu_reads_it(answer.payload).body)
+            assert (type(args), type(kwargs), type(embed)) == (list, dict, dict)
+    assert answers[Carried] > number / 100
+    assert answers[KeptBack] > number / 10
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (pickle.dumps({"actor_name": "x"}), Reason.CONTENT_TYPE),
+        (dramatiq_raw("fetch_crypto_prices_task")[:-1], Reason.UNREADABLE),
+        (dramatiq_raw("nobody"), Reason.UNKNOWN_TASK),
+        (dramatiq_raw("cleanup_old_cache_task", 24), Reason.RETIRED_TASK),
+        (dramatiq_raw("fetch_crypto_prices_task", 1, 2), Reason.ARGUMENTS),
+        (dramatiq_raw("fetch_crypto_prices_task", nonsense=2), Reason.ARGUMENTS),
+        (dramatiq_raw("fetch_crypto_prices_task", options={"max_age": 10}), Reason.EXPIRED),
+        (dramatiq_raw("fetch_crypto_prices_task", options={"eta": NOW_MS + 3_600_000}), Reason.EXPIRED),
+        (dramatiq_raw("fetch_crypto_prices_task", options={"eta": "soon"}), Reason.UNREADABLE),
+        (dramatiq_raw("fetch_crypto_prices_task", options={"on_failure": "x"}), Reason.CALLBACK),
+        (dramatiq_raw("fetch_crypto_prices_task", json.loads("[" * 150 + "]" * 150)), Reason.UNREADABLE),
+        (dramatiq_raw("fetch_crypto_prices_task").replace(b"[]", b"[1" + b"0" * 5000 + b"]"), Reason.UNREADABLE),
+        (dramatiq_raw("fetch_crypto_prices_task").replace(b"copy", b"\xff"), Reason.UNREADABLE),
+    ],
+)
+def test_dramatiq_messages_that_stay(raw: bytes, reason: Reason) -> None:
+    assert reason_of(FROM_DRAMATIQ(READY, "copy", raw)) is reason
+
+
+PICKLED = celery_raw(
+    "health_check_task", pickle.dumps(([], {}, {})), **{"content-type": "application/x-python-serialize"}
+)
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (PICKLED, Reason.CONTENT_TYPE),
+        (celery_raw("health_check_task", b"x", **{"content-type": "application/x-yaml"}), Reason.CONTENT_TYPE),
+        (celery_raw("health_check_task", [[], {}, EMBED], headers={"compression": "zstd"}), Reason.CONTENT_TYPE),
+        (celery_raw("health_check_task", [[], {}, EMBED], headers={"compression": "gzip"}), Reason.UNREADABLE),
+        (celery_raw("nothing", [[], {}, EMBED]), Reason.UNKNOWN_TASK),
+        (celery_raw("debug_task", [[], {}, EMBED]), Reason.RETIRED_TASK),
+        (celery_raw("health_check_task", [[1], {}, EMBED]), Reason.ARGUMENTS),
+        (celery_raw("health_check_task", [[], {}, EMBED], headers={"expires": "2001-01-01T00:00:00"}), Reason.EXPIRED),
+        (celery_raw("health_check_task", [[], {}, EMBED], headers={"eta": "tomorrow"}), Reason.UNREADABLE),
+        (celery_raw("health_check_task", [[], {}, {**EMBED, "chord": {"task": "x.y"}}]), Reason.CANVAS),
+        (celery_raw("health_check_task", {"args": []}), Reason.UNREADABLE),
+        (celery_raw("health_check_task", [[], {}, EMBED], body="%%%"), Reason.UNREADABLE),
+    ],
+)
+def test_celery_messages_that_stay(raw: bytes, reason: Reason) -> None:
+    assert reason_of(FROM_CELERY(CELERY, "", raw)) is reason
+
+
+def test_nothing_is_unpickled(tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "boom",))
+
+    bomb = pickle.dumps(Bomb())
+    FROM_DRAMATIQ(READY, "copy", bomb)
+    FROM_CELERY(CELERY, "", celery_raw("health_check_task", bomb, **{"content-type": "application/x-python-serialize"}))
+    assert not (tmp_path / "boom").exists()
+
+
+def test_every_digit_stays() -> None:
+    raw = dramatiq_raw("fetch_crypto_prices_task").replace(b"[]", b"[[1.0,12345678901234567890123,1e400,0.10,1E5]]")
+    there = carried(FROM_DRAMATIQ(READY, "copy", raw))
+    body = base64.b64decode(json.loads(there.payload)["body"])
+    assert body.startswith(b"[[[1.0,12345678901234567890123,1e400,0.10,1E5]],{},")
+    assert carried(BACK(UNIFIED, "", there.payload)).payload == raw
+
+
+@pytest.mark.parametrize("compression", ["application/x-gzip", "application/x-bz2"])
+def test_a_compressed_body_is_read(compression: str) -> None:
+    packed = {"application/x-gzip": zlib.compress, "application/x-bz2": bz2.compress}[compression](
+        json.dumps([["A"], {}, EMBED]).encode()
+    )
+    raw = celery_raw("calculate_indicators_task", packed, headers={"compression": compression})
+    there = carried(FROM_CELERY(CELERY, "", raw))
+    message = as_kombu_reads_it(there.payload)
+    assert json.loads(message.body) == [[], {"symbols": ["A"]}, EMBED]
+    assert "compression" not in message.headers
+    assert carried(BACK(UNIFIED, "", there.payload)).payload == raw
+
+
+def test_a_body_that_stays_keeps_its_compression() -> None:
+    packed = zlib.compress(json.dumps([["A"], {}, EMBED]).encode())
+    raw = celery_raw("fetch_yahoo_stocks_task", packed, headers={"compression": "application/x-gzip"})
+    message = as_kombu_reads_it(carried(FROM_CELERY(CELERY, "", raw)).payload)
+    assert message.headers["compression"] == "application/x-gzip"
+    assert base64.b64decode(json.loads(carried(FROM_CELERY(CELERY, "", raw)).payload)["body"]) == packed
+
+
+def test_protocol_1_becomes_protocol_2() -> None:
+    body = {
+        "task": "tasks.celery_tasks.update_single_asset_task",
+        "id": "old",
+        "args": ["A"],
+        "kwargs": {},
+        "retries": 2,
+    }
+    raw = celery_raw("ignored", body, headers={})
+    envelope = json.loads(raw)
+    envelope["headers"] = {}
+    raw = json.dumps(envelope).encode()
+    there = carried(FROM_CELERY(CELERY, "", raw))
+    message = as_kombu_reads_it(there.payload)
+    assert (message.headers["task"], message.headers["id"], message.headers["retries"]) == (
+        "tasks.update_single_asset",
+        "old",
+        2,
+    )
+    assert json.loads(message.body)[0] == ["A"]
+    assert carried(BACK(UNIFIED, "", there.payload)).payload == raw
+
+
+def test_options_without_a_counterpart_are_named() -> None:
+    raw = dramatiq_raw("fetch_news_task", options={"max_retries": 3, "repeat": True, "queue": "high_priority"})
+    assert carried(FROM_DRAMATIQ(READY, "copy", raw)).dropped == ("max_retries", "queue", "repeat")
+
+
+def test_time_limit_becomes_a_soft_limit() -> None:
+    raw = dramatiq_raw("fetch_news_task", options={"time_limit": 90_000})
+    headers = as_kombu_reads_it(carried(FROM_DRAMATIQ(READY, "copy", raw)).payload).headers
+    assert headers["timelimit"] == [None, 90.0]
+
+
+@settings(max_examples=30)
+@given(eta=st.integers(0, 2**62))
+def test_etas_outside_of_the_calendar_are_kept_back(eta: int) -> None:
+    raw = dramatiq_raw("fetch_news_task", options={"eta": eta, "max_age": 2**61})
+    assert isinstance(FROM_DRAMATIQ(READY, "copy", raw), (Carried, KeptBack))
+
+
+def test_translation_is_fast_enough_to_not_be_the_bottleneck() -> None:
+    raw = dramatiq_raw("fetch_crypto_prices_task", ["BTC", "ETH"], options={"redis_message_id": "x" * 36})
+    started = time.perf_counter()
+    for _ in range(2000):
+        FROM_DRAMATIQ(READY, "copy", raw)
+    ours = time.perf_counter() - started
+    started = time.perf_counter()
+    for _ in range(2000):
+        json.dumps(json.loads(json.dumps(json.loads(raw))))
+    stdlib = time.perf_counter() - started
+    assert ours < stdlib * 2, f"{ours / 2000 * 1e6:.1f} us; python {sys.version}"
