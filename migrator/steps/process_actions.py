@@ -8,7 +8,7 @@ from functools import partial
 from migrator.plan import Plan, Process
 from migrator.report import Finding, Report
 from migrator.steps.protocol import Action, Context, Facts, error, findings_report
-from migrator.workers.command import current, start, stop
+from migrator.workers.drivers import current, start, stop
 from migrator.workers.identity import descendants
 from migrator.workers.readiness import missing_for, wait_ready
 from migrator.workers.side import state_of

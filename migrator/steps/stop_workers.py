@@ -28,7 +28,7 @@ from migrator.steps.protocol import (
     recorded,
 )
 from migrator.workers import drain
-from migrator.workers.command import current, signal_stop, wait_stopped
+from migrator.workers.drivers import current, signal_stop, wait_stopped
 from migrator.workers.identity import Identity, descendants
 from migrator.workers.side import state_of
 

@@ -8,7 +8,8 @@ whole time-out); kombu/connection.py (`default_channel` retries for ever unless 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import socket
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -133,6 +134,18 @@ def unfinished(control: Control, node: str) -> int | None:
     active = ask(control, node, "active")
     reserved = ask(control, node, "reserved") if active is not None else None
     return None if active is None or reserved is None else len(active) + len(reserved)
+
+
+def node_of(control: Control, pids: Iterable[int]) -> str:
+    """Return the name of the worker that says to have one of these pids; empty if none does.
+
+    The name of a worker that we did not start is not ours to choose. Pids repeat from machine to machine, so one whose
+    name ends in our host counts first; another one only if there is no doubt.
+    """
+    wanted = set(pids)
+    nodes = [node for node, pid in all_nodes(control).items() if pid in wanted]
+    here = [node for node in nodes if node.rpartition("@")[2] == socket.gethostname()]
+    return here[0] if here else nodes[0] if len(nodes) == 1 else ""
 
 
 def all_nodes(control: Control, *, timeout_s: float = REPLY_TIMEOUT_S) -> dict[str, int]:

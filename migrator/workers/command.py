@@ -22,7 +22,16 @@ import orjson
 from migrator.errors import RefusedError, UnreachableError, UsageError
 from migrator.journal import ensure_state_folder
 from migrator.plan import Plan, Process, expand
-from migrator.workers.identity import Identity, boot_id, descendants, identify, send_signal, wait_gone
+from migrator.report import Finding
+from migrator.workers.identity import (
+    Identity,
+    boot_id,
+    descendants,
+    identify,
+    send_signal,
+    started_at,
+    wait_gone,
+)
 from migrator.workers.records import (
     ProcessRecord,
     mark_stopping,
@@ -97,8 +106,8 @@ def adopt(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> Proces
     identity = identify(pid)
     if identity is None:
         return None
-    started_at = _started_at(identity)
-    if started_at > written_at + 5:
+    began_at = started_at(identity)
+    if began_at > written_at + 5:
         raise RefusedError(
             str(file),
             f"names pid {pid}, which started after the file was written",
@@ -106,7 +115,7 @@ def adopt(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> Proces
             remedy="delete the stale file",
         )
     record = ProcessRecord(
-        name=process.name, node="", pid=pid, start_ticks=identity.start_ticks, boot_id=boot_id(), started_at=started_at
+        name=process.name, node="", pid=pid, start_ticks=identity.start_ticks, boot_id=boot_id(), started_at=began_at
     )
     write_record(plan, record)
     return record
@@ -165,6 +174,16 @@ def wait_stopped(process: Process, family: Iterable[Identity], *, timeout_s: flo
 def stop(plan: Plan, process: Process, *, environ: Mapping[str, str], timeout_s: float | None = None) -> float:
     """Stop a process and its children with SIGTERM; returns the seconds it took. No-op if it does not run."""
     return wait_stopped(process, signal_stop(plan, process, environ=environ), timeout_s=timeout_s)
+
+
+def why_stopped(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> str:
+    """Return what is known about a process that does not run: its log says the rest."""
+    return "it is not running"
+
+
+def faults(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[Finding, ...]:
+    """Return nothing: what we start ourselves is only ever sent SIGTERM."""
+    return ()
 
 
 def arguments(plan: Plan, process: Process, *, environ: Mapping[str, str], node: str = "") -> list[str]:
@@ -235,8 +254,3 @@ def _await_record(plan: Plan, process: Process, child: subprocess.Popen[bytes]) 
     raise UnreachableError(
         f"process {process.name}", "did not start", found=" ".join(last), remedy=f"try its command by hand; see {log}"
     )
-
-
-def _started_at(identity: Identity) -> float:
-    uptime_s = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
-    return time.time() - uptime_s + identity.start_ticks / os.sysconf("SC_CLK_TCK")

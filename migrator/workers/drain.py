@@ -16,7 +16,8 @@ from migrator.errors import UnreachableError
 from migrator.message import System
 from migrator.plan import Plan, Process
 from migrator.workers import celery_control
-from migrator.workers.command import current
+from migrator.workers.drivers import current
+from migrator.workers.identity import descendants
 from migrator.workers.readiness import endpoint_of
 
 POLL_S = 0.05
@@ -80,4 +81,4 @@ def node_name(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> st
     if record.node:
         return record.node
     with celery_control.control(endpoint, environ) as app:
-        return next((node for node, pid in celery_control.all_nodes(app).items() if pid == record.pid), "")
+        return celery_control.node_of(app, (record.pid, *(child.pid for child in descendants(record.identity))))

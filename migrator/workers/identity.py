@@ -44,6 +44,21 @@ def is_alive(identity: Identity) -> bool:
     return identify(identity.pid) == identity
 
 
+def started_at(identity: Identity) -> float:
+    """Return when a process started, in seconds since the epoch."""
+    uptime_s = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
+    return time.time() - uptime_s + identity.start_ticks / os.sysconf("SC_CLK_TCK")
+
+
+def parent_pid(identity: Identity) -> int | None:
+    """Return the pid of a living process's parent; None if the process is gone."""
+    try:
+        pid = psutil.Process(identity.pid).ppid()
+    except psutil.Error:
+        return None
+    return pid if is_alive(identity) else None
+
+
 def boot_id() -> str:
     """Return what distinguishes this boot of the machine from every other."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

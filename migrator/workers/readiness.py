@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import psutil
 
@@ -21,8 +22,9 @@ from migrator.message import System
 from migrator.plan import Endpoint, Plan, Process, Role, Side
 from migrator.workers import celery_control, dramatiq_control
 from migrator.workers.command import arguments, output, tail
+from migrator.workers.drivers import current, why_stopped
 from migrator.workers.identity import Identity, descendants
-from migrator.workers.records import ProcessRecord, note_children, read_record
+from migrator.workers.records import ProcessRecord, note_children, read_record, write_record
 
 READY_TIMEOUT_S = 60.0
 POLL_S = 0.1
@@ -42,13 +44,16 @@ def wait_ready(
     """
     end = time.monotonic() + timeout_s
     while True:
-        record = read_record(plan, process.name)
-        missing = "it is not running" if record is None or not record.alive else ""
-        if record is not None and not missing:
+        record = current(plan, process, environ=environ)
+        ended = record is None
+        if record is None:
+            missing = why_stopped(plan, process, environ=environ)
+            record = read_record(plan, process.name)
+        else:
+            record = _with_node(plan, process, record, environ)
             missing = missing_for(plan, process, record, environ=environ)
             if not missing:
                 return note_children(plan, record, descendants(record.identity))
-        ended = record is None or not record.alive
         if ended or time.monotonic() >= end:
             raise UnreachableError(
                 f"process {process.name}",
@@ -89,14 +94,16 @@ def expected_names(plan: Plan, side: Side, system: System | None) -> frozenset[s
 
 def _celery(plan: Plan, process: Process, record: ProcessRecord, environ: Mapping[str, str]) -> str:
     endpoint = endpoint_of(plan, process)
-    if endpoint is None or not record.node:
+    if endpoint is None:
         return ""
+    pids = _pids(record)
     with celery_control.control(endpoint, environ) as app:
-        facts = celery_control.node_facts(app, record.node)
+        node = record.node or celery_control.node_of(app, pids)
+        facts = celery_control.node_facts(app, node) if node else None
     if facts is None:
-        return f"worker {record.node} does not answer"
-    if facts.pid != record.pid:
-        return f"worker {record.node} answers with pid {facts.pid}, not {record.pid}"
+        return f"worker {node} does not answer" if node else f"no worker answers with its pid {record.pid}"
+    if facts.pid not in pids:
+        return f"worker {node} answers with pid {facts.pid}, not {record.pid}"
     lacking = expected_names(plan, process.side, process.system) - facts.registered
     if lacking:
         return f"it does not know {_some(lacking)}"
@@ -104,6 +111,22 @@ def _celery(plan: Plan, process: Process, record: ProcessRecord, environ: Mappin
     if process.side is Side.UNIFIED and other:
         return f"it consumes {_some(other)}, which is not among the unified queues"
     return "" if facts.queues else "it consumes no queue"
+
+
+def _with_node(plan: Plan, process: Process, record: ProcessRecord, environ: Mapping[str, str]) -> ProcessRecord:
+    """Find out and record the node name of a Celery worker that somebody else has started."""
+    endpoint = endpoint_of(plan, process)
+    if record.node or endpoint is None or process.role is not Role.WORKER or process.system is System.DRAMATIQ:
+        return record
+    with celery_control.control(endpoint, environ) as app:
+        named = replace(record, node=celery_control.node_of(app, _pids(record)))
+    if named.node:
+        write_record(plan, named)
+    return named
+
+
+def _pids(record: ProcessRecord) -> tuple[int, ...]:
+    return (record.pid, *(child.pid for child in descendants(record.identity)))
 
 
 def _dramatiq(record: ProcessRecord, endpoint: Endpoint, environ: Mapping[str, str]) -> str:

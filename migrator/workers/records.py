@@ -37,6 +37,8 @@ class ProcessRecord:
     stopping_at: float = 0
     #: Pid and start ticks of its children when it became ready, to find those that outlive it.
     children: tuple[tuple[int, int], ...] = ()
+    #: The same of children that an earlier process of that name has left behind.
+    orphans: tuple[tuple[int, int], ...] = ()
 
     @property
     def identity(self) -> Identity:
@@ -50,9 +52,13 @@ class ProcessRecord:
 
     @property
     def living_children(self) -> tuple[Identity, ...]:
-        """Those of its recorded children that run."""
-        members = (Identity(pid=pid, start_ticks=ticks, boot_id=self.boot_id) for pid, ticks in self.children)
-        return tuple(member for member in members if is_alive(member))
+        """Those of its recorded children that run, and those of its predecessors."""
+        return _living(self.children, self.boot_id) + self.living_orphans
+
+    @property
+    def living_orphans(self) -> tuple[Identity, ...]:
+        """Children of its predecessors that run."""
+        return _living(self.orphans, self.boot_id)
 
 
 def folder(plan: Plan) -> Path:
@@ -108,7 +114,13 @@ def living(plan: Plan) -> tuple[ProcessRecord, ...]:
 def _read(file: Path) -> ProcessRecord | None:
     try:
         document: dict[str, Any] = orjson.loads(file.read_bytes())
-        document["children"] = tuple((pid, ticks) for pid, ticks in document.get("children", ()))
+        for key in ("children", "orphans"):
+            document[key] = tuple((pid, ticks) for pid, ticks in document.get(key, ()))
         return ProcessRecord(**document)
     except (FileNotFoundError, orjson.JSONDecodeError, TypeError):
         return None
+
+
+def _living(members: Iterable[tuple[int, int]], boot: str) -> tuple[Identity, ...]:
+    identities = (Identity(pid=pid, start_ticks=ticks, boot_id=boot) for pid, ticks in members)
+    return tuple(identity for identity in identities if is_alive(identity))

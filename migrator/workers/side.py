@@ -12,8 +12,9 @@ from pathlib import Path
 
 from migrator.events import Event, EventKind, Listener, ignore
 from migrator.plan import Plan, Process, Role, Side
-from migrator.workers.command import current, process_named, signal_stop, start, wait_stopped
-from migrator.workers.identity import descendants
+from migrator.workers.command import process_named
+from migrator.workers.drivers import current, signal_stop, start, wait_stopped
+from migrator.workers.identity import Identity, descendants
 from migrator.workers.readiness import READY_TIMEOUT_S, wait_ready
 from migrator.workers.records import ProcessRecord, living, read_record
 
@@ -37,7 +38,7 @@ class ProcessState:
 
 
 def list_processes(plan: Plan, *, environ: Mapping[str, str]) -> tuple[ProcessState, ...]:
-    """Return every process of the plan, in plan order, and older ones that are still stopping."""
+    """Return every process of the plan, in plan order, and what is left of older ones: stopping, or orphaned."""
     states = [state_of(plan, process, environ=environ) for process in plan.processes]
     now = {state.pid for state in states}
     by_name = {process.name: process for process in plan.processes}
@@ -46,6 +47,7 @@ def list_processes(plan: Plan, *, environ: Mapping[str, str]) -> tuple[ProcessSt
         for record in living(plan)
         if record.pid not in now and record.name in by_name
     ]
+    states += [state for process in plan.processes for state in _left_behind(plan, process, now)]
     return tuple(states)
 
 
@@ -56,14 +58,8 @@ def state_of(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> Pro
         return _state(process, record, "stopping" if record.stopping_at else "running")
     last = read_record(plan, process.name)
     orphans = last.living_children if last is not None else ()
-    return ProcessState(
-        name=process.name,
-        side=process.side,
-        role=process.role,
-        state="orphaned" if orphans else "stopped",
-        children=tuple(orphan.pid for orphan in orphans),
-        log=last.log if last is not None and Path(last.log).is_file() else "",
-    )
+    log = last.log if last is not None and Path(last.log).is_file() else ""
+    return _without_parent(process, orphans, log)
 
 
 def start_side(
@@ -110,6 +106,25 @@ def _chosen(plan: Plan, side: Side, names: Sequence[str]) -> tuple[Process, ...]
     for name in names:
         process_named(plan, name)
     return tuple(process for process in plan.select(side=side) if not names or process.name in names)
+
+
+def _left_behind(plan: Plan, process: Process, running: set[int | None]) -> tuple[ProcessState, ...]:
+    """Return the children that a predecessor of a running process has left behind, if there are any."""
+    record = read_record(plan, process.name)
+    if record is None or record.pid not in running or not record.living_orphans:
+        return ()
+    return (_without_parent(process, record.living_orphans, record.log),)
+
+
+def _without_parent(process: Process, orphans: Sequence[Identity], log: str) -> ProcessState:
+    return ProcessState(
+        name=process.name,
+        side=process.side,
+        role=process.role,
+        state="orphaned" if orphans else "stopped",
+        children=tuple(orphan.pid for orphan in orphans),
+        log=log,
+    )
 
 
 def _state(process: Process, record: ProcessRecord, state: str) -> ProcessState:

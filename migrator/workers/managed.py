@@ -1,0 +1,98 @@
+"""What the drivers of process managers share: remember whom the manager runs, and who is left of those before.
+
+A manager may replace a process at any moment. The record of the new one keeps the children that its predecessor left
+behind: they would go on taking messages, and the manager does not know them.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from migrator.errors import RefusedError
+from migrator.journal import ensure_state_folder
+from migrator.plan import Plan, Process
+from migrator.report import Finding, Severity
+from migrator.workers.identity import Identity, descendants, send_signal, started_at
+from migrator.workers.records import ProcessRecord, read_record, set_aside, write_record
+
+POLL_S = 0.05
+START_TIMEOUT_S = 10.0
+
+
+def remember(
+    plan: Plan, process: Process, identity: Identity, *, stopping: bool, log: str = "", log_offset: int | None = None
+) -> ProcessRecord:
+    """Return the record of the process that a manager runs, renewed if anything about it has changed.
+
+    Args:
+        stopping: The manager has told it to stop.
+        log_offset: Where its own output begins; by default at the end, for one that was found running.
+    """
+    last = read_record(plan, process.name)
+    if last is not None and last.identity == identity:
+        record = last
+    else:
+        if last is not None and last.alive:
+            set_aside(plan, last)
+        orphans = last.living_children if last is not None and not last.alive else ()
+        record = ProcessRecord(
+            name=process.name,
+            node="",
+            pid=identity.pid,
+            start_ticks=identity.start_ticks,
+            boot_id=identity.boot_id,
+            started_at=started_at(identity),
+            log=log,
+            log_offset=log_size(log) if log_offset is None else log_offset,
+            orphans=_pairs(orphans),
+        )
+    since = (record.stopping_at or time.time()) if stopping else 0.0
+    now = replace(record, stopping_at=since, children=_pairs(descendants(identity)) or record.children)
+    if now != last:
+        ensure_state_folder(plan)
+        write_record(plan, now)
+    return now
+
+
+def family(record: ProcessRecord) -> tuple[Identity, ...]:
+    """Return a process, all that descend from it, and what its predecessors have left behind."""
+    return tuple(dict.fromkeys((record.identity, *descendants(record.identity), *record.living_orphans)))
+
+
+def stop_orphans(process: Process, orphans: Iterable[Identity]) -> None:
+    """Send SIGTERM to children that have lost their parent: no manager knows them any more.
+
+    Raises:
+        RefusedError: They belong to somebody else.
+    """
+    for orphan in orphans:
+        try:
+            send_signal(orphan, signal.SIGTERM)
+        except PermissionError as error:
+            raise RefusedError(
+                f"process {process.name}",
+                f"pid {orphan.pid}, a child without its parent, belongs to another user",
+                remedy="run as that user",
+            ) from error
+
+
+def log_size(log: str) -> int:
+    """Return how long a log is by now; 0 if it can't be seen."""
+    try:
+        return Path(log).stat().st_size if log else 0
+    except OSError:
+        return 0
+
+
+def fault(process: Process, code: str, severity: Severity, what: str, *, found: str, remedy: str) -> Finding:
+    """Return a finding about how a manager is configured for a process."""
+    where = f"process {process.name}: {process.driver.value} {process.program or process.unit}"
+    return Finding(code=code, severity=severity, where=where, what=what, found=found, remedy=remedy)
+
+
+def _pairs(members: Iterable[Identity]) -> tuple[tuple[int, int], ...]:
+    return tuple((member.pid, member.start_ticks) for member in members)

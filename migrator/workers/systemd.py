@@ -1,0 +1,193 @@
+"""Run the plan's processes as systemd units: `systemctl` starts and stops them, we say when and look who they are.
+
+A unit is only ever stopped by `systemctl stop`: one that merely got a signal would be restarted by `Restart=`.
+systemd sends SIGKILL when `TimeoutStopSec` is over (90 s by default); we refuse to stop a unit whose time-out is below
+the plan's `stop_timeout_s`. With `KillMode=control-group`, its default, the stop signal also goes to the children of a
+worker, which ends their running tasks half done: a finding of the preflight.
+
+Source: systemctl(1), systemd.kill(5), systemd.service(5), org.freedesktop.systemd1(5) for the properties.
+"""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Mapping
+
+from migrator.errors import RefusedError, UnreachableError, UsageError
+from migrator.plan import Plan, Process, Role, Side
+from migrator.report import Finding, Severity
+from migrator.workers import systemctl
+from migrator.workers.identity import Identity, identify
+from migrator.workers.managed import POLL_S, START_TIMEOUT_S, family, fault, remember, stop_orphans
+from migrator.workers.records import ProcessRecord, read_record
+from migrator.workers.systemctl import UnitFacts
+
+RUNNING_STATES = ("active", "activating", "reloading")
+
+
+def current(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> ProcessRecord | None:
+    """Return the main process of the plan's unit; None if it has none.
+
+    Raises:
+        UnreachableError: systemd does not answer.
+        UsageError: There is no such unit.
+        RefusedError: We may not talk to it.
+    """
+    return _record(plan, process, _facts(process, environ), environ)
+
+
+def start(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> ProcessRecord:
+    """Have a unit started unless it runs already; does not wait until it is ready.
+
+    One that is still stopping is waited for first, at most its stop time-out.
+
+    Raises:
+        UnreachableError: It did not start, or still stops.
+        RefusedError: We may not start it.
+    """
+    facts = _wait_not_stopping(process, environ)
+    if facts.active not in RUNNING_STATES:
+        systemctl.run(process, "start", environ=environ)
+    end = time.monotonic() + START_TIMEOUT_S
+    while True:
+        facts = _facts(process, environ)
+        record = _record(plan, process, facts, environ)
+        if record is not None:
+            return record
+        if facts.active not in (*RUNNING_STATES, "inactive") or time.monotonic() > end:
+            raise UnreachableError(
+                f"process {process.name}", "did not start", found=facts.text, remedy=f"journalctl -u {process.unit}"
+            )
+        time.sleep(POLL_S)
+
+
+def signal_stop(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[Identity, ...]:
+    """Have systemd stop a unit, and return its main process with all its children, as they were before the signal.
+
+    Raises:
+        RefusedError: systemd would kill it sooner than the plan allows, or we may not stop it.
+    """
+    facts = _facts(process, environ)
+    record = _record(plan, process, facts, environ)
+    last = read_record(plan, process.name) if record is None else None
+    if facts.active in RUNNING_STATES or facts.sub == "auto-restart":
+        for finding in _deadly(process, facts):
+            raise RefusedError(finding.where, finding.what, found=finding.found, remedy=finding.remedy)
+        systemctl.run(process, "stop", environ=environ)
+    orphans = record.living_orphans if record is not None else last.living_children if last is not None else ()
+    members = family(record) if record is not None else orphans
+    stop_orphans(process, orphans)
+    return members
+
+
+def why_stopped(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> str:
+    """Return systemd's words about a unit that has no main process."""
+    return f"systemd says {_facts(process, environ).text}"
+
+
+def faults(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[Finding, ...]:
+    """Return what is dangerous about how the unit is configured."""
+    facts = _facts(process, environ)
+    found = [*_deadly(process, facts)]
+    if process.role is Role.WORKER and facts.kill_mode == "control-group":
+        what = "the stop signal goes to its children as well, which ends their running tasks half done"
+        found.append(
+            fault(
+                process,
+                "MANAGER-STOP-GROUP",
+                Severity.WARNING,
+                what,
+                found="KillMode=control-group",
+                remedy="set KillMode=mixed: `systemctl edit`, then `systemctl daemon-reload`",
+            )
+        )
+    if process.side is Side.LEGACY and (facts.unit_file.startswith("enabled") or facts.triggered_by):
+        by = f"triggered by {facts.triggered_by}" if facts.triggered_by else f"the unit is {facts.unit_file}"
+        what = "comes back at the next boot or trigger, beside the unified side"
+        remedy = "`systemctl disable` it before the cutover, `enable` it after a rollback"
+        found.append(fault(process, "MANAGER-AUTOSTART", Severity.WARNING, what, found=by, remedy=remedy))
+    if facts.needs_reload:
+        what = "its unit file has changed since systemd read it"
+        found.append(
+            fault(
+                process,
+                "MANAGER-STALE-CONFIG",
+                Severity.WARNING,
+                what,
+                found="NeedDaemonReload=yes",
+                remedy="`systemctl daemon-reload`",
+            )
+        )
+    return tuple(found)
+
+
+def _facts(process: Process, environ: Mapping[str, str]) -> UnitFacts:
+    facts = systemctl.show(process, environ=environ)
+    where = f"process {process.name}: unit {process.unit}"
+    if facts.load == "not-found":
+        known = systemctl.units(process, environ=environ)
+        close = difflib.get_close_matches(process.unit, known, n=1)
+        remedy = f"did you mean {close[0]!r}?" if close else "install it, then `systemctl daemon-reload`"
+        raise UsageError(where, "there is no such unit", found=facts.text, remedy=f"{remedy} or correct the plan")
+    if facts.load != "loaded":
+        remedy = f"systemctl unmask {process.unit}" if facts.load == "masked" else f"systemctl status {process.unit}"
+        raise RefusedError(where, "can't be used", found=f"LoadState={facts.load}", remedy=remedy)
+    return facts
+
+
+def _record(plan: Plan, process: Process, facts: UnitFacts, environ: Mapping[str, str]) -> ProcessRecord | None:
+    identity = identify(facts.main_pid) if facts.main_pid else None
+    if identity is None:
+        return None
+    last = read_record(plan, process.name)
+    known = last is not None and last.identity == identity
+    # One that we see first is the unit's process only if systemd still says so after we have looked at it.
+    if not known and systemctl.show(process, environ=environ).main_pid != identity.pid:
+        return None
+    return remember(plan, process, identity, stopping=facts.active == "deactivating")
+
+
+def _wait_not_stopping(process: Process, environ: Mapping[str, str]) -> UnitFacts:
+    end = time.monotonic() + process.stop_timeout_s
+    while True:
+        facts = _facts(process, environ)
+        if facts.active != "deactivating":
+            return facts
+        if time.monotonic() > end:
+            raise UnreachableError(
+                f"process {process.name}",
+                f"is still stopping after {process.stop_timeout_s:g} s",
+                found=f"pid {facts.main_pid}",
+                remedy="it ends when its tasks end: look at `migrator workers list`, then run the same command again",
+            )
+        time.sleep(POLL_S)
+
+
+def _deadly(process: Process, facts: UnitFacts) -> tuple[Finding, ...]:
+    found = []
+    if facts.sends_sigkill and facts.stop_timeout_s < process.stop_timeout_s:
+        found.append(
+            fault(
+                process,
+                "MANAGER-STOP-TIMEOUT",
+                Severity.ERROR,
+                f"systemd would kill it {facts.stop_timeout_s:g} s after SIGTERM, "
+                f"the plan gives it {process.stop_timeout_s:g} s",
+                found=f"TimeoutStopSec={facts.stop_timeout_s:g}",
+                remedy=f"set TimeoutStopSec={process.stop_timeout_s:g} or more, then `systemctl daemon-reload`, "
+                "or lower stop_timeout_s in the plan",
+            )
+        )
+    if facts.kill_signal != 15 or facts.kill_mode == "none":
+        found.append(
+            fault(
+                process,
+                "MANAGER-STOP-SIGNAL",
+                Severity.ERROR,
+                "would not be stopped with SIGTERM, on which workers give back what they hold",
+                found=f"KillSignal={facts.kill_signal}, KillMode={facts.kill_mode}",
+                remedy="set KillSignal=SIGTERM and KillMode=mixed, then `systemctl daemon-reload`",
+            )
+        )
+    return tuple(found)
