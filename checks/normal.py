@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -16,6 +17,8 @@ from migrator.plan import Plan
 ABSENT: Mapping[str, Any] = {"$absent": True}
 #: Columns of a dead letter that describe where in the code it happened.
 _UNTELLING = ("traceback",)
+#: Ids that are made for each log line are nobody's behaviour.
+_UUID = re.compile(r"\b[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}\b")
 
 
 def normal(observation: Mapping[str, Any], call: Call, plan: Plan, *, legacy: bool) -> dict[str, Any]:
@@ -35,7 +38,7 @@ def normal(observation: Mapping[str, Any], call: Call, plan: Plan, *, legacy: bo
             "mail": _sorted(observation["mail"]),
             "messages": _messages(observation["messages"], plan),
             "dead_letters": _sorted(dead),
-            "logs": _sorted(observation["logs"]),
+            "logs": _sorted({**entry, "text": _UUID.sub("<uuid>", entry["text"])} for entry in observation["logs"]),
         },
     }
 

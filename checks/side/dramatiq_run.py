@@ -8,6 +8,7 @@ Source: ``dramatiq/worker.py`` (ConsumerThread.handle_message, WorkerThread.proc
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,8 @@ from dramatiq.worker import ConsumerThread, Worker, WorkerThread
 from checks.side.recorder import RECORDER
 
 FETCH_TIMEOUT_S = 5.0
+#: How long coroutines that an actor left behind may go on.
+COROUTINE_TIMEOUT_S = 2.0
 
 
 class ActorSide:
@@ -57,6 +60,7 @@ class ActorSide:
         finally:
             consumer.consumer.close()
             self.listener.current = ""
+            _finish_coroutines()
         return self.listener.ended
 
 
@@ -103,6 +107,25 @@ class _Listener(dramatiq.Middleware):  # type: ignore[misc]  # Dramatiq has no t
         if message.message_id == self.current:
             entry = {"system": "dramatiq", "task": message.actor_name, "args": list(message.args)}
             RECORDER.note("dead_letters", entry | {"kwargs": dict(message.kwargs)})
+
+
+def _finish_coroutines() -> None:
+    """Let what the actor left running in the event loop finish, or cancel it: it belongs to this run alone."""
+    from dramatiq.asyncio import get_event_loop_thread
+
+    thread = get_event_loop_thread()
+    if thread is None or not thread.loop.is_running():
+        return
+
+    async def finish() -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        if others:
+            _, late = await asyncio.wait(others, timeout=COROUTINE_TIMEOUT_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    asyncio.run_coroutine_threadsafe(finish(), thread.loop).result(timeout=2 * COROUTINE_TIMEOUT_S)
 
 
 def _fetch(consumer: Any) -> Any:
