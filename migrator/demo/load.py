@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import orjson
 
 REQUEST_TIMEOUT_S = 5.0
-PATHS = ("/api/assets/AAPL/update", "/api/prices/refresh", "/api/assets/BTC/update", "/api/assets/MSFT/update")
+PATHS = ("/api/assets/AAPL/update", "/api/prices/refresh", "/api/assets/BTC/update", "/api/news/refresh")
 
 
 @dataclass(slots=True, kw_only=True)

@@ -168,6 +168,7 @@ def _first_cutover(stage: Stage) -> None:
 
 
 def _unified(stage: Stage) -> None:
+    stage.enqueue(max(stage.messages // 10, 20))
     stage.checks["the unified workers run what is ready"] = stage.work_off("unified at work", Side.UNIFIED)
     rows = manage(stage.scratch, ("shell", "--verbosity", "0", "-c", ROW_COUNTS)).split()
     stage.measured["price rows"], stage.measured["news rows"] = int(rows[-2]), int(rows[-1])
