@@ -38,7 +38,7 @@ def actions(context: Context) -> tuple[Action, ...]:
 
 def verify(context: Context) -> Report:
     """The file can be read whole and holds what was counted."""
-    from migrator.snapshot import verify_snapshot
+    from migrator.snapshot_file import verify_snapshot
 
     file = snapshot_file(context)
     counted = recorded(context, NAME, "write").get("messages", 0)

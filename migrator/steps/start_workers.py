@@ -1,7 +1,8 @@
 """Start the unified workers on their own queues and wait until they know every task of the plan.
 
 Nothing is in these queues yet, and nothing legacy is touched: this is the moment to find out that they don't start.
-Undo drains and stops them: what they have finished stays done, what they have not goes back to their queue.
+Undo drains them and tells them to stop: what they have finished stays done, what they have not goes back to their
+queue. It does not wait until they are gone; they no longer work by then, and the undo of the transfer waits.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from functools import partial
 from migrator.plan import Process, Role, Side
 from migrator.report import Report
 from migrator.steps.gap import moment
-from migrator.steps.process_actions import start_actions, stop_actions, verify_ready
+from migrator.steps.process_actions import start_actions, verify_ready
 from migrator.steps.protocol import Action, Context, Facts, Step, nothing_to_check, processes
 from migrator.workers import drain
+from migrator.workers.command import signal_stop
 
 
 def actions(context: Context) -> tuple[Action, ...]:
@@ -27,7 +29,7 @@ def verify(context: Context) -> Report:
 
 
 def undo(context: Context) -> tuple[Action, ...]:
-    """Cease, drain and stop each."""
+    """Cease, drain and tell each to stop."""
     workers = processes(context, Side.UNIFIED, Role.WORKER)
     ceasing = tuple(
         Action(
@@ -43,7 +45,11 @@ def undo(context: Context) -> tuple[Action, ...]:
         )
         for p in workers
     )
-    return ceasing + draining + stop_actions(context, workers)
+    telling = tuple(
+        Action(id=f"signal:{p.name}", sentence=f"send SIGTERM to {p.name}", run=partial(_signal, context, p))
+        for p in workers
+    )
+    return ceasing + draining + telling
 
 
 def _cease(context: Context, process: Process) -> Facts:
@@ -53,6 +59,10 @@ def _cease(context: Context, process: Process) -> Facts:
 
 def _drain(context: Context, process: Process) -> Facts:
     return {"drained_in_s": round(drain.wait_idle(context.plan, process, environ=context.environ), 3)}
+
+
+def _signal(context: Context, process: Process) -> None:
+    signal_stop(context.plan, process, environ=context.environ)
 
 
 STEP = Step(

@@ -13,7 +13,7 @@ from migrator.message import State
 from migrator.plan import Role, Side
 from migrator.report import Report
 from migrator.steps.gap import moment
-from migrator.steps.process_actions import verify_stopped
+from migrator.steps.process_actions import stop_actions, verify_stopped
 from migrator.steps.protocol import Action, Context, Facts, Step, error, findings_report, processes, recorded
 from migrator.transfer import transfer
 from migrator.transfer_options import Direction, TransferOptions
@@ -50,9 +50,10 @@ def verify(context: Context) -> Report:
 
 
 def undo(context: Context) -> tuple[Action, ...]:
-    """Move all back, with what was enqueued since."""
+    """Wait until the unified workers are gone, then move all back, with what was enqueued since."""
+    workers = stop_actions(context, processes(context, Side.UNIFIED, Role.WORKER))
     run = partial(move, context, Direction.BACK)
-    return (Action(id="move-back", sentence="carry all messages back to the legacy queues", run=run),)
+    return (*workers, Action(id="move-back", sentence="carry all messages back to the legacy queues", run=run))
 
 
 def cannot_undo(context: Context) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from migrator.transfer_options import Direction, TransferOptions, TransferReport
 def guard(context: Context) -> Report:
     """Return which messages would be kept back, and whether one waits longer than the broker allows."""
     tasks = frozenset(context.options.tasks)
-    options = TransferOptions(direction=Direction.FORWARD, tasks=tasks, dry_run=True)
+    options = TransferOptions(direction=Direction.FORWARD, tasks=tasks, dry_run=True, owners_dead=True)
     try:
         plan = transfer(context.plan, environ=context.environ, options=options)
     except MigratorError as failure:
