@@ -72,7 +72,7 @@ REASONS = MappingProxyType(
         "SCHEDULE-COMPUTED": _left("a schedule entry that can't be read", "move it to the plan's schedule by hand"),
         "SCHEDULE-JOB": _left("another scheduler sends a legacy task", "let beat send it: add a [[schedule]]"),
         "SETTINGS": _left("the settings can't be completed safely", "add it by hand"),
-        "DRAMATIQ-SETTING": _left("a setting of Dramatiq that nothing reads after the migration", "remove it"),
+        "DRAMATIQ-SETTING": _told("a setting of Dramatiq that nothing reads after the migration", "remove it"),
         "TEXT-NAME": _told("a text file names a legacy task, module or command", "run with --text, or correct it"),
         "PERIODIC-ROW": _left("a database row may name a legacy task", "run the generated data migration"),
         "IN-PLACE-ADAPTER": _left("an in-place task whose arguments change", "use a new name for the unified task"),

@@ -41,6 +41,8 @@ class Leftover:
     found: str
     #: What exactly, where the code alone doesn't say.
     detail: str = ""
+    #: Where a comment about it may stand: the start of its statement's line; -1 for the file as a whole.
+    anchor: int = -1
 
     @property
     def severity(self) -> Severity:
@@ -126,9 +128,20 @@ class FileContext:
         """List a place."""
         line = self.source.line(node)
         found = self.source.line_text(line).strip()
-        leftover = Leftover(code=code, line=line, found=found, detail=detail)
+        leftover = Leftover(code=code, line=line, found=found, detail=detail, anchor=self._anchor(node))
         if leftover not in self.leftovers:
             self.leftovers.append(leftover)
+
+    def _anchor(self, node: cst.CSTNode) -> int:
+        """Return where the logical line of a node's statement starts; -1 for the module."""
+        here: cst.CSTNode | None = node
+        while here is not None:
+            parent = self.tree.parents.get(here)
+            if isinstance(parent, (cst.IndentedBlock, cst.Module)):
+                start = self.source.span(here)[0]
+                return self.source.text.rfind(b"\n", 0, start) + 1
+            here = parent
+        return -1
 
     @contextmanager
     def attempt(self, node: cst.CSTNode) -> Iterator[Attempt]:

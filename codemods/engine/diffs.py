@@ -22,3 +22,10 @@ def undo_part(shown: str, old: bytes | None, new: bytes) -> str:
         return head + unified_diff(shown, new, old)
     body = unified_diff(shown, new, b"").replace(f"+++ b/{shown}", "+++ /dev/null", 1)
     return f"{head}deleted file mode 100644\n{body}"
+
+
+def shown_diff(shown: str, before: bytes, after: bytes) -> str:
+    """Return the difference for people: bytes that are no UTF-8 are shown as the replacement character."""
+    return (
+        unified_diff(shown, before, after).encode("utf-8", errors="surrogateescape").decode("utf-8", errors="replace")
+    )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from codemods.engine.context import FileContext, LeaveError, Use
+from codemods.engine.comments import dismiss, mark
+from codemods.engine.context import FileContext, LeaveError, Leftover, Use
 from codemods.engine.edits import Edit
 from codemods.engine.registry import handlers, rewrites
+from codemods.engine.retired_names import named_in_python
 from codemods.engine.uses import collect_uses, is_mixed, legacy_imports
 from migrator.message import System
 
@@ -27,6 +29,24 @@ def rewrite_file(context: FileContext) -> None:
         if rewrite.whole_file:
             context.rewrite_name = rewrite.name
             rewrite.whole_file(context)
+    _name_the_rest(context)
+    dismiss(context)
+    if context.index.mark:
+        mark(context)
+
+
+def _name_the_rest(context: FileContext) -> None:
+    """Name the lines that still mention a module that goes: comments, docstrings, strings."""
+    listed = {leftover.line for leftover in context.leftovers}
+    listed |= {context.source.line(use.node) for use in context.uses if not use.rewritten}
+    listed |= {context.source.line(statement) for statement in context.tree.imports}
+    edited = [(edit.start, edit.end) for edit in context.edits.items]
+    for offset, name in named_in_python(context.index, context.source.text, edited):
+        line = context.source.line_at(offset)
+        if line not in listed:
+            listed.add(line)
+            found = context.source.line_text(line).strip()
+            context.leftovers.append(Leftover(code="TEXT-NAME", line=line, found=found, detail=name))
 
 
 def _extent(context: FileContext, use: Use) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,3 +135,13 @@ def _document(run: RunRecord) -> dict[str, Any]:
     names = ("id", "commit", "plan", "at", "patch", "undone_at")
     files = [{"path": f.path, "before": f.before, "after": f.after, "created": f.created} for f in run.files]
     return {**{name: getattr(run, name) for name in names}, "files": files}
+
+
+def head_commit(plan: Plan) -> str:
+    """Return the commit that is checked out; empty without git."""
+    command = ["git", "-C", str(plan.folder), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

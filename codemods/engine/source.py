@@ -49,8 +49,9 @@ class Source:
     def span(self, node: cst.CSTNode) -> tuple[int, int]:
         """Return where a node starts and ends in :attr:`text`, its own parentheses included."""
         start, end = self.bare_span(node)
-        if getattr(node, "lpar", None):
-            start = self.bare_span(node.lpar[0])[0]  # type: ignore[attr-defined]
+        opening = getattr(node, "lpar", None)
+        if opening and isinstance(opening, (list, tuple)):
+            start = self.bare_span(opening[0])[0]
             end = self.bare_span(node.rpar[-1])[1]  # type: ignore[attr-defined]
         return start, end
 

@@ -91,6 +91,8 @@ class PlanIndex:
     offered: Mapping[str, frozenset[str]] = field(default_factory=dict)
     #: True if Celery stores results for the unified tasks.
     stores_results: bool = False
+    #: True if a comment is to be written at each place that is left alone.
+    mark: bool = False
 
     def resolve(self, dotted: str) -> str:
         """Follow the project's re-exports."""
@@ -121,7 +123,7 @@ class PlanIndex:
         found |= set(self.modules)
         found |= {export.rpartition(".")[2] for export in self.exports}
         found |= {target.name for target in self.targets.values()}
-        found |= {"dramatiq", "periodiq", "send_with_options", "message_with_options"}
+        found |= {"dramatiq", "periodiq", "send_with_options", "message_with_options", "migrator: ignore"}
         found |= {entry.partition(":")[2] for entry in self.schedule}
         return frozenset(word for word in found if word)
 

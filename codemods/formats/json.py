@@ -39,8 +39,7 @@ def as_json(report: RewriteReport, *, next_steps: Sequence[str] = ()) -> str:
         "exit_code": int(report.exit_code),
         "counts": report.counts,
         "changed": [
-            {"path": change.shown, "rewrites": dict(change.edits), "diff": _text(change.diff)}
-            for change in report.changed
+            {"path": change.shown, "rewrites": dict(change.edits), "diff": change.diff} for change in report.changed
         ],
         "created": list(report.created),
         "findings": findings,
@@ -50,8 +49,3 @@ def as_json(report: RewriteReport, *, next_steps: Sequence[str] = ()) -> str:
         "next_steps": list(next_steps),
     }
     return orjson.dumps(document, option=orjson.OPT_INDENT_2).decode("utf-8")
-
-
-def _text(diff: str) -> str:
-    """JSON holds Unicode only; bytes of other encodings are shown as the replacement character."""
-    return diff.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="replace")
