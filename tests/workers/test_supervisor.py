@@ -1,0 +1,282 @@
+"""Programs of a real supervisord: started and stopped by it alone, recognised by pid and start time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from xmlrpc.server import SimpleXMLRPCServer
+
+import pytest
+from shop import Shop, eventually, in_child
+from supervised import Supervised, end, running_supervisord, script
+
+from migrator.errors import ExitCode, RefusedError, UnreachableError, UsageError
+from migrator.plan import Driver, Process
+from migrator.report import Severity
+from migrator.servers import free_port
+from migrator.workers import drivers, supervisord
+from migrator.workers.command import process_named
+from migrator.workers.identity import descendants, is_alive, send_signal, wait_gone
+from migrator.workers.readiness import wait_ready
+from migrator.workers.side import list_processes
+
+SLEEPER = "import time; time.sleep(120)"
+PARENT = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(120)'])\n"
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True)\n"
+
+
+@pytest.fixture(scope="module")
+def supervised(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervised]:
+    folder = tmp_path_factory.mktemp("programs")
+    sleeper = script(folder, "sleeper", SLEEPER)
+    programs = {
+        "sleeper": {"command": sleeper, "autostart": "true"},
+        "parent": {"command": script(folder, "parent", PARENT + SLEEPER)},
+        "stubborn": {"command": script(folder, "stubborn", STUBBORN + SLEEPER), "startsecs": "0", "stopwaitsecs": "3"},
+        "crasher": {"command": script(folder, "crasher", "raise SystemExit('no key for redis://me:secret@host/0')")},
+        "missing": {"command": "/no/such/program"},
+        "impatient": {"command": sleeper, "stopwaitsecs": "5"},
+        "rude": {"command": sleeper, "stopsignal": "INT", "stopasgroup": "true"},
+        "member": {"command": sleeper},
+        "group:shop": {"programs": "member"},
+    }
+    with running_supervisord(programs, os.environ) as running:
+        yield running
+
+
+def program(shop: Shop, supervised: Supervised, name: str, **changes: object) -> Process:
+    """The shop's legacy producer, as a program of supervisord."""
+    web = process_named(shop.plan, "old-web")
+    given = {"driver": Driver.SUPERVISOR, "program": name, "manager": supervised.url, "command": ()}
+    return replace(web, **{**given, "stop_timeout_s": 20.0, **changes})
+
+
+def planned(shop: Shop, process: Process) -> Shop:
+    """The shop with this one process."""
+    return replace(shop, plan=replace(shop.plan, processes=(process,)))
+
+
+def test_start_stop_and_start_again(shop: Shop, supervised: Supervised) -> None:
+    member = program(shop, supervised, "shop:member")
+    assert drivers.current(shop.plan, member, environ=shop.environ) is None
+    first = drivers.start(shop.plan, member, environ=shop.environ)
+    assert first.alive
+    assert drivers.start(shop.plan, member, environ=shop.environ).pid == first.pid
+    assert wait_ready(shop.plan, member, environ=shop.environ, timeout_s=5).pid == first.pid
+    drivers.stop(shop.plan, member, environ=shop.environ)
+    assert not first.alive
+    assert drivers.current(shop.plan, member, environ=shop.environ) is None
+    assert drivers.stop(shop.plan, member, environ=shop.environ) < 1, "stopping twice is nothing"
+    second = drivers.start(shop.plan, member, environ=shop.environ)
+    assert second.pid != first.pid
+    drivers.stop(shop.plan, member, environ=shop.environ)
+
+
+def test_one_that_runs_already_is_taken_over(shop: Shop, supervised: Supervised) -> None:
+    sleeper = program(shop, supervised, "sleeper")
+    record = eventually(lambda: drivers.current(shop.plan, sleeper, environ=shop.environ))
+    assert record.pid == int(supervised.ctl("pid", "sleeper"))
+    assert abs(record.started_at - time.time()) < 120
+    (state,) = list_processes(planned(shop, sleeper).plan, environ=shop.environ)
+    assert (state.state, state.pid) == ("running", record.pid)
+
+
+def test_what_is_stopped_is_not_restarted_but_what_is_signalled_is(shop: Shop, supervised: Supervised) -> None:
+    sleeper = program(shop, supervised, "parent")
+    first = drivers.start(shop.plan, sleeper, environ=shop.environ)
+    send_signal(first.identity, signal.SIGTERM)
+    second = eventually(lambda: drivers.current(shop.plan, sleeper, environ=shop.environ))
+    assert second.pid != first.pid, "a raw signal is no way to stop it: autorestart brings it back"
+    drivers.stop(shop.plan, sleeper, environ=shop.environ)
+    time.sleep(2.5)
+    assert drivers.current(shop.plan, sleeper, environ=shop.environ) is None
+    assert supervised.state("parent") == "STOPPED"
+
+
+def test_one_that_has_just_crashed_is_stopped_for_good(shop: Shop, supervised: Supervised) -> None:
+    sleeper = program(shop, supervised, "parent")
+    record = drivers.start(shop.plan, sleeper, environ=shop.environ)
+    eventually(lambda: supervised.state("parent") == "RUNNING")
+    send_signal(record.identity, signal.SIGKILL)
+    drivers.stop(shop.plan, sleeper, environ=shop.environ)
+    time.sleep(2.5)
+    assert drivers.current(shop.plan, sleeper, environ=shop.environ) is None
+
+
+def test_children_left_behind_are_seen_beside_their_successor_and_stopped(shop: Shop, supervised: Supervised) -> None:
+    parent = program(shop, supervised, "parent")
+    first = drivers.start(shop.plan, parent, environ=shop.environ)
+    (child,) = eventually(lambda: descendants(first.identity))
+    drivers.current(shop.plan, parent, environ=shop.environ)
+    send_signal(first.identity, signal.SIGKILL)
+    second = eventually(lambda: drivers.current(shop.plan, parent, environ=shop.environ))
+    assert second.pid != first.pid
+    states = {s.state: s for s in list_processes(planned(shop, parent).plan, environ=shop.environ)}
+    assert states["running"].pid == second.pid
+    assert states["orphaned"].children == (child.pid,)
+    drivers.stop(shop.plan, parent, environ=shop.environ)
+    assert not is_alive(child)
+    assert not wait_gone(descendants(second.identity), timeout_s=0)
+
+
+def test_one_that_ends_at_once_is_reported_with_supervisords_and_its_own_words(
+    shop: Shop, supervised: Supervised
+) -> None:
+    crasher = program(shop, supervised, "crasher")
+    with pytest.raises(UnreachableError) as caught:
+        drivers.start(shop.plan, crasher, environ=shop.environ)
+        wait_ready(shop.plan, crasher, environ=shop.environ, timeout_s=10)
+    assert "supervisord says BACKOFF: Exited too quickly" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    # It would be tried again: stopping it ends that too.
+    drivers.stop(shop.plan, crasher, environ=shop.environ)
+    assert supervised.state("crasher") in ("STOPPED", "FATAL")
+
+
+def test_a_program_that_does_not_exist_on_disk(shop: Shop, supervised: Supervised) -> None:
+    with pytest.raises(UnreachableError, match=r"old-web: did not start \(supervisord says .*can't find command"):
+        drivers.start(shop.plan, program(shop, supervised, "missing"), environ=shop.environ)
+
+
+def test_an_unknown_program_offers_the_nearest(shop: Shop, supervised: Supervised) -> None:
+    with pytest.raises(UsageError, match=r"program sleper: .* has no such program .*did you mean 'sleeper'\?"):
+        drivers.current(shop.plan, program(shop, supervised, "sleper"), environ=shop.environ)
+
+
+def test_one_that_ignores_the_signal_is_left_to_supervisord_after_a_bounded_wait(
+    shop: Shop, supervised: Supervised
+) -> None:
+    stubborn = program(shop, supervised, "stubborn", stop_timeout_s=0.5)
+    record = drivers.start(shop.plan, stubborn, environ=shop.environ)
+    eventually(lambda: "up" in supervised.ctl("tail", "stubborn"))
+    with pytest.raises(UnreachableError, match=r"old-web: has not ended 0.5 s after SIGTERM"):
+        drivers.stop(shop.plan, stubborn, environ=shop.environ)
+    assert record.alive
+    (state,) = list_processes(planned(shop, stubborn).plan, environ=shop.environ)
+    assert state.state == "stopping"
+    with pytest.raises(UnreachableError, match=r"old-web: is still stopping after 0.5 s"):
+        drivers.start(shop.plan, stubborn, environ=shop.environ)
+
+
+def test_it_refuses_to_stop_what_supervisord_would_kill(shop: Shop, supervised: Supervised) -> None:
+    impatient = program(shop, supervised, "impatient")
+    record = drivers.start(shop.plan, impatient, environ=shop.environ)
+    with pytest.raises(RefusedError, match=r"would kill it 5 s after SIGTERM, the plan gives it 20 s \(stopwaitsecs=5"):
+        drivers.stop(shop.plan, impatient, environ=shop.environ)
+    assert record.alive
+    drivers.stop(shop.plan, replace(impatient, stop_timeout_s=5.0), environ=shop.environ)
+
+
+def test_what_is_dangerous_in_the_configuration_is_found(shop: Shop, supervised: Supervised) -> None:
+    def codes(name: str, **changes: object) -> dict[str, Severity]:
+        found = drivers.faults(shop.plan, program(shop, supervised, name, **changes), environ=shop.environ)
+        return {finding.code: finding.severity for finding in found}
+
+    worker = process_named(shop.plan, "old-celery")
+    assert codes("shop:member") == {}
+    assert codes("sleeper") == {"MANAGER-AUTOSTART": Severity.WARNING}
+    assert codes("impatient") == {"MANAGER-STOP-TIMEOUT": Severity.ERROR}
+    assert codes("rude", role=worker.role) == {
+        "MANAGER-STOP-SIGNAL": Severity.ERROR,
+        "MANAGER-STOP-GROUP": Severity.WARNING,
+    }
+    assert drivers.faults(shop.plan, worker, environ=shop.environ) == ()
+
+
+def test_a_supervisord_that_is_down(shop: Shop) -> None:
+    with running_supervisord({"one": {"command": "/bin/sleep 60"}}, os.environ) as supervised:
+        one = program(shop, supervised, "one")
+        record = drivers.start(shop.plan, one, environ=shop.environ)
+        supervised.child.kill()
+        supervised.child.wait(10)
+        for act in (drivers.current, drivers.start, drivers.stop, drivers.faults):
+            with pytest.raises(UnreachableError) as caught:
+                act(shop.plan, one, environ=shop.environ)
+            assert caught.value.exit_code is ExitCode.UNREACHABLE
+        assert str(caught.value) == (
+            f"supervisord at {supervised.url}: does not answer ([Errno 111] Connection refused); "
+            "start supervisord, or correct `manager` in the plan"
+        )
+        assert record.alive, "what it ran is left alone"
+        send_signal(record.identity, signal.SIGKILL)
+        wait_gone([record.identity], timeout_s=5)
+    gone = replace(one, manager="unix:///nowhere/sv.sock")
+    with pytest.raises(UnreachableError, match="No such file or directory"):
+        drivers.current(shop.plan, gone, environ=shop.environ)
+
+
+def test_over_a_local_port_with_a_password(shop: Shop) -> None:
+    port = free_port()
+    with running_supervisord({"one": {"command": "/bin/sleep 60"}}, os.environ, inet=f"127.0.0.1:{port}") as supervised:
+        one = program(shop, supervised, "one", manager=f"http://operator:${{SV_PASSWORD}}@127.0.0.1:{port}")
+        with pytest.raises(RefusedError, match=r"http://\*\*\*@127.*user name and password are refused \(HTTP 401"):
+            drivers.start(shop.plan, one, environ={**shop.environ, "SV_PASSWORD": "wr0ng"})
+        right = {**shop.environ, "SV_PASSWORD": "s3cret"}
+        assert drivers.start(shop.plan, one, environ=right).alive
+        drivers.stop(shop.plan, one, environ=right)
+        end(supervised.child)
+        with pytest.raises(UnreachableError) as caught:
+            drivers.current(shop.plan, one, environ=right)
+        assert "s3cret" not in str(caught.value)
+
+
+def test_a_socket_that_belongs_to_somebody_else(shop: Shop, supervised: Supervised) -> None:
+    sleeper = program(shop, supervised, "sleeper")
+
+    def as_somebody_else() -> object:
+        if os.getuid() == 0:
+            os.setgid(65534)
+            os.setuid(65534)
+        return drivers.current(shop.plan, sleeper, environ=shop.environ)
+
+    file = supervised.folder / "sv.sock"
+    before = file.stat().st_mode
+    file.chmod(0)
+    try:
+        assert in_child(as_somebody_else) == ExitCode.REFUSED
+    finally:
+        file.chmod(before)
+
+
+@pytest.mark.parametrize("url", ["http://example.org:9001", "https://127.0.0.1:9001", "unix:", "/run/sv.sock"])
+def test_a_supervisord_elsewhere_is_refused_because_its_pids_mean_nothing_here(shop: Shop, url: str) -> None:
+    web = replace(process_named(shop.plan, "old-web"), driver=Driver.SUPERVISOR, program="web", manager=url)
+    with pytest.raises(UsageError, match="process old-web: manager: needs the Unix socket or a local port"):
+        drivers.current(shop.plan, web, environ=shop.environ)
+
+
+def test_a_process_that_is_no_child_of_the_supervisord_that_names_it(shop: Shop) -> None:
+    """What a socket carried out of a container looks like: the pids are those of another namespace."""
+    sleeper = subprocess.Popen([sys.executable, "-c", SLEEPER])
+    with SimpleXMLRPCServer(("127.0.0.1", 0), logRequests=False) as server:
+        facts = {"statename": "RUNNING", "pid": sleeper.pid, "spawnerr": "", "description": "", "now": 0, "stop": 0}
+        facts |= {"stdout_logfile": "", "stderr_logfile": ""}
+        server.register_function(lambda name: facts, "supervisor.getProcessInfo")
+        server.register_function(lambda: 1, "supervisor.getPID")
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        web = replace(process_named(shop.plan, "old-web"), driver=Driver.SUPERVISOR, program="web", manager=url)
+        try:
+            with pytest.raises(RefusedError, match=r"is not a child of supervisord here \(its parent is pid"):
+                drivers.stop(shop.plan, web, environ=shop.environ)
+            assert sleeper.poll() is None
+        finally:
+            server.shutdown()
+            sleeper.kill()
+            sleeper.wait(10)
+
+
+def test_something_else_that_listens_there(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        web = replace(process_named(shop.plan, "old-web"), driver=Driver.SUPERVISOR, program="web", manager=url)
+        monkeypatch.setattr(supervisord, "CALL_TIMEOUT_S", 0.3)
+        with pytest.raises(UnreachableError, match=r"does not answer \(timed out\)"):
+            drivers.current(shop.plan, web, environ=shop.environ)
