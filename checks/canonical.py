@@ -23,6 +23,8 @@ import orjson
 STRING_LIMIT = 65_536
 #: Most items of one list or mapping that are kept.
 ITEM_LIMIT = 2_000
+#: Items beyond that which still count for a list's digest.
+DIGEST_LIMIT = 200_000
 #: Deepest nesting that is followed.
 DEPTH_LIMIT = 40
 #: How near to the clock a moment must be to be called ``<clock>``.
@@ -109,7 +111,8 @@ def _mapping(value: Mapping[Any, Any], frame: Frame, depth: int) -> dict[str, An
 def _items(value: list[Any], frame: Frame, depth: int) -> list[Any]:
     result = [canonical(item, frame, depth=depth + 1) for item in value[:ITEM_LIMIT]]
     if len(value) > ITEM_LIMIT:
-        result.append({"$more": len(value) - ITEM_LIMIT})
+        rest = [canonical(item, frame, depth=depth + 1) for item in value[ITEM_LIMIT:DIGEST_LIMIT]]
+        result.append({"$more": len(value) - ITEM_LIMIT, "sha256": digest(rest)})
     return result
 
 
