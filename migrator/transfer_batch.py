@@ -16,7 +16,7 @@ from migrator.brokers.kept import kept_entry
 from migrator.brokers.redis_keys import LEDGER, Source, kept_key
 from migrator.transfer_hub import Hub
 from migrator.translate import Translator
-from migrator.translation import Carried, KeptBack, Translation, ledger_entry
+from migrator.translation import Carried, KeptBack, Place, Translation, ledger_entry
 
 #: One message as it was taken: id of the copy (Dramatiq only) and its bytes, None if the body is gone.
 Item = tuple[bytes, bytes | None]
@@ -55,7 +55,8 @@ class Work:
     kept: list[tuple[str, KeptBack]] = field(default_factory=list)
     passed: int = 0
     without_body: int = 0
-    payload_bytes: int = 0
+    #: By place and priority: the group, and whether it is for another server.
+    ways: dict[tuple[Place, int], tuple[Group, bool]] = field(default_factory=dict)
     #: By identity of the server, then by list.
     groups: dict[str, dict[str, Group]] = field(default_factory=dict)
     kept_flat: list[bytes] = field(default_factory=list)
@@ -98,25 +99,33 @@ def prepare(hub: Hub, batch: Batch, translate: Translator, selects: Callable[[Tr
 
 def _sort_in(hub: Hub, work: Work, carried: Carried, home: str) -> None:
     work.carried.append(carried)
-    work.payload_bytes += len(carried.payload)
+    way = (carried.place, carried.priority)
+    known = work.ways.get(way)
+    if known is None:
+        known = work.ways[way] = _way(hub, work, carried, home)
+    group, is_remote = known
+    group.count += 1
+    flat = group.flat
+    if is_remote:
+        flat.append(ledger_entry(work.batch.source.place, carried.source_copy).encode(errors="surrogateescape"))
+        if carried.forget:
+            work.forget.append(carried.forget)
+    if group.bodies:
+        copy_id = carried.copy_id.encode(errors="surrogateescape")
+        flat.append(copy_id)
+        group.ids.append(copy_id)
+    flat.append(carried.payload)
+
+
+def _way(hub: Hub, work: Work, carried: Carried, home: str) -> tuple[Group, bool]:
+    """Return the group that takes a message, and whether it is for another server."""
     identity = hub.identity(carried.place)
     name, bodies = hub.target(carried)
-    groups = work.groups.get(identity)
-    if groups is None:
-        groups = work.groups[identity] = {}
+    groups = work.groups.setdefault(identity, {})
     group = groups.get(name)
     if group is None:
         group = groups[name] = Group(kind="hash" if bodies else "list", name=name, bodies=bodies)
-    group.count += 1
-    if identity != home:
-        group.flat.append(ledger_entry(work.batch.source.place, carried.source_copy).encode(errors="surrogateescape"))
-        if carried.forget:
-            work.forget.append(carried.forget)
-    if bodies:
-        copy_id = carried.copy_id.encode(errors="surrogateescape")
-        group.flat.append(copy_id)
-        group.ids.append(copy_id)
-    group.flat.append(carried.payload)
+    return group, identity != home
 
 
 def push_request(groups: dict[str, Group], *, token: str, life_ms: int, stamp: str) -> tuple[list[Any], list[Any]]:

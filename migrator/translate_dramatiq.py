@@ -137,7 +137,7 @@ class DramatiqForward:
         identity = bytes(fields.message_id)
         if identity[:1] != b'"':
             raise UnreadableError("message_id is no text")
-        id_text = _decode_text(identity)
+        id_text = _decode_text(identity) if b"\\" in identity else identity[1:-1].decode()
         if task is None:
             return self._without_successor(fields.actor_name, id_text)
         options = fields.options
@@ -204,7 +204,11 @@ class DramatiqForward:
 
 def _arguments(mapping: TaskMapping, fields: Fields) -> tuple[bytes, bytes]:
     args, kwargs = bytes(fields.args), bytes(fields.kwargs)
-    if args == b"[]" and kwargs == b"{}" and not mapping.operations:
+    if (
+        kwargs == b"{}"
+        and not mapping.operations
+        and (args == b"[]" or (args[:1] == b"[" and len(_decode_list(args)) <= len(mapping.parameters)))
+    ):
         return args, kwargs
     try:
         values, named = _decode_list(args), _decode_dict(kwargs)
