@@ -33,9 +33,24 @@ def connect(endpoint: Endpoint, environ: Mapping[str, str]) -> Broker:
         from migrator.brokers.celery_redis import CeleryRedis
 
         return CeleryRedis(endpoint, url)
+    if scheme in ("amqp", "amqps", "pyamqp"):
+        return _rabbitmq(endpoint, url, environ)
     raise UsageError(
         f"{endpoint.side.value}.{endpoint.system.value}.broker",
         "no broker module reads this kind of URL",
         found=f"{scheme}://",
-        remedy="use a redis:// or rediss:// URL",
+        remedy="use a redis://, rediss://, amqp:// or amqps:// URL",
     )
+
+
+def _rabbitmq(endpoint: Endpoint, url: str, environ: Mapping[str, str]) -> Broker:
+    from migrator.brokers.rabbitmq_management import URL_VARIABLE
+
+    management_url = environ.get(URL_VARIABLE, "")
+    if endpoint.system is System.DRAMATIQ:
+        from migrator.brokers.dramatiq_rabbitmq import DramatiqRabbitmq
+
+        return DramatiqRabbitmq(endpoint, url, management_url=management_url)
+    from migrator.brokers.celery_rabbitmq import CeleryRabbitmq
+
+    return CeleryRabbitmq(endpoint, url, management_url=management_url)

@@ -1,0 +1,77 @@
+"""What only RabbitMQ's management plugin tells: unacknowledged messages, arguments and the type of a queue.
+
+The plugin's address is not part of an AMQP URL, so it is asked only where ``RABBITMQ_MANAGEMENT_URL`` names it.
+Its counts are some seconds old.
+
+Source: the plugin's HTTP API, ``GET /api/queues/<virtual host>/<queue>``.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+from migrator.brokers.redis_server import redacted
+from migrator.errors import UnreachableError
+
+URL_VARIABLE = "RABBITMQ_MANAGEMENT_URL"
+TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueDetails:
+    """One queue as the plugin knows it."""
+
+    unacknowledged: int
+    #: ``classic`` or ``quorum``.
+    kind: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Management:
+    """Asks the management plugin.
+
+    Args:
+        url: ``http://user:password@host:15672``.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self.where = redacted(url)
+        port = f":{parts.port}" if parts.port else ""
+        self._base = f"{parts.scheme}://{parts.hostname}{port}{parts.path.rstrip('/')}"
+        user, password = unquote(parts.username or "guest"), unquote(parts.password or "guest")
+        self._credentials = b64encode(f"{user}:{password}".encode()).decode()
+
+    def queue(self, virtual_host: str, name: str) -> QueueDetails | None:
+        """Return what the plugin knows about a queue, None if there is none.
+
+        Raises:
+            UnreachableError: The plugin does not answer.
+        """
+        address = f"{self._base}/api/queues/{quote(virtual_host, safe='')}/{quote(name, safe='')}"
+        request = urllib.request.Request(address, headers={"Authorization": f"Basic {self._credentials}"})
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+                facts = json.load(answer)
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            raise self._failure(error) from error
+        except (OSError, ValueError) as error:
+            raise self._failure(error) from error
+        return QueueDetails(
+            unacknowledged=int(facts.get("messages_unacknowledged") or 0),
+            kind=str(facts.get("type", "classic")),
+            arguments=facts.get("arguments") or {},
+        )
+
+    def _failure(self, error: Exception) -> UnreachableError:
+        remedy = f"correct {URL_VARIABLE}, or unset it to do without"
+        return UnreachableError(self.where, "the management plugin does not answer", found=str(error), remedy=remedy)

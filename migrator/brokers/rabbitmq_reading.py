@@ -1,0 +1,139 @@
+"""Count and read what lies in queues on RabbitMQ.
+
+AMQP has no way to look at a message without taking it. :func:`look` takes the waiting messages without acknowledging
+them and closes its channel, so the server puts each back to its place. What this does: the order stays; the flag
+``redelivered`` of each message is set from then on (Dramatiq ignores it, Celery only passes it on as
+``delivery_info``, unless ``worker_deduplicate_successful_tasks`` is on, which looks it up in the result backend);
+until the end of the look nobody else gets those messages, so live workers come first (``x-priority``); a quorum queue
+counts the delivery, and one with a delivery limit gives a message up when it is reached, so those are refused where
+their type is known.
+
+Source: RabbitMQ, "Consumer Acknowledgements", "Consumer Priorities"; celery/app/trace.py.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from migrator.brokers.protocol import Depths, Owner
+from migrator.brokers.rabbitmq_management import Management
+from migrator.brokers.rabbitmq_private import ID, own_header, public_copy
+from migrator.brokers.rabbitmq_queues import Spot, arriving_queue, dead_queue, spots
+from migrator.brokers.rabbitmq_server import ERRORS, RabbitmqServer, count
+from migrator.brokers.rabbitmq_wire import raw_of
+from migrator.brokers.reading import read_message
+from migrator.errors import RefusedError
+from migrator.message import Message, State, System
+from migrator.plan import Endpoint
+
+#: How long the next message of a queue that is not empty may take.
+_WAIT_S = 5.0
+_PREFETCH = 200
+
+
+def count_all(server: RabbitmqServer, management: Management | None, endpoint: Endpoint) -> Depths:
+    """Count every place where a message can be; those that workers hold only where the management plugin is named."""
+    counts = {(queue, state): 0 for queue in endpoint.queues for state in State}
+    with server.connected() as connection:
+
+        def ready(queue: str) -> int:
+            found = count(connection, queue)
+            return found.ready if found else 0
+
+        for at in spots(endpoint):
+            queue, waiting = at.place.queue, State.DELAYED if at.place.delayed else State.READY
+            counts[queue, waiting] += ready(at.queue) + ready(at.passed)
+            counts[queue, State.MOVING] += ready(at.moving)
+            counts[queue, State.KEPT] += ready(at.kept)
+            if management is not None:
+                details = management.queue(server.virtual_host, at.queue)
+                counts[queue, State.CLAIMED] += details.unacknowledged if details else 0
+        if endpoint.system is System.DRAMATIQ:
+            for queue in endpoint.queues:
+                counts[queue, State.DEAD] = ready(dead_queue(queue))
+        counts[endpoint.queues[0], State.MOVING] += ready(arriving_queue(endpoint))
+    return counts
+
+
+def find_owners(server: RabbitmqServer, management: Management | None, endpoint: Endpoint) -> tuple[Owner, ...]:
+    """Return one entry for each queue that somebody consumes; RabbitMQ gives back what the dead had taken."""
+    found = []
+    with server.connected() as connection:
+        for at in spots(endpoint):
+            counted = count(connection, at.queue)
+            if counted is None or not counted.consumers:
+                continue
+            details = management.queue(server.virtual_host, at.queue) if management else None
+            found.append(
+                Owner(
+                    id=f"{counted.consumers} consumers",
+                    queue=at.place.queue,
+                    delayed=at.place.delayed,
+                    claimed=details.unacknowledged if details else 0,
+                    heartbeat_ms=None,
+                    silent_s=None,
+                )
+            )
+    return tuple(found)
+
+
+def scan_all(
+    server: RabbitmqServer, management: Management | None, endpoint: Endpoint, only: str | None
+) -> Iterator[Message]:
+    """Yield every message that waits, is on its way, kept back or dead."""
+    with server.connected() as connection:
+        for at in spots(endpoint):
+            if only not in (None, at.place.queue):
+                continue
+            _refuse_quorum(server, management, at)
+            places = [(at.moving, State.MOVING), (at.queue, State.READY), (at.passed, State.READY)]
+            places.append((at.kept, State.KEPT))
+            if endpoint.system is System.DRAMATIQ and not at.place.delayed:
+                places.append((dead_queue(at.queue), State.DEAD))
+            for queue, state in places:
+                for message in look(connection, queue):
+                    yield _read(at, message, state)
+        if only in (None, endpoint.queues[0]):
+            for message in look(connection, arriving_queue(endpoint)):
+                yield _read(spots(endpoint)[0], message, State.MOVING)
+
+
+def look(connection: Any, queue: str) -> Iterator[Any]:
+    """Yield the messages that wait in a queue now, next one first; each goes back to its place at the end."""
+    counted = count(connection, queue)
+    if counted is None or not counted.ready:
+        return
+    channel, waiting = connection.channel(), deque[Any]()
+    channel.auto_decode = False
+    try:
+        channel.basic_consume(queue, callback=waiting.append, no_ack=False, arguments={"x-priority": -100})
+        for _ in range(counted.ready):
+            while not waiting:
+                try:
+                    connection.drain_events(timeout=_WAIT_S)
+                except TimeoutError:
+                    # A worker was faster.
+                    return
+            yield waiting.popleft()
+    finally:
+        with suppress(*ERRORS):
+            channel.close()
+
+
+def _read(at: Spot, message: Any, state: State) -> Message:
+    copy_id = own_header(message, ID)
+    return read_message(at.place, copy_id, raw_of(at.place, public_copy(message)), state)
+
+
+def _refuse_quorum(server: RabbitmqServer, management: Management | None, at: Spot) -> None:
+    details = management.queue(server.virtual_host, at.queue) if management else None
+    if details is not None and details.kind == "quorum" and "x-delivery-limit" in details.arguments:
+        raise RefusedError(
+            f"{server.where} {at.queue}",
+            "looking at a quorum queue's messages counts as a delivery, and this one gives up after some",
+            found=f"x-delivery-limit={details.arguments['x-delivery-limit']}",
+            remedy="run without a look at the messages (depths are safe)",
+        )
