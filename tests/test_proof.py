@@ -36,6 +36,18 @@ queues = ["unified"]
 name = "tasks.one"
 path = "tasks.one"
 """
+LEFT_BEHIND = (
+    "src/var/db.sqlite3",
+    "src/var/note.py",
+    "src/db.sqlite3",
+    "src/x.pyc",
+    "src/__pycache__/one.py",
+    "src/.pytest_cache/x.json",
+    "src/celerybeat-schedule.db",
+    "src/logs/a.txt",
+    ".migrator/journal.jsonl",
+    "README.md",
+)
 GREEN = {"compared": 3, "matched": 2, "waived": 1, "mismatched": 0, "could-not-compare": 0, "findings": 0}
 
 
@@ -76,21 +88,7 @@ def test_none_is_missing(plan: Plan) -> None:
     assert codes(plan) == ["PROOF-MISSING"]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "src/var/db.sqlite3",
-        "src/var/note.py",
-        "src/db.sqlite3",
-        "src/x.pyc",
-        "src/__pycache__/one.py",
-        "src/.pytest_cache/x.json",
-        "src/celerybeat-schedule.db",
-        "src/logs/a.txt",
-        ".migrator/journal.jsonl",
-        "README.md",
-    ],
-)
+@pytest.mark.parametrize("name", LEFT_BEHIND)
 def test_what_running_leaves_behind_does_not_matter(plan: Plan, name: str) -> None:
     prove(plan)
     file = plan.folder / name
