@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("migrator", "codemods", "checks")
 #: Folders of plugins, one file a plugin.
-PLUGINS = ("migrator/brokers", "migrator/steps", "codemods", "checks")
+PLUGINS = ("migrator/brokers", "migrator/steps", "codemods", "checks/kinds")
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "core", "misc"}
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from migrator.cli.output import Answer, finish, format_option
+
+if TYPE_CHECKING:
+    from migrator.inventory import Inventory
 
 
 @click.command("inspect")
@@ -24,10 +28,22 @@ def command(path: Path, output_format: str) -> None:
     from migrator.draft import import_root
     from migrator.errors import ExitCode
     from migrator.inventory import scan
-    from migrator.render.text import table
 
     found = scan(path.resolve() / import_root(path.resolve()))
     plan_file = find_plan(path.resolve())
+    waiting, problem = _waiting(plan_file) if plan_file.is_file() else ([], "no plan, so no broker is known")
+    next_steps = ["migrator rewrite-imports --diff"] if plan_file.is_file() else ["migrator init"]
+    code = ExitCode.DIFFERENCES if found.unreadable else ExitCode.CLEAN
+    lines, data = _described(found, waiting, problem)
+    finish(Answer(exit_code=code, lines=lines, data=data, next_steps=next_steps), output_format)
+
+
+def _described(
+    found: Inventory, waiting: list[tuple[str, str, str, int]], problem: str
+) -> tuple[list[str], dict[str, Any]]:
+    """Return an inventory as lines and as data."""
+    from migrator.render.text import table
+
     tasks = [
         (task.system.value, task.name or "(computed)", ", ".join(task.parameters), f"{_short(task.file)}:{task.line}")
         for task in found.tasks
@@ -35,7 +51,6 @@ def command(path: Path, output_format: str) -> None:
     entries = [
         (entry.name, entry.task or "(computed)", f"{_short(entry.file)}:{entry.line}") for entry in found.schedule
     ]
-    waiting, problem = _waiting(plan_file) if plan_file.is_file() else ([], "no plan, so no broker is known")
     lines = [
         *table("Legacy tasks", ["system", "name", "parameters", "where"], tasks),
         *table("Schedule entries", ["name", "task", "where"], entries),
@@ -51,9 +66,7 @@ def command(path: Path, output_format: str) -> None:
         "waiting": [dict(zip(("system", "queue", "state", "messages"), row, strict=True)) for row in waiting],
         "unreadable": [{"file": str(file), "why": why} for file, why in found.unreadable],
     }
-    next_steps = ["migrator rewrite-imports --diff"] if plan_file.is_file() else ["migrator init"]
-    code = ExitCode.DIFFERENCES if found.unreadable else ExitCode.CLEAN
-    finish(Answer(exit_code=code, lines=lines, data=data, next_steps=next_steps), output_format)
+    return lines, data
 
 
 def _short(file: Path) -> Path:
