@@ -11,6 +11,7 @@ from codemods.engine.context import FileContext
 from codemods.engine.import_plan import Change, plan_changes
 from codemods.engine.registry import Rewrite
 from codemods.engine.sequences import remove_items
+from codemods.engine.statements import write_statements
 from codemods.engine.values import dotted_name
 
 Imported = tuple[str, str, str]
@@ -78,7 +79,7 @@ def _from_import(context: FileContext, statement: cst.ImportFrom, group: list[Ch
             moves.setdefault(base, []).append((change, name, local))
     gone = [alias for alias in removed if alias not in replaced]
     lines = _lines(context, statement, {m: [(n, loc) for _, n, loc in items] for m, items in moves.items()})
-    _write_statements(context, statement, lines, instead=len(gone) == len(statement.names))
+    write_statements(context, statement, lines, instead=len(gone) == len(statement.names))
     if len(gone) < len(statement.names):
         remove_items(context, statement.names, gone)
 
@@ -146,7 +147,7 @@ def _plain_import(context: FileContext, statement: cst.Import, group: list[Chang
                 added.append(f"import {module}" + (f" as {local}" if local else ""))
         if change.become and change.become[0][1] and not change.keep:
             removed.append(change.item.alias)
-    _write_statements(context, statement, added, instead=len(removed) == len(statement.names))
+    write_statements(context, statement, added, instead=len(removed) == len(statement.names))
     if len(removed) < len(statement.names):
         remove_items(context, statement.names, removed)
 
@@ -157,41 +158,6 @@ def _lines(context: FileContext, statement: cst.ImportFrom, moves: dict[str, lis
         listed = ", ".join(f"{name} as {local}" if local != name else name for name, local in names)
         lines.append(f"from {_spelled(context, statement, module)} import {listed}")
     return lines
-
-
-def _write_statements(
-    context: FileContext, statement: cst.Import | cst.ImportFrom, lines: list[str], *, instead: bool
-) -> None:
-    """Write statements in front of one or in its place, on lines of their own where the statement has its own."""
-    start, end = context.source.span(statement)
-    line = context.parent(statement)
-    if isinstance(line, cst.SimpleStatementLine) and line.body[0] is statement:
-        opening = context.source.text.rfind(b"\n", 0, start) + 1
-        separator = context.source.newline() + context.source.text[opening:start].decode("utf-8").lstrip("\x0c")
-    else:
-        separator = "; "
-    if not instead:
-        context.replace_span(start, start, "".join(text + separator for text in lines))
-    elif lines:
-        context.replace_span(start, end, separator.join(lines))
-    else:
-        _remove_statement(context, statement)
-
-
-def _remove_statement(context: FileContext, statement: cst.Import | cst.ImportFrom) -> None:
-    """Remove a statement with its line, or put ``pass`` where Python or a comment needs one."""
-    line = context.parent(statement)
-    start, end = context.source.span(statement)
-    block = context.parent(line) if line is not None else None
-    closing = context.source.text.find(b"\n", end)
-    closing = len(context.source.text) if closing < 0 else closing
-    alone = isinstance(line, cst.SimpleStatementLine) and len(line.body) == 1
-    needed = isinstance(block, cst.IndentedBlock) and len(block.body) == 1
-    if not alone or needed or context.source.text[end:closing].strip():
-        context.replace_span(start, end, "pass")
-    else:
-        opening = context.source.text.rfind(b"\n", 0, start) + 1
-        context.replace_span(opening, min(closing + 1, len(context.source.text)), "")
 
 
 REWRITE = Rewrite(name="imports", whole_file=rewrite, last=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import libcst as cst
 
 from codemods.engine.context import FileContext, LeaveError
+from codemods.engine.new_imports import add_imports
 from codemods.engine.registry import Rewrite
 from codemods.engine.schedule_text import schedule_entries
 from codemods.engine.scopes import Kind
@@ -28,6 +29,7 @@ def rewrite(context: FileContext) -> None:
         _installed(context)
     if tail:
         _append(context, tail)
+    add_imports(context, None, instead=False)
     for name in context.tree.module.bindings:
         if name.startswith("DRAMATIQ_"):
             context.leave(context.tree.module.bindings[name][0].node, "DRAMATIQ-SETTING", name)
@@ -88,43 +90,7 @@ def _crontab(context: FileContext) -> str:
     for name, found in context.tree.module.bindings.items():
         if any(b.statement is not None and context.values.imported(b) == "celery.schedules.crontab" for b in found):
             return name
-    name = "crontab" if "crontab" not in context.tree.module.bindings else "celery_crontab"
-    line = "from celery.schedules import crontab" + (f" as {name}" if name != "crontab" else "")
-    statement = _last_import(context)
-    newline = context.source.newline()
-    if statement is None:
-        start = _after_docstring(context)
-        context.replace_span(start, start, f"{line}{newline}")
-    else:
-        end = context.source.span(statement)[1]
-        closing = context.source.text.find(b"\n", end)
-        closing = len(context.source.text) if closing < 0 else closing
-        closing -= 1 if context.source.text[closing - 1 : closing] == b"\r" else 0
-        context.replace_span(closing, closing, f"{newline}{line}")
-    return name
-
-
-def _last_import(context: FileContext) -> cst.CSTNode | None:
-    """Return the last import of the block at the top."""
-    last = None
-    for statement in context.source.module.body:
-        if isinstance(statement, cst.SimpleStatementLine) and statement.body:
-            small = statement.body[0]
-            if isinstance(small, (cst.Import, cst.ImportFrom)):
-                last = statement
-                continue
-            if isinstance(small, cst.Expr) and isinstance(small.value, (cst.SimpleString, cst.ConcatenatedString)):
-                continue
-        if last is not None:
-            break
-    return last
-
-
-def _after_docstring(context: FileContext) -> int:
-    body = context.source.module.body
-    if body and context.source.module.get_docstring() is not None:
-        return context.source.text.find(b"\n", context.source.span(body[0])[1]) + 1
-    return 0
+    return context.local_import("celery.schedules", "crontab")
 
 
 def _queue(context: FileContext, tail: list[str]) -> None:

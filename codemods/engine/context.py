@@ -63,6 +63,8 @@ class Use:
     call: cst.Call | None = None
     #: False where the task came through a variable.
     direct: bool = True
+    #: The composition that it is part of, if any: all of it is rewritten or nothing.
+    whole: cst.CSTNode | None = None
     #: None until decided.
     rewritten: bool | None = None
 
@@ -85,8 +87,10 @@ class FileContext:
     leftovers: list[Leftover] = field(default_factory=list)
     uses: list[Use] = field(default_factory=list)
     imports: list[LegacyImport] = field(default_factory=list)
-    #: Import lines that the file needs, by the statement that they stand beside (None: after the last import).
-    wanted_imports: dict[str, cst.CSTNode | None] = field(default_factory=dict)
+    #: Imports that the file needs: module, name and local name.
+    wanted_imports: dict[tuple[str, str], str] = field(default_factory=dict)
+    #: Functions of Dramatiq whose place another name takes, as expressions.
+    replaced: list[cst.BaseExpression] = field(default_factory=list)
     rewrite_name: str = ""
 
     @property
@@ -120,9 +124,24 @@ class FileContext:
         """Return a node's text with the edits inside it applied and taken."""
         return self.edits.take(self.source.span(node), self.source.text)
 
-    def want_import(self, line: str, beside: cst.CSTNode | None = None) -> None:
-        """Ask for an import line."""
-        self.wanted_imports.setdefault(line, beside)
+    def local_import(self, module: str, name: str, instead: cst.BaseExpression | None = None) -> str:
+        """Ask for ``from module import name`` and return the name to write.
+
+        Args:
+            module: Where it comes from.
+            name: What is imported.
+            instead: The expression of Dramatiq's whose place it takes.
+        """
+        if instead is not None:
+            self.replaced.append(instead)
+        for known, group in self.tree.module.bindings.items():
+            if any(b.statement is not None and self.values.imported(b) == f"{module}.{name}" for b in group):
+                return known
+        bound = self.tree.module.bindings.get(name, ())
+        theirs = [b for b in bound if b.statement is None or not self.values.imported(b).startswith("dramatiq.")]
+        local = f"{module}_{name}" if theirs else name
+        self.wanted_imports[module, name] = local
+        return local
 
     def leave(self, node: cst.CSTNode, code: str, detail: str = "") -> None:
         """List a place."""
@@ -148,12 +167,13 @@ class FileContext:
         """Keep the edits made inside only if nothing raises :class:`LeaveError`; then list the place."""
         before = list(self.edits.items)
         wanted = dict(self.wanted_imports)
-        listed = list(self.leftovers)
+        listed, replaced = list(self.leftovers), list(self.replaced)
         result = Attempt()
         try:
             yield result
         except (LeaveError, OverlapError) as error:
-            self.edits.items, self.wanted_imports, self.leftovers = before, wanted, listed
+            self.edits.items, self.wanted_imports = before, wanted
+            self.leftovers, self.replaced = listed, replaced
             result.failed = True
             if isinstance(error, LeaveError):
                 self.leave(error.node or node, error.code, error.detail)

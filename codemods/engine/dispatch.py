@@ -77,6 +77,10 @@ def _decide(context: FileContext, use: Use, methods: dict) -> None:  # type: ign
 
 def _settle_links(context: FileContext, made: dict[int, list[Edit]]) -> None:
     """A variable's uses and the places that fill it are rewritten together or not at all."""
+    for use in context.uses:
+        broken = use.whole is not None and use.rewritten
+        if broken and any(other.whole is use.whole and not other.rewritten for other in context.uses):
+            _turn_back(context, use, made)
     derived = [use for use in context.uses if not use.direct]
     if not derived:
         return
@@ -87,10 +91,14 @@ def _settle_links(context: FileContext, made: dict[int, list[Edit]]) -> None:
         if not relevant:
             return
         for use in relevant:
-            gone = made[id(use)]
-            context.edits.items = [edit for edit in context.edits.items if edit not in gone]
-            use.rewritten = False
-            context.leave(use.node, "LINKED")
+            _turn_back(context, use, made)
+
+
+def _turn_back(context: FileContext, use: Use, made: dict[int, list[Edit]]) -> None:
+    gone = made[id(use)]
+    context.edits.items = [edit for edit in context.edits.items if edit not in gone]
+    use.rewritten = False
+    context.leave(use.node, "LINKED")
 
 
 def _linked(use: Use) -> bool:

@@ -23,6 +23,9 @@ def remove_items(context: FileContext, items: Sequence[cst.CSTNode], removed: Se
     if not trailing:
         return
     last = items[-1]
+    if len(trailing) < len(items) and (lines := _own_lines(context, trailing[0], last)):
+        context.replace_span(*lines, "")
+        return
     if len(trailing) < len(items):
         kept = items[len(items) - len(trailing) - 1]
         context.replace_span(_end(context, kept), _end(context, last), "")
@@ -30,6 +33,18 @@ def remove_items(context: FileContext, items: Sequence[cst.CSTNode], removed: Se
         comma = getattr(last, "comma", None)
         end = span(comma)[1] if isinstance(comma, cst.Comma) else _end(context, last)
         context.replace_span(span(items[0])[0], end, "")
+
+
+def _own_lines(context: FileContext, first: cst.CSTNode, last: cst.CSTNode) -> tuple[int, int] | None:
+    """Return the lines of items that stand on lines of their own, or None: what stands above keeps its comment."""
+    text = context.source.text
+    start = context.source.span(first)[0]
+    opening = text.rfind(b"\n", 0, start) + 1
+    closing = text.find(b"\n", _end(context, last))
+    rest = text[_end(context, last) : closing].decode("utf-8").strip() if closing >= 0 else "x"
+    if text[opening:start].strip() or rest.lstrip(",").strip().partition("#")[0]:
+        return None
+    return opening, closing + 1
 
 
 def _end(context: FileContext, item: cst.CSTNode) -> int:

@@ -91,6 +91,8 @@ class PlanIndex:
     offered: Mapping[str, frozenset[str]] = field(default_factory=dict)
     #: True if Celery stores results for the unified tasks.
     stores_results: bool = False
+    #: True if every remaining use of Dramatiq is to be listed.
+    list_dramatiq: bool = True
     #: True if a comment is to be written at each place that is left alone.
     mark: bool = False
 
