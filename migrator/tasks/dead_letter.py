@@ -134,7 +134,8 @@ def import_spooled(limit: int | None = None) -> ImportReport:
         try:
             record = spool.read(path)
             created = _insert(record)
-        except FileNotFoundError:
+        except FileNotFoundError:  # another worker has just taken it in
+            known += 1
             continue
         except _BAD_RECORD as error:
             logger.error("dead_letter=unreadable file=%s error=%s", path, error)

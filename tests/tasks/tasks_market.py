@@ -19,6 +19,7 @@ class Market:
     url: str = ""
     #: symbol -> (status, headers, how often yet); -1: for ever.
     failures: dict[str, list] = field(default_factory=dict)
+    #: symbol -> how long the answer takes; clearing it sets free who waits.
     delays_s: dict[str, float] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
 
@@ -33,7 +34,9 @@ class Market:
     def answer(self, path: str) -> tuple[int, dict, dict]:
         self.requests.append(path.strip("/"))
         symbol = path.rpartition("/")[2]
-        time.sleep(self.delays_s.get(symbol, 0))
+        started = time.monotonic()
+        while time.monotonic() - started < self.delays_s.get(symbol, 0):
+            time.sleep(0.02)
         failure = self.failures.get(symbol)
         if failure and failure[2]:
             failure[2] -= 1

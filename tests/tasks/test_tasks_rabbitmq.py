@@ -65,7 +65,7 @@ def rabbit_host(tmp_path: Path, rabbit_url: str, redis_server: EmbeddedServer, m
 
 def test_high_runs_first(rabbit_host: Host, market: Market) -> None:
     """The same calls as on Redis, the same order, other numbers; and unknown tasks are kept there as well."""
-    market.delays_s["SLOW"] = 4
+    market.delays_s["SLOW"] = 60
     with rabbit_host.worker("--pool=solo", "--concurrency=1") as worker:
         rabbit_host.python("u.fetch_yahoo_stocks.delay(symbols=['SLOW'])")
         wait_until(lambda: market.requests == ["yahoo/SLOW"], "the blocking call", log=worker.text)
@@ -76,6 +76,7 @@ def test_high_runs_first(rabbit_host: Host, market: Market) -> None:
             "u.fetch_alpha_stocks.apply_async(args=[['H1']], task_id='high')\n"
             "app.send_task('tasks.gone', [1], task_id='unknown')\n"
         )
+        market.delays_s.clear()
         worker.wait_for("succeeded", times=4)
         wait_until(lambda: len(rabbit_host.failures()) == 1, "the dead letter", log=worker.text)
     order = re.findall(r"\[([\w-]+)\] succeeded", worker.text())[1:]

@@ -164,7 +164,7 @@ def test_messages_that_cannot_run_are_kept(host: Host, market: Market, client: r
 
 def test_high_runs_first(host: Host, market: Market) -> None:
     """While one worker is blocked, calls pile up in the worst order; they run by level, however they were sent."""
-    market.delays_s["SLOW"] = 3
+    market.delays_s["SLOW"] = 60
     with host.worker("--pool=solo") as worker:
         host.python("u.fetch_yahoo_stocks.delay(symbols=['SLOW'])")
         wait_until(lambda: market.requests == ["yahoo/SLOW"], "the blocking call")
@@ -177,6 +177,7 @@ def test_high_runs_first(host: Host, market: Market) -> None:
             "app.send_task('tasks.fetch_binance_cryptos', kwargs={'symbols': ['H2']}, task_id='high-2')\n"
             "group([u.update_single_asset.s('H3').set(task_id='high-3')]).apply_async()\n"
         )
+        market.delays_s.clear()
         worker.wait_for("succeeded", times=7)
     order = re.findall(r"\[([\w-]+)\] succeeded", worker.text())[1:]
     assert [name.partition("-")[0] for name in order] == ["high"] * 3 + ["medium"] * 2 + ["low"]
@@ -196,13 +197,13 @@ def test_chain_keeps_each_task_its_own_level(host: Host, market: Market) -> None
 
 def test_killed_pool_process_loses_nothing(host: Host, market: Market) -> None:
     """SIGKILL of the process that runs the task: the message comes back and runs."""
-    market.delays_s["SLOW"] = 3
+    market.delays_s["SLOW"] = 60
     with host.worker("--concurrency=1") as worker:
         host.python("u.fetch_yahoo_stocks.apply_async(args=[['SLOW']], task_id='survivor')")
         wait_until(lambda: market.requests == ["yahoo/SLOW"], "the task to start", log=worker.text)
-        market.delays_s.clear()
         (child,) = _children(worker.process.pid)
         os.kill(child, signal.SIGKILL)
+        market.delays_s.clear()
         worker.wait_for("[survivor] succeeded")
     assert market.requests == ["yahoo/SLOW", "yahoo/SLOW"]
     assert host.queued() == []
@@ -224,16 +225,13 @@ def test_calls_that_kill_their_process(host: Host, market: Market) -> None:
     assert "WorkerLostError" in rows["poison"]["exception"]
     assert (rows["poison"]["attempts"], rows["poison"]["queue"]) == (6, "unified")
     assert "TimeLimitExceeded" in rows["hang"]["exception"]
-    assert [json.loads(row["args"]) for row in rows.values()] in (
-        [[["HANG"]], [["POISON"]]],
-        [[["POISON"]], [["HANG"]]],
-    )
+    assert [json.loads(rows[name]["args"]) for name in ("hang", "poison")] == [[["HANG"]], [["POISON"]]]
     assert host.queued() == []
 
 
 def test_killed_worker_loses_nothing(host: Host, market: Market, client: redis.Redis) -> None:
     """SIGKILL of the whole worker: another one gets the message when the visibility timeout is over."""
-    market.delays_s["SLOW"] = 5
+    market.delays_s["SLOW"] = 60
     environ = {"HOST_VISIBILITY_TIMEOUT": "2"}
     with host.worker("--pool=solo", **environ) as worker:
         host.python("u.fetch_yahoo_stocks.apply_async(args=[['SLOW']], task_id='survivor')")
