@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from migrator.brokers import has_rabbitmq
 from migrator.brokers.redis_keys import Source
-from migrator.errors import RefusedError
 from migrator.events import Event, EventKind, Listener, ignore
 from migrator.ledger import BatchCounts, Book
 from migrator.message import System
 from migrator.plan import Plan, Side
-from migrator.report import Severity
 from migrator.transfer_batch import Work
+from migrator.transfer_guard import emptied_side, guard, selected_sources
 from migrator.transfer_hub import Hub, open_hub
 from migrator.transfer_kept import adopt, restore_kept, unpass
 from migrator.transfer_lock import acquire, new_token, release
@@ -29,7 +29,7 @@ from migrator.transfer_resume import keep_trying
 from migrator.translate import Translator, backward, forward
 from migrator.translation import Carried, Translation
 
-__all__ = ["Direction", "TransferOptions", "TransferReport", "transfer"]
+__all__ = ["Direction", "TransferOptions", "TransferReport", "emptied_side", "selected_sources", "transfer"]
 
 _PROGRESS_EVERY_S = 0.2
 
@@ -57,9 +57,13 @@ def transfer(
         InterruptedRunError: Another run took over.
     """
     options = options or TransferOptions()
+    if has_rabbitmq(plan, environ):
+        from migrator.transfer_rabbitmq import transfer_with_rabbitmq
+
+        return transfer_with_rabbitmq(plan, environ, options, listener, should_stop or (lambda: False))
     hub = open_hub(plan, environ)
     try:
-        _guard(hub)
+        guard(hub, options)
         if options.dry_run:
             from migrator.transfer_preview import preview
 
@@ -75,11 +79,6 @@ def transfer(
             release(hub.servers.values(), token)
     finally:
         hub.close()
-
-
-def emptied_side(direction: Direction) -> Side:
-    """Return the side from which a direction takes messages."""
-    return Side.LEGACY if direction is Direction.FORWARD else Side.UNIFIED
 
 
 def translators(hub: Hub) -> dict[tuple[Side, System], Translator]:
@@ -112,24 +111,6 @@ def selection(plan: Plan, options: TransferOptions) -> Callable[[Translation], b
         return (translation.source_task if isinstance(translation, Carried) else translation.task) in names
 
     return selects
-
-
-def selected_sources(hub: Hub, options: TransferOptions) -> tuple[Source, ...]:
-    """Return the lists that a run empties."""
-    only_from = options.system if options.direction is Direction.FORWARD else None
-    return tuple(
-        source
-        for source in hub.sources(emptied_side(options.direction))
-        if (not options.queues or source.place.queue in options.queues)
-        and (only_from is None or source.place.system is only_from)
-    )
-
-
-def _guard(hub: Hub) -> None:
-    for broker in hub.brokers.values():
-        for finding in broker.facts().findings:
-            if finding.severity is Severity.ERROR:
-                raise RefusedError(finding.where, finding.what, found=finding.found, remedy=finding.remedy)
 
 
 @dataclass(slots=True, kw_only=True)

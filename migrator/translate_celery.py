@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Raw
 
 from migrator.adapters import AdaptationError, adapt
+from migrator.celery_plain import PlainEnvelope, read_plain
 from migrator.envelope import (
     Envelope,
     ForeignBodyError,
@@ -42,6 +43,7 @@ from migrator.wire import (
     encode_json,
     iso_from_ms,
     loads,
+    ms_from_iso,
     text_of,
 )
 
@@ -79,6 +81,9 @@ class CeleryForward:
         """Return the message as its destination takes it, or why it is kept back."""
         try:
             text = text_of(raw)
+            plain = read_plain(raw)
+            if plain is not None:
+                return self._carry_plain(origin, copy_id, text, *plain)
             envelope = read_envelope(raw, text)
             if "task" not in envelope.headers:
                 envelope = as_protocol_2(envelope)
@@ -89,6 +94,35 @@ class CeleryForward:
             return KeptBack(Reason.ARGUMENTS, str(error), *name_and_id(raw))
         except (UnreadableError, ValueError, OverflowError, msgspec.MsgspecError) as error:
             return KeptBack(Reason.UNREADABLE, str(error), *name_and_id(raw))
+
+    def _carry_plain(self, origin: Place, copy_id: str, text: str, envelope: PlainEnvelope, body: bytes) -> Translation:
+        """Do for an ordinary message what :meth:`_carry` does for any, in half of the time."""
+        headers, properties = envelope.headers, envelope.properties
+        name, id_text = headers.task, headers.id
+        mapping = self._mappings.get(name)
+        if mapping is None:
+            return self._without_successor(name, id_text)
+        eta_ms = ms_from_iso(headers.eta) if headers.eta else None
+        expires_ms = ms_from_iso(headers.expires) if headers.expires else None
+        if expires_ms is not None and max(eta_ms or 0, self.now_ms) >= expires_ms:
+            return KeptBack(Reason.EXPIRED, f"it expired at {iso_from_ms(expires_ms)}", name, id_text)
+        text_of(body)
+        args, kwargs, _ = body_parts(body)
+        if mapping.operations or kwargs or len(args) > len(mapping.parameters):
+            new_args, new_kwargs = adapt(mapping, args, kwargs)
+            if mapping.operations:
+                changed = b"[%b,%b,%b" % (encode_json(new_args), encode_json(new_kwargs), EMPTY_EMBED)
+                envelope.body = b2a_base64(changed, newline=False).decode()
+        tag, priority = self.new_tag(), self.priorities[mapping.unified]
+        copy_id = copy_id or properties.delivery_tag
+        headers.task = mapping.unified
+        headers.mark = Raw(
+            b'{"v":1,"system":"celery","queue":%b,"id":%b,"tag":"%b","raw":%b}'
+            % (encode_json(origin.queue), encode_json(copy_id), tag.encode(), encode_json(text))
+        )
+        properties.delivery_tag, properties.delivery_info = tag, self._delivery
+        properties.priority = Raw(b"%d" % priority)
+        return Carried(encode_json(envelope), self.destination, id_text, name, copy_id, tag, priority, eta_ms)
 
     def _carry(self, origin: Place, copy_id: str, text: str, envelope: Envelope) -> Translation:
         headers = envelope.headers

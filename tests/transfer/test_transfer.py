@@ -502,15 +502,37 @@ def test_memory_limit(two_servers: Scene) -> None:
     scene = two_servers
     fill(scene.legacy, 500)
     used = scene.unified.info("memory")["used_memory"]
-    scene.unified.config_set("maxmemory", used + 20_000)
+    scene.unified.config_set("maxmemory", used + 300_000)
     try:
-        with pytest.raises(RefusedError, match="memory"):
+        with pytest.raises(RefusedError, match=r"too little room .* MiB needed"):
             scene.forward()
+        assert scene.legacy.llen("dramatiq:default") == 500
     finally:
         scene.unified.config_set("maxmemory", 0)
     report = scene.forward()
     assert report.balance == 0
     assert len(scene.unified_messages()) == 500
+
+
+def test_memory_that_runs_out_all_the_same(two_servers: Scene) -> None:
+    scene = two_servers
+    fill(scene.legacy, 3000)
+
+    def limit() -> bool:
+        if scene.unified.llen("unified") > 500:
+            scene.unified.config_set("maxmemory", scene.unified.info("memory")["used_memory"])
+        return False
+
+    try:
+        with pytest.raises(RefusedError, match="memory limit is reached"):
+            transfer(scene.plan, environ=scene.environ, should_stop=limit)
+    finally:
+        scene.unified.config_set("maxmemory", 0)
+    there, waiting = scene.unified.llen("unified"), scene.legacy.hlen("dramatiq:default.msgs")
+    assert 500 < there < 3000 <= there + waiting
+    report = scene.forward()
+    assert (report.balance, report.left) == (0, {})
+    assert len(scene.unified_calls()) == scene.unified.llen("unified") == 3000
 
 
 def test_read_only_replica_is_refused_before_anything(two_servers: Scene) -> None:
