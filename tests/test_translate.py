@@ -87,10 +87,11 @@ def celery_raw(function: str, body: Any, /, *, headers: dict[str, Any] | None = 
 
 
 #: What Celery writes on every message: with all of them, and no others, a message goes the fast way.
-ORDINARY: dict[str, None] = dict.fromkeys(
-    ("shadow", "eta", "expires", "group", "group_index", "retries", "timelimit", "root_id", "parent_id", "argsrepr")
-    + ("kwargsrepr", "origin", "ignore_result", "replaced_task_nesting", "stamped_headers", "stamps")
-)
+ORDINARY: dict[str, None] = {
+    **dict.fromkeys(["shadow", "eta", "expires", "group", "group_index", "retries", "timelimit", "root_id"]),
+    **dict.fromkeys(["parent_id", "argsrepr", "kwargsrepr", "origin", "ignore_result", "replaced_task_nesting"]),
+    **dict.fromkeys(["stamped_headers", "stamps"]),
+}
 EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
