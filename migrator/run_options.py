@@ -18,11 +18,15 @@ from migrator.runner import RunOptions
 
 
 def check_plan(plan: Plan) -> Report:
-    """Compare the plan with the source; schedule entries that the rewrite has taken out are no longer expected."""
+    """Compare the plan with the source; what a recorded rewrite or cutover took out of it is no longer expected."""
     report = check_complete(plan, read_inventory(plan))
-    if not any(not run.undone_at for run in read_record(plan)):
-        return report
-    return replace(report, findings=tuple(f for f in report.findings if f.code != "PLAN-UNKNOWN-SCHEDULE"))
+    gone = set()
+    if any(not run.undone_at for run in read_record(plan)):
+        gone.add("PLAN-UNKNOWN-SCHEDULE")
+        if not any((plan.folder / path).exists() for path in plan.project.retire):
+            gone.add("PLAN-UNKNOWN-TASK")
+    checked = max(report.checked, len(plan.tasks)) if gone else report.checked
+    return replace(report, checked=checked, findings=tuple(f for f in report.findings if f.code not in gone))
 
 
 def guarded(plan: Plan, options: RunOptions) -> RunOptions:

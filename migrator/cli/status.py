@@ -43,7 +43,7 @@ def command(plan: Plan, output_format: str) -> None:
         lines += table("", ["process", "side", "role", "state", "#pid"], running)
     else:
         lines.append("no process of the plan is running")
-    lines += [f"not known: {problem}" for problem in now.problems]
+    lines += [f"not known: {problem}" for problem in dict.fromkeys(now.problems)]
     data = dataclasses.asdict(now)
     data.pop("next_steps")
     code = ExitCode.UNREACHABLE if now.problems else ExitCode.CLEAN

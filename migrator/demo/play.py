@@ -15,6 +15,7 @@ from typing import Any
 from checks.runner import ParityOptions, parity_check
 from codemods.runner import Mode, rewrite
 from migrator.demo.account import Account
+from migrator.demo.decisions import dismiss
 from migrator.demo.load import wait_until_answering
 from migrator.demo.scratch import commit, create_scratch, find_fixtures, git, manage
 from migrator.demo.servers import demo_servers
@@ -116,9 +117,13 @@ def _legacy(stage: Stage) -> None:
 
 
 def _rewrite(stage: Stage) -> None:
+    looked = rewrite(stage.scratch.plan, mode=Mode.CHECK)
+    stage.measured["places left to a person"] = dismiss(stage.scratch.plan.folder, looked.leftovers)
+    commit(stage.scratch.plan.folder, "Decide about the places that the rewrite leaves alone")
+    stage.before = git(stage.scratch.plan.folder, "rev-parse", "HEAD").strip()
     report = rewrite(stage.scratch.plan, mode=Mode.WRITE)
     stage.measured["files"] = len(report.changed) + len(report.created)
-    stage.measured["leftovers"] = len(report.leftovers)
+    stage.checks["nothing is left undecided"] = not report.leftovers and not report.unparsable
     again = rewrite(stage.scratch.plan, mode=Mode.CHECK)
     stage.checks["a second rewrite would change nothing"] = not again.changed and not again.created
     commit(stage.scratch.plan.folder, "Rewrite to the unified tasks")
@@ -187,11 +192,11 @@ def _rollback(stage: Stage) -> None:
         _require("rollback", report)
         stage.account("rollback")
     stage.measured["rollback: carried back"] = report.moved
-    tracked = git(stage.scratch.plan.folder, "ls-files").splitlines()
+    folder = stage.scratch.plan.folder
+    tracked = git(folder, "ls-files").splitlines()
     back = set(stage.scratch.plan.project.retire) <= set(tracked)
     stage.checks["rollback: the old files are back"] = back
-    same = git(stage.scratch.plan.folder, "diff", "--stat", git(stage.scratch.old_release, "rev-parse", "HEAD").strip())
-    stage.checks["rollback: the source is as it was"] = same == ""
+    stage.checks["rollback: the source is as it was"] = git(folder, "diff", "--stat", stage.before) == ""
     stage.checks["the legacy workers run what is ready"] = stage.work_off("rollback", Side.LEGACY)
 
 

@@ -31,6 +31,8 @@ class Stage:
     listener: Listener
     messages: int
     seed: int
+    #: The commit before the rewrite.
+    before: str = ""
     loads: list[Load] = field(default_factory=list)
     #: Measured values by name, in the order in which they were measured.
     measured: dict[str, Any] = field(default_factory=dict)
