@@ -52,6 +52,11 @@ def read_status(plan: Plan, *, environ: Mapping[str, str], state: RunState) -> S
         for (queue, where), count in depths.items():
             if count:
                 waiting[f"{side}.{endpoint.system.value} {queue} {where.value}"] = count
+    try:
+        processes = list_processes(plan, environ=environ)
+    except MigratorError as failure:
+        processes = ()
+        problems.append(str(failure))
     at = f" at step {state.step}" if state.state in (MigrationState.MIGRATING, MigrationState.ROLLING_BACK) else ""
     back = state.state is MigrationState.ROLLING_BACK
     done = state.undone if back else state.done
@@ -64,7 +69,7 @@ def read_status(plan: Plan, *, environ: Mapping[str, str], state: RunState) -> S
         done=done,
         left=() if finished else tuple(name for name in order if name not in done),
         waiting=waiting,
-        processes=list_processes(plan, environ=environ),
+        processes=processes,
         problems=tuple(problems),
         next_steps=next_commands(state),
     )

@@ -17,8 +17,7 @@ from migrator.message import System
 from migrator.plan import Plan, Process
 from migrator.workers import celery_control
 from migrator.workers.drivers import current
-from migrator.workers.identity import descendants
-from migrator.workers.readiness import endpoint_of
+from migrator.workers.nodes import endpoint_of, with_node
 
 POLL_S = 0.05
 
@@ -78,7 +77,4 @@ def node_name(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> st
     endpoint = endpoint_of(plan, process)
     if record is None or record.stopping_at or endpoint is None or process.system is System.DRAMATIQ:
         return ""
-    if record.node:
-        return record.node
-    with celery_control.control(endpoint, environ) as app:
-        return celery_control.node_of(app, (record.pid, *(child.pid for child in descendants(record.identity))))
+    return with_node(plan, process, record, environ=environ).node

@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 import psutil
 
@@ -24,7 +23,8 @@ from migrator.workers import celery_control, dramatiq_control
 from migrator.workers.command import arguments, output, tail
 from migrator.workers.drivers import current, why_stopped
 from migrator.workers.identity import Identity, descendants
-from migrator.workers.records import ProcessRecord, note_children, read_record, write_record
+from migrator.workers.nodes import endpoint_of, pids_of, with_node
+from migrator.workers.records import ProcessRecord, note_children, read_record
 
 READY_TIMEOUT_S = 60.0
 POLL_S = 0.1
@@ -50,9 +50,10 @@ def wait_ready(
             missing = why_stopped(plan, process, environ=environ)
             record = read_record(plan, process.name)
         else:
-            record = _with_node(plan, process, record, environ)
             missing = missing_for(plan, process, record, environ=environ)
             if not missing:
+                # Meanwhile it may have been given its node name.
+                record = read_record(plan, process.name) or record
                 return note_children(plan, record, descendants(record.identity))
         if ended or time.monotonic() >= end:
             raise UnreachableError(
@@ -78,13 +79,6 @@ def missing_for(plan: Plan, process: Process, record: ProcessRecord, *, environ:
     return _celery(plan, process, record, environ)
 
 
-def endpoint_of(plan: Plan, process: Process) -> Endpoint | None:
-    """Return the endpoint whose queues a worker consumes."""
-    if process.side is Side.UNIFIED:
-        return plan.unified
-    return plan.endpoint(process.system) if process.system else None
-
-
 def expected_names(plan: Plan, side: Side, system: System | None) -> frozenset[str]:
     """Return the task names that a worker of this side must know."""
     if side is Side.UNIFIED:
@@ -96,13 +90,14 @@ def _celery(plan: Plan, process: Process, record: ProcessRecord, environ: Mappin
     endpoint = endpoint_of(plan, process)
     if endpoint is None:
         return ""
-    pids = _pids(record)
+    node = with_node(plan, process, record, environ=environ).node
+    if not node:
+        return f"no worker answers with its pid {record.pid}"
     with celery_control.control(endpoint, environ) as app:
-        node = record.node or celery_control.node_of(app, pids)
-        facts = celery_control.node_facts(app, node) if node else None
+        facts = celery_control.node_facts(app, node)
     if facts is None:
-        return f"worker {node} does not answer" if node else f"no worker answers with its pid {record.pid}"
-    if facts.pid not in pids:
+        return f"worker {node} does not answer"
+    if facts.pid not in pids_of(record):
         return f"worker {node} answers with pid {facts.pid}, not {record.pid}"
     lacking = expected_names(plan, process.side, process.system) - facts.registered
     if lacking:
@@ -111,22 +106,6 @@ def _celery(plan: Plan, process: Process, record: ProcessRecord, environ: Mappin
     if process.side is Side.UNIFIED and other:
         return f"it consumes {_some(other)}, which is not among the unified queues"
     return "" if facts.queues else "it consumes no queue"
-
-
-def _with_node(plan: Plan, process: Process, record: ProcessRecord, environ: Mapping[str, str]) -> ProcessRecord:
-    """Find out and record the node name of a Celery worker that somebody else has started."""
-    endpoint = endpoint_of(plan, process)
-    if record.node or endpoint is None or process.role is not Role.WORKER or process.system is System.DRAMATIQ:
-        return record
-    with celery_control.control(endpoint, environ) as app:
-        named = replace(record, node=celery_control.node_of(app, _pids(record)))
-    if named.node:
-        write_record(plan, named)
-    return named
-
-
-def _pids(record: ProcessRecord) -> tuple[int, ...]:
-    return (record.pid, *(child.pid for child in descendants(record.identity)))
 
 
 def _dramatiq(record: ProcessRecord, endpoint: Endpoint, environ: Mapping[str, str]) -> str:

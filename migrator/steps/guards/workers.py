@@ -15,7 +15,7 @@ from migrator.plan import Endpoint, Process, Role, Side
 from migrator.report import Finding, Report
 from migrator.steps.protocol import Context, error, findings_report, warning
 from migrator.workers import celery_control, dramatiq_control
-from migrator.workers.readiness import endpoint_of
+from migrator.workers.nodes import endpoint_of
 from migrator.workers.records import living
 from migrator.workers.side import ProcessState, list_processes
 

@@ -1,0 +1,145 @@
+"""The shop under a real supervisord: real Celery and Dramatiq workers, and a whole cutover there and back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from shop import Shop, eventually, options, orders_done, send_orders
+from supervised import Supervised, supervised_shop
+
+from migrator import runner
+from migrator.errors import ExitCode, UnreachableError
+from migrator.plan import Side
+from migrator.runner_report import RunOutcome
+from migrator.runner_state import MigrationState
+from migrator.workers import drain, drivers
+from migrator.workers.command import process_named
+from migrator.workers.identity import identify, wait_gone
+from migrator.workers.readiness import wait_ready
+from migrator.workers.records import read_record
+from migrator.workers.side import list_processes, start_side, stop_side
+
+LEGACY = {"old-dramatiq", "old-celery", "old-beat", "old-web"}
+UNIFIED = {"new-worker", "new-beat", "new-web"}
+
+
+@pytest.fixture
+def site(shop: Shop) -> Iterator[tuple[Shop, Supervised]]:
+    with supervised_shop(shop) as opened:
+        yield opened
+
+
+def running(shop: Shop) -> set[str]:
+    return {state.name for state in list_processes(shop.plan, environ=shop.environ) if state.state == "running"}
+
+
+def states(supervised: Supervised) -> dict[str, str]:
+    lines = (line.split() for line in supervised.ctl("status").splitlines())
+    return {line[0]: line[1] for line in lines}
+
+
+@pytest.mark.acceptance
+def test_workers_are_started_drained_stopped_and_stay_stopped(site: tuple[Shop, Supervised]) -> None:
+    shop, supervised = site
+    started = start_side(shop.plan, Side.LEGACY, environ=shop.environ)
+    assert {state.name: str(state.pid) for state in started} == {
+        name: supervised.ctl("pid", name).strip() for name in LEGACY
+    }
+    celery = process_named(shop.plan, "old-celery")
+    record = read_record(shop.plan, "old-celery")
+    assert record is not None
+    assert record.node == f"old-celery@{os.uname().nodename}", "found by its pid: we did not choose its name"
+
+    # Both are in the middle of an order when they are told to stop.
+    shop.run(
+        "from jobs.old_celery import pack_order; pack_order.delay(1, delay_s=2)\n"
+        "from jobs.old_dramatiq import pack_box; pack_box.send(2, delay_s=2)"
+    )
+    time.sleep(1)
+    assert drain.cease(shop.plan, celery, environ=shop.environ) == ("celery",)
+    assert drain.wait_idle(shop.plan, celery, environ=shop.environ) > 0.2
+    stop_side(shop.plan, Side.LEGACY, environ=shop.environ)
+    assert orders_done(shop) == [1, 2]
+    time.sleep(2)
+    assert set(states(supervised).values()) == {"STOPPED"}, "autorestart=true must not bring anything back"
+    assert {state.state for state in list_processes(shop.plan, environ=shop.environ)} == {"stopped"}
+
+
+@pytest.mark.acceptance
+def test_children_of_a_killed_dramatiq_worker_are_found_beside_the_restarted_one(
+    site: tuple[Shop, Supervised],
+) -> None:
+    shop, _ = site
+    dramatiq = process_named(shop.plan, "old-dramatiq")
+    drivers.start(shop.plan, dramatiq, environ=shop.environ)
+    first = wait_ready(shop.plan, dramatiq, environ=shop.environ)
+    os.kill(first.pid, signal.SIGKILL)
+    wait_gone([first.identity], timeout_s=5)
+    eventually(lambda: drivers.current(shop.plan, dramatiq, environ=shop.environ))
+    second = wait_ready(shop.plan, dramatiq, environ=shop.environ)
+    assert second.pid != first.pid
+    found = {s.state: s for s in list_processes(shop.plan, environ=shop.environ) if s.name == "old-dramatiq"}
+    assert found["running"].pid == second.pid
+    left = found["orphaned"].children
+    assert left
+
+    refused = runner.cutover(shop.plan, environ=shop.environ, options=options())
+    assert refused.exit_code is ExitCode.REFUSED
+    assert "PROCESS-ORPHANED" in {finding.code for finding in refused.findings}
+
+    stop_side(shop.plan, Side.LEGACY, environ=shop.environ, names=["old-dramatiq"])
+    assert all(identify(pid) is None for pid in left)
+
+
+@pytest.mark.acceptance
+def test_there_and_back_under_supervisord(site: tuple[Shop, Supervised]) -> None:
+    shop, supervised = site
+    # It runs already, and the tool has never seen it: the usual case.
+    supervised.ctl("start", *LEGACY)
+    eventually(lambda: "ready." in supervised.ctl("tail", "old-celery", "stderr"), timeout_s=40)
+    eventually(lambda: "is ready for action" in supervised.ctl("tail", "old-dramatiq", "stderr"), timeout_s=40)
+    send_orders(shop, 0, 40, later_s=900)
+    there = runner.cutover(shop.plan, environ=shop.environ, options=options())
+    assert there.outcome is RunOutcome.DONE, there.failure or there.findings
+    assert running(shop) == UNIFIED
+    assert {name for name, state in states(supervised).items() if state == "RUNNING"} == UNIFIED
+    assert {states(supervised)[name] for name in LEGACY} == {"STOPPED"}
+    assert there.gap_s is not None
+    assert there.gap_s < 10
+    assert there.moved >= 10
+    eventually(lambda: len(orders_done(shop)) == 30)
+
+    shop.run("from jobs.unified import pack; pack.delay(1000); pack.apply_async((1001,), countdown=900)")
+    eventually(lambda: 1000 in orders_done(shop))
+    back = runner.rollback(shop.plan, environ=shop.environ, options=options())
+    assert back.outcome is RunOutcome.DONE, back.failure
+    assert running(shop) == LEGACY
+    assert {states(supervised)[name] for name in UNIFIED} == {"STOPPED"}
+    assert back.moved == 11
+    assert runner.status(shop.plan, environ=shop.environ).state is MigrationState.ROLLED_BACK
+    done = orders_done(shop)
+    assert len(done) == len(set(done)), "an order was done twice"
+
+
+def test_a_cutover_that_supervisord_would_spoil_is_refused(site: tuple[Shop, Supervised]) -> None:
+    shop, _ = site
+    hasty = replace(shop.plan, processes=tuple(replace(p, stop_timeout_s=90.0) for p in shop.plan.processes))
+    refused = runner.cutover(hasty, environ=shop.environ, options=options())
+    assert refused.exit_code is ExitCode.REFUSED
+    assert [finding.code for finding in refused.findings].count("MANAGER-STOP-TIMEOUT") == 7
+
+
+def test_a_cutover_without_supervisord_changes_nothing(site: tuple[Shop, Supervised]) -> None:
+    shop, supervised = site
+    supervised.child.terminate()
+    supervised.child.wait(20)
+    with pytest.raises(UnreachableError, match=r"supervisord at unix:.*: does not answer"):
+        runner.cutover(shop.plan, environ=shop.environ, options=options())
+    status = runner.status(shop.plan, environ=shop.environ)
+    assert status.state is MigrationState.LEGACY
+    assert any("does not answer" in problem for problem in status.problems)
