@@ -9,6 +9,7 @@ Source: celery/apps/worker.py and dramatiq/cli.py: SIGTERM ends running tasks an
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from migrator.message import System
@@ -52,40 +53,11 @@ def actions(context: Context) -> tuple[Action, ...]:
     names = ", ".join(process.name for process in workers)
     return (
         Action(id="note", sentence=f"note the processes of {names}", run=partial(_note, context)),
-        *(
-            Action(
-                id=f"cease:{p.name}",
-                sentence=f"tell {p.name} to take no more messages",
-                run=partial(_cease, context, p),
-            )
-            for p in celery
-        ),
-        Action(
-            id="signal:dramatiq",
-            sentence="send SIGTERM to the Dramatiq workers",
-            run=partial(_signal, context, System.DRAMATIQ),
-        ),
-        *(
-            Action(
-                id=f"drain:{p.name}",
-                sentence=f"wait until {p.name} has finished its tasks",
-                run=partial(_drain, context, p),
-            )
-            for p in celery
-        ),
-        Action(
-            id="signal:celery",
-            sentence="send SIGTERM to the Celery workers",
-            run=partial(_signal, context, System.CELERY),
-        ),
-        *(
-            Action(
-                id=f"gone:{p.name}",
-                sentence=f"wait until {p.name} and its children are gone",
-                run=partial(_gone, context, p),
-            )
-            for p in workers
-        ),
+        *(_each("cease", "tell {} to take no more messages", _cease, context, p) for p in celery),
+        _signal_all(context, System.DRAMATIQ, "Dramatiq"),
+        *(_each("drain", "wait until {} has finished its tasks", _drain, context, p) for p in celery),
+        _signal_all(context, System.CELERY, "Celery"),
+        *(_each("gone", "wait until {} and its children are gone", _gone, context, p) for p in workers),
     )
 
 
@@ -111,6 +83,19 @@ def undo(context: Context) -> tuple[Action, ...]:
 
 def _workers(context: Context) -> tuple[Process, ...]:
     return processes(context, Side.LEGACY, Role.WORKER)
+
+
+def _each(
+    verb: str, sentence: str, work: Callable[[Context, Process], Facts], context: Context, process: Process
+) -> Action:
+    return Action(
+        id=f"{verb}:{process.name}", sentence=sentence.format(process.name), run=partial(work, context, process)
+    )
+
+
+def _signal_all(context: Context, system: System, name: str) -> Action:
+    sentence = f"send SIGTERM to the {name} workers"
+    return Action(id=f"signal:{system.value}", sentence=sentence, run=partial(_signal, context, system))
 
 
 def _note(context: Context) -> Facts:

@@ -46,6 +46,10 @@ PYTHON_VARIABLE = "MIGRATOR_PYTHON"
 START_TIMEOUT_S = 10.0
 #: How long children that outlive their parent get after a SIGTERM of their own.
 CHILD_TIMEOUT_S = 5.0
+#: How long a process gets to end when it is not known whether it was told to.
+UNSURE_TIMEOUT_S = 3.0
+#: What stopping workers write. Source: celery/apps/worker.py, celery/apps/beat.py, dramatiq/cli.py.
+STOPPING_SIGNS = ("Warm shutdown", "beat: Shutting down", "to subprocesses...", "Stopping worker process...")
 
 
 def current(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> ProcessRecord | None:
@@ -134,14 +138,15 @@ def signal_stop(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> 
             send_signal(orphan, signal.SIGTERM)
         return orphans
     family = (record.identity, *descendants(record.identity))
-    if not record.stopping_at:
-        mark_stopping(plan, record, at=time.time())
+    if not record.told_at and not _stops_already(record):
+        record = mark_stopping(plan, record, told=False)
         try:
             send_signal(record.identity, signal.SIGTERM)
         except PermissionError as error:
             raise RefusedError(
                 f"process {process.name}", f"pid {record.pid} belongs to another user", remedy="run as that user"
             ) from error
+        mark_stopping(plan, record, told=True)
     return family
 
 
@@ -254,3 +259,17 @@ def _await_record(plan: Plan, process: Process, child: subprocess.Popen[bytes]) 
     raise UnreachableError(
         f"process {process.name}", "did not start", found=" ".join(last), remedy=f"try its command by hand; see {log}"
     )
+
+
+def _stops_already(record: ProcessRecord) -> bool:
+    """Find out whether a signal was sent by a run that died before it could record that.
+
+    A second SIGTERM is not harmless: Dramatiq then drops what it is doing. So the process gets a moment to end, and
+    its log is asked; only a process that shows no sign of stopping is told again.
+    """
+    if not record.stopping_at:
+        return False
+    if not wait_gone((record.identity,), timeout_s=UNSURE_TIMEOUT_S):
+        return True
+    written = output(record)
+    return any(sign in written for sign in STOPPING_SIGNS)

@@ -6,6 +6,7 @@ Commands and environments are not recorded: they may hold secrets.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -33,8 +34,10 @@ class ProcessRecord:
     log: str = ""
     #: Where its own output begins in the log.
     log_offset: int = 0
-    #: Seconds since the epoch at which it was told to stop; 0 if it was not.
+    #: Seconds since the epoch at which it was decided to stop it; 0 if it was not.
     stopping_at: float = 0
+    #: Seconds since the epoch at which the signal had been sent; 0 while that is not known.
+    told_at: float = 0
     #: Pid and start ticks of its children when it became ready, to find those that outlive it.
     children: tuple[tuple[int, int], ...] = ()
     #: The same of children that an earlier process of that name has left behind.
@@ -85,9 +88,10 @@ def write_record(plan: Plan, record: ProcessRecord) -> None:
     draft.replace(file)
 
 
-def mark_stopping(plan: Plan, record: ProcessRecord, *, at: float) -> ProcessRecord:
-    """Record that the process was told to stop."""
-    marked = replace(record, stopping_at=at)
+def mark_stopping(plan: Plan, record: ProcessRecord, *, told: bool) -> ProcessRecord:
+    """Record that the process is to stop, or that it has been told so."""
+    now = time.time()
+    marked = replace(record, told_at=now) if told else replace(record, stopping_at=now)
     write_record(plan, marked)
     return marked
 

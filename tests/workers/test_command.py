@@ -157,3 +157,27 @@ def test_the_whole_legacy_side_starts_does_its_work_and_stops(shop: Shop) -> Non
     eventually(lambda: sorted(shop.done()) == ["celery pack 7", "dramatiq mail 8"])
     stopped = stop_side(shop.plan, Side.LEGACY, environ=shop.environ)
     assert {state.state for state in stopped} == {"stopped"}
+
+
+def test_a_stop_that_was_decided_but_never_sent_is_sent_by_the_next_run(shop: Shop) -> None:
+    sleeper = process(shop, "old-web", "import time; time.sleep(60)")
+    record = command.start(shop.plan, sleeper, environ=shop.environ)
+    command.mark_stopping(shop.plan, record, told=False)
+    command.stop(shop.plan, sleeper, environ=shop.environ, timeout_s=5)
+    assert not record.alive
+
+
+def test_a_worker_that_is_stopping_already_does_not_get_a_second_signal(shop: Shop) -> None:
+    code = (
+        "import signal, time\n"
+        "def stop(*_):\n    print('worker: Warm shutdown (MainProcess)', flush=True); count.append(1)\n"
+        "    time.sleep(4.5); print(f'signals: {len(count)}', flush=True); raise SystemExit\n"
+        "count = []; signal.signal(signal.SIGTERM, stop); print('up', flush=True); time.sleep(60)"
+    )
+    slow = process(shop, "old-web", code)
+    record = command.start(shop.plan, slow, environ=shop.environ)
+    eventually(lambda: "up" in command.output(record))
+    os.kill(record.pid, signal.SIGTERM)
+    command.mark_stopping(shop.plan, record, told=False)
+    command.stop(shop.plan, slow, environ=shop.environ, timeout_s=10)
+    assert "signals: 1" in command.output(record)

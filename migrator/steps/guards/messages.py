@@ -11,6 +11,10 @@ from migrator.transfer import transfer
 from migrator.transfer_options import Direction, TransferOptions, TransferReport
 
 
+#: Findings of the transfer that are said here with more weight, or that the stop of the workers settles.
+SAID_HERE = frozenset({"TRANSFER-ETA", "TRANSFER-CLAIMED"})
+
+
 def guard(context: Context) -> Report:
     """Return which messages would be kept back, and whether one waits longer than the broker allows."""
     tasks = frozenset(context.options.tasks)
@@ -20,7 +24,8 @@ def guard(context: Context) -> Report:
     except MigratorError as failure:
         finding = error("MESSAGES-UNREADABLE", failure.where, failure.what, found=failure.found, remedy=failure.remedy)
         return findings_report("messages", [finding])
-    findings = [*_kept(plan), *_eta(context, plan), *plan.findings]
+    others = (finding for finding in plan.findings if finding.code not in SAID_HERE)
+    findings = [*_kept(plan), *_eta(context, plan), *others]
     return findings_report(
         "messages",
         findings,
