@@ -46,6 +46,8 @@ class Asked:
     isolate: bool
     #: All cases: then tasks are described and modules imported in a bare environment, too.
     whole: bool
+    #: Only these systems (``dramatiq``, ``celery``, ``unified``); empty for all that have a case.
+    systems: tuple[str, ...] = ()
 
 
 def observe(asked: Asked, *, environ: Mapping[str, str], processes: int, listener: Listener) -> Seen:
@@ -88,7 +90,7 @@ def lanes_for(asked: Asked) -> list[Lane]:
     called = {call.mapping.system.value for case in asked.cases for call in case.calls}
     if asked.whole:
         called |= {mapping.system.value for mapping in asked.plan.mappings()}
-    systems = ["unified", *sorted(called)]
+    systems = [name for name in ("unified", *sorted(called)) if not asked.systems or name in asked.systems]
     lanes = [Lane(name=system, system=system) for system in systems]
     if asked.noise:
         lanes += [

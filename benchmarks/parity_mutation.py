@@ -1,0 +1,95 @@
+"""Seed faults into the unified tasks, one at a time, and count how many the parity check finds at the right task.
+
+The old side is observed once; for each fault the unified side runs again on the cases of the tasks it belongs to. The faults are data
+(``parity_faults.toml``): a file of the installed tasks, a text in it, what takes its place, and where it must show.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from parity_sample import rewritten_sample
+
+from checks.cases import load_cases
+from checks.configuration import load_configuration
+from checks.kinds import compare_all
+from checks.observe import Asked, Seen, context, observe
+from checks.parity_report import ParityReport
+from checks.verdict import concluded, judge
+from checks.waivers import load_waivers
+from migrator.events import ignore
+from migrator.plan import Plan
+from migrator.report import Outcome
+
+FAULTS = Path(__file__).parent / "parity_faults.toml"
+#: What the campaign promises.
+LEAST_FAULTS, LEAST_SHARE = 60, 0.95
+
+
+def main() -> int:
+    """Run the campaign and print its table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="only faults whose name contains one of these")
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args()
+    faults = tomllib.loads(FAULTS.read_text())["fault"]
+    chosen = [item for item in faults if not options.names or any(name in item["name"] for name in options.names)]
+    with tempfile.TemporaryDirectory(prefix="parity-mutation-") as name:
+        plan = rewritten_sample(Path(name))
+        configuration = load_configuration(plan)
+        cases = load_cases(configuration.cases, plan).cases
+        asked = Asked(plan=plan, cases=cases, configuration=configuration, noise=True, isolate=False, whole=True)
+        before = observe(asked, environ=os.environ, processes=options.processes, listener=ignore)
+        if not report_of(asked, before).ok:
+            print("the unchanged tasks are not green: run parity_sample.py first")
+            return 2
+        found = 0
+        for number, fault in enumerate(chosen, 1):
+            started = time.perf_counter()
+            where = run_with(plan, fault, asked, before, options.processes)
+            right = sorted(set(where) & set(fault["tasks"]))
+            found += bool(right)
+            told = ", ".join(right) or (f"elsewhere: {', '.join(where)}" if where else "NOT FOUND")
+            print(f"{number:3} {time.perf_counter() - started:5.1f} s  {fault['name']:45} {told}", flush=True)
+    share = found / len(chosen) if chosen else 0.0
+    print(f"faults={len(chosen)} found={found} share={share:.3f}")
+    enough = bool(options.names) or len(chosen) >= LEAST_FAULTS
+    return 0 if enough and share >= LEAST_SHARE else 1
+
+
+def run_with(plan: Plan, fault: Mapping[str, Any], asked: Asked, before: Seen, processes: int) -> list[str]:
+    """Return the tasks at which the fault shows."""
+    file = plan.folder / plan.project.install_to / fault["file"]
+    text = file.read_text()
+    if text.count(fault["find"]) < 1:
+        raise SystemExit(f"{fault['name']}: the text is not in {fault['file']}; correct {FAULTS.name}")
+    file.write_text(text.replace(fault["find"], fault["replace"], 1))
+    try:
+        cases = tuple(case for case in asked.cases if case.task in fault["tasks"])
+        only = replace(asked, systems=("unified",), cases=cases)
+        after = {**before, **observe(only, environ=os.environ, processes=processes, listener=ignore)}
+    finally:
+        file.write_text(text)
+    report = report_of(only, after)
+    bad = (Outcome.MISMATCHED, Outcome.NOT_COMPARED)
+    return sorted({item.task for item in report.comparisons if item.outcome in bad})
+
+
+def report_of(asked: Asked, seen: Seen) -> ParityReport:
+    """Return what the parity check says of these observations."""
+    comparisons, _ = judge(asked.plan, asked.cases, seen, asked.configuration.rules)
+    comparisons += tuple(compare_all(context(asked, seen)))
+    return concluded(asked.plan, comparisons, load_waivers(asked.configuration.waivers), whole=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
