@@ -7,6 +7,7 @@ an interrupted run had claimed, in the direction in which it was going, and then
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,14 +25,16 @@ from migrator.transfer_kept import adopt, restore_kept, unpass
 from migrator.transfer_lock import acquire, new_token, release
 from migrator.transfer_mover import Mover, Pace, claim_entries
 from migrator.transfer_options import Direction, ShouldStop, Tally, TransferOptions, TransferReport
+from migrator.transfer_parked import park_after_ms, release_lead_ms, release_parked
 from migrator.transfer_report import build_report, count
-from migrator.transfer_resume import keep_trying
+from migrator.transfer_resume import keep_lock, keep_trying
 from migrator.translate import Translator, backward, forward
 from migrator.translation import Carried, Translation
 
 __all__ = ["Direction", "TransferOptions", "TransferReport", "emptied_side", "selected_sources", "transfer"]
 
 _PROGRESS_EVERY_S = 0.2
+_FOLLOW_EVERY_S = 0.25
 
 
 def transfer(
@@ -61,9 +64,15 @@ def transfer(
         from migrator.transfer_rabbitmq import transfer_with_rabbitmq
 
         return transfer_with_rabbitmq(plan, environ, options, listener, should_stop or (lambda: False))
-    hub = open_hub(plan, environ)
+    return _transfer_on_redis(open_hub(plan, environ), options, listener, should_stop or (lambda: False))
+
+
+def _transfer_on_redis(
+    hub: Hub, options: TransferOptions, listener: Listener, should_stop: ShouldStop
+) -> TransferReport:
     try:
         guard(hub, options)
+        _allow_parking(hub, options)
         if options.dry_run:
             from migrator.transfer_preview import preview
 
@@ -71,14 +80,20 @@ def transfer(
         token = new_token()
         acquire(hub.servers.values(), token, wait_s=options.lock_wait_s, takeover=options.takeover)
         try:
-            with Book.open(plan.state_folder / "book.sqlite3") as book:
+            with Book.open(hub.plan.state_folder / "book.sqlite3") as book:
                 run = _Run(hub=hub, options=options, token=token, book=book, listener=listener)
-                return run.execute(should_stop or (lambda: False))
+                return run.execute(should_stop)
         finally:
             hub.drop_lanes()
             release(hub.servers.values(), token)
     finally:
         hub.close()
+
+
+def _allow_parking(hub: Hub, options: TransferOptions) -> None:
+    wanted = bool(hub.plan.project.install_package) if options.park is None else options.park
+    hub.park_after_ms = park_after_ms(hub.plan) if wanted else None
+    hub.release_lead_ms = release_lead_ms(hub.plan)
 
 
 def translators(hub: Hub) -> dict[tuple[Side, System], Translator]:
@@ -128,9 +143,20 @@ class _Run:
     def execute(self, should_stop: ShouldStop) -> TransferReport:
         """Do the whole run and return its report."""
         self.book.begin(self.options.direction.value, self.hub.plan.fingerprint)
-        translations = translators(self.hub)
-        side = emptied_side(self.options.direction)
         filtered = self._mover(selection(self.hub.plan, self.options), should_stop)
+        self._prepare(filtered, should_stop)
+        self._sweep(filtered)
+        while self.options.follow and not should_stop():
+            self._idle()
+            self._sweep(filtered)
+        self._tell(final=True)
+        report = build_report(self.hub, self.options, self.tally, self.started_at)
+        self.book.finish(report.balance)
+        return report
+
+    def _prepare(self, filtered: Mover, should_stop: ShouldStop) -> None:
+        """Finish what an interrupted run had claimed; put back what belongs into the queues."""
+        side, translations = emptied_side(self.options.direction), translators(self.hub)
         everything = self._mover(lambda translation: True, should_stop)
         for source in self.hub.sources(Side.LEGACY) + self.hub.sources(Side.UNIFIED):
             mover = filtered if source.place.side is side else everything
@@ -139,18 +165,28 @@ class _Run:
         restored_sides = {Side.UNIFIED if side is Side.LEGACY else Side.LEGACY}
         restored_sides |= {side} if self.options.retry_kept else set()
         self.tally.restored = restore_kept(self.hub, restored_sides, self.token)
-        wanted = selected_sources(self.hub, self.options)
+        self.tally.released += release_parked(self.hub, everything=side is Side.UNIFIED)
         if self.options.owners_dead:
+            wanted = selected_sources(self.hub, self.options)
             self.tally.adopted = adopt(self.hub, wanted, self.token, silence_s=self.options.silence_s)
+
+    def _sweep(self, mover: Mover) -> None:
+        """Empty every list once."""
+        wanted, translations = selected_sources(self.hub, self.options), translators(self.hub)
         self.total = self.tally.seen + sum(self._waiting(source) for source in wanted)
         for source in wanted:
             translate = translations[source.place.side, source.place.system]
-            self._try(filtered, lambda s=source, t=translate: filtered.empty(s, t))  # type: ignore[misc]
+            self._try(mover, lambda s=source, t=translate: mover.empty(s, t))  # type: ignore[misc]
             unpass(self.hub, source, self.token)
-        self._tell(final=True)
-        report = build_report(self.hub, self.options, self.tally, self.started_at)
-        self.book.finish(report.balance)
-        return report
+
+    def _idle(self) -> None:
+        """Wait a moment before the next sweep, and keep the lock meanwhile."""
+        time.sleep(_FOLLOW_EVERY_S)
+        _allow_parking(self.hub, self.options)
+        mover = self._mover(lambda translation: True, lambda: True)
+        self._try(mover, lambda: keep_lock(self.hub, self.token))
+        if emptied_side(self.options.direction) is Side.LEGACY:
+            self.tally.released += release_parked(self.hub)
 
     def _mover(self, selects: Callable[[Translation], bool], should_stop: ShouldStop) -> Mover:
         def stop() -> bool:
@@ -182,7 +218,8 @@ class _Run:
             return int(server.client.llen(source.list))
 
     def _settled(self, work: Work) -> None:
-        count(self.tally, work, beyond_ms=visibility_limit_ms(self.hub.plan))
+        parking = self.hub.park_after_ms is not None
+        count(self.tally, work, beyond_ms=math.inf if parking else visibility_limit_ms(self.hub.plan))
         counts = BatchCounts(
             seen=len(work.batch.items),
             published=len(work.carried) - work.refused,

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from migrator.brokers.protocol import Broker, BrokerFacts, Depths, Owner
 from migrator.errors import UsageError
 from migrator.message import System
-from migrator.plan import Endpoint, expand
+from migrator.plan import Endpoint, Plan, expand
 
-__all__ = ["Broker", "BrokerFacts", "Depths", "Owner", "connect", "endpoint_url"]
+__all__ = ["Broker", "BrokerFacts", "Depths", "Owner", "connect", "endpoint_url", "has_rabbitmq"]
+
+_RABBITMQ = ("amqp", "amqps", "pyamqp")
 
 
 def endpoint_url(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
@@ -33,7 +35,7 @@ def connect(endpoint: Endpoint, environ: Mapping[str, str]) -> Broker:
         from migrator.brokers.celery_redis import CeleryRedis
 
         return CeleryRedis(endpoint, url)
-    if scheme in ("amqp", "amqps", "pyamqp"):
+    if scheme in _RABBITMQ:
         return _rabbitmq(endpoint, url, environ)
     raise UsageError(
         f"{endpoint.side.value}.{endpoint.system.value}.broker",
@@ -41,6 +43,12 @@ def connect(endpoint: Endpoint, environ: Mapping[str, str]) -> Broker:
         found=f"{scheme}://",
         remedy="use a redis://, rediss://, amqp:// or amqps:// URL",
     )
+
+
+def has_rabbitmq(plan: Plan, environ: Mapping[str, str]) -> bool:
+    """Say whether an endpoint of the plan is on RabbitMQ."""
+    urls = [endpoint_url(endpoint, environ) for endpoint in (*plan.legacy, plan.unified)]
+    return any(url.partition("://")[0] in _RABBITMQ for url in urls)
 
 
 def _rabbitmq(endpoint: Endpoint, url: str, environ: Mapping[str, str]) -> Broker:

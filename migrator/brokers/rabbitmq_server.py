@@ -20,7 +20,6 @@ import amqp
 from migrator.brokers.redis_server import redacted
 from migrator.errors import InterruptedRunError, RefusedError, UnreachableError, UsageError
 
-SCHEMES = ("amqp", "amqps", "pyamqp")
 CONNECT_TIMEOUT_S = 5.0
 #: The longest wait for one answer; the server blocks those who publish while its memory or disk is short.
 ANSWER_TIMEOUT_S = 30.0
@@ -35,11 +34,6 @@ class QueueCount:
 
     ready: int
     consumers: int
-
-
-def is_rabbitmq(url: str) -> bool:
-    """Say whether a URL names a RabbitMQ server."""
-    return url.partition("://")[0] in SCHEMES
 
 
 class RabbitmqServer:

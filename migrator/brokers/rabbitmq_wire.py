@@ -26,7 +26,7 @@ from typing import Any
 import amqp
 import msgspec
 
-from migrator.envelope import Envelope, read_envelope
+from migrator.envelope import Envelope, optional_text, read_envelope
 from migrator.message import System
 from migrator.translation import Place
 from migrator.wire import HEADER, UnreadableError, dumps, loads, text_of
@@ -55,9 +55,11 @@ def raw_of(place: Place, message: Any) -> bytes:
         return body
     properties = message.properties
     given = {name: _plain(properties[name]) for name in PROPERTIES if properties.get(name) is not None}
-    if "message_id" in given:
-        given["delivery_tag"] = given["message_id"]
-    given |= {"body_encoding": "base64", "delivery_info": {"exchange": "", "routing_key": place.queue}}
+    given |= {
+        "delivery_tag": given.get("message_id", ""),
+        "body_encoding": "base64",
+        "delivery_info": {"exchange": "", "routing_key": place.queue},
+    }
     headers = own_headers(message)
     mark = headers.pop(HEADER, None)
     document: dict[str, Any] = {"body": b64encode(body).decode()}
@@ -116,7 +118,7 @@ def own_headers(message: Any) -> dict[str, Any]:
 
 
 def _decoded(envelope: Envelope) -> bytes:
-    if envelope.properties.get("body_encoding") == b'"base64"':
+    if optional_text(envelope.properties, "body_encoding") == "base64":
         try:
             return b64decode(envelope.body, validate=True)
         except (Base64Error, ValueError) as error:

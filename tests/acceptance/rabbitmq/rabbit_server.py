@@ -16,14 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pika
+import amqp
 import pytest
 
 from migrator.servers import free_port
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 30.0
-MISSING = "NO RABBITMQ SERVER: run `make setup-servers` (Debian: apt-get install rabbitmq-server); RABBITMQ IS NOT TESTED"
+MISSING = (
+    "NO RABBITMQ SERVER: run `make setup-servers` (Debian: apt-get install rabbitmq-server); RABBITMQ IS NOT TESTED"
+)
 
 
 @dataclass(kw_only=True)
@@ -110,8 +112,8 @@ class RabbitServer:
             raise
 
     def stop(self) -> None:
-        """End the node and its port mapper, by pid."""
-        self._end_node(signal.SIGTERM)
+        """End the node and its port mapper, by pid; at once, for its data goes with the test."""
+        self._end_node(signal.SIGKILL)
         epmd, self._epmd = self._epmd, None
         if epmd is not None:
             epmd.terminate()
@@ -165,9 +167,10 @@ class RabbitServer:
                 tail = (self.folder / "out.log").read_text(errors="replace")[-3000:]
                 pytest.fail(f"RabbitMQ did not come up (status {ended})\n{tail}")
             try:
-                pika.BlockingConnection(pika.URLParameters(self.url() + "?connection_attempts=1")).close()
-                return
-            except pika.exceptions.AMQPError:
+                self.manage("GET", "overview")
+                with amqp.Connection(host=f"127.0.0.1:{self.port}", login_method="PLAIN"):
+                    return
+            except (amqp.AMQPError, OSError):
                 time.sleep(0.1)
 
 

@@ -1,0 +1,152 @@
+"""The servers of a plan with RabbitMQ among them: which endpoint lies where, and the connections to all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from migrator import brokers
+from migrator.brokers.rabbitmq_private import ID, own_header
+from migrator.brokers.rabbitmq_queues import Spot, arriving_queue, delete_if_empty, spots
+from migrator.brokers.rabbitmq_reading import look
+from migrator.brokers.rabbitmq_server import RabbitmqServer
+from migrator.brokers.redis_keys import Source
+from migrator.errors import RefusedError
+from migrator.message import System
+from migrator.plan import Endpoint, Plan, Side
+from migrator.transfer_hub import Hub
+from migrator.transfer_rabbitmq_lane import RabbitmqLane, open_lane
+from migrator.translation import Place
+
+
+@dataclass(slots=True, kw_only=True)
+class MixedHub:
+    """Every broker of a plan, on Redis or RabbitMQ."""
+
+    #: All endpoints; its servers are those on Redis.
+    whole: Hub
+    #: Only the endpoints on Redis.
+    redis: Hub
+    #: By identity.
+    rabbits: dict[str, RabbitmqServer]
+    lanes: dict[str, RabbitmqLane] = field(default_factory=dict)
+    #: Ids of messages that came from other servers before this connection and are not yet in their queues.
+    arrived: set[str] = field(default_factory=set)
+
+    def connect(self, *, wait_s: float) -> None:
+        """Take the lock of every RabbitMQ and read what has arrived there; py-amqp's errors pass.
+
+        Raises:
+            RefusedError: Another run holds a lock.
+        """
+        self.arrived.clear()
+        for identity, server in self.rabbits.items():
+            lane = self.lanes[identity] = open_lane(server, wait_s=wait_s)
+            for endpoint in self.endpoints(identity):
+                queue = arriving_queue(endpoint)
+                self.arrived.update(own_header(message, ID) for message in look(lane.connection, queue))
+
+    def drop_lanes(self) -> None:
+        """Close every connection to RabbitMQ; what was under way is unknown."""
+        while self.lanes:
+            self.lanes.popitem()[1].close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.drop_lanes()
+        self.whole.close()
+
+    def lane(self, place: Place) -> RabbitmqLane | None:
+        """Return the connection to the RabbitMQ on which a place lies, None for Redis."""
+        return self.lanes.get(self.whole.identity(place))
+
+    def endpoints(self, identity: str) -> tuple[Endpoint, ...]:
+        """Return the endpoints on one server."""
+        return tuple(
+            broker.endpoint for key, broker in self.whole.brokers.items() if self.whole.identities[key] == identity
+        )
+
+    def spots(self, side: Side) -> tuple[Spot, ...]:
+        """Return every RabbitMQ queue on one side."""
+        return tuple(
+            spot
+            for (owner, system), broker in self.whole.brokers.items()
+            if owner is side and self.whole.identities[owner, system] in self.rabbits
+            for spot in spots(broker.endpoint)
+        )
+
+    def sources(self, side: Side) -> tuple[Source, ...]:
+        """Return every list in Redis on one side."""
+        return tuple(
+            source for source in self.whole.sources(side) if self.whole.identity(source.place) in self.redis.servers
+        )
+
+    def stays_home(self, spot: Spot) -> bool:
+        """Say whether all that is taken from a queue goes to the same RabbitMQ."""
+        other = Side.LEGACY if spot.place.side is Side.UNIFIED else Side.UNIFIED
+        home = self.whole.identity(spot.place)
+        return all(identity == home for (side, _), identity in self.whole.identities.items() if side is other)
+
+    def tidy(self) -> None:
+        """Delete our queues as far as they are empty."""
+        for identity, lane in self.lanes.items():
+            for endpoint in self.endpoints(identity):
+                for spot in spots(endpoint):
+                    for queue in (spot.moving, spot.passed, spot.kept):
+                        lane.close_intake(queue)
+                        delete_if_empty(lane.connection, queue)
+                lane.close_intake(arriving_queue(endpoint))
+                delete_if_empty(lane.connection, arriving_queue(endpoint))
+
+
+def open_mixed_hub(plan: Plan, environ: Mapping[str, str]) -> MixedHub:
+    """Find out where every endpoint lies.
+
+    Raises:
+        UnreachableError: A server does not answer.
+        RefusedError: Two endpoints share a queue.
+    """
+    opened: dict[tuple[Side, System], Any] = {}
+    redis_servers: dict[str, Any] = {}
+    rabbits: dict[str, RabbitmqServer] = {}
+    identities: dict[tuple[Side, System], str] = {}
+    for endpoint in (*plan.legacy, plan.unified):
+        key = (endpoint.side, endpoint.system)
+        broker: Any = brokers.connect(endpoint, environ)
+        opened[key] = broker
+        if isinstance(broker.server, RabbitmqServer):
+            with broker.server.connected() as connection:
+                identities[key] = broker.server.identity(connection)
+            rabbits.setdefault(identities[key], broker.server)
+            continue
+        with broker.server.translated():
+            identities[key] = broker.server.identity()
+        broker.server = redis_servers.setdefault(identities[key], broker.server)
+    whole = Hub(plan=plan, brokers=opened, servers=redis_servers, identities=identities)
+    on_redis = {key: broker for key, broker in opened.items() if identities[key] in redis_servers}
+    redis_hub = Hub(plan=plan, brokers=on_redis, servers=redis_servers, identities=identities)
+    _refuse_shared_queues(whole)
+    return MixedHub(whole=whole, redis=redis_hub, rabbits=rabbits)
+
+
+def _refuse_shared_queues(hub: Hub) -> None:
+    taken: dict[tuple[str, str], str] = {}
+    for key, broker in hub.brokers.items():
+        name = f"{key[0].value}.{key[1].value}"
+        for queue in broker.endpoint.queues:
+            other = taken.setdefault((hub.identities[key], queue), name)
+            if other != name and hub.identities[key].startswith("rabbitmq:"):
+                raise RefusedError(
+                    f"{name}.queues",
+                    f"{other} uses the same queue; on RabbitMQ each declares it with other arguments (406)",
+                    found=queue,
+                    remedy="give each a queue of its own",
+                )
+            if other != name and {key[1]} == {System.CELERY} and other.endswith("celery"):
+                raise RefusedError(
+                    f"{name}.queues",
+                    "legacy and unified tasks share a queue, so old and new messages can't be told apart",
+                    found=queue,
+                    remedy="give the unified side a queue of its own",
+                )

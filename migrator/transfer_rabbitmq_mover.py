@@ -1,0 +1,259 @@
+"""Empty one queue where RabbitMQ is the source, a destination, or both. None lost and none doubled, however it ends.
+
+RabbitMQ to itself: one transaction takes, publishes and acknowledges a batch.
+
+RabbitMQ to another server: a transaction first moves a batch to ``tqm.moving.…`` and gives each copy an id. From there
+it is pushed to Redis with the id in the ledger, then acknowledged; a second run finds the ids in the ledger.
+
+Anything to another RabbitMQ: the batch is published to ``tqm.arriving.…`` there with ids, then deleted at its source,
+then moved to its queues by a transaction. At most one batch lies in ``tqm.arriving.…``; a run that finds some there
+compares its ids with what is left at the source, and publishes only the others.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from migrator.brokers.rabbitmq_private import ID, TO, kept_copy, own_header, private_copy, public_copy
+from migrator.brokers.rabbitmq_queues import Spot, arriving_queue
+from migrator.brokers.rabbitmq_server import count
+from migrator.brokers.rabbitmq_wire import message_for, raw_of
+from migrator.brokers.redis_keys import LEDGER, LOCK, Source
+from migrator.envelope import copy_id_of, read_envelope
+from migrator.transfer_batch import Batch, Item, Work, apply_request, prepare, push_request
+from migrator.transfer_lock import LIFE_MS
+from migrator.transfer_mover import BATCH_BYTES
+from migrator.transfer_rabbitmq_hub import MixedHub
+from migrator.transfer_rabbitmq_lane import Intake, RabbitmqLane
+from migrator.translate import Translator
+from migrator.translation import KeptBack, Place, Reason, Translation, ledger_entry
+from migrator.wire import UnreadableError, text_of
+
+_REFRESH_S = 5.0
+
+
+@dataclass(slots=True, kw_only=True)
+class RabbitmqMover:
+    """Empties queues by one translation."""
+
+    mixed: MixedHub
+    token: str
+    stamp: str
+    selects: Callable[[Translation], bool]
+    #: Called with every batch that has been carried out, and how many more of it had arrived before.
+    settled: Callable[[Work, int], None]
+    #: Called before a batch is taken; a true answer ends the queue.
+    should_stop: Callable[[], bool]
+    size: int
+    _refreshed_at: float = field(default=0.0)
+
+    def empty_spot(self, spot: Spot, translate: Translator, *, leftovers_only: bool = False) -> None:
+        """Move what an interrupted run had taken from a RabbitMQ queue, then what it holds, until it is empty.
+
+        Raises:
+            amqp.AMQPError, redis.RedisError, OSError: Connect again, then call this again.
+        """
+        lane = self._home(spot.place)
+        if count(lane.connection, spot.moving) is not None:
+            moving = lane.intake(spot.moving, self.size)
+            while batch := moving.take(self.size):
+                self._carry(spot, moving, batch, translate, resumed=True)
+        if not leftovers_only and count(lane.connection, spot.queue) is not None:
+            source = lane.intake(spot.queue, self.size)
+            if self.mixed.stays_home(spot):
+                while not self.should_stop() and (batch := source.take(self.size)):
+                    self._carry(spot, source, batch, translate)
+            else:
+                self._stage(spot, lane, source, translate)
+        lane.close_intake(spot.queue)
+        lane.close_intake(spot.moving)
+
+    def _stage(self, spot: Spot, lane: RabbitmqLane, source: Intake, translate: Translator) -> None:
+        """Give each message an id on its way through a queue of ours."""
+        moving = lane.intake(lane.own(spot.moving), self.size)
+        while not self.should_stop() and (batch := source.take(self.size)):
+            for message in batch:
+                source.publish(private_copy(message, {ID: uuid.uuid4().hex}), spot.moving)
+            source.commit()
+            self._carry(spot, moving, moving.take(len(batch), expected=len(batch)), translate)
+
+    def empty_list(self, source: Source, translate: Translator, *, leftovers_only: bool = False) -> None:
+        """Move what an interrupted run had claimed from a list in Redis, then what it holds, until it is empty.
+
+        Raises:
+            amqp.AMQPError, redis.RedisError, OSError: Connect again, then call this again.
+        """
+        client = self._server(source).client
+        while entries := client.lrange(source.claim, 0, self.size - 1):
+            bodies = client.hmget(source.bodies, entries) if source.bodies else entries
+            items: list[Item] = list(zip(entries if source.bodies else [b""] * len(entries), bodies, strict=True))
+            self._carry_claim(Batch(source=source, items=items, resumed=True), translate)
+        while not leftovers_only and not self.should_stop():
+            items = self._claim(source)
+            if not items:
+                return
+            self._carry_claim(Batch(source=source, items=items), translate)
+
+    def drain(self) -> None:
+        """Move what has arrived from other servers to its queues."""
+        for identity, lane in self.mixed.lanes.items():
+            for endpoint in self.mixed.endpoints(identity):
+                self._drain(lane, arriving_queue(endpoint))
+
+    def _carry(
+        self, spot: Spot, intake: Intake, taken: list[Any], translate: Translator, *, resumed: bool = False
+    ) -> None:
+        """Carry out one batch from RabbitMQ."""
+        self._refresh()
+        source, home = spot.as_source(), self._home(spot.place)
+        messages = {own_header(message, ID) or uuid.uuid4().hex: public_copy(message) for message in taken}
+        arrived = self._arrived([ledger_entry(spot.place, copy) for copy in messages]) if resumed else set()
+        fresh: list[Item] = [
+            (copy.encode(), raw_of(spot.place, message))
+            for copy, message in messages.items()
+            if ledger_entry(spot.place, copy) not in arrived
+        ]
+        encoded: dict[str, Any] = {}
+        batch = Batch(source=source, items=fresh, resumed=resumed)
+        work = prepare(self.mixed.whole, batch, self._encoding(translate, encoded), self.selects)
+        self._push(work, source)
+        others = self._send_elsewhere(work, encoded, home)
+        for carried in work.carried:
+            if self.mixed.lane(carried.place) is home:
+                intake.publish(encoded[carried.copy_id], home.destination(carried.place))
+        for copy, kept in work.kept:
+            intake.publish(kept_copy(messages[copy], copy, kept), home.own(spot.kept))
+        for identity in work.passed_flat:
+            intake.publish(private_copy(messages[identity.decode()], {}), home.own(spot.passed))
+        intake.commit()
+        for lane, queue in others:
+            self._drain(lane, queue)
+        self.settled(work, len(arrived))
+
+    def _carry_claim(self, batch: Batch, translate: Translator) -> None:
+        """Carry out one batch from Redis."""
+        self._refresh()
+        source, server = batch.source, self._server(batch.source)
+        keys = [ledger_entry(source.place, _copy_id(source, item)) for item in batch.items]
+        arrived = self._arrived(keys) if batch.resumed else set()
+        fresh = [item for item, key in zip(batch.items, keys, strict=True) if key not in arrived]
+        encoded: dict[str, Any] = {}
+        part = Batch(source=source, items=fresh, resumed=batch.resumed)
+        work = prepare(self.mixed.whole, part, self._encoding(translate, encoded), self.selects)
+        self._push(work, source)
+        others = self._send_elsewhere(work, encoded, None)
+        work.batch = batch
+        if source.bodies:
+            done = [item[0] for item, key in zip(batch.items, keys, strict=True) if key in arrived]
+            work.gone_ids.extend(identity for identity in done if identity not in work.gone_ids)
+        claimed = int(server.client.llen(source.claim))
+        request = apply_request(self.mixed.whole, work, claimed=claimed, token=self.token, life_ms=LIFE_MS)
+        server.run("apply", [LOCK, *request[0]], request[1])
+        for lane, queue in others:
+            self._drain(lane, queue)
+        work.batch = part
+        self.settled(work, len(batch.items) - len(fresh))
+
+    def _encoding(self, translate: Translator, encoded: dict[str, Any]) -> Translator:
+        """Return the translation, with what AMQP can't hold kept back."""
+
+        def translated(place: Place, copy_id: str, raw: bytes) -> Translation:
+            found = translate(place, copy_id, raw)
+            if isinstance(found, KeptBack):
+                return found
+            if self.mixed.lane(place) is not None:
+                # The id that the copy got when it was taken, whatever is in the message: the ledger goes by it.
+                found = msgspec.structs.replace(found, source_copy=copy_id)
+            if self.mixed.lane(found.place) is not None:
+                try:
+                    encoded[found.copy_id] = message_for(found.place, found.payload)
+                except UnreadableError as error:
+                    return KeptBack(Reason.UNREADABLE, str(error), found.source_task, found.id)
+            return found
+
+        return translated
+
+    def _push(self, work: Work, source: Source) -> None:
+        """Push to every Redis that is not the source."""
+        home = self.mixed.whole.identity(source.place)
+        for identity, groups in work.groups.items():
+            server = self.mixed.whole.servers.get(identity)
+            if server is not None and identity != home:
+                keys, arguments = push_request(groups, token=self.token, life_ms=LIFE_MS, stamp=self.stamp)
+                work.refused += len(server.run("push", [LOCK, *keys], arguments))
+
+    def _send_elsewhere(
+        self, work: Work, encoded: dict[str, Any], home: RabbitmqLane | None
+    ) -> list[tuple[RabbitmqLane, str]]:
+        """Publish to every RabbitMQ that is not the source, into the queue of what arrives; return those queues."""
+        used: dict[str, tuple[RabbitmqLane, str]] = {}
+        for carried in work.carried:
+            lane = self.mixed.lane(carried.place)
+            if lane is None or lane is home:
+                continue
+            queue = lane.own(arriving_queue(self.mixed.whole.endpoint(carried.place)))
+            used[f"{id(lane)} {queue}"] = (lane, queue)
+            headers = {
+                ID: ledger_entry(work.batch.source.place, carried.source_copy),
+                TO: lane.destination(carried.place),
+            }
+            lane.intake(queue, self.size).publish(private_copy(encoded[carried.copy_id], headers), queue)
+        for lane, queue in used.values():
+            lane.intake(queue, self.size).commit()
+        return list(used.values())
+
+    def _drain(self, lane: RabbitmqLane, queue: str) -> None:
+        intake = lane.intake(lane.own(queue), self.size)
+        while batch := intake.take(self.size):
+            for message in batch:
+                intake.publish(public_copy(message), own_header(message, TO))
+            intake.commit()
+
+    def _arrived(self, keys: list[str]) -> set[str]:
+        """Return which of these copies have reached their destination before."""
+        found = self.mixed.arrived.intersection(keys)
+        for server in self.mixed.whole.servers.values():
+            hits: list[Any] = server.client.hmget(LEDGER, [key.encode(errors="surrogateescape") for key in keys])
+            found |= {key for key, hit in zip(keys, hits, strict=True) if hit is not None}
+        return found
+
+    def _claim(self, source: Source) -> list[Item]:
+        server, arguments = self._server(source), [self.token, LIFE_MS, self.size, BATCH_BYTES]
+        if source.bodies:
+            ids, bodies = server.run("claim_ids", [LOCK, source.list, source.bodies, source.claim], arguments)
+            return list(zip(ids, bodies, strict=True))
+        return [(b"", raw) for raw in server.run("claim_list", [LOCK, source.list, source.claim], arguments)]
+
+    def _refresh(self) -> None:
+        """Keep every lock alive through long runs."""
+        if time.monotonic() - self._refreshed_at > _REFRESH_S:
+            self._refreshed_at = time.monotonic()
+            for server in self.mixed.whole.servers.values():
+                server.run("lock", [LOCK], [self.token, LIFE_MS, ""])
+            for lane in self.mixed.lanes.values():
+                lane.alive()
+
+    def _server(self, source: Source) -> Any:
+        return self.mixed.whole.servers[self.mixed.whole.identity(source.place)]
+
+    def _home(self, place: Place) -> RabbitmqLane:
+        lane = self.mixed.lane(place)
+        assert lane is not None
+        return lane
+
+
+def _copy_id(source: Source, item: Item) -> str:
+    """Return the id that accounts for a claimed message, as the translation finds it."""
+    identity, raw = item
+    if source.bodies or raw is None:
+        return identity.decode(errors="surrogateescape")
+    try:
+        return copy_id_of(read_envelope(raw, text_of(raw)), raw)
+    except UnreadableError:
+        return ""

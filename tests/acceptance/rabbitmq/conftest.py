@@ -1,0 +1,90 @@
+"""One RabbitMQ node for the whole run, a virtual host of its own for each test."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import redis
+from rabbit_scene import RabbitScene, make_scene
+from rabbit_server import RabbitServer, rabbit_server
+
+from migrator.servers import EmbeddedServer
+
+_numbers = itertools.count(1)
+# pika tells every step of every connection.
+logging.getLogger("pika").setLevel(logging.CRITICAL)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """These tests need a server that takes seconds to start, so they share one process."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.acceptance)
+            item.add_marker(pytest.mark.xdist_group("rabbitmq"))
+
+
+@pytest.fixture(scope="session")
+def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
+    """The node."""
+    with rabbit_server(tmp_path_factory.mktemp("rabbit")) as server:
+        yield server
+
+
+@pytest.fixture
+def vhost(rabbit: RabbitServer) -> Iterator[str]:
+    """An empty virtual host."""
+    name = f"t{next(_numbers)}"
+    rabbit.manage("PUT", f"vhosts/{quote(name)}")
+    rabbit.manage("PUT", f"permissions/{quote(name)}/guest", {"configure": ".*", "write": ".*", "read": ".*"})
+    yield name
+    rabbit.manage("DELETE", f"vhosts/{quote(name)}")
+
+
+@pytest.fixture
+def rabbit_only(tmp_path: Path, rabbit: RabbitServer, vhost: str) -> Iterator[RabbitScene]:
+    """Everything on one RabbitMQ."""
+    url = rabbit.url(vhost)
+    with make_scene(tmp_path, dramatiq=url, celery=url, unified=url) as scene:
+        yield scene
+
+
+@pytest.fixture
+def to_redis(tmp_path: Path, rabbit: RabbitServer, vhost: str, redis_server: EmbeddedServer) -> Iterator[RabbitScene]:
+    """Both legacy systems on RabbitMQ, the unified queue on Redis."""
+    redis.Redis(port=redis_server.port, socket_timeout=5).flushall()
+    url = rabbit.url(vhost)
+    with make_scene(tmp_path, dramatiq=url, celery=url, unified=redis_server.url()) as scene:
+        yield scene
+
+
+@pytest.fixture
+def to_rabbit(tmp_path: Path, rabbit: RabbitServer, vhost: str, redis_server: EmbeddedServer) -> Iterator[RabbitScene]:
+    """Both legacy systems on Redis, the unified queue on RabbitMQ."""
+    redis.Redis(port=redis_server.port, socket_timeout=5).flushall()
+    url = redis_server.url()
+    with make_scene(tmp_path, dramatiq=url, celery=url, unified=rabbit.url(vhost)) as scene:
+        yield scene
+
+
+@pytest.fixture
+def two_hosts(tmp_path: Path, rabbit: RabbitServer, vhost: str) -> Iterator[RabbitScene]:
+    """Legacy and unified on two virtual hosts, which is as far apart as two brokers: no transaction spans them."""
+    other = f"{vhost}-unified"
+    rabbit.manage("PUT", f"vhosts/{quote(other)}")
+    rabbit.manage("PUT", f"permissions/{quote(other)}/guest", {"configure": ".*", "write": ".*", "read": ".*"})
+    url = rabbit.url(vhost)
+    with make_scene(tmp_path, dramatiq=url, celery=url, unified=rabbit.url(other)) as scene:
+        yield scene
+    rabbit.manage("DELETE", f"vhosts/{quote(other)}")
+
+
+@pytest.fixture(params=["rabbit_only", "to_redis", "to_rabbit", "two_hosts"])
+def any_scene(request: pytest.FixtureRequest) -> RabbitScene:
+    """The same test in every constellation."""
+    return request.getfixturevalue(request.param)
