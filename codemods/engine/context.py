@@ -65,6 +65,8 @@ class Use:
     direct: bool = True
     #: The composition that it is part of, if any: all of it is rewritten or nothing.
     whole: cst.CSTNode | None = None
+    #: True if the statement around it is gone.
+    removed: bool = False
     #: None until decided.
     rewritten: bool | None = None
 
@@ -139,7 +141,7 @@ class FileContext:
                 return known
         bound = self.tree.module.bindings.get(name, ())
         theirs = [b for b in bound if b.statement is None or not self.values.imported(b).startswith("dramatiq.")]
-        local = f"{module}_{name}" if theirs else name
+        local = f"{module.partition('.')[0]}_{name}" if theirs else name
         self.wanted_imports[module, name] = local
         return local
 

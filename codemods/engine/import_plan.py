@@ -99,14 +99,15 @@ def _module(context: FileContext, item: LegacyImport, used: set[str]) -> Change 
             clash = leaf in used and leaf != item.binding.name and not _only_module(context, leaf, home)
             base = local = item.binding.name if item.alias.asname or clash else leaf
         for use in rewritten:
-            context.replace(use.node, f"{base}.{use.target.leaf}")
+            if not use.removed:
+                context.replace(use.node, f"{base}.{use.target.leaf}")
         return Change(item=item, keep=False, become=[(home, "", local)])
     become = []
     for target in dict.fromkeys(use.target for use in rewritten):
         local = free_name(context, target.leaf, used) if not _imported(context, target) else target.leaf
         become.append((_unified_module(target), target.leaf, local))
         for use in rewritten:
-            if use.target == target:
+            if use.target == target and not use.removed:
                 context.replace(use.node, local)
     return Change(item=item, keep=len(rewritten) < len(uses) or bool(others), become=become) if become else None
 
@@ -160,7 +161,7 @@ def _side_effect(context: FileContext, item: LegacyImport, module: str) -> Chang
 
 
 def _rename_use(context: FileContext, use: Use, item: LegacyImport, local: str) -> None:
-    if isinstance(use.node, cst.Name) and use.node.value != local:
+    if isinstance(use.node, cst.Name) and use.node.value != local and not use.removed:
         context.replace(use.node, local)
 
 

@@ -100,7 +100,7 @@ name = "sweep-nightly"
 task = "u.sweep"
 crontab = "0 3 * * 0"
 kwargs = { days = 30 }
-replaces = ["conf.beat:sweep"]
+replaces = ["conf.beat:sweep", "conf.jobs:nightly"]
 
 [[retired_schedule]]
 name = "conf.beat:forgotten"
