@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from migrator.cli.output import Answer
@@ -16,12 +16,13 @@ def run_answer(report: RunReport) -> Answer:
     """Return what to print about a run."""
     from migrator.render.text import finding_lines
 
-    lines = [_verdict(report), *_measured(report)]
+    planned = report.outcome.value == "planned"
+    lines = [_verdict(report), *_measured(report), *(_looked_at(report.facts) if planned else ())]
     if report.failure:
         lines += ["", *report.failure.splitlines()]
-    lines += ["", *_steps(report.steps, planned=report.outcome.value == "planned")] if report.steps else []
+    lines += ["", *_steps(report.steps, planned=planned)] if report.steps else []
     lines += ["taken back:", *_steps(report.undone, planned=False)] if report.undone else []
-    lines += finding_lines(report.findings)
+    lines += finding_lines(report.findings, most=3)
     lines += [f"can't be undone: {text}" for text in report.cannot_undo]
     lines += [f"note: {text}" for text in report.notes]
     return Answer(exit_code=report.exit_code, lines=lines, data=_plain(report), next_steps=report.next_steps)
@@ -30,7 +31,8 @@ def run_answer(report: RunReport) -> Answer:
 def _verdict(report: RunReport) -> str:
     words = {
         "done": "done: the system is " + ("unified" if report.command == "cutover" else "legacy again"),
-        "planned": "planned: nothing was changed",
+        "planned": "planned, and nothing was changed: "
+        + ("it may go on" if report.ok else "it would be REFUSED as things stand"),
         "refused": "REFUSED: nothing was changed",
         "undone": "FAILED, and everything was taken back: the system is as it was",
         "stopped": "STOPPED in the middle: the journal says where",
@@ -48,6 +50,25 @@ def _measured(report: RunReport) -> list[str]:
     gap = f"; longest gap without a worker {report.gap_s:.1f} s" if report.gap_s is not None else ""
     lines = [f"messages carried over: {report.moved:,}; kept back: {report.kept:,}{gap}"]
     return lines + [f"  kept back: {count:,} x {reason}" for reason, count in report.reasons.items()]
+
+
+def _looked_at(facts: Mapping[str, Any]) -> list[str]:
+    """Return what the preflight saw, as far as it came."""
+    from migrator.render.text import table
+
+    lines = []
+    if "proof" in facts:
+        proof = facts["proof"]
+        lines.append(f"parity proof: {proof['counts'].get('compared', 0)} comparisons, made {proof['created_at']}")
+    lines += [f"{name}: {server}" for name, server in facts.get("servers", {}).items()]
+    if "migrations_open" in facts:
+        lines.append("migrations to apply: " + (", ".join(facts["migrations_open"]) or "none"))
+    if "running" in facts:
+        lines.append("running: " + (", ".join(facts["running"]) or "no process of the plan"))
+    if "would_move" in facts:
+        lines.append(f"messages: {facts['would_move']:,} would move now, {facts['would_keep']:,} would be kept back")
+        lines += table("", ["task", "#messages"], sorted(facts.get("by_task", {}).items()))
+    return lines
 
 
 def _steps(steps: Sequence[StepResult], *, planned: bool) -> list[str]:

@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from migrator.report import Finding, Report, Severity
@@ -28,13 +29,22 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     return _rendered(result)
 
 
-def finding_lines(findings: Iterable[Finding]) -> list[str]:
-    """Return findings, the gravest first, each with its code and remedy."""
+def finding_lines(findings: Iterable[Finding], *, most: int | None = None) -> list[str]:
+    """Return findings, the gravest first, each with its code and remedy.
+
+    Args:
+        findings: What was found.
+        most: How many of one code to show; the others are counted. None for all.
+    """
     from rich.text import Text
 
     order = list(Severity)
     lines: list[str] = []
+    shown: Counter[str] = Counter()
     for finding in sorted(findings, key=lambda one: order.index(one.severity)):
+        shown[finding.code] += 1
+        if most is not None and shown[finding.code] > most:
+            continue
         head = Text.assemble(
             (f"{finding.severity.value:<8}", _STYLES[finding.severity]), (finding.code, "bold"), f"  {finding.where}: "
         )
@@ -42,7 +52,8 @@ def finding_lines(findings: Iterable[Finding]) -> list[str]:
         lines += _rendered(head)
         if finding.remedy:
             lines += _rendered(Text(f"         do: {finding.remedy}"))
-    return lines
+    hidden = [f"{count - most} more {code}" for code, count in shown.items() if most is not None and count > most]
+    return [*lines, *([f"         and {', '.join(hidden)}; --format json lists all"] if hidden else [])]
 
 
 def report_lines(report: Report) -> list[str]:

@@ -26,3 +26,9 @@ def test_the_first_line_says_whether_to_go_on() -> None:
 
 def test_piped_output_is_not_folded() -> None:
     assert any("x" * 300 in line for line in table("", ["#n", "text"], [[1, "x" * 300]]))
+
+
+def test_many_findings_of_one_code_are_counted_not_printed() -> None:
+    lines = finding_lines([finding(Severity.WARNING, "C")] * 5 + [finding(Severity.ERROR, "B")], most=2)
+    assert sum(line.startswith("warning") for line in lines) == 2
+    assert lines[-1].strip() == "and 3 more C; --format json lists all"
