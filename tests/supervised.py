@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -126,9 +126,13 @@ def _program(plan: Plan, process: Process, environ: Mapping[str, str]) -> dict[s
 
 
 @contextmanager
-def supervised_shop(shop: Shop) -> Iterator[tuple[Shop, Supervised]]:
+def supervised_shop(
+    shop: Shop, changed: Callable[[dict[str, dict[str, str]]], None] = lambda programs: None
+) -> Iterator[tuple[Shop, Supervised]]:
     """Put the shop under a supervisord of its own: every process of its plan becomes a program."""
-    with running_supervisord(programs_of(shop), shop.environ) as supervised:
+    programs = programs_of(shop)
+    changed(programs)
+    with running_supervisord(programs, shop.environ) as supervised:
         text = shop.plan.file.read_text()
         for process in shop.plan.processes:
             mark = f'[[process]]\nname = "{process.name}"\n'

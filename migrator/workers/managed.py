@@ -14,6 +14,7 @@ from pathlib import Path
 
 from migrator.errors import RefusedError
 from migrator.journal import ensure_state_folder
+from migrator.message import System
 from migrator.plan import Plan, Process
 from migrator.report import Finding, Severity
 from migrator.workers.identity import Identity, descendants, send_signal, started_at
@@ -92,6 +93,25 @@ def fault(process: Process, code: str, severity: Severity, what: str, *, found: 
     """Return a finding about how a manager is configured for a process."""
     where = f"process {process.name}: {process.driver.value} {process.program or process.unit}"
     return Finding(code=code, severity=severity, where=where, what=what, found=found, remedy=remedy)
+
+
+def group_fault(process: Process, *, found: str, remedy: str) -> Finding:
+    """Return a finding about a stop signal that goes to the children of a worker as well.
+
+    Seen with both: a Celery pool process dies of it, and its task is acknowledged and lost; a Dramatiq child takes the
+    second signal, its parent's, for "at once", and its tasks run again later. A cutover drains Celery before it stops
+    it, so that nothing is left to lose; for Dramatiq the signal is the drain.
+    """
+    dramatiq = process.system is System.DRAMATIQ
+    return fault(
+        process,
+        "MANAGER-STOP-GROUP",
+        Severity.ERROR if dramatiq else Severity.WARNING,
+        "the stop signal would also go to its children, which then break off what they run"
+        + ("" if dramatiq else "; a cutover lets it finish first, others that stop it do not"),
+        found=found,
+        remedy=remedy,
+    )
 
 
 def _pairs(members: Iterable[Identity]) -> tuple[tuple[int, int], ...]:

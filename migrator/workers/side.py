@@ -1,6 +1,7 @@
 """Start, stop and list all processes of one side: what ``migrator workers`` and the demo do.
 
-Workers are stopped gently (Celery workers cease to consume first); all of a side are told before any is waited for.
+All of a side are told to stop before any is waited for. A Celery worker under a process manager ceases to consume and
+finishes first, because the manager may be less gentle than we are.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.events import Event, EventKind, Listener, ignore
-from migrator.plan import Plan, Process, Role, Side
+from migrator.plan import Driver, Plan, Process, Role, Side
+from migrator.workers import drain
 from migrator.workers.command import process_named
 from migrator.workers.drivers import current, signal_stop, start, wait_stopped
 from migrator.workers.identity import Identity, descendants
@@ -95,11 +97,20 @@ def stop_side(
     chosen = _chosen(plan, side, names)
     for works in (False, True):
         group = [process for process in chosen if (process.role is Role.WORKER) is works]
+        for process in group:
+            if process.driver is not Driver.COMMAND:
+                _drain(plan, process, environ)
         families = [(process, signal_stop(plan, process, environ=environ)) for process in group]
         for process, family in families:
             wait_stopped(process, family, timeout_s=timeout_s)
             _tell(listener, f"{process.name} has stopped")
     return tuple(state_of(plan, process, environ=environ) for process in chosen)
+
+
+def _drain(plan: Plan, process: Process, environ: Mapping[str, str]) -> None:
+    """Let a Celery worker finish: how its process manager stops it is not ours to choose."""
+    drain.cease(plan, process, environ=environ)
+    drain.wait_idle(plan, process, environ=environ)
 
 
 def _chosen(plan: Plan, side: Side, names: Sequence[str]) -> tuple[Process, ...]:

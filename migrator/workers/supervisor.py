@@ -21,7 +21,16 @@ from migrator.errors import RefusedError, UnreachableError, UsageError
 from migrator.plan import Plan, Process, Role, Side
 from migrator.report import Finding, Severity
 from migrator.workers.identity import Identity, identify, parent_pid
-from migrator.workers.managed import POLL_S, START_TIMEOUT_S, family, fault, log_size, remember, stop_orphans
+from migrator.workers.managed import (
+    POLL_S,
+    START_TIMEOUT_S,
+    family,
+    fault,
+    group_fault,
+    log_size,
+    remember,
+    stop_orphans,
+)
 from migrator.workers.records import ProcessRecord, read_record
 from migrator.workers.supervisord import ALREADY_STARTED, BAD_NAME, NOT_RUNNING, FaultError, Supervisord, supervisord
 
@@ -130,16 +139,10 @@ def faults(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple
         settings = _settings(process, server)
     found = list(_deadly(process, settings))
     if process.role is Role.WORKER and settings.get("killasgroup"):
-        found.append(
-            fault(
-                process,
-                "MANAGER-STOP-GROUP",
-                Severity.WARNING,
-                "the stop signal may go to its children as well, which ends their running tasks half done",
-                found="killasgroup is on, as stopasgroup would set it",
-                remedy="set stopasgroup=false and killasgroup=false",
-            )
-        )
+        # supervisord does not tell stopasgroup; but that is never on without killasgroup.
+        seen = "killasgroup is on, and with it perhaps stopasgroup, which supervisord does not tell"
+        remedy = "set stopasgroup=false and killasgroup=false, then `supervisorctl update` (which restarts it)"
+        found.append(group_fault(process, found=seen, remedy=remedy))
     if process.side is Side.LEGACY and settings.get("autostart"):
         found.append(
             fault(

@@ -3,7 +3,7 @@
 A unit is only ever stopped by `systemctl stop`: one that merely got a signal would be restarted by `Restart=`.
 systemd sends SIGKILL when `TimeoutStopSec` is over (90 s by default); we refuse to stop a unit whose time-out is below
 the plan's `stop_timeout_s`. With `KillMode=control-group`, its default, the stop signal also goes to the children of a
-worker, which ends their running tasks half done: a finding of the preflight.
+worker, which then break off what they run: a finding of the preflight.
 
 Source: systemctl(1), systemd.kill(5), systemd.service(5), org.freedesktop.systemd1(5) for the properties.
 """
@@ -19,7 +19,7 @@ from migrator.plan import Plan, Process, Role, Side
 from migrator.report import Finding, Severity
 from migrator.workers import systemctl
 from migrator.workers.identity import Identity, identify
-from migrator.workers.managed import POLL_S, START_TIMEOUT_S, family, fault, remember, stop_orphans
+from migrator.workers.managed import POLL_S, START_TIMEOUT_S, family, fault, group_fault, remember, stop_orphans
 from migrator.workers.records import ProcessRecord, read_record
 from migrator.workers.systemctl import UnitFacts
 
@@ -91,17 +91,8 @@ def faults(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple
     facts = _facts(process, environ)
     found = [*_deadly(process, facts)]
     if process.role is Role.WORKER and facts.kill_mode == "control-group":
-        what = "the stop signal goes to its children as well, which ends their running tasks half done"
-        found.append(
-            fault(
-                process,
-                "MANAGER-STOP-GROUP",
-                Severity.WARNING,
-                what,
-                found="KillMode=control-group",
-                remedy="set KillMode=mixed: `systemctl edit`, then `systemctl daemon-reload`",
-            )
-        )
+        remedy = f"set KillMode=mixed: `systemctl edit {process.unit}`, then `systemctl daemon-reload`"
+        found.append(group_fault(process, found="KillMode=control-group", remedy=remedy))
     if process.side is Side.LEGACY and (facts.unit_file.startswith("enabled") or facts.triggered_by):
         by = f"triggered by {facts.triggered_by}" if facts.triggered_by else f"the unit is {facts.unit_file}"
         what = "comes back at the next boot or trigger, beside the unified side"

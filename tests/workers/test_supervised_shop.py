@@ -126,6 +126,23 @@ def test_there_and_back_under_supervisord(site: tuple[Shop, Supervised]) -> None
     assert len(done) == len(set(done)), "an order was done twice"
 
 
+@pytest.mark.acceptance
+def test_a_signal_to_the_whole_group_finds_no_task_to_break_off(shop: Shop) -> None:
+    """A pool process that gets the signal dies, and its task is lost: so the worker is drained before."""
+
+    def to_the_group(programs: dict[str, dict[str, str]]) -> None:
+        celery = programs["old-celery"]
+        celery["command"] = celery["command"].replace("--pool=threads", "--pool=prefork")
+        celery["stopasgroup"] = "true"
+
+    with supervised_shop(shop, to_the_group) as (site, _):
+        start_side(site.plan, Side.LEGACY, environ=site.environ, names=["old-celery"])
+        site.run("from jobs.old_celery import pack_order; pack_order.delay(1, delay_s=2)")
+        time.sleep(1)
+        stop_side(site.plan, Side.LEGACY, environ=site.environ, names=["old-celery"])
+        assert orders_done(site) == [1]
+
+
 def test_a_cutover_that_supervisord_would_spoil_is_refused(site: tuple[Shop, Supervised]) -> None:
     shop, _ = site
     hasty = replace(shop.plan, processes=tuple(replace(p, stop_timeout_s=90.0) for p in shop.plan.processes))

@@ -18,6 +18,7 @@ from shop import Shop, eventually, in_child
 from supervised import Supervised, end, running_supervisord, script
 
 from migrator.errors import ExitCode, RefusedError, UnreachableError, UsageError
+from migrator.message import System
 from migrator.plan import Driver, Process
 from migrator.report import Severity
 from migrator.servers import free_port
@@ -183,10 +184,11 @@ def test_what_is_dangerous_in_the_configuration_is_found(shop: Shop, supervised:
     assert codes("shop:member") == {}
     assert codes("sleeper") == {"MANAGER-AUTOSTART": Severity.WARNING}
     assert codes("impatient") == {"MANAGER-STOP-TIMEOUT": Severity.ERROR}
-    assert codes("rude", role=worker.role) == {
+    assert codes("rude", role=worker.role, system=System.CELERY) == {
         "MANAGER-STOP-SIGNAL": Severity.ERROR,
         "MANAGER-STOP-GROUP": Severity.WARNING,
     }
+    assert codes("rude", role=worker.role, system=System.DRAMATIQ)["MANAGER-STOP-GROUP"] is Severity.ERROR
     assert drivers.faults(shop.plan, worker, environ=shop.environ) == ()
 
 
