@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from migrator.brokers.kept import kept_entry
-from migrator.brokers.redis_keys import LEDGER, Source, kept_key
+from migrator.brokers.redis_keys import LEDGER, PARKED, Source, kept_key
+from migrator.plan import Side
 from migrator.transfer_hub import Hub
 from migrator.translate import Translator
 from migrator.translation import Carried, KeptBack, Place, Translation, ledger_entry
@@ -36,7 +37,7 @@ class Batch:
 class Group:
     """Messages for one destination, as the scripts take them."""
 
-    #: ``list`` (Celery) or ``hash`` (Dramatiq: list and hash of bodies).
+    #: ``list`` (Celery), ``hash`` (Dramatiq: list and hash of bodies) or ``zset`` (parked).
     kind: str
     name: str
     bodies: str = ""
@@ -54,9 +55,11 @@ class Work:
     carried: list[Carried] = field(default_factory=list)
     kept: list[tuple[str, KeptBack]] = field(default_factory=list)
     passed: int = 0
+    #: Of those carried.
+    parked: int = 0
     without_body: int = 0
-    #: By place and priority: the group, and whether it is for another server.
-    ways: dict[tuple[Place, int], tuple[Group, bool]] = field(default_factory=dict)
+    #: By place, priority and whether it is parked: the group, and whether it is for another server.
+    ways: dict[tuple[Place, int, bool], tuple[Group, bool]] = field(default_factory=dict)
     #: By identity of the server, then by list.
     groups: dict[str, dict[str, Group]] = field(default_factory=dict)
     kept_flat: list[bytes] = field(default_factory=list)
@@ -99,10 +102,12 @@ def prepare(hub: Hub, batch: Batch, translate: Translator, selects: Callable[[Tr
 
 def _sort_in(hub: Hub, work: Work, carried: Carried, home: str) -> None:
     work.carried.append(carried)
-    way = (carried.place, carried.priority)
+    is_parked = carried.eta_ms is not None and hub.park_after_ms is not None and carried.eta_ms > hub.park_after_ms
+    is_parked = is_parked and carried.place.side is Side.UNIFIED
+    way = (carried.place, carried.priority, is_parked)
     known = work.ways.get(way)
     if known is None:
-        known = work.ways[way] = _way(hub, work, carried, home)
+        known = work.ways[way] = _way(hub, work, carried, home, is_parked=is_parked)
     group, is_remote = known
     group.count += 1
     flat = group.flat
@@ -110,6 +115,9 @@ def _sort_in(hub: Hub, work: Work, carried: Carried, home: str) -> None:
         flat.append(ledger_entry(work.batch.source.place, carried.source_copy).encode(errors="surrogateescape"))
         if carried.forget:
             work.forget.append(carried.forget)
+    if is_parked:
+        work.parked += 1
+        flat.append((carried.eta_ms or 0) - hub.release_lead_ms)
     if group.bodies:
         copy_id = carried.copy_id.encode(errors="surrogateescape")
         flat.append(copy_id)
@@ -117,14 +125,15 @@ def _sort_in(hub: Hub, work: Work, carried: Carried, home: str) -> None:
     flat.append(carried.payload)
 
 
-def _way(hub: Hub, work: Work, carried: Carried, home: str) -> tuple[Group, bool]:
+def _way(hub: Hub, work: Work, carried: Carried, home: str, *, is_parked: bool) -> tuple[Group, bool]:
     """Return the group that takes a message, and whether it is for another server."""
     identity = hub.identity(carried.place)
-    name, bodies = hub.target(carried)
+    name, bodies = (PARKED, "") if is_parked else hub.target(carried)
     groups = work.groups.setdefault(identity, {})
     group = groups.get(name)
     if group is None:
-        group = groups[name] = Group(kind="hash" if bodies else "list", name=name, bodies=bodies)
+        kind = "zset" if is_parked else "hash" if bodies else "list"
+        group = groups[name] = Group(kind=kind, name=name, bodies=bodies)
     return group, identity != home
 
 
@@ -159,6 +168,8 @@ def apply_request(hub: Hub, work: Work, *, claimed: int, token: str, life_ms: in
         if group.bodies:
             operations.append(("HSET", group.bodies, "hash", group.flat))
             operations.append(("RPUSH", group.name, "list", group.ids))
+        elif group.kind == "zset":
+            operations.append(("ZADD", group.name, "zset", group.flat))
         else:
             operations.append(("LPUSH", group.name, "list", group.flat))
     if work.kept_flat:

@@ -32,6 +32,10 @@ class Hub:
     #: Identity of the server of each endpoint.
     identities: dict[tuple[Side, System], str]
     lanes: dict[str, Lane] = field(default_factory=dict)
+    #: A unified message that is due later than this (ms since the epoch) is parked; None if none is.
+    park_after_ms: float | None = None
+    #: How long before it is due it is released.
+    release_lead_ms: float = 0.0
 
     def lane(self, identity: str) -> Lane:
         """Return the lane to a server, opened on first use."""

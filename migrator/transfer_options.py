@@ -47,6 +47,11 @@ class TransferOptions:
     takeover: bool = False
     #: Put messages that were kept back on the emptied side into their queues first, to be tried again.
     retry_kept: bool = False
+    #: Go on with what arrives later until told to stop: a bridge for producers that still use the emptied side.
+    follow: bool = False
+    #: Park messages that are due later than Celery on Redis can wait (:mod:`migrator.transfer_parked`). None: if the
+    #: plan installs the unified app, whose workers release them.
+    park: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +86,12 @@ class Tally:
     adopted: int = 0
     #: Kept-back messages that were put back into their queues.
     restored: int = 0
-    #: Messages whose ETA lies further away than the visibility timeout.
+    #: Messages whose ETA lies further away than the visibility timeout, and which are not parked.
     beyond_visibility: int = 0
+    #: Of those moved: due so late that they are parked.
+    parked: int = 0
+    #: Put from the parked ones into the queue.
+    released: int = 0
     longest_eta_ms: int = 0
     reconnects: int = 0
     by_task: dict[str, int] = field(default_factory=dict)
@@ -124,7 +133,12 @@ class TransferReport:
     #: For each reason, the first message's bytes as text (a dry run only).
     examples: Mapping[str, str]
     dropped_options: Mapping[str, int]
+    #: Messages whose ETA lies further away than the visibility timeout, and which are not parked.
     beyond_visibility: int
+    #: Of those moved: due so late that they are parked until shortly before.
+    parked: int
+    #: Parked before, and put into the queue by this run.
+    released: int
     #: Messages that are still on the emptied side, by ``queue state``.
     left: Mapping[str, int]
     findings: tuple[Finding, ...]

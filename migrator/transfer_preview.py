@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -31,6 +32,7 @@ def preview(
     selects = selection(hub.plan, options)
     movable = (*_MOVABLE, State.CLAIMED) if options.owners_dead else _MOVABLE
     beyond_ms = (time.time() + hub.plan.unified.visibility_timeout_s) * 1000
+    park_ms = hub.park_after_ms if side is Side.LEGACY else None
     for (broker_side, system), broker in hub.brokers.items():
         only_from = options.system if options.direction is Direction.FORWARD else None
         if broker_side is not side or only_from not in (None, system):
@@ -49,7 +51,9 @@ def preview(
                 tally.by_task[translation.source_task] = tally.by_task.get(translation.source_task, 0) + 1
                 where = f"{place} {message.state.value}"
                 tally.by_queue[where] = tally.by_queue.get(where, 0) + 1
-                note(tally, translation, beyond_ms=beyond_ms)
+                parked = park_ms is not None and translation.eta_ms is not None and translation.eta_ms > park_ms
+                tally.parked += parked
+                note(tally, translation, beyond_ms=math.inf if parked else beyond_ms)
             else:
                 tally.kept += 1
                 reason = translation.reason.value

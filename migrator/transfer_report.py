@@ -24,7 +24,7 @@ def count(tally: Tally, work: Work, *, beyond_ms: float) -> None:
     Args:
         tally: The counts so far.
         work: The batch.
-        beyond_ms: A later ETA lies further away than the visibility timeout; milliseconds since the epoch.
+        beyond_ms: A later ETA is too far away for a queue; milliseconds since the epoch.
     """
     number = len(work.batch.items)
     place = str(work.batch.source.place)
@@ -34,6 +34,7 @@ def count(tally: Tally, work: Work, *, beyond_ms: float) -> None:
     tally.already_there += work.refused
     tally.without_body += work.without_body
     tally.passed += work.passed
+    tally.parked += work.parked
     tally.kept += len(work.kept)
     by_task = tally.by_task
     for carried in work.carried:
@@ -90,6 +91,8 @@ def build_report(hub: Hub, options: TransferOptions, tally: Tally, started_at: f
         examples=MappingProxyType({}),
         dropped_options=_frozen(tally.dropped_options),
         beyond_visibility=tally.beyond_visibility,
+        parked=tally.parked,
+        released=tally.released,
         left=left,
         findings=tuple(findings(hub, options, tally, left)) + tuple(_lost_bodies(unaccounted)),
         elapsed_s=elapsed_s,
@@ -115,17 +118,8 @@ def left_behind(hub: Hub, direction: Direction) -> Mapping[str, int]:
 
 def findings(hub: Hub, options: TransferOptions, tally: Tally, left: Mapping[str, int]) -> Iterator[Finding]:
     """Yield what a person should know."""
-    limit_s = hub.plan.unified.visibility_timeout_s
-    if options.direction is Direction.FORWARD and tally.beyond_visibility:
-        yield Finding(
-            code="TRANSFER-ETA",
-            severity=Severity.WARNING,
-            where=f"unified.{hub.plan.unified.queues[0]}",
-            what="ETAs lie further away than the visibility timeout, so Celery would run those messages several times",
-            found=f"{tally.beyond_visibility} messages, up to {tally.longest_eta_ms / 1000 - time.time():.0f} s away, "
-            f"timeout {limit_s:g} s",
-            remedy="raise visibility_timeout in the workers' broker_transport_options and in the plan above that",
-        )
+    if options.direction is Direction.FORWARD:
+        yield from _late(hub, tally)
     claimed = {place: number for place, number in left.items() if place.endswith(f" {State.CLAIMED.value}")}
     if claimed:
         yield Finding(
@@ -153,6 +147,29 @@ def findings(hub: Hub, options: TransferOptions, tally: Tally, left: Mapping[str
             what="the fate of some messages is unknown",
             found=f"{tally.balance} of {tally.seen}",
             remedy="run the same command again: claims on the server are finished first",
+        )
+
+
+def _late(hub: Hub, tally: Tally) -> Iterator[Finding]:
+    limit_s = hub.plan.unified.visibility_timeout_s
+    where = f"unified.{hub.plan.unified.queues[0]}"
+    found = f"up to {tally.longest_eta_ms / 1000 - time.time():.0f} s away, visibility timeout {limit_s:g} s"
+    if tally.beyond_visibility:
+        yield Finding(
+            code="TRANSFER-ETA",
+            severity=Severity.WARNING,
+            where=where,
+            what="ETAs lie further away than the visibility timeout, so Celery would run those messages several times",
+            found=f"{tally.beyond_visibility} messages, {found}",
+            remedy="raise visibility_timeout in the workers' broker_transport_options and in the plan above that",
+        )
+    if tally.parked:
+        yield Finding(
+            code="TRANSFER-PARKED",
+            severity=Severity.INFO,
+            where=where,
+            what="messages that are due late wait beside the queue until the unified workers take them in",
+            found=f"{tally.parked} messages, {found}",
         )
 
 

@@ -44,6 +44,18 @@ def keep_trying(hub: Hub, mover: Mover, action: Callable[[], None], *, token: st
             _reconnect(hub, mover, token, error, limit_s)
 
 
+def keep_lock(hub: Hub, token: str) -> None:
+    """Prolong the lock on every server; take it again where a restart has lost it.
+
+    Raises:
+        InterruptedRunError: Another run has it.
+    """
+    for server in hub.servers.values():
+        holder = server.run("lock", [LOCK], [token, LIFE_MS, ""]).decode()
+        if holder != token:
+            raise InterruptedRunError(server.where, "another run took over", remedy="let that run finish")
+
+
 def _is_transient(error: Exception) -> bool:
     if isinstance(error, redis.AuthenticationError | redis.exceptions.AuthorizationError):
         return False
@@ -56,10 +68,7 @@ def _reconnect(hub: Hub, mover: Mover, token: str, error: Exception, limit_s: fl
     while True:
         try:
             hub.drop_lanes()
-            for server in hub.servers.values():
-                holder = server.run("lock", [LOCK], [token, LIFE_MS, ""]).decode()
-                if holder != token:
-                    raise InterruptedRunError(server.where, "another run took over", remedy="let that run finish")
+            keep_lock(hub, token)
             mover.recover()
             return
         except (redis.RedisError, OSError) as again:

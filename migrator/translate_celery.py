@@ -43,6 +43,7 @@ from migrator.wire import (
     encode_json,
     iso_from_ms,
     loads,
+    mark,
     ms_from_iso,
     text_of,
 )
@@ -116,10 +117,7 @@ class CeleryForward:
         tag, priority = self.new_tag(), self.priorities[mapping.unified]
         copy_id = copy_id or properties.delivery_tag
         headers.task = mapping.unified
-        headers.mark = Raw(
-            b'{"v":1,"system":"celery","queue":%b,"id":%b,"tag":"%b","raw":%b}'
-            % (encode_json(origin.queue), encode_json(copy_id), tag.encode(), encode_json(text))
-        )
+        headers.mark = Raw(mark("celery", origin.queue, copy_id=copy_id, tag=tag, text=text))
         properties.delivery_tag, properties.delivery_info = tag, self._delivery
         properties.priority = Raw(b"%d" % priority)
         return Carried(encode_json(envelope), self.destination, id_text, name, copy_id, tag, priority, eta_ms)
@@ -138,11 +136,7 @@ class CeleryForward:
             return KeptBack(changed.reason, changed.detail, name, id_text)
         tag, priority = self.new_tag(), self.priorities[mapping.unified]
         headers["task"] = Raw(encode_json(mapping.unified))
-        # msgspec can't nest raw bytes in a template, so the header is joined by hand.
-        headers[HEADER] = Raw(
-            b'{"v":1,"system":"celery","queue":%b,"id":%b,"tag":"%b","raw":%b}'
-            % (encode_json(origin.queue), encode_json(copy_id), tag.encode(), encode_json(text))
-        )
+        headers[HEADER] = Raw(mark("celery", origin.queue, copy_id=copy_id, tag=tag, text=text))
         properties = envelope.properties
         properties["delivery_tag"] = Raw(b'"%b"' % tag.encode())
         properties["delivery_info"] = self._delivery

@@ -24,9 +24,10 @@ from migrator.message import System
 from migrator.plan import Endpoint, Plan, TaskMapping
 from migrator.translate_canvas import pipeline_as_chain
 from migrator.translation import Carried, KeptBack, Place, Reason, Translation
-from migrator.wire import EMPTY_EMBED, HEADER, UnreadableError, dumps, encode_json, iso_from_ms, loads, text_of
+from migrator.wire import EMPTY_EMBED, HEADER, UnreadableError, dumps, encode_json, iso_from_ms, loads, mark, text_of
 
 _NULL = Raw(b"null")
+_HEADER = b',"%b":' % HEADER.encode()
 
 
 class PlainOptions(msgspec.Struct, forbid_unknown_fields=True):
@@ -144,9 +145,8 @@ class DramatiqForward:
         expires_ms = self._expires_ms(fields)
         eta_ms = None if options.eta is None or options.eta <= self.now_ms else int(options.eta)
         if expires_ms is not None and max(eta_ms or 0, self.now_ms) >= expires_ms:
-            return KeptBack(
-                Reason.EXPIRED, f"its age limit ended at {iso_from_ms(expires_ms)}", fields.actor_name, id_text
-            )
+            detail = f"its age limit ended at {iso_from_ms(expires_ms)}"
+            return KeptBack(Reason.EXPIRED, detail, fields.actor_name, id_text)
         try:
             args, kwargs = _arguments(task.mapping, fields)
         except AdaptationError as error:
@@ -162,9 +162,8 @@ class DramatiqForward:
             b',"retries":%d,"timelimit":[null,%b],"argsrepr":' % (options.retries or 0, soft_limit),
             encode_json(args[:200].decode(errors="replace")),
             b',"kwargsrepr":', encode_json(kwargs[:200].decode(errors="replace")),
-            b',"%b":{"v":1,"system":"dramatiq","queue":' % HEADER.encode(), encode_json(origin.wire_queue),
-            b',"id":', encode_json(copy_id), b',"tag":"', tag.encode(), b'","raw":', encode_json(text),
-            b'}},"properties":{"correlation_id":', identity, self._delivery,
+            _HEADER, mark("dramatiq", origin.wire_queue, copy_id=copy_id, tag=tag, text=text),
+            b'},"properties":{"correlation_id":', identity, self._delivery,
             b'%d,"body_encoding":"base64","delivery_tag":"%b"}}' % (task.priority, tag.encode()),
         ))  # fmt: skip
         dropped = unusual.dropped if unusual else ()

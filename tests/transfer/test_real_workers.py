@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,10 @@ from celery import Celery
 from record import record
 app = Celery("unified", broker=os.environ["UNIFIED_BROKER_URL"])
 app.conf.update(task_default_queue="unified", task_acks_late=True, worker_prefetch_multiplier=1)
-app.conf.broker_transport_options = {"visibility_timeout": 3600}
+app.conf.broker_transport_options = {"visibility_timeout": float(os.environ.get("VISIBILITY_S", "3600"))}
+if "VISIBILITY_S" in os.environ:
+    from migrator.tasks.parked import ReleaseParked
+    app.steps["consumer"].add(ReleaseParked)
 
 @app.task(bind=True, name="tasks.fetch_binance_cryptos", max_retries=5)
 def crypto(self, symbols=None, limit=20):
@@ -159,6 +163,22 @@ def test_dramatiq_messages_run_once_on_a_celery_worker_at_their_time(workers: Wo
     assert [["THEN"]] in [run["args"] for run in runs]
     assert 4.9 < by_id[delayed]["at"] - sent_at < 9
     assert scene.back().seen == 0
+
+
+def test_what_is_due_after_the_visibility_timeout_runs_once_at_its_time(workers: Workers, scene: Scene) -> None:
+    unified = replace(scene.plan.unified, visibility_timeout_s=4.0)
+    scene.plan = replace(scene.plan, unified=unified)
+    workers.environ["VISIBILITY_S"] = "4"
+    sent_at = time.time()
+    late = scene.send("fetch_crypto_prices_task", ["LATE"], delay=9000)
+    assert scene.forward().parked == 1
+    with workers.celery():
+        workers.wait(lambda runs: len(runs) == 1)
+        # Long enough for a second delivery, had there been one.
+        time.sleep(2)
+    (run,) = workers.ran()
+    assert run["id"] == late
+    assert 8.9 < run["at"] - sent_at < 12
 
 
 def test_what_goes_back_runs_once_on_a_dramatiq_worker_at_its_time(workers: Workers, scene: Scene) -> None:

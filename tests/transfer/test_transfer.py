@@ -15,7 +15,7 @@ from message_traffic import Scene, fill, mixed
 from migrator.errors import ExitCode, InterruptedRunError, RefusedError, UnreachableError
 from migrator.ledger import Book
 from migrator.message import State, System
-from migrator.transfer import Direction, TransferOptions, transfer
+from migrator.transfer import Direction, TransferOptions, TransferReport, transfer
 from migrator.transfer_lock import new_token
 
 
@@ -306,9 +306,59 @@ def test_dry_run_says_what_would_happen_and_takes_nothing(any_scene: Scene) -> N
 
 def test_an_eta_beyond_the_visibility_timeout_is_announced(scene: Scene) -> None:
     scene.apply("health_check_task", countdown=7200)
-    report = scene.forward(dry_run=True)
-    assert report.beyond_visibility == 1
+    report = scene.forward(dry_run=True, park=False)
+    assert (report.beyond_visibility, report.parked) == (1, 0)
     assert "TRANSFER-ETA" in [finding.code for finding in report.findings]
+    report = scene.forward(dry_run=True)
+    assert (report.beyond_visibility, report.parked) == (0, 1)
+    assert "TRANSFER-PARKED" in [finding.code for finding in report.findings]
+
+
+def test_what_is_due_late_is_parked_released_in_time_and_goes_back(any_scene: Scene) -> None:
+    scene = any_scene
+    late = scene.send("fetch_news_task", delay=3_000_000)
+    later = scene.apply("fetch_yahoo_stocks_task", countdown=7200)
+    soon = scene.apply("health_check_task", countdown=900)
+    before = scene.legacy_contents()
+    report = scene.forward()
+    assert (report.moved, report.parked, report.beyond_visibility, report.balance) == (3, 2, 0, 0)
+    assert list(scene.unified_calls()) == [soon]
+    scores = [score / 1000 - time.time() for _, score in scene.unified.zrange("tqm:parked", 0, -1, withscores=True)]
+    assert [round(score / 100) for score in scores] == [21, 63], "a quarter of the timeout before they are due"
+    assert scene.forward().released == 0
+    scene.unified.zadd("tqm:parked", {scene.unified.zrange("tqm:parked", 0, 0)[0]: time.time() * 1000 - 1})
+    assert scene.forward().released == 1
+    assert set(scene.unified_calls()) == {soon, late}
+    back = scene.back()
+    assert (back.moved, back.released) == (3, 1)
+    assert scene.legacy_contents() == before
+    assert {later, soon, late} == {identity for _, identity in scene.ids()}
+    assert scene.forward().moved == 3
+
+
+def test_a_bridge_carries_what_comes_later_until_it_is_told_to_stop(any_scene: Scene) -> None:
+    import threading
+
+    scene, stop, sent = any_scene, threading.Event(), list[str]()
+    reports: list[TransferReport] = []
+    options = TransferOptions(follow=True)
+    bridge = threading.Thread(
+        target=lambda: reports.append(
+            transfer(scene.plan, environ=scene.environ, options=options, should_stop=stop.is_set)
+        )
+    )
+    bridge.start()
+    for _ in range(6):
+        sent += [scene.send("fetch_crypto_prices_task"), scene.apply("health_check_task")]
+        time.sleep(0.15)
+    deadline = time.monotonic() + 10
+    while len(scene.unified_calls()) < 12 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    stop.set()
+    bridge.join(10)
+    assert sorted(scene.unified_calls()) == sorted(sent)
+    assert (reports[0].moved, reports[0].balance) == (12, 0)
+    assert scene.legacy.get("tqm:lock") is None
 
 
 def test_filters_leave_the_rest_where_and_as_it_was(any_scene: Scene) -> None:
