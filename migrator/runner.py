@@ -23,6 +23,7 @@ from migrator.runner_report import RunOutcome, RunReport, StepResult
 from migrator.runner_state import MigrationState, RunState, read_state
 from migrator.runner_status import Status, next_commands, read_status
 from migrator.runner_summary import refusal_code, refused, summarize, unchanged
+from migrator.runner_tasks import move_tasks
 from migrator.steps import ROLLBACK, STEPS, Context, RunOptions, step_named
 from migrator.workers.side import list_processes
 
@@ -45,6 +46,8 @@ def cutover(
         names = ", ".join(step.name for step in STEPS)
         raise UsageError(f"--until {options.until}", "there is no such step", found=f"steps are {names}")
     journal = open_journal(plan)
+    if options.tasks:
+        return _single_tasks(_context(plan, environ, journal, options, listener), Phase.FORWARD)
     if options.dry_run:
         return _dry_cutover(_context(plan, environ, journal, options, listener))
     with run_lock(plan, "cutover") as taken_over, _interruptible():
@@ -79,6 +82,8 @@ def rollback(
     """
     options = options or RunOptions()
     journal = open_journal(plan)
+    if options.tasks:
+        return _single_tasks(_context(plan, environ, journal, options, listener), Phase.BACK)
     if options.dry_run:
         return _dry_rollback(_context(plan, environ, journal, options, listener))
     with run_lock(plan, "rollback") as taken_over, _interruptible():
@@ -96,6 +101,13 @@ def rollback(
 def status(plan: Plan, *, environ: Mapping[str, str]) -> Status:
     """Return where the migration stands, what waits where, and which command is next. Changes nothing."""
     return read_status(plan, environ=environ, state=read_state(open_journal(plan).entries()))
+
+
+def _single_tasks(context: Context, phase: Phase) -> RunReport:
+    if context.options.dry_run:
+        return move_tasks(context, phase)
+    with run_lock(context.plan, "tasks"), _interruptible():
+        return _resumable(context, phase, lambda: move_tasks(context, phase))
 
 
 def _forward(context: Context, *, fresh: bool) -> RunReport:

@@ -64,9 +64,13 @@ def cannot_undo(context: Context) -> tuple[str, ...]:
     )
 
 
-def move(context: Context, direction: Direction) -> Facts:
-    """Move everything in one direction and return what was moved, kept and why."""
-    options = TransferOptions(direction=direction, tasks=frozenset(context.options.tasks), owners_dead=True)
+def move(context: Context, direction: Direction, *, owners_dead: bool = True) -> Facts:
+    """Move everything in one direction and return what was moved, kept and why.
+
+    Args:
+        owners_dead: All workers of the emptied side are gone, so what they had claimed moves too.
+    """
+    options = TransferOptions(direction=direction, tasks=frozenset(context.options.tasks), owners_dead=owners_dead)
     report = transfer(context.plan, environ=context.environ, options=options, listener=context.listener)
     return {
         "moved": report.moved,

@@ -10,7 +10,6 @@ from migrator.steps.protocol import Context, error, findings_report, warning
 from migrator.transfer import transfer
 from migrator.transfer_options import Direction, TransferOptions, TransferReport
 
-
 #: Findings of the transfer that are said here with more weight, or that the stop of the workers settles.
 SAID_HERE = frozenset({"TRANSFER-ETA", "TRANSFER-CLAIMED"})
 

@@ -1,0 +1,79 @@
+"""Single tasks: one moves or goes back, the others stay where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from shop import Shop, eventually, open_shop, options, start_legacy
+
+from migrator import runner
+from migrator.errors import RefusedError, UsageError
+from migrator.journal import open_journal
+from migrator.runner_report import RunOutcome
+from migrator.runner_state import MigrationState
+from migrator.runner_tasks import moved_tasks
+from migrator.servers import EmbeddedServer
+from migrator.workers.side import list_processes
+
+SEND = "from jobs.old_dramatiq import mail_order, pack_box\nfor n in range(5): mail_order.send(n); pack_box.send(n)"
+
+
+@pytest.fixture
+def shop(tmp_path: Path, redis_server: EmbeddedServer) -> Iterator[Shop]:
+    with open_shop(tmp_path / "shop", redis_server) as opened:
+        yield opened
+
+
+@pytest.mark.acceptance
+def test_one_task_moves_the_other_stays_and_then_everything_moves(shop: Shop) -> None:
+    shop.run(SEND)
+    given = options(tasks=("mail_order",))
+    report = runner.cutover(shop.plan, environ=shop.environ, options=given)
+    assert report.outcome is RunOutcome.DONE, report.failure or report.findings
+    assert report.moved == 5
+    assert moved_tasks(open_journal(shop.plan).entries()) == ("jobs.mail",)
+    eventually(lambda: sorted(shop.done()) == [f"unified mail {n}" for n in range(5)])
+    assert runner.status(shop.plan, environ=shop.environ).waiting == {"legacy.dramatiq default ready": 5}
+
+    start_legacy(shop, ["old-dramatiq"])
+    eventually(lambda: len(shop.done()) == 10)
+    assert sum(line.startswith("dramatiq pack") for line in shop.done()) == 5
+    running = {s.name for s in list_processes(shop.plan, environ=shop.environ) if s.state == "running"}
+    assert running == {"old-dramatiq", "new-worker"}
+
+    whole = runner.cutover(shop.plan, environ=shop.environ, options=options())
+    assert whole.outcome is RunOutcome.DONE, whole.failure or whole.findings
+    assert moved_tasks(open_journal(shop.plan).entries()) == ()
+    with pytest.raises(RefusedError, match="run 1: moves everything"):
+        runner.rollback(shop.plan, environ=shop.environ, options=given)
+
+
+@pytest.mark.acceptance
+def test_one_task_comes_back(shop: Shop) -> None:
+    given = options(tasks=("jobs.mail",))
+    runner.cutover(shop.plan, environ=shop.environ, options=given)
+    shop.run(
+        "from jobs.unified import mail, pack\n"
+        "mail.apply_async(([7],), countdown=900); pack.apply_async((8,), countdown=900)"
+    )
+    with shop.redis() as client:
+        eventually(lambda: client.hlen("unacked") + client.llen("unified") == 2)
+    # What the living worker has prefetched is its own; what waits goes back.
+    shop.run("from jobs.unified import mail, app; app.control.cancel_consumer('unified', reply=True); mail.delay([9])")
+    report = runner.rollback(shop.plan, environ=shop.environ, options=given)
+    assert report.outcome is RunOutcome.DONE, report.failure or report.findings
+    assert report.moved == 1
+    assert runner.status(shop.plan, environ=shop.environ).waiting["legacy.dramatiq default ready"] == 1
+    assert runner.status(shop.plan, environ=shop.environ).state is MigrationState.LEGACY
+    assert moved_tasks(open_journal(shop.plan).entries()) == ()
+
+
+def test_a_dry_run_says_what_would_move_and_an_unknown_task_is_refused(shop: Shop) -> None:
+    shop.run(SEND)
+    report = runner.cutover(shop.plan, environ=shop.environ, options=options(tasks=("jobs.mail",), dry_run=True))
+    assert report.outcome is RunOutcome.PLANNED
+    assert report.facts["would_move"] == 5
+    with pytest.raises(UsageError, match=r"--task jobs\.mial: the plan has no such task"):
+        runner.cutover(shop.plan, environ=shop.environ, options=options(tasks=("jobs.mial",)))
