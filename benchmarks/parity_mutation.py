@@ -1,7 +1,8 @@
 """Seed faults into the unified tasks, one at a time, and count how many the parity check finds at the right task.
 
-The old side is observed once; for each fault the unified side runs again on the cases of the tasks it belongs to. The faults are data
-(``parity_faults.toml``): a file of the installed tasks, a text in it, what takes its place, and where it must show.
+The old side is observed once; for each fault the unified side runs again on the cases of the tasks it belongs to.
+The faults are data (``parity_faults.toml``): a file of the installed tasks, a text in it, what takes its place, and
+where it must show.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ follows from the plan. Worlds that several cases share lie in ``<cases>/_worlds/
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -135,7 +136,7 @@ def _case(folder: Path, plan: Plan, worlds: Mapping[str, World], problems: Probl
     table = Table(read_table(folder / CASE_FILE, problems), label(folder / CASE_FILE), problems)
     if not table.data:
         return None
-    calls = [call for child in table.tables("call") for call in [_call(child, plan)] if call is not None]
+    calls = [call for child in table.tables("call") for call in [_call(child, folder, plan)] if call is not None]
     unified = sorted({call.mapping.unified for call in calls})
     if not calls and len(problems.sentences) == before:
         table.problem("call", "is missing", "name at least one legacy call")
@@ -175,12 +176,9 @@ def _clock(table: Table) -> datetime:
     return value.astimezone(UTC)
 
 
-def _call(table: Table, plan: Plan) -> Call | None:
+def _call(table: Table, folder: Path, plan: Plan) -> Call | None:
     system, name = table.choice("system", System), table.text("task")
-    args, kwargs = table.take("args", []), dict(table.mapping("kwargs"))
-    if not isinstance(args, list):
-        table.problem("args", "needs a list", f"found {args!r}")
-        args = []
+    args, kwargs = _arguments(table, folder)
     # A schedule entry may call the unified task otherwise than the plan's adapter would.
     own = table.table("unified") if "unified" in table.data else None
     table.close()
@@ -207,6 +205,22 @@ def _call(table: Table, plan: Plan) -> Call | None:
         unified_args=unified[0],
         unified_kwargs=unified[1],
     )
+
+
+def _arguments(table: Table, folder: Path) -> tuple[list[Any], dict[str, Any]]:
+    """Return what is written in the call, or what lies in a file where TOML has no word for it (null)."""
+    args, kwargs = table.take("args", []), dict(table.mapping("kwargs"))
+    name = table.text("arguments", default="")
+    if name:
+        try:
+            document = json.loads((folder / name).read_text(encoding="utf-8"))
+            args, kwargs = document["args"], dict(document["kwargs"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            table.problem("arguments", f"{name!r} needs a JSON object with args and kwargs", f"{error!r}")
+    if not isinstance(args, list):
+        table.problem("args", "needs a list", f"found {args!r}")
+        args = []
+    return args, kwargs
 
 
 def _nearest(plan: Plan, system: System, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Write a parity report as documents: JSON, JUnit XML and one HTML page."""
+"""Write a parity report as documents: JSON, JUnit XML, one HTML page, and what GitHub shows."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ _UNPRINTABLE = {code: "\N{REPLACEMENT CHARACTER}" for code in range(32) if code 
 
 def write_reports(report: ParityReport, folder: Path) -> dict[str, str]:
     """Write every document and return where each lies, by kind."""
+    from checks.github import step_summary, workflow_commands
     from checks.page import page
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -29,6 +30,8 @@ def write_reports(report: ParityReport, folder: Path) -> dict[str, str]:
         "json": ("parity.json", orjson.dumps(document(report), option=orjson.OPT_INDENT_2) + b"\n"),
         "junit": ("parity.junit.xml", junit(report)),
         "html": ("parity.html", page(report).encode()),
+        "annotations": ("parity.annotations.txt", workflow_commands(report).encode()),
+        "summary": ("parity.summary.md", step_summary(report).encode()),
     }
     files = {}
     for kind, (name, data) in documents.items():

@@ -1,0 +1,144 @@
+"""Each parity case as a test item: ``pytest --parity``.
+
+The check itself runs once, for the items that were selected, when the first of them runs; with several pytest-xdist
+workers one of them runs it and the others wait for its report.
+Source: https://docs.pytest.org/en/stable/how-to/writing_plugins.html and xdist's ``workerinput["testrunuid"]``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+#: Item for everything that is not a case: policy, wire, signature, schedule and import parity, waivers.
+WHOLE = "plan-and-waivers"
+_DOCUMENT: pytest.StashKey[Mapping[str, Any]] = pytest.StashKey()
+
+
+class ParityError(Exception):
+    """The unified task does something else than the legacy one."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--parity`` and ``--parity-plan``."""
+    group = parser.getgroup("parity", "parity of legacy and unified tasks")
+    group.addoption("--parity", action="store_true", help="collect parity cases as test items")
+    group.addoption("--parity-plan", default="migration.toml", metavar="FILE", help="the plan (migration.toml)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line("markers", "parity: a parity case, collected with --parity")
+
+
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Add the cases to whatever else was collected."""
+    if config.getoption("--parity"):
+        plan_file = Path(config.getoption("--parity-plan"))
+        full = plan_file if plan_file.is_absolute() else config.invocation_params.dir / plan_file
+        collector = _Cases.from_parent(session, name="parity", path=full.resolve())
+        items.extend(collector.collect())
+
+
+class _Cases(pytest.Collector):
+    """The cases of a plan."""
+
+    def collect(self) -> list[pytest.Item]:
+        """Return one item for each comparison, and one for everything else."""
+        from checks.cases import load_cases
+        from checks.configuration import load_configuration
+        from migrator.plan import load_plan
+
+        plan = load_plan(self.path)
+        cases = load_cases(load_configuration(plan).cases, plan).cases
+        items: list[pytest.Item] = [
+            CaseItem.from_parent(self, name=f"{case.name}[{call.mapping.system.value}]", keywords=[case.task])
+            for case in cases
+            for call in case.calls
+        ]
+        return [*items, CaseItem.from_parent(self, name=WHOLE)]
+
+
+class CaseItem(pytest.Item):
+    """One comparison."""
+
+    def __init__(self, *, keywords: Sequence[str] = (), **more: Any) -> None:
+        super().__init__(**more)
+        self.add_marker("parity")
+        for word in keywords:
+            self.extra_keyword_matches.add(word)
+
+    def runtest(self) -> None:
+        """Look this comparison up in the report."""
+        document = _document(self.session, self.path)
+        if self.name == WHOLE:
+            self._whole(document)
+            return
+        case, _, system = self.name.removesuffix("]").partition("[")
+        found = [item for item in document["comparisons"] if (item["case"], item["system"]) == (case, system)]
+        if not found:
+            raise ParityError(f"{self.name} was never compared")
+        self._judge(found)
+
+    def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
+        """Show the differences instead of this file."""
+        if isinstance(excinfo.value, ParityError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Say where this comes from."""
+        return self.path, 0, f"parity: {self.name}"
+
+    def _whole(self, document: Mapping[str, Any]) -> None:
+        kinds = [item for item in document["comparisons"] if ":" in item["case"]]
+        findings = [f"{item['where']}: {item['what']}" for item in document["findings"]]
+        if findings:
+            raise ParityError("\n".join(findings))
+        self._judge(kinds)
+
+    def _judge(self, comparisons: Sequence[Mapping[str, Any]]) -> None:
+        lines = []
+        for comparison in comparisons:
+            for item in comparison["differences"]:
+                self.user_properties.append((item["outcome"], f"{item['path']}: {item['reason']}"))
+                if item["outcome"] != "waived":
+                    lines.append(f"{comparison['case']} {item['path']}: {item['reason'] or item['outcome']}")
+                    lines.append(f"  legacy:  {item['legacy']!r:.500}")
+                    lines.append(f"  unified: {item['unified']!r:.500}")
+        if lines:
+            raise ParityError("\n".join(lines))
+
+
+def _document(session: pytest.Session, plan_file: Path) -> Mapping[str, Any]:
+    if _DOCUMENT not in session.stash:
+        session.stash[_DOCUMENT] = _run_once(session, plan_file)
+    return session.stash[_DOCUMENT]
+
+
+def _run_once(session: pytest.Session, plan_file: Path) -> Mapping[str, Any]:
+    from migrator.plan import load_plan
+    from migrator.proof import state_folder
+
+    plan = load_plan(plan_file)
+    selected = {item.name for item in session.items if isinstance(item, CaseItem)}
+    names = () if WHOLE in selected else tuple(sorted({name.partition("[")[0] for name in selected}))
+    run = getattr(session.config, "workerinput", {}).get("testrunuid", f"pid-{os.getpid()}")
+    folder = state_folder(plan) / "reports"
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp = folder / "pytest-run"
+    with (folder / "pytest-lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not stamp.is_file() or stamp.read_text() != run:
+            from checks.runner import ParityOptions, parity_check
+
+            parity_check(plan, environ=os.environ, options=ParityOptions(names=names))
+            stamp.write_text(run)
+        document: Mapping[str, Any] = json.loads((folder / "parity.json").read_bytes())
+    return document
