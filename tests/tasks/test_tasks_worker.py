@@ -184,11 +184,11 @@ def test_high_runs_first(host: Host, market: Market) -> None:
 
 
 def test_chain_keeps_each_task_its_own_level(host: Host, market: Market) -> None:
-    """Celery hands `priority=None` to the next task of a chain; it still gets its own number."""
+    """The second task of a chain gets its own number, not that of the first and not none."""
     with host.worker("--pool=solo", "-Q", "first") as worker:
         host.python(
             "from celery import chain\n"
-            "chain(u.fetch_yahoo_stocks.si(symbols=['A']).set(queue='first'), u.cleanup_old_data.si()).apply_async()"
+            "chain(u.fetch_yahoo_stocks.si(symbols=['A']).set(queue='first'), u.cleanup_old_data.s()).apply_async()"
         )
         worker.wait_for("succeeded")
     (second,) = host.queued()
@@ -233,7 +233,8 @@ def test_killed_worker_loses_nothing(host: Host, market: Market, client: redis.R
     """SIGKILL of the whole worker: another one gets the message when the visibility timeout is over."""
     market.delays_s["SLOW"] = 60
     environ = {"HOST_VISIBILITY_TIMEOUT": "2"}
-    with host.worker("--pool=solo", **environ) as worker:
+    # Prefork: a solo worker would not even get to acknowledging too early.
+    with host.worker("--concurrency=1", **environ) as worker:
         host.python("u.fetch_yahoo_stocks.apply_async(args=[['SLOW']], task_id='survivor')")
         wait_until(lambda: market.requests == ["yahoo/SLOW"], "the task to start", log=worker.text)
         worker.process.kill()
