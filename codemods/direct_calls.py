@@ -23,7 +23,7 @@ _LOOKERS = frozenset(
 def direct(context: FileContext, use: Use) -> None:
     """Adapt a direct call; an awaited one can't go on, because a task is a plain function."""
     assert use.call is not None
-    if isinstance(context.parent(use.call), cst.Await) and not use.target.in_place:
+    if isinstance(context.parent(use.call), cst.Await):
         raise LeaveError("ASYNC-CALL", use.call)
     adapt_arguments(context, use.call, use.targets)
 

@@ -10,6 +10,9 @@ from codemods.engine.retired_names import named_in_python
 from codemods.engine.uses import collect_uses, is_mixed, legacy_imports
 from migrator.message import System
 
+#: What a converted actor has as a Celery task.
+_CELERYS = frozenset({"delay", "apply_async", "apply", "s", "si", "signature", "run", "name"})
+
 
 def rewrite_file(context: FileContext) -> None:
     """Fill the context's edits and leftovers."""
@@ -65,10 +68,12 @@ def _decide(context: FileContext, use: Use, methods: dict) -> None:  # type: ign
     same_call = system is System.CELERY and not use.target.operations
     if not same_call and is_mixed(context, use):
         raise LeaveError("AMBIGUOUS", use.node)
+    if use.target.converted and (use.attribute is None or use.attribute.attr.value in _CELERYS):
+        return
     key = use.attribute.attr.value if use.attribute is not None else "()" if use.call is not None else ""
     found = methods.get((system, key))
     if found is None:
-        if system is System.CELERY:
+        if system is System.CELERY or use.target.converted:
             return
         raise LeaveError("ACTOR-ATTRIBUTE", use.attribute or use.node, key)
     context.rewrite_name, handler = found

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from codemods.engine.policy import read_policy
 from codemods.engine.source import Source, UnparsableError
 from codemods.engine.targets import PlanIndex, index_plan
 from codemods.engine.work import Outcome, parse, rewrite_source, survey
 from migrator.inventory_modules import ModuleFacts, celery_applications, read_module
+from migrator.inventory_tasks import definitions
+from migrator.message import System
 from migrator.plan import Plan
 from migrator.source_tree import python_files
 
@@ -26,22 +29,40 @@ class Gathered:
 
 
 def build_index(plan: Plan) -> PlanIndex:
-    """Return the plan's index with what the legacy modules offer."""
-    modules: dict[str, ModuleFacts] = {}
+    """Return the plan's index with what the legacy modules offer and how the legacy broker is set up."""
     bare = index_plan(plan)
-    for name in bare.modules:
-        for file in (
-            plan.source_root / (name.replace(".", "/") + ".py"),
-            plan.source_root / name.replace(".", "/") / "__init__.py",
-        ):
-            if file.is_file():
-                try:
-                    modules[name] = read_module(plan.source_root, file, file.read_bytes())
-                except (SyntaxError, ValueError, OSError):
-                    continue
-    index = index_plan(plan, applications=celery_applications(modules))
-    offered = {name: _public(facts) for name, facts in modules.items()}
-    return index.with_offered(offered)
+    modules: dict[str, ModuleFacts] = {}
+    for name in sorted(bare.modules):
+        base = plan.source_root / name.replace(".", "/")
+        for file in (base.with_suffix(".py"), base / "__init__.py"):
+            if file.is_file() and (facts := _facts(plan, file)):
+                modules[name] = facts
+    applications = celery_applications(modules)
+    index = index_plan(plan, applications=applications)
+    index = index.with_offered({name: _public(facts) for name, facts in modules.items()})
+    own = {path for path, target in index.targets.items() if target.in_place}
+    if not own:
+        return index
+    actors = {
+        d.path for f in modules.values() for d in definitions(f, modules, applications) if d.system is System.DRAMATIQ
+    }
+    return replace(index.with_converted(frozenset(own - actors)), policy=read_policy(_broker_modules(plan)))
+
+
+def _facts(plan: Plan, file: Path) -> ModuleFacts | None:
+    try:
+        return read_module(plan.source_root, file, file.read_bytes())
+    except (SyntaxError, ValueError, OSError):
+        return None
+
+
+def _broker_modules(plan: Plan) -> Iterator[ModuleFacts]:
+    for file in python_files(plan.folder):
+        data = file.read_bytes()
+        if (b"dramatiq" in data and b"Broker" in data) or b"DRAMATIQ_BROKER" in data:
+            facts = _facts(plan, file)
+            if facts is not None:
+                yield facts
 
 
 def _public(facts: ModuleFacts) -> frozenset[str]:

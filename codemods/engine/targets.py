@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from codemods.engine.policy import Policy
 from migrator.message import System
 from migrator.plan import Operation, OperationKind, Plan, ScheduleEntry
 from migrator.source_tree import module_name
@@ -27,6 +28,8 @@ class Target:
     unified: str = ""
     unified_path: str = ""
     unified_parameters: tuple[str, ...] = ()
+    #: True if it is mapped to itself and its definition is a Celery task already.
+    converted: bool = False
     #: Why it is retired.
     reason: str = ""
 
@@ -83,6 +86,9 @@ class PlanIndex:
     entries: tuple[ScheduleEntry, ...] = ()
     legacy_queues: frozenset[str] = frozenset()
     unified_queue: str = ""
+    unified_queues: frozenset[str] = frozenset()
+    #: What the legacy broker's middleware does.
+    policy: Policy = field(default_factory=lambda: Policy(known=False))
     #: Absolute paths of files that go with the cutover and are not rewritten.
     retire: frozenset[Path] = frozenset()
     #: Dotted names of those files.
@@ -135,6 +141,11 @@ class PlanIndex:
         joined = b"|".join(re.escape(word.encode("utf-8")) for word in words)
         return re.compile(rb"(?<![A-Za-z0-9_])(?:" + joined + rb")(?![A-Za-z0-9_])")
 
+    def with_converted(self, paths: frozenset[str]) -> PlanIndex:
+        """Return the index with the targets that are Celery tasks already marked."""
+        marked = {p: replace(t, converted=True) if p in paths else t for p, t in self.targets.items()}
+        return replace(self, targets=marked)
+
     def with_offered(self, offered: Mapping[str, frozenset[str]]) -> PlanIndex:
         """Return the index with the public names of the legacy modules added."""
         return replace(self, offered=offered)
@@ -178,6 +189,7 @@ def index_plan(plan: Plan, *, applications: frozenset[str] = frozenset()) -> Pla
         entries=plan.schedule,
         legacy_queues=frozenset(queue for endpoint in plan.legacy for queue in endpoint.queues),
         unified_queue=plan.unified.queues[0] if plan.unified.queues else "",
+        unified_queues=frozenset(plan.unified.queues),
         retire=frozenset(plan.folder / path for path in plan.project.retire),
         retired_modules=frozenset(module_name(plan.source_root, plan.folder / path) for path in plan.project.retire),
     )

@@ -1,0 +1,45 @@
+"""Projects whose actors the plan maps to themselves: any Dramatiq project."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from migrator.plan import Plan, load_plan
+
+HEAD = """
+[migration]
+name = "in-place"
+[project]
+root = "."
+settings = "settings"
+[legacy.dramatiq]
+broker = "redis://localhost/0"
+queues = ["default"]
+modules = ["jobs"]
+[unified]
+broker = "redis://localhost/0"
+queues = ["unified", "slow"]
+"""
+
+BROKER = """
+import dramatiq
+from dramatiq.brokers.redis import RedisBroker
+
+dramatiq.set_broker(RedisBroker(url="redis://localhost/0"))
+"""
+
+
+def make_in_place(folder: Path, actors: Mapping[str, list[str]], files: Mapping[str, str]) -> Plan:
+    """Write a project with actors in ``jobs.py`` and its plan: each actor is its own successor."""
+    text = HEAD
+    for name, parameters in actors.items():
+        listed = ", ".join(f'"{parameter}"' for parameter in parameters)
+        text += f'\n[[task]]\nname = "jobs.{name}"\npath = "jobs.{name}"\nparameters = [{listed}]\n'
+        text += (
+            f'[[task.replaces]]\nsystem = "dramatiq"\nname = "{name}"\npath = "jobs.{name}"\nparameters = [{listed}]\n'
+        )
+    for file, content in {"migration.toml": text, "broker.py": BROKER, **files}.items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text(content, encoding="utf-8")
+    return load_plan(folder / "migration.toml")
