@@ -55,7 +55,8 @@ def start(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> Proces
         record = _record(plan, process, facts, environ)
         if record is not None:
             return record
-        if facts.active not in (*RUNNING_STATES, "inactive") or time.monotonic() > end:
+        gave_up = facts.active not in (*RUNNING_STATES, "inactive") or facts.sub == "auto-restart"
+        if gave_up or time.monotonic() > end:
             raise UnreachableError(
                 f"process {process.name}", "did not start", found=facts.text, remedy=f"journalctl -u {process.unit}"
             )
