@@ -23,8 +23,10 @@ from migrator.runner_report import RunOutcome, RunReport, StepResult
 from migrator.runner_state import MigrationState, RunState, read_state
 from migrator.runner_status import Status, next_commands, read_status
 from migrator.runner_summary import refusal_code, refused, summarize, unchanged
-from migrator.runner_tasks import move_tasks
+from migrator.runner_tasks import move_tasks, moved_tasks
 from migrator.steps import ROLLBACK, STEPS, Context, RunOptions, step_named
+from migrator.steps.transfer import move
+from migrator.transfer_options import Direction
 from migrator.workers.side import list_processes
 
 __all__ = ["RunOptions", "RunReport", "Status", "cutover", "rollback", "status"]
@@ -60,9 +62,11 @@ def cutover(
                 found=f"at {state.step}",
                 remedy="`migrator rollback` goes on",
             )
-        if state.state in (MigrationState.MIGRATED, MigrationState.COMPLETED):
-            return unchanged("cutover", state, "the system is migrated already")
+        if state.state is MigrationState.COMPLETED:
+            return unchanged("cutover", state, "the migration is complete")
         context = _context(plan, environ, journal, options, listener)
+        if state.state is MigrationState.MIGRATED:
+            return _sweep(context, state)
         if state.state is MigrationState.MIGRATING:
             _require_same_source(context, state)
         else:
@@ -100,7 +104,17 @@ def rollback(
 
 def status(plan: Plan, *, environ: Mapping[str, str]) -> Status:
     """Return where the migration stands, what waits where, and which command is next. Changes nothing."""
-    return read_status(plan, environ=environ, state=read_state(open_journal(plan).entries()))
+    entries = open_journal(plan).entries()
+    return replace(read_status(plan, environ=environ, state=read_state(entries)), moved_tasks=moved_tasks(entries))
+
+
+def _sweep(context: Context, state: RunState) -> RunReport:
+    """Carry over what somebody has sent to the legacy queues since; a migrated system needs nothing else."""
+    facts = move(context, Direction.FORWARD, owners_dead=False)
+    context.journal.write(entry(context.run, Phase.FORWARD, Mark.NOTE, "transfer", text="sweep", data=dict(facts)))
+    late = f"; {facts['moved']} late messages were carried over" if facts["moved"] or facts["kept"] else ""
+    report = unchanged("cutover", state, f"the system is migrated already{late}")
+    return replace(report, moved=int(facts["moved"]), kept=int(facts["kept"]), reasons=facts["reasons"])
 
 
 def _single_tasks(context: Context, phase: Phase) -> RunReport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from migrator.brokers import connect
@@ -29,6 +30,8 @@ class Status:
     #: Messages by ``side.system queue state``, those with none left out.
     waiting: Mapping[str, int] = field(default_factory=dict)
     processes: tuple[ProcessState, ...] = ()
+    #: Unified names of the tasks that were moved on their own.
+    moved_tasks: tuple[str, ...] = ()
     #: What could not be asked, and why.
     problems: tuple[str, ...] = ()
     next_steps: tuple[str, ...] = ()
@@ -41,11 +44,8 @@ def read_status(plan: Plan, *, environ: Mapping[str, str], state: RunState) -> S
     for endpoint in (*plan.legacy, plan.unified):
         side = endpoint.side.value
         try:
-            broker = connect(endpoint, environ)
-            try:
+            with closing(connect(endpoint, environ)) as broker:
                 depths = broker.depths()
-            finally:
-                broker.close()
         except MigratorError as failure:
             problems.append(str(failure))
             continue

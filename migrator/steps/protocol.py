@@ -47,6 +47,8 @@ class RunOptions:
     hooks: Path | None = None
     #: Unified task names that alone are to be moved; empty for all.
     tasks: tuple[str, ...] = ()
+    #: `complete` may drop messages that were kept back; they stay in the snapshots.
+    discard_kept: bool = False
     ready_timeout_s: float = 60.0
     #: How long the run waits for the postpone file to go, in seconds.
     postpone_timeout_s: float = 24 * 3600.0

@@ -6,6 +6,7 @@ alive and ready, and no legacy process running.
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import partial
 
 from migrator.brokers import connect
@@ -51,15 +52,19 @@ def _sweep(context: Context) -> Facts:
     facts = dict(move(context, Direction.FORWARD))
     # The gap ended with the transfer step; this sweep is no part of it.
     facts.pop("ended")
-    return facts
+    return {**facts, "longest_eta_at": _longest_eta(context)}
+
+
+def _longest_eta(context: Context) -> float | None:
+    """Return when the last delayed message is due, in seconds since the epoch; None if there is none."""
+    with closing(connect(context.plan.unified, context.environ)) as broker:
+        due = [message.eta_at.timestamp() for message in broker.scan() if message.eta_at is not None]
+    return max(due, default=None)
 
 
 def _left(context: Context, endpoint: Endpoint) -> tuple[Finding, ...]:
-    broker = connect(endpoint, context.environ)
-    try:
+    with closing(connect(endpoint, context.environ)) as broker:
         depths = broker.depths()
-    finally:
-        broker.close()
     counts = {key: count for key, count in depths.items() if key[1] in OPEN_STATES and count}
     return tuple(
         error(

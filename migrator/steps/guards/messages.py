@@ -47,11 +47,14 @@ def _kept(plan: TransferReport) -> Iterator[Finding]:
 
 def _eta(context: Context, plan: TransferReport) -> Iterator[Finding]:
     limit_s = context.plan.unified.visibility_timeout_s
-    if plan.beyond_visibility:
-        yield error(
-            "ETA-BEYOND-VISIBILITY",
-            "waiting messages",
-            f"{plan.beyond_visibility} are due later than the broker's visibility timeout and would run several times",
-            found=f"visibility timeout {limit_s:g} s",
-            remedy="raise visibility_timeout in the broker's transport options and in the plan",
-        )
+    if not plan.beyond_visibility:
+        return
+    found = f"visibility timeout {limit_s:g} s"
+    remedy = "raise visibility_timeout in the broker's transport options and in the plan"
+    if context.plan.project.install_package:
+        what = f"{plan.beyond_visibility} are due later than a worker may hold them; they are parked until it may"
+        yield warning("ETA-PARKED", "waiting messages", what, found=found, remedy=remedy)
+        return
+    # Only the installed unified app releases parked messages.
+    what = f"{plan.beyond_visibility} are due later than a worker may hold them, and nothing here releases parked ones"
+    yield error("ETA-BEYOND-VISIBILITY", "waiting messages", what, found=found, remedy=remedy)
