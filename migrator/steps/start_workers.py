@@ -15,7 +15,7 @@ from migrator.steps.gap import moment
 from migrator.steps.process_actions import start_actions, verify_ready
 from migrator.steps.protocol import Action, Context, Facts, Step, nothing_to_check, processes
 from migrator.workers import drain
-from migrator.workers.command import signal_stop
+from migrator.workers.drivers import signal_stop
 
 
 def actions(context: Context) -> tuple[Action, ...]:
