@@ -54,7 +54,7 @@ class Intake:
         self._channel.tx_select()
         # The next batch is on its way while this one is worked on.
         self._channel.basic_qos(prefetch_size=0, prefetch_count=size * 2, a_global=False)
-        self._channel.basic_consume(queue, callback=self._waiting.append)
+        self._tag = self._channel.basic_consume(queue, callback=self._waiting.append)
 
     def take(self, number: int, *, expected: int = 0) -> list[Any]:
         """Return the next messages, fewer when the queue ends before; nothing is settled until :meth:`commit`.
@@ -103,6 +103,7 @@ class Intake:
     def close(self) -> None:
         """End; what was taken and not committed goes back to its place."""
         with suppress(*ERRORS):
+            self._channel.basic_cancel(self._tag)
             self._channel.close()
 
     def _on_return(self, _error: Any, _exchange: str, routing_key: str, message: Any) -> None:

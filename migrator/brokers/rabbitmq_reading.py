@@ -31,7 +31,6 @@ from migrator.plan import Endpoint
 
 #: How long the next message of a queue that is not empty may take.
 _WAIT_S = 5.0
-_PREFETCH = 200
 
 
 def count_all(server: RabbitmqServer, management: Management | None, endpoint: Endpoint) -> Depths:
@@ -107,9 +106,8 @@ def look(connection: Any, queue: str) -> Iterator[Any]:
     if counted is None or not counted.ready:
         return
     channel, waiting = connection.channel(), deque[Any]()
-    channel.auto_decode = False
+    tag = channel.basic_consume(queue, callback=waiting.append, arguments={"x-priority": -100})
     try:
-        channel.basic_consume(queue, callback=waiting.append, no_ack=False, arguments={"x-priority": -100})
         for _ in range(counted.ready):
             while not waiting:
                 try:
@@ -120,6 +118,7 @@ def look(connection: Any, queue: str) -> Iterator[Any]:
             yield waiting.popleft()
     finally:
         with suppress(*ERRORS):
+            channel.basic_cancel(tag)
             channel.close()
 
 

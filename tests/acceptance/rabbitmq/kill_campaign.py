@@ -67,8 +67,8 @@ def campaign(scene: RabbitScene, *, kills: int, seed: int, batch_size: int = 10)
 
 def _lap(scene: RabbitScene, options: TransferOptions, chance: random.Random, outcome: Outcome) -> None:
     while True:
-        # Connecting and looking around takes some 150 writes; what follows moves messages.
-        if run_child(scene, options, kill_at=chance.randint(20, 450), after=chance.random() < 0.5):
+        # Connecting and looking around takes some 150 writes, tidying up another 100; in between messages move.
+        if run_child(scene, options, kill_at=chance.randint(120, 600), after=chance.random() < 0.5):
             outcome.finished += 1
             return
         outcome.kills += 1
