@@ -10,6 +10,7 @@ from __future__ import annotations
 import libcst as cst
 
 from codemods.engine.context import FileContext, LeaveError
+from codemods.engine.names import free_name, used_names
 from codemods.engine.registry import Rewrite
 from codemods.engine.schedule_text import quoted
 from codemods.engine.targets import Target
@@ -19,6 +20,16 @@ from codemods.engine.values import text_of
 _ACTORS = frozenset({"dramatiq.actor", "dramatiq.actor.actor"})
 #: How far the hard limit, which kills the process, lies above the soft one.
 _GRACE_S = 60
+_WRAPPER = """def {name}(function):
+    # Celery runs plain functions only.
+    @{wraps}(function)
+    def call(*args, **kwargs):
+        return {run}(function)(*args, **kwargs)
+
+    return call
+
+
+"""
 _READ = frozenset(
     {"actor_name", "queue_name", "priority", "max_retries", "min_backoff", "max_backoff", "time_limit", "max_age"}
     | {"throws", "store_results", "periodic"}
@@ -68,12 +79,22 @@ def _convert(
     name = context.local_import("celery", "shared_task", function)
     text = f"{name}({', '.join(parts)})"
     if node.asynchronous is not None:
-        wrapper = context.local_import("asgiref.sync", "async_to_sync")
-        start = context.source.span(decorator)[0]
-        opening = context.source.text.rfind(b"\n", 0, start) + 1
-        indent = context.source.text[opening:start].decode("utf-8")
-        text += f"{context.source.newline()}{indent}@{wrapper}"
+        text += f"{context.source.newline()}@{_plain_function(context, node)}"
     context.replace(called, text)
+
+
+def _plain_function(context: FileContext, node: cst.FunctionDef) -> str:
+    """Return the name of the decorator that runs a coroutine function to its end; write it if the file has none.
+
+    ``async_to_sync`` alone is no function, and Celery needs one with a name.
+    """
+    if not context.async_wrapper:
+        wraps, run = context.local_import("functools", "wraps"), context.local_import("asgiref.sync", "async_to_sync")
+        context.async_wrapper = free_name(context, "run_to_its_end", used_names(context))
+        start = context.source.span(node.decorators[0])[0]
+        lines = _WRAPPER.format(name=context.async_wrapper, wraps=wraps, run=run).split("\n")
+        context.replace_span(start, start, context.source.newline().join(lines))
+    return context.async_wrapper
 
 
 def _routing(context: FileContext, given: dict[str, cst.Arg]) -> list[str]:

@@ -32,7 +32,9 @@ def rewrite(context: FileContext) -> None:
             if path.partition(".")[0] not in LIBRARIES:
                 continue
             open_reads = [n for n in _reads(context, bindings[0]) if not _within(context, n, replaced)]
-            if replaced and not open_reads and _was_read(context, bindings[0]):
+            unused = not _was_read(context, bindings[0])
+            idle = unused and bool(context.edits.items) and not context.values.where.is_package
+            if (idle or (replaced and not unused)) and not open_reads:
                 gone.append(alias)
             elif context.index.list_dramatiq:
                 _list(context, alias, path, open_reads)

@@ -93,6 +93,8 @@ class FileContext:
     wanted_imports: dict[tuple[str, str], str] = field(default_factory=dict)
     #: Functions of Dramatiq whose place another name takes, as expressions.
     replaced: list[cst.BaseExpression] = field(default_factory=list)
+    #: Name of the decorator that this file's async tasks got, if any.
+    async_wrapper: str = ""
     rewrite_name: str = ""
 
     @property

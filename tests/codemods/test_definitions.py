@@ -62,8 +62,12 @@ def convert(folder: Path, source: str, broker: str = BROKER) -> tuple[str, list[
         ),
         (
             "import dramatiq\n\n\n@dramatiq.actor\nasync def work(x): ...\n",
-            "from asgiref.sync import async_to_sync\nfrom celery import shared_task\n\n\n"
-            f'@shared_task(name="jobs.work", {DEFAULT})\n@async_to_sync\nasync def work(x): ...\n',
+            "from asgiref.sync import async_to_sync\nfrom celery import shared_task\n"
+            "from functools import wraps\n\n\n"
+            "def run_to_its_end(function):\n    # Celery runs plain functions only.\n    @wraps(function)\n"
+            "    def call(*args, **kwargs):\n        return async_to_sync(function)(*args, **kwargs)\n\n"
+            "    return call\n\n\n"
+            f'@shared_task(name="jobs.work", {DEFAULT})\n@run_to_its_end\nasync def work(x): ...\n',
         ),
     ],
 )
