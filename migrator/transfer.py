@@ -173,10 +173,13 @@ class _Run:
     def _sweep(self, mover: Mover) -> None:
         """Empty every list once."""
         wanted, translations = selected_sources(self.hub, self.options), translators(self.hub)
-        self.total = self.tally.seen + sum(self._waiting(source) for source in wanted)
+        waiting = {source.list: self._waiting(source) for source in wanted}
+        self.total = self.tally.seen + sum(waiting.values())
         for source in wanted:
             translate = translations[source.place.side, source.place.system]
-            self._try(mover, lambda s=source, t=translate: mover.empty(s, t))  # type: ignore[misc]
+            # A producer that is faster than we are must not keep us here for ever.
+            limit = waiting[source.list] * 2 + 10_000
+            self._try(mover, lambda s=source, t=translate, n=limit: mover.empty(s, t, limit=n))  # type: ignore[misc]
             unpass(self.hub, source, self.token)
 
     def _idle(self) -> None:
