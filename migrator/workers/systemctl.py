@@ -126,13 +126,13 @@ def run(process: Process, verb: str, *options: str, environ: Mapping[str, str]) 
 def failure(process: Process, command: list[str], words: str) -> MigratorError:
     """Return the error that systemctl's last words stand for."""
     where, found, lower = " ".join(command), " ".join(words.split()), words.lower()
+    if any(sign in lower for sign in _DENIED):
+        return RefusedError(where, "we may not", found=found, remedy="run as root, or allow it by a polkit rule")
     if any(sign in lower for sign in _NO_BUS):
         remedy = "run where systemd runs, or choose another driver"
         if process.manager == "user":
             remedy = "log in as the unit's user, with XDG_RUNTIME_DIR set (`loginctl enable-linger` keeps it running)"
         return UnreachableError(where, "systemd does not answer", found=found, remedy=remedy)
-    if any(sign in lower for sign in _DENIED):
-        return RefusedError(where, "we may not", found=found, remedy="run as root, or allow it by a polkit rule")
     if "not found" in lower or "not loaded" in lower:
         return UsageError(where, "there is no such unit", found=found, remedy="correct `unit` in the plan")
     return UnreachableError(where, "failed", found=found, remedy=f"systemctl status {process.unit}")

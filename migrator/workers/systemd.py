@@ -5,6 +5,10 @@ systemd sends SIGKILL when `TimeoutStopSec` is over (90 s by default); we refuse
 the plan's `stop_timeout_s`. With `KillMode=control-group`, its default, the stop signal also goes to the children of a
 worker, which then break off what they run: a finding of the preflight.
 
+Run in tests, where the machine allows it: a user manager of systemd 252 (start, stop, restart, children left behind,
+time-outs, a whole cutover and rollback). Not run: the system manager with polkit, units with a journal, Type=forking
+and Type=notify, units that a timer or socket triggers; for these only command lines and parsing are tested.
+
 Source: systemctl(1), systemd.kill(5), systemd.service(5), org.freedesktop.systemd1(5) for the properties.
 """
 

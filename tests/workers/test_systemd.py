@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from shop import Shop, eventually, options, orders_done, send_orders
+from shop import Shop, eventually, in_child, options, orders_done, send_orders
 from systemd_user import UserManager, running_systemd, shop_under_systemd, why_not
 
 from migrator import runner
-from migrator.errors import RefusedError, UnreachableError, UsageError
+from migrator.errors import ExitCode, RefusedError, UnreachableError, UsageError
 from migrator.message import System
 from migrator.plan import Driver, Process, Role
 from migrator.report import Severity
@@ -158,6 +159,21 @@ def test_an_unknown_and_a_masked_unit(site: Shop) -> None:
         drivers.start(site.plan, unit(site, "impatent"), environ=site.environ)
     with pytest.raises(RefusedError, match=r"can't be used \(LoadState=masked\); systemctl unmask hidden.service"):
         drivers.start(site.plan, unit(site, "hidden"), environ=site.environ)
+
+
+def test_a_manager_that_is_somebody_elses_or_gone(site: Shop, manager: UserManager) -> None:
+    web = unit(site, "web")
+
+    def as_somebody_else() -> object:
+        os.setgid(65534)
+        os.setuid(65534)
+        return drivers.current(site.plan, web, environ=site.environ)
+
+    manager.folder.chmod(0o711)
+    assert in_child(as_somebody_else) == ExitCode.REFUSED
+    with pytest.raises(UnreachableError, match=r"systemd does not answer .*XDG_RUNTIME_DIR") as caught:
+        drivers.stop(site.plan, web, environ={**site.environ, "XDG_RUNTIME_DIR": "/nowhere"})
+    assert caught.value.exit_code is ExitCode.UNREACHABLE
 
 
 @pytest.mark.acceptance
