@@ -1,0 +1,191 @@
+"""What the brokers tell about queues on a real RabbitMQ, and that looking changes nothing but one flag."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rabbit_scene import RabbitScene, amqp_content
+from rabbit_server import RabbitServer
+
+from migrator.brokers import connect
+from migrator.errors import UnreachableError
+from migrator.message import State, System
+
+pytestmark = pytest.mark.timeout(120)
+
+DRAMATIQ_WORKER = """
+import dramatiq, os, sys, time
+from dramatiq.brokers.rabbitmq import RabbitmqBroker
+broker = RabbitmqBroker(url=os.environ["BROKER"])
+dramatiq.set_broker(broker)
+@dramatiq.actor(max_retries=0)
+def health_check_task():
+    print("ran", flush=True)
+@dramatiq.actor(max_retries=0)
+def fetch_news_task():
+    raise RuntimeError("no news")
+worker = dramatiq.Worker(broker, worker_threads=2)
+worker.start()
+print("started", flush=True)
+time.sleep(120)
+"""
+
+
+@contextmanager
+def dramatiq_worker(scene: RabbitScene, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A real Dramatiq worker, killed at the end."""
+    script = folder / "worker.py"
+    script.write_text(DRAMATIQ_WORKER)
+    log = (folder / "worker.log").open("wb")
+    process = subprocess.Popen(
+        [sys.executable, script], env={"BROKER": scene.urls["dramatiq"], "PATH": ""}, stdout=log, stderr=log
+    )
+    try:
+        until(lambda: "started" in (folder / "worker.log").read_text())
+        yield process
+    finally:
+        process.kill()
+        process.wait(10)
+        log.close()
+
+
+def until(check: Any, timeout_s: float = 20) -> Any:
+    """Wait until ``check`` gives something."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := check()):
+        assert time.monotonic() < deadline, f"not within {timeout_s} s"
+        time.sleep(0.1)
+    return value
+
+
+def test_an_empty_server_has_nothing(rabbit_only: RabbitScene) -> None:
+    for name in ("dramatiq", "celery", "unified"):
+        broker = rabbit_only.broker(name)
+        assert set(broker.depths().values()) == {0}
+        assert {state for _, state in broker.depths()} == set(State)
+        assert list(broker.scan()) == []
+        assert broker.owners() == ()
+
+
+def test_every_place_is_counted(rabbit_only: RabbitScene, tmp_path: Path) -> None:
+    scene = rabbit_only
+    scene.send("health_check_task")
+    scene.send("health_check_task", delay=600_000)
+    scene.apply("health_check_task", countdown=600)
+    scene.apply("health_check_task")
+    dramatiq, celery = scene.broker("dramatiq"), scene.broker("celery")
+    assert dramatiq.depths()["default", State.READY] == 1
+    assert dramatiq.depths()["default", State.DELAYED] == 1
+    assert celery.depths()["celery", State.READY] == 2
+    assert [m.state for m in celery.scan()] == [State.DELAYED, State.READY]
+    scene.send("fetch_news_task")
+    with dramatiq_worker(scene, tmp_path):
+        until(lambda: dramatiq.depths()["default", State.DEAD] == 1)
+    (dead,) = [message for message in dramatiq.scan() if message.state is State.DEAD]
+    assert dead.task == "fetch_news_task" and dead.raw.startswith(b'{"queue_name":"default"')
+
+
+def test_what_a_worker_holds_is_seen_with_the_management_plugin(
+    rabbit_only: RabbitScene, rabbit: RabbitServer, tmp_path: Path
+) -> None:
+    scene = rabbit_only
+    for _ in range(3):
+        scene.send("health_check_task", delay=600_000)
+    endpoint = scene.plan.endpoint(System.DRAMATIQ)
+    assert endpoint is not None
+    seeing = connect(endpoint, {**scene.environ, "RABBITMQ_MANAGEMENT_URL": rabbit.management_url})
+    blind = scene.broker("dramatiq")
+    with dramatiq_worker(scene, tmp_path) as worker:
+        until(lambda: seeing.depths()["default", State.CLAIMED] == 3)
+        assert {(owner.delayed, owner.claimed) for owner in seeing.owners()} == {(False, 0), (True, 3)}
+        assert "BROKER-UNACKNOWLEDGED" not in {finding.code for finding in seeing.facts().findings}
+        assert blind.depths()["default", State.CLAIMED] == 0
+        assert [owner.id for owner in blind.owners()] == ["1 consumers", "1 consumers"]
+        assert "BROKER-UNACKNOWLEDGED" in {finding.code for finding in blind.facts().findings}
+        worker.kill()
+        until(lambda: blind.depths()["default", State.DELAYED] == 3)
+    assert blind.owners() == ()
+
+
+def test_a_wrong_management_url_is_said(rabbit_only: RabbitScene) -> None:
+    wrong = connect(rabbit_only.plan.unified, {**rabbit_only.environ, "RABBITMQ_MANAGEMENT_URL": "http://127.0.0.1:9"})
+    with pytest.raises(UnreachableError, match=r"management plugin.*RABBITMQ_MANAGEMENT_URL"):
+        wrong.depths()
+
+
+def test_looking_keeps_order_content_and_counts(rabbit_only: RabbitScene) -> None:
+    scene = rabbit_only
+    sent = [scene.send("fetch_crypto_prices_task", [str(number)]) for number in range(500)]
+    before = amqp_content(scene.urls["dramatiq"], "default")
+    broker = scene.broker("dramatiq")
+    for _ in range(2):
+        assert [message.id for message in broker.scan()] == sent
+    stopped = broker.scan()
+    assert next(iter(stopped)).id == sent[0]
+    stopped.close()  # type: ignore[attr-defined]
+    assert broker.depths()["default", State.READY] == 500
+    assert amqp_content(scene.urls["dramatiq"], "default") == before
+
+
+def test_a_message_is_shown_whole(rabbit_only: RabbitScene) -> None:
+    scene = rabbit_only
+    scene.apply(
+        "update_single_asset_task", "BTC", kwargs={"source": "auto"}, priority=4, soft_time_limit=1.5, expires=900
+    )
+    (message,) = scene.broker("celery").scan()
+    assert (message.task, message.args) == ("tasks.celery_tasks.update_single_asset_task", ("BTC",))
+    assert (dict(message.kwargs), message.priority, message.attempts) == ({"source": "auto"}, 4, 0)
+    assert message.expires_at is not None
+    assert b'"timelimit":[null,1.5]' in message.raw
+
+
+def test_facts_tell_version_and_arguments(rabbit_only: RabbitScene) -> None:
+    scene = rabbit_only
+    scene.send("health_check_task")
+    scene.apply_unified("tasks.health_check")
+    for name, argument in (("dramatiq", "x-dead-letter-routing-key=default.XQ"), ("unified", "x-max-priority=9")):
+        facts = scene.broker(name).facts()
+        assert facts.server.startswith("rabbitmq 3.") and facts.findings == ()
+        assert any(argument in value for value in facts.extra.values())
+    assert scene.broker("unified").facts().visibility_timeout_s == 1800
+    identities = {scene.broker(name).facts().identity for name in ("dramatiq", "celery", "unified")}
+    assert len(identities) == 1
+
+
+@pytest.mark.parametrize("with_plugin", [False, True])
+def test_arguments_are_found_with_and_without_the_plugin(
+    rabbit_only: RabbitScene, rabbit: RabbitServer, with_plugin: bool
+) -> None:
+    scene = rabbit_only
+    vhost = scene.urls["dramatiq"].rpartition("/")[2]
+    rabbit.manage("PUT", f"queues/{vhost}/unified", {"durable": True, "arguments": {"x-max-priority": 5}})
+    rabbit.manage("PUT", f"queues/{vhost}/default", {"durable": True, "arguments": {"x-message-ttl": 60000}})
+    environ = {**scene.environ, **({"RABBITMQ_MANAGEMENT_URL": rabbit.management_url} if with_plugin else {})}
+    facts = connect(scene.plan.unified, environ).facts()
+    assert [finding.code for finding in facts.findings] == ["BROKER-QUEUE-ARGUMENTS"]
+    assert facts.findings[0].found == "x-max-priority=5"
+    legacy = scene.plan.endpoint(System.DRAMATIQ)
+    assert legacy is not None
+    facts = connect(legacy, environ).facts()
+    assert [finding.code for finding in facts.findings] == ["BROKER-QUEUE-ARGUMENTS", "BROKER-QUEUE-DROPS"]
+
+
+def test_no_server_is_said(rabbit_only: RabbitScene) -> None:
+    environ = {**rabbit_only.environ, "UNIFIED_BROKER_URL": "amqp://user:secret@127.0.0.1:9/"}
+    with pytest.raises(UnreachableError, match="can't be reached") as caught:
+        connect(rabbit_only.plan.unified, environ).depths()
+    assert "secret" not in str(caught.value)
+
+
+def test_a_wrong_password_is_said(rabbit_only: RabbitScene) -> None:
+    url = rabbit_only.urls["unified"].replace("guest:guest", "guest:secret")
+    with pytest.raises(UnreachableError, match="refuses access") as caught:
+        connect(rabbit_only.plan.unified, {**rabbit_only.environ, "UNIFIED_BROKER_URL": url}).depths()
+    assert "secret" not in str(caught.value)
