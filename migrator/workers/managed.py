@@ -89,7 +89,7 @@ def log_size(log: str) -> int:
         return 0
 
 
-def fault(process: Process, code: str, severity: Severity, what: str, *, found: str, remedy: str) -> Finding:
+def fault(process: Process, *, code: str, severity: Severity, what: str, found: str, remedy: str) -> Finding:
     """Return a finding about how a manager is configured for a process."""
     where = f"process {process.name}: {process.driver.value} {process.program or process.unit}"
     return Finding(code=code, severity=severity, where=where, what=what, found=found, remedy=remedy)
@@ -105,10 +105,10 @@ def group_fault(process: Process, *, found: str, remedy: str) -> Finding:
     dramatiq = process.system is System.DRAMATIQ
     return fault(
         process,
-        "MANAGER-STOP-GROUP",
-        Severity.ERROR if dramatiq else Severity.WARNING,
-        "the stop signal would also go to its children, which then break off what they run"
-        + ("" if dramatiq else "; a cutover lets it finish first, others that stop it do not"),
+        code="MANAGER-STOP-GROUP",
+        severity=Severity.ERROR if dramatiq else Severity.WARNING,
+        what="the stop signal would also go to its children, which then break off what they run"
+        + ("" if dramatiq else "; we let it finish first, others that stop it do not"),
         found=found,
         remedy=remedy,
     )

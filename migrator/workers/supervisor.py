@@ -147,9 +147,9 @@ def faults(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple
         found.append(
             fault(
                 process,
-                "MANAGER-AUTOSTART",
-                Severity.WARNING,
-                "comes back when supervisord is restarted, beside the unified side",
+                code="MANAGER-AUTOSTART",
+                severity=Severity.WARNING,
+                what="comes back when supervisord is restarted, beside the unified side",
                 found="autostart is on",
                 remedy="set autostart=false before the cutover, or remove the program after it",
             )
@@ -260,9 +260,10 @@ def _deadly(process: Process, settings: Mapping[str, Any]) -> tuple[Finding, ...
         found.append(
             fault(
                 process,
-                "MANAGER-STOP-TIMEOUT",
-                Severity.ERROR,
-                f"supervisord would kill it {wait_s} s after SIGTERM, the plan gives it {process.stop_timeout_s:g} s",
+                code="MANAGER-STOP-TIMEOUT",
+                severity=Severity.ERROR,
+                what=f"supervisord would kill it {wait_s} s after SIGTERM, "
+                f"the plan gives it {process.stop_timeout_s:g} s",
                 found=f"stopwaitsecs={wait_s}",
                 remedy=f"set stopwaitsecs={process.stop_timeout_s:g} or more, then `supervisorctl update` "
                 "(which restarts it), or lower stop_timeout_s in the plan",
@@ -272,9 +273,9 @@ def _deadly(process: Process, settings: Mapping[str, Any]) -> tuple[Finding, ...
         found.append(
             fault(
                 process,
-                "MANAGER-STOP-SIGNAL",
-                Severity.ERROR,
-                "would be stopped with another signal than SIGTERM, on which workers give back what they hold",
+                code="MANAGER-STOP-SIGNAL",
+                severity=Severity.ERROR,
+                what="would be stopped with another signal than SIGTERM, on which workers give back what they hold",
                 found=f"stopsignal={signal.Signals(number).name}",
                 remedy="set stopsignal=TERM, then `supervisorctl update`",
             )

@@ -102,15 +102,17 @@ def faults(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple
         by = f"triggered by {facts.triggered_by}" if facts.triggered_by else f"the unit is {facts.unit_file}"
         what = "comes back at the next boot or trigger, beside the unified side"
         remedy = "`systemctl disable` it before the cutover, `enable` it after a rollback"
-        found.append(fault(process, "MANAGER-AUTOSTART", Severity.WARNING, what, found=by, remedy=remedy))
+        found.append(
+            fault(process, code="MANAGER-AUTOSTART", severity=Severity.WARNING, what=what, found=by, remedy=remedy)
+        )
     if facts.needs_reload:
         what = "its unit file has changed since systemd read it"
         found.append(
             fault(
                 process,
-                "MANAGER-STALE-CONFIG",
-                Severity.WARNING,
-                what,
+                code="MANAGER-STALE-CONFIG",
+                severity=Severity.WARNING,
+                what=what,
                 found="NeedDaemonReload=yes",
                 remedy="`systemctl daemon-reload`",
             )
@@ -166,9 +168,9 @@ def _deadly(process: Process, facts: UnitFacts) -> tuple[Finding, ...]:
         found.append(
             fault(
                 process,
-                "MANAGER-STOP-TIMEOUT",
-                Severity.ERROR,
-                f"systemd would kill it {facts.stop_timeout_s:g} s after SIGTERM, "
+                code="MANAGER-STOP-TIMEOUT",
+                severity=Severity.ERROR,
+                what=f"systemd would kill it {facts.stop_timeout_s:g} s after SIGTERM, "
                 f"the plan gives it {process.stop_timeout_s:g} s",
                 found=f"TimeoutStopSec={facts.stop_timeout_s:g}",
                 remedy=f"set TimeoutStopSec={process.stop_timeout_s:g} or more, then `systemctl daemon-reload`, "
@@ -179,9 +181,9 @@ def _deadly(process: Process, facts: UnitFacts) -> tuple[Finding, ...]:
         found.append(
             fault(
                 process,
-                "MANAGER-STOP-SIGNAL",
-                Severity.ERROR,
-                "would not be stopped with SIGTERM, on which workers give back what they hold",
+                code="MANAGER-STOP-SIGNAL",
+                severity=Severity.ERROR,
+                what="would not be stopped with SIGTERM, on which workers give back what they hold",
                 found=f"KillSignal={facts.kill_signal}, KillMode={facts.kill_mode}",
                 remedy="set KillSignal=SIGTERM and KillMode=mixed, then `systemctl daemon-reload`",
             )
