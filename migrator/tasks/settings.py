@@ -3,7 +3,7 @@
 import os
 import secrets
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 BASE_DIR = Path(os.environ.get("UNIFIED_TASKS_HOME") or Path.cwd())
 
@@ -16,7 +16,8 @@ def _database(url: str) -> dict[str, object]:
             "NAME": unquote(parts.path.lstrip("/")),
             "USER": unquote(parts.username or ""),
             "PASSWORD": unquote(parts.password or ""),
-            "HOST": parts.hostname or "",
+            # ?host=/folder is a Unix socket, as libpq takes it
+            "HOST": parse_qs(parts.query).get("host", [parts.hostname or ""])[0],
             "PORT": str(parts.port or ""),
         }
     if parts.scheme not in {"", "sqlite", "sqlite3"}:

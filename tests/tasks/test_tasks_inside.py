@@ -7,28 +7,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tasks_host import environment
-from tasks_postgres import MISSING, find_binaries, running_postgres
 
 from migrator.servers import EmbeddedServer
 
 INSIDE = Path(__file__).parent / "inside"
-
-
-@pytest.fixture(scope="module")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if find_binaries() is None:
-        pytest.skip(MISSING)
-    # Not below pytest's own folder, which other users may not enter.
-    with tempfile.TemporaryDirectory(prefix="pg-") as folder:
-        Path(folder).chmod(0o755)
-        with running_postgres(Path(folder) / "server") as url:
-            yield url
 
 
 def _run(tmp_path: Path, server: EmbeddedServer, database_url: str, expected: str) -> None:

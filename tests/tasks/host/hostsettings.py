@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 BASE_DIR = Path(os.environ.get("HOST_DIR") or Path(__file__).resolve().parent)
 SECRET_KEY = "only for tests"
@@ -46,7 +46,7 @@ if _url.scheme == "postgresql":
             "ENGINE": "django.db.backends.postgresql",
             "NAME": _url.path[1:],
             "USER": _url.username,
-            "HOST": unquote(_url.hostname or ""),
+            "HOST": parse_qs(_url.query).get("host", [unquote(_url.hostname or "")])[0],
             "PORT": _url.port,
             "OPTIONS": {"connect_timeout": 3},
         }
