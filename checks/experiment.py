@@ -12,10 +12,13 @@ from typing import Any
 from checks.cases import Call, Case, Expected
 from checks.compare import differences, equal, masked, noise, rules_for, without_ignored
 from checks.configuration import Rule
+from checks.noise import NoiseSample, sample
 from checks.normal import normal
 from migrator.plan import Plan
 from migrator.report import Mismatch, Outcome
 
+#: How much later it is for the second run of a side.
+CLOCK_OFFSET_S = 2 * 3600 + 17 * 60.0
 #: Exceptions that say the code itself is broken; a task that raises one has no behaviour to compare with.
 BROKEN_CODE = frozenset(
     {"ImportError", "ModuleNotFoundError", "NameError", "SyntaxError", "ImproperlyConfigured", "IndentationError"}
@@ -35,8 +38,8 @@ class Comparison:
     #: Legacy task name.
     legacy_name: str
     mismatches: tuple[Mismatch, ...] = ()
-    #: Paths at which the legacy side differs from itself, ``*`` for any item.
-    noise: tuple[str, ...] = ()
+    #: Where the legacy side differs from itself.
+    noise: tuple[NoiseSample, ...] = ()
     legacy_s: float = 0.0
     unified_s: float = 0.0
 
@@ -92,7 +95,8 @@ def compare_call(
         return without_ignored(normal(observation, call, plan, legacy=legacy), rules)
 
     control, candidate = seen_as(seen.control, legacy=True), seen_as(seen.candidate, legacy=False)
-    own = frozenset(noise(control, seen_as(seen.again, legacy=True))) if seen.again else frozenset()
+    repeated = seen_as(seen.again, legacy=True) if seen.again else control
+    own = frozenset(noise(control, repeated))
     other = seen.candidate_again
     paths = own | (frozenset(noise(candidate, seen_as(other, legacy=False))) if other else frozenset())
     left, right = masked(control, paths), masked(candidate, paths)
@@ -101,7 +105,7 @@ def compare_call(
         for path, legacy, unified in differences(left, right, rules)
     ]
     mismatches += _unexpected(case, seen.candidate, frame)
-    noisy = tuple(sorted(".".join(path) for path in own))
+    noisy = tuple(sample(path, control, repeated, CLOCK_OFFSET_S) for path in sorted(own))
     return Comparison(mismatches=tuple(mismatches), noise=noisy, **about), left
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from checks.cases import Case
 from checks.configuration import Configuration, fixture_command
+from checks.experiment import CLOCK_OFFSET_S
 from checks.kinds import Context
 from checks.lanes import Lane, Run, Surroundings, run_document, run_lane
 from migrator.errors import UnreachableError
@@ -27,7 +28,6 @@ FIXTURE_START_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 5.0
 #: Variables that a child needs to find its interpreter and libraries; nothing else of the caller's gets through.
 PASSED_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH")
-CLOCK_OFFSET_S = 2 * 3600 + 17 * 60.0
 HASH_SEED_AGAIN = 4711
 #: Key of the run that describes tasks instead of running one.
 DESCRIPTION = "@description"

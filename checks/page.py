@@ -57,7 +57,7 @@ def side_by_side(legacy: Any, unified: Any) -> tuple[Lines, Lines]:
 def _shown(comparison: Comparison) -> dict[str, Any]:
     return {
         **{name: getattr(comparison, name) for name in ("case", "title", "kind", "task", "system", "legacy_name")},
-        "noise": comparison.noise,
+        "noise": [item.path for item in comparison.noise],
         "outcome": comparison.outcome.value,
         "differences": [_difference(mismatch) for mismatch in comparison.mismatches],
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from checks.experiment import Comparison, Disagreement
+from checks.patterns import fits
 from migrator.errors import ExitCode
 from migrator.report import Finding, Mismatch, Outcome, Report, Severity
 
@@ -25,6 +26,10 @@ class NoisyPath:
     #: In how many of how many cases of that task.
     seen: int
     of: int
+    #: What two runs had there, once, and the likeliest reason.
+    first: str = ""
+    second: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +119,16 @@ class ParityReport:
 
     def _count(self, outcome: Outcome) -> int:
         return sum(comparison.outcome is outcome for comparison in self.comparisons)
+
+
+def explain(report: ParityReport, pattern: str) -> list[str]:
+    """Return why the legacy side differs from itself at the paths that a pattern names, a few lines each."""
+    lines = []
+    for item in report.noise:
+        if fits(pattern, item.path):
+            lines.append(f"{item.task} ({item.system}) {item.path}: in {item.seen} of {item.of}; {item.why}")
+            lines += [f"  first:  {item.first}", f"  second: {item.second}"]
+    return lines or [f"no noise was seen at {pattern}"]
 
 
 def summary_lines(report: ParityReport) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from typing import Any
 from checks.cases import Case, Kind
 from checks.configuration import Rule
 from checks.experiment import Comparison, Disagreement, Observations, compare_call, disagreement
+from checks.noise import NoiseSample
 from checks.parity_report import NoisyPath, ParityReport
 from checks.waivers import Waivers, apply_waivers, review
 from migrator.plan import Plan
@@ -86,16 +88,23 @@ def untested(plan: Plan, comparisons: Sequence[Comparison]) -> tuple[Finding, ..
 
 
 def noisy_paths(comparisons: Sequence[Comparison]) -> tuple[NoisyPath, ...]:
-    """Return where legacy tasks differ from themselves, with how often."""
-    counts: dict[tuple[str, str, str], int] = {}
+    """Return where legacy tasks differ from themselves, with how often and why."""
+    found: dict[tuple[str, str, str], list[NoiseSample]] = {}
+    totals: Counter[tuple[str, str]] = Counter()
     for comparison in comparisons:
-        for path in comparison.noise:
-            key = (comparison.task, comparison.system, path)
-            counts[key] = counts.get(key, 0) + 1
-    totals: dict[tuple[str, str], int] = {}
-    for comparison in comparisons:
-        totals[comparison.task, comparison.system] = totals.get((comparison.task, comparison.system), 0) + 1
+        totals[comparison.task, comparison.system] += 1
+        for item in comparison.noise:
+            found.setdefault((comparison.task, comparison.system, item.path), []).append(item)
     return tuple(
-        NoisyPath(task=task, system=system, path=path, seen=seen, of=totals[task, system])
-        for (task, system, path), seen in sorted(counts.items())
+        NoisyPath(
+            task=task,
+            system=system,
+            path=path,
+            seen=len(samples),
+            of=totals[task, system],
+            first=samples[0].first,
+            second=samples[0].second,
+            why=samples[0].why,
+        )
+        for (task, system, path), samples in sorted(found.items())
     )

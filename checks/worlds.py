@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from checks.cassettes import read_cassette
 from migrator.plan_table import Problems, Table
 
 
@@ -20,7 +21,7 @@ class World:
     rows: tuple[Mapping[str, Any], ...] = ()
     #: ``{"key", "value", "timeout_s"}``.
     cache: tuple[Mapping[str, Any], ...] = ()
-    #: Answers that stand before the fixture server's own (:mod:`checks.http_fixture`).
+    #: Answers that stand before the fixture server's own (:mod:`checks.side.http_fixture`).
     http: tuple[Mapping[str, Any], ...] = ()
 
 
@@ -53,10 +54,16 @@ def read_world(table: Table, folder: Path, problems: Problems) -> World:
     rows = [_row(child) for child in table.tables("rows")]
     for name in table.texts("rows_files", default=()):
         rows += _rows_file(folder / name, table, problems)
+    answers = [_answer(child, folder) for child in table.tables("http")]
+    for name in table.texts("cassettes", default=()):
+        try:
+            answers += read_cassette(folder / name)
+        except ValueError as error:
+            table.problem("cassettes", f"{name!r} can't be read", str(error))
     return World(
         rows=tuple(rows),
         cache=tuple(_cache_entry(child) for child in table.tables("cache")),
-        http=tuple(_answer(child, folder) for child in table.tables("http")),
+        http=tuple(answers),
     )
 
 

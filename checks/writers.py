@@ -11,7 +11,7 @@ import orjson
 
 from checks.compare import detail
 from checks.experiment import Comparison
-from checks.parity_report import SCHEMA, ParityReport, summary_lines
+from checks.parity_report import SCHEMA, NoisyPath, ParityReport, summary_lines
 from migrator.report import Mismatch, Outcome
 
 #: Longest text of one failure in JUnit XML.
@@ -59,10 +59,7 @@ def document(report: ParityReport) -> dict[str, Any]:
         "disagreements": [
             {"case": item.case, "task": item.task, "paths": list(item.paths)} for item in report.disagreements
         ],
-        "noise": [
-            {"task": item.task, "system": item.system, "path": item.path, "seen": item.seen, "of": item.of}
-            for item in report.noise
-        ],
+        "noise": [{name: getattr(item, name) for name in NoisyPath.__dataclass_fields__} for item in report.noise],
         "findings": [
             {name: str(getattr(item, name)) for name in ("code", "severity", "where", "what", "found", "remedy")}
             for item in report.findings
@@ -117,7 +114,7 @@ def _comparison(comparison: Comparison) -> Mapping[str, Any]:
         "outcome": comparison.outcome.value,
         "legacy_s": round(comparison.legacy_s, 4),
         "unified_s": round(comparison.unified_s, 4),
-        "noise": list(comparison.noise),
+        "noise": [item.path for item in comparison.noise],
         "differences": [
             {
                 "path": item.path,

@@ -59,6 +59,7 @@ class Session:
             from checks.side.describe import describe
 
             return describe(run["describe"])
+        began = time.monotonic()
         clock = datetime.fromisoformat(run["clock"])
         target = _resolve(run["path"])
         with time_machine.travel(clock, tick=False):
@@ -71,7 +72,8 @@ class Session:
             duration_s = time.monotonic() - started
             settle(SETTLE_TIMEOUT_S)
             RECORDER.stop()
-            return self._observe(run, ended, before, duration_s)
+            observation = self._observe(run, ended, before)
+        return {**observation, "duration_s": duration_s, "run_s": time.monotonic() - began}
 
     def _prepare(self, run: Mapping[str, Any], clock: datetime) -> Any:
         RECORDER.stop()
@@ -114,7 +116,7 @@ class Session:
             self.sides[id(owner)] = kind(owner)
         return self.sides[id(owner)]
 
-    def _observe(self, run: Mapping[str, Any], ended: Any, before: Any, duration_s: float) -> dict[str, Any]:
+    def _observe(self, run: Mapping[str, Any], ended: Any, before: Any) -> dict[str, Any]:
         import orjson
 
         clock = datetime.fromisoformat(run["clock"])
@@ -144,7 +146,7 @@ class Session:
         size = len(orjson.dumps(result))
         if size > OBSERVATION_LIMIT_BYTES:
             raise ValueError(f"the observation takes {size} bytes, more than {OBSERVATION_LIMIT_BYTES}")
-        return {**result, "duration_s": duration_s}
+        return result
 
 
 def _resolve(path: str) -> Any:

@@ -107,6 +107,33 @@ def test_worlds_are_shared_and_the_cases_own_answers_win(plan: Plan) -> None:
     assert len(world.rows) == 1
 
 
+CASSETTE = """
+interactions:
+- request: {body: null, headers: {}, method: GET, uri: 'https://supplier.example/stock/apple?day=1'}
+  response:
+    body: {string: '{"stock": 5}'}
+    headers: {Content-Type: [application/json], Content-Encoding: [gzip]}
+    status: {code: 200, message: OK}
+version: 1
+"""
+
+
+def test_a_cassette_gives_answers(plan: Plan) -> None:
+    file = add_case(plan, "one", CALL, cassettes=["day.yaml"])
+    assert "cassettes: 'day.yaml' can't be read (FileNotFoundError" in problems(plan)
+    file.with_name("day.yaml").write_text(CASSETTE)
+    (answer,) = load(plan).cases[0].world.http
+    assert (answer["method"], answer["contains"], answer["times"]) == ("GET", "/stock/apple?day=1", 1)
+    assert (answer["body"], answer["headers"]) == ('{"stock": 5}', {"Content-Type": "application/json"})
+
+
+@pytest.mark.parametrize("text", ["", "- 1", "interactions: [{}]", "{"])
+def test_what_is_no_cassette_is_told(plan: Plan, text: str) -> None:
+    file = add_case(plan, "one", CALL, cassettes=["day.yaml"])
+    file.with_name("day.yaml").write_text(text)
+    assert "cassettes: 'day.yaml' can't be read" in problems(plan)
+
+
 def test_no_folder_is_an_error(plan: Plan) -> None:
     with pytest.raises(UsageError, match="--cases"):
         load_cases(plan.folder / "nowhere", plan)

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from shop_project import RESTOCK, RESTOCK_ACTOR, ROWS, STOCK, add_case, check, complete, copy_shop, restock_case
 
-from checks.parity_report import ParityReport, summary_lines
+from checks.parity_report import ParityReport, explain, summary_lines
 from migrator.errors import ExitCode, UsageError
 from migrator.plan import load_plan
 from migrator.proof import read_proof, verify_proof
@@ -92,8 +92,10 @@ def test_a_case_can_say_how_the_unified_side_ends(report: ParityReport) -> None:
 
 
 def test_what_the_legacy_side_makes_at_random_is_noise(report: ParityReport) -> None:
-    noisy = {item.path for item in report.noise if item.task == "jobs.restock"}
-    assert noisy == {"effects.rows.shop_delivery.inserted.*.token"}
+    noisy = {(item.path, item.why) for item in report.noise if item.task == "jobs.restock"}
+    assert noisy == {("effects.rows.shop_delivery.inserted.*.token", "an id drawn at random")}
+    assert "an id drawn at random" in explain(report, "*.token")[0]
+    assert explain(report, "value") == ["no noise was seen at value"]
 
 
 def test_systems_that_disagree_are_told(report: ParityReport) -> None:
@@ -169,6 +171,25 @@ def test_part_of_the_cases_gives_no_proof(tmp_path: Path) -> None:
     report = check(plan, names=("same",))
     assert report.ok and not report.whole
     assert read_proof(plan) is None
+
+
+def test_a_recorded_exchange_is_played_once(tmp_path: Path) -> None:
+    plan = copy_shop(tmp_path)
+    uri = "https://supplier.example/stock/same"
+    exchange = {
+        "request": {"method": "GET", "uri": uri, "headers": {}, "body": None},
+        "response": {"status": {"code": 200, "message": "OK"}, "headers": {}, "body": {"string": "{}"}},
+    }
+    call = {"system": "celery", "task": RESTOCK, "args": ["same"]}
+    file = add_case(plan, "once", call, cassettes=["tape.json"], rows=ROWS)
+    file.with_name("tape.json").write_text(json.dumps({"version": 1, "interactions": [exchange]}))
+    call = {"system": "celery", "task": RESTOCK, "args": ["other"]}
+    other = add_case(plan, "other", call, cassettes=["tape.json"], rows=ROWS)
+    other.with_name("tape.json").write_text(json.dumps({"version": 1, "interactions": [exchange]}))
+    report = check(plan, noise=False, tasks=("jobs.restock",))
+    assert "effects.rows.shop_delivery.inserted" in paths(report, "once")
+    (mismatch,) = [item for item in report.mismatches if item.case == "other"]
+    assert "GET /stock/other: the case has no answer to this request" in mismatch.reason
 
 
 def test_an_isolated_run_sees_the_same(tmp_path: Path) -> None:

@@ -1,0 +1,55 @@
+"""How much longer a case takes than the task alone, for each system; at most five times is promised.
+
+A side sets up a world, runs the task through its library, and reads what changed. Counted is a whole case in its
+process against the task's own time in the same run. Setting Django up once per process is told apart.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from parity_sample import rewritten_sample
+
+from checks.cases import load_cases
+from checks.configuration import load_configuration
+from checks.observe import Asked, observe
+from migrator.events import ignore
+
+PROMISED = 5.0
+
+
+def main() -> int:
+    """Measure and print a table."""
+    worst = 0.0
+    with tempfile.TemporaryDirectory(prefix="parity-overhead-") as name:
+        plan = rewritten_sample(Path(name))
+        configuration = load_configuration(plan)
+        cases = load_cases(configuration.cases, plan).cases
+        print(f"{'system':10} {'runs':>5} {'tasks s':>8} {'cases s':>8} {'ratio':>6} {'process s':>10}")
+        for system in ("unified", "celery", "dramatiq"):
+            asked = Asked(
+                plan=plan,
+                cases=cases,
+                configuration=configuration,
+                noise=False,
+                isolate=False,
+                whole=False,
+                systems=(system,),
+            )
+            started = time.perf_counter()
+            seen = observe(asked, environ=os.environ, processes=1, listener=ignore)[system]
+            elapsed_s = time.perf_counter() - started
+            tasks_s = sum(answer["duration_s"] for answer in seen.values())
+            runs_s = sum(answer["run_s"] for answer in seen.values())
+            worst = max(worst, runs_s / tasks_s)
+            print(f"{system:10} {len(seen):5} {tasks_s:8.2f} {runs_s:8.2f} {runs_s / tasks_s:6.2f} {elapsed_s:10.2f}")
+    print(f"worst={worst:.2f} promised={PROMISED}")
+    return 0 if worst <= PROMISED else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
