@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Wait, before the first legacy process is stopped, until this file is gone.",
 )
+@click.option("--task", "tasks", multiple=True, metavar="NAME", help="Move only this task; may be repeated.")
 @click.option("--hooks", type=click.Path(path_type=Path, file_okay=False), help="Folder of executables, one an event.")
 @plan_option
 @yes_option
@@ -32,6 +33,7 @@ def command(
     no_undo: bool,
     until: str,
     postpone_file: Path | None,
+    tasks: tuple[str, ...],
     hooks: Path | None,
     plan: Plan,
     yes: bool,
@@ -50,12 +52,14 @@ def command(
     from migrator.runner import RunOptions, cutover
 
     if not dry_run:
-        confirm(f"Move {plan.name} to the unified tasks now? Its workers will be stopped.", yes=yes)
+        what = ", ".join(tasks) or f"{plan.name} to the unified tasks now? Its legacy workers will be stopped."
+        confirm(f"Move {what}", yes=yes)
     options = RunOptions(
         dry_run=dry_run,
         no_undo=no_undo,
         until=until,
         postpone_file=postpone_file,
+        tasks=tasks,
         hooks=hooks,
     )
     with shown_progress(quiet=output_format == "json") as listener:

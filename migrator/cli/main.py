@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "parity-check": ("migrator.cli.parity", "Run legacy and unified tasks on the same cases and compare."),
     "cutover": ("migrator.cli.cutover", "Move the running system to the unified tasks, messages included."),
     "rollback": ("migrator.cli.rollback", "Take the cutover back, messages included."),
+    "complete": ("migrator.cli.complete", "Close the migration for good: afterwards there is no rollback."),
     "status": ("migrator.cli.status", "Say where the migration stands and which command is next."),
     "workers": ("migrator.cli.workers", "List, start or stop the plan's processes."),
     "restore": ("migrator.cli.restore", "Put the messages of a snapshot back."),

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from checks.parity_report import ParityReport
     from migrator.plan import Plan
 
+FORMATS = ("text", "json", "junit", "github")
+
 
 @click.command("parity-check")
 @click.argument("tasks", nargs=-1, metavar="[TASK]...")
@@ -28,8 +30,10 @@ if TYPE_CHECKING:
 @click.option("--processes", type=click.IntRange(1), default=2, show_default=True, help="Child processes at a time.")
 @click.option("--accept", multiple=True, metavar="WAIVER", help="Accept what differs now under this waiver ('all').")
 @click.option("--prune", is_flag=True, help="Drop accepted differences that are no longer seen.")
+@click.option("--gate", is_flag=True, help="For CI: all cases or none, and only the verdict is printed.")
+@click.option("--capture", is_flag=True, help="Write cases from the messages that wait in the brokers; run nothing.")
 @plan_option
-@format_option
+@lambda function: format_option(function, FORMATS)
 def command(
     tasks: tuple[str, ...],
     names: tuple[str, ...],
@@ -39,20 +43,27 @@ def command(
     processes: int,
     accept: tuple[str, ...],
     prune: bool,
+    gate: bool,
+    capture: bool,
     plan: Plan,
     output_format: str,
 ) -> None:
     """Run legacy and unified tasks on the same cases and compare.
 
     Results and effects are compared: rows, cache writes, requests, mail, enqueued messages, retries, dead letters. A
-    green run over all cases writes the proof that `cutover` asks for. A run over some of them writes none.
+    green run over all cases writes the proof that `cutover` asks for. A run over some of them writes none. A run that
+    compared nothing is never green.
 
     Example: migrator parity-check tasks.fetch_news
     """
     from checks.runner import ParityOptions, parity_check
-    from checks.writers import document
     from migrator.cli.progress import shown_progress
+    from migrator.errors import UsageError
 
+    if capture:
+        finish(_captured(plan, cases), "json" if output_format == "json" else "text")
+    if gate and (tasks or names):
+        raise UsageError("parity-check --gate", "takes all cases", remedy="leave the names of tasks and cases away")
     options = ParityOptions(
         cases=cases,
         tasks=tasks,
@@ -63,12 +74,43 @@ def command(
         accept=accept,
         prune=prune,
     )
-    with shown_progress(quiet=output_format == "json") as listener:
+    with shown_progress(quiet=output_format != "text") as listener:
         report = parity_check(plan, environ=os.environ, options=options, listener=listener)
+    if output_format in ("junit", "github"):
+        click.echo(_document(report, output_format), nl=False)
+        raise SystemExit(int(report.exit_code))
+    lines = _lines(report)[:5] if gate else _lines(report)
+    from checks.writers import document
+
     answer = Answer(
-        exit_code=report.exit_code, lines=_lines(report), data=document(report), next_steps=_next_steps(report)
+        exit_code=report.exit_code, lines=lines, data={"parity": document(report)}, next_steps=_next_steps(report)
     )
     finish(answer, output_format)
+
+
+def _document(report: ParityReport, output_format: str) -> str:
+    from checks.github import workflow_commands
+    from checks.writers import junit
+
+    return junit(report).decode() if output_format == "junit" else workflow_commands(report)
+
+
+def _captured(plan: Plan, cases: Path | None) -> Answer:
+    """Write cases from waiting messages; nothing is taken from a queue."""
+    from checks.capture import capture
+    from checks.configuration import load_configuration
+    from migrator.errors import ExitCode
+    from migrator.render.text import finding_lines, table
+
+    folder = cases or load_configuration(plan).cases
+    report = capture(plan, environ=os.environ, folder=folder)
+    lines = [f"{report.seen:,} messages looked at, {len(report.written)} cases written to {folder}"]
+    lines += [f"{report.masked} values that look like secrets were replaced"] if report.masked else []
+    lines += table("", ["legacy task", "#messages"], sorted(report.by_task.items())) if report.by_task else []
+    lines += finding_lines(report.findings)
+    code = ExitCode.DIFFERENCES if report.findings else ExitCode.CLEAN
+    data = {"seen": report.seen, "written": list(report.written), "masked": report.masked, "folder": str(folder)}
+    return Answer(exit_code=code, lines=lines, data=data, next_steps=["read the cases", "migrator parity-check"])
 
 
 def _lines(report: ParityReport) -> list[str]:

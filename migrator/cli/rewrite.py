@@ -20,10 +20,21 @@ FORMATS = ("text", "json", "sarif", "github")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--check", is_flag=True, help="Change nothing; exit with 1 if anything would change or is left.")
 @click.option("--diff", is_flag=True, help="Change nothing; print what would change.")
+@click.option("--text", is_flag=True, help="Rewrite deployment files and documentation too, where that is sure.")
+@click.option("--mark", is_flag=True, help="Write a comment above each place that is left alone.")
 @click.option("--undo", is_flag=True, help="Take every recorded rewrite back instead.")
 @plan_option
 @lambda function: format_option(function, FORMATS)
-def command(paths: tuple[Path, ...], check: bool, diff: bool, undo: bool, plan: Plan, output_format: str) -> None:
+def command(
+    paths: tuple[Path, ...],
+    check: bool,
+    diff: bool,
+    text: bool,
+    mark: bool,
+    undo: bool,
+    plan: Plan,
+    output_format: str,
+) -> None:
     """Rewrite source from the legacy tasks to the unified ones.
 
     Imports, calls, names in strings, schedules and settings; the unified app is installed into the project. What
@@ -41,7 +52,7 @@ def command(paths: tuple[Path, ...], check: bool, diff: bool, undo: bool, plan: 
         finish(_undone(plan), "json" if output_format == "json" else "text")
     _require_complete(plan)
     mode = Mode.CHECK if check else Mode.DIFF if diff else Mode.WRITE
-    report = rewrite(plan, paths=paths, mode=mode)
+    report = rewrite(plan, paths=paths, mode=mode, text=text, mark=mark)
     next_steps = _next_steps(report)
     if output_format != "text":
         click.echo(_document(report, output_format, next_steps))

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 @click.command("rollback")
 @click.option("--dry-run", is_flag=True, help="Say what would be done and what can't be undone; change nothing.")
+@click.option("--task", "tasks", multiple=True, metavar="NAME", help="Take back only this task; may be repeated.")
 @plan_option
 @yes_option
 @format_option
-def command(dry_run: bool, plan: Plan, yes: bool, output_format: str) -> None:
+def command(dry_run: bool, tasks: tuple[str, ...], plan: Plan, yes: bool, output_format: str) -> None:
     """Take the cutover back, messages included.
 
     Works from what the cutover recorded. Legacy files, workers, schedulers and messages come back; what was enqueued
@@ -31,12 +32,12 @@ def command(dry_run: bool, plan: Plan, yes: bool, output_format: str) -> None:
     from migrator.run_options import guarded
     from migrator.runner import RunOptions, rollback
 
-    planned = rollback(plan, environ=os.environ, options=guarded(plan, RunOptions(dry_run=True)))
+    planned = rollback(plan, environ=os.environ, options=guarded(plan, RunOptions(dry_run=True, tasks=tasks)))
     if dry_run or planned.outcome.value == "unchanged":
         finish(run_answer(planned), output_format)
     for text in planned.cannot_undo:
         click.echo(f"can't be undone: {text}", err=True)
-    confirm(f"Take run {planned.run} of {plan.name} back now?", yes=yes)
+    confirm(f"Take {', '.join(tasks) or f'run {planned.run}'} of {plan.name} back now?", yes=yes)
     with shown_progress(quiet=output_format == "json") as listener:
-        report = rollback(plan, environ=os.environ, options=guarded(plan, RunOptions()), listener=listener)
+        report = rollback(plan, environ=os.environ, options=guarded(plan, RunOptions(tasks=tasks)), listener=listener)
     finish(run_answer(report), output_format)
