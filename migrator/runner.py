@@ -43,17 +43,15 @@ def cutover(
         RefusedError: Another run is going on, the plan changed in mid-run, or a rollback has been begun.
         InterruptedRunError: It was interrupted; the same command continues.
     """
-    options = options or RunOptions()
-    if options.until and step_named(options.until) is None:
-        names = ", ".join(step.name for step in STEPS)
-        raise UsageError(f"--until {options.until}", "there is no such step", found=f"steps are {names}")
-    journal = open_journal(plan)
-    if options.tasks:
-        return _single_tasks(_context(plan, environ, journal, options, listener), Phase.FORWARD)
-    if options.dry_run:
-        return _dry_cutover(_context(plan, environ, journal, options, listener))
+    context = _context(plan, environ, open_journal(plan), options or RunOptions(), listener)
+    _require_step(context.options.until)
+    if context.options.tasks:
+        return _single_tasks(context, Phase.FORWARD)
+    if context.options.dry_run:
+        return _dry_cutover(context)
     with run_lock(plan, "cutover") as taken_over, _interruptible():
-        state = read_state(journal.entries())
+        state = read_state(context.journal.entries())
+        context = replace(context, run=state.run)
         _require_same_plan(plan, state)
         if state.state is MigrationState.ROLLING_BACK:
             raise RefusedError(
@@ -64,7 +62,6 @@ def cutover(
             )
         if state.state is MigrationState.COMPLETED:
             return unchanged("cutover", state, "the migration is complete")
-        context = _context(plan, environ, journal, options, listener)
         if state.state is MigrationState.MIGRATED:
             return _sweep(context, state)
         if state.state is MigrationState.MIGRATING:
@@ -222,6 +219,12 @@ def _context(
 ) -> Context:
     run = read_state(journal.entries()).run
     return Context(plan=plan, environ=environ, journal=journal, run=run, options=options, listener=listener)
+
+
+def _require_step(name: str) -> None:
+    if name and step_named(name) is None:
+        names = ", ".join(step.name for step in STEPS)
+        raise UsageError(f"--until {name}", "there is no such step", found=f"steps are {names}")
 
 
 def _require_same_plan(plan: Plan, state: RunState) -> None:
