@@ -49,6 +49,7 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--million", action="store_true", help="also carry a million and measure the memory")
+    parser.add_argument("--many", type=int, default=1_000_000, help=argparse.SUPPRESS)
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -56,9 +57,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="migrator-bench-") as name:
         folder = Path(name)
         with embedded_server(folder=folder / "a") as first, embedded_server(folder=folder / "b") as second:
-            _compare(folder, first, second, options)
+            if options.rounds:
+                _compare(folder, first, second, options)
             if options.million:
-                for number in (100_000, 1_000_000):
+                for number in (options.many // 10, options.many):
                     _memory(folder, first, number)
     return 0
 

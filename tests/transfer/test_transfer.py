@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from base64 import b64decode
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from migrator.errors import ExitCode, InterruptedRunError, RefusedError, Unreach
 from migrator.ledger import Book
 from migrator.message import State, System
 from migrator.transfer import Direction, TransferOptions, TransferReport, transfer
+from migrator.transfer_locate import locate
 from migrator.transfer_lock import new_token
 
 
@@ -482,6 +484,46 @@ def test_a_run_that_was_overtaken_changes_nothing(scene: Scene) -> None:
     scene.legacy.delete("tqm:lock")
     scene.forward()
     assert len(scene.unified_messages()) == 3000
+
+
+def test_a_run_that_was_paused_and_overtaken_is_stopped_by_the_fence(any_scene: Scene) -> None:
+    scene = any_scene
+    fill(scene.legacy, 3000)
+    child = os.fork()
+    if child == 0:
+        try:
+            transfer(scene.plan, environ=scene.environ, options=TransferOptions(batch_size=20))
+            os._exit(0)
+        except InterruptedRunError:
+            os._exit(42)
+        finally:
+            os._exit(1)
+    while not scene.unified.llen("unified"):
+        time.sleep(0.001)
+    os.kill(child, signal.SIGSTOP)
+    with pytest.raises(RefusedError, match="another transfer holds the lock"):
+        scene.forward(lock_wait_s=0.1)
+    report = scene.forward(takeover=True)
+    os.kill(child, signal.SIGCONT)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 42
+    assert report.balance == 0
+    assert len(scene.unified_calls()) == scene.unified.llen("unified") == 3000
+
+
+def test_a_message_is_found_wherever_it_is(scene: Scene) -> None:
+    moved, kept = scene.send("health_check_task"), scene.send("cleanup_old_cache_task", 24)
+
+    def places(identity: str) -> list[tuple[str, str]]:
+        found = locate(scene.plan, environ=scene.environ, identity=identity)
+        return [(sighting.side.value, sighting.state.value) for sighting in found.sightings]
+
+    assert places(moved) == [("legacy", "ready")]
+    scene.forward()
+    assert places(moved) == [("unified", "ready")]
+    assert places(kept) == [("legacy", "kept")]
+    assert locate(scene.plan, environ=scene.environ, identity=kept).entries[0].fate == "kept:retired-task"
+    assert places("nobody") == []
 
 
 def test_stops_cleanly_when_asked(scene: Scene) -> None:
