@@ -64,12 +64,18 @@ def family(record: ProcessRecord) -> tuple[Identity, ...]:
     return tuple(dict.fromkeys((record.identity, *descendants(record.identity), *record.living_orphans)))
 
 
-def stop_orphans(process: Process, orphans: Iterable[Identity]) -> None:
-    """Send SIGTERM to children that have lost their parent: no manager knows them any more.
+def stop_orphans(plan: Plan, process: Process) -> tuple[Identity, ...]:
+    """Send SIGTERM, once, to children that have lost their parent, and return them: no manager knows them any more.
+
+    Once, because Dramatiq takes a second signal for "at once".
 
     Raises:
         RefusedError: They belong to somebody else.
     """
+    record = read_record(plan, process.name)
+    orphans = () if record is None else record.living_orphans if record.alive else record.living_children
+    if record is None or not orphans or record.orphans_told_at:
+        return orphans
     for orphan in orphans:
         try:
             send_signal(orphan, signal.SIGTERM)
@@ -79,6 +85,8 @@ def stop_orphans(process: Process, orphans: Iterable[Identity]) -> None:
                 f"pid {orphan.pid}, a child without its parent, belongs to another user",
                 remedy="run as that user",
             ) from error
+    write_record(plan, replace(record, orphans_told_at=time.time()))
+    return orphans
 
 
 def log_size(log: str) -> int:

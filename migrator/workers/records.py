@@ -42,6 +42,8 @@ class ProcessRecord:
     children: tuple[tuple[int, int], ...] = ()
     #: The same of children that an earlier process of that name has left behind.
     orphans: tuple[tuple[int, int], ...] = ()
+    #: Seconds since the epoch at which children without a parent were told to stop; 0 if they were not.
+    orphans_told_at: float = 0
 
     @property
     def identity(self) -> Identity:

@@ -31,7 +31,7 @@ from migrator.workers.managed import (
     remember,
     stop_orphans,
 )
-from migrator.workers.records import ProcessRecord, read_record
+from migrator.workers.records import ProcessRecord
 from migrator.workers.supervisord import ALREADY_STARTED, BAD_NAME, NOT_RUNNING, FaultError, Supervisord, supervisord
 
 RUNNING_STATES = ("STARTING", "RUNNING", "BACKOFF")
@@ -110,19 +110,18 @@ def signal_stop(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> 
     with supervisord(process, environ) as server:
         now = _wait_restart(process, server)
         record = _record(plan, process, server, now)
-        last = read_record(plan, process.name) if record is None else None
         if now.state in RUNNING_STATES:
             _refuse_kill(process, server)
+        members = family(record) if record is not None else ()
+        members = (*members, *stop_orphans(plan, process))
+        if now.state in RUNNING_STATES:
             try:
                 server.call("stopProcess", process.program, NO_WAIT)
             except FaultError as error:
                 if error.code != NOT_RUNNING:
                     what = "supervisord could not stop it"
                     raise RefusedError(f"process {process.name}", what, found=error.found) from error
-    orphans = record.living_orphans if record is not None else last.living_children if last is not None else ()
-    members = family(record) if record is not None else orphans
-    stop_orphans(process, orphans)
-    return members
+    return tuple(dict.fromkeys(members))
 
 
 def why_stopped(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> str:

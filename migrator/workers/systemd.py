@@ -75,15 +75,14 @@ def signal_stop(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> 
     """
     facts = _facts(process, environ)
     record = _record(plan, process, facts, environ)
-    last = read_record(plan, process.name) if record is None else None
-    if facts.active in RUNNING_STATES or facts.sub == "auto-restart":
-        for finding in _deadly(process, facts):
-            raise RefusedError(finding.where, finding.what, found=finding.found, remedy=finding.remedy)
+    runs = facts.active in RUNNING_STATES
+    for finding in _deadly(process, facts) if runs else ():
+        raise RefusedError(finding.where, finding.what, found=finding.found, remedy=finding.remedy)
+    members = family(record) if record is not None else ()
+    members = (*members, *stop_orphans(plan, process))
+    if runs:
         systemctl.run(process, "stop", environ=environ)
-    orphans = record.living_orphans if record is not None else last.living_children if last is not None else ()
-    members = family(record) if record is not None else orphans
-    stop_orphans(process, orphans)
-    return members
+    return tuple(dict.fromkeys(members))
 
 
 def why_stopped(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> str:

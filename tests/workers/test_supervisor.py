@@ -26,6 +26,7 @@ from migrator.workers import drivers, supervisord
 from migrator.workers.command import process_named
 from migrator.workers.identity import descendants, is_alive, send_signal, wait_gone
 from migrator.workers.readiness import wait_ready
+from migrator.workers.records import read_record
 from migrator.workers.side import list_processes
 
 SLEEPER = "import time; time.sleep(120)"
@@ -122,6 +123,10 @@ def test_children_left_behind_are_seen_beside_their_successor_and_stopped(shop: 
     states = {s.state: s for s in list_processes(planned(shop, parent).plan, environ=shop.environ)}
     assert states["running"].pid == second.pid
     assert states["orphaned"].children == (child.pid,)
+    assert child in drivers.signal_stop(shop.plan, parent, environ=shop.environ)
+    told = read_record(shop.plan, "old-web")
+    assert told is not None
+    assert told.orphans_told_at, "a second signal would mean at once to a child of Dramatiq"
     drivers.stop(shop.plan, parent, environ=shop.environ)
     assert not is_alive(child)
     assert not wait_gone(descendants(second.identity), timeout_s=0)
