@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -71,6 +72,8 @@ class Surroundings:
     upstream: str
     #: A fresh process for each call.
     isolate: bool = False
+    #: Set when the run is given up: lanes end after the call that they are at.
+    stopped: Event = field(default_factory=Event)
 
 
 @dataclass(slots=True)
@@ -152,13 +155,13 @@ def run_lane(lane: Lane, runs: Sequence[Run], surroundings: Surroundings) -> Ite
     A run that hangs or ends the process costs itself alone; the others go on in a new process.
     """
     waiting = list(reversed(runs) if lane.backwards else runs)
-    while waiting:
+    while waiting and not surroundings.stopped.is_set():
         with _side(lane, surroundings) as (side, greeting):
             if "broken" in greeting or lane.bare:
                 for run in waiting:
                     yield run, greeting
                 return
-            while waiting:
+            while waiting and not surroundings.stopped.is_set():
                 run = waiting.pop(0)
                 answer = side.ask(run.document, surroundings.configuration.case_timeout_s)
                 yield run, {key: value for key, value in answer.items() if key != "gone"}

@@ -68,8 +68,15 @@ def observe(asked: Asked, *, environ: Mapping[str, str], processes: int, listene
                 listener(Event(kind=EventKind.PROGRESS, step="parity", text=lane.name, done=done, total=total))
 
         with ThreadPoolExecutor(max_workers=max(1, processes)) as pool:
-            for future in [pool.submit(follow, lane, runs) for lane, runs in work]:
-                future.result()
+            futures = [pool.submit(follow, lane, runs) for lane, runs in work]
+            try:
+                for future in futures:
+                    future.result()
+            except BaseException:
+                # Interrupted, or a lane failed: the others end after the call that they are at.
+                surroundings.stopped.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     return seen
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from checks.side.recorder import RECORDER
 
 #: Largest file that a run may write.
-FILE_LIMIT_BYTES = 256 * 1024 * 1024
+FILE_LIMIT_BYTES = 64 * 1024 * 1024
 #: Most address space that a side may take.
 MEMORY_LIMIT_BYTES = 4 * 1024 * 1024 * 1024
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")

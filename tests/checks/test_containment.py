@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import psutil
 import pytest
 from shop_project import MISBEHAVE, add_case, check, copy_shop, misbehave_case
 
 from checks.parity_report import ParityReport
+from checks.runner import ParityOptions, parity_check
+from migrator.events import Event
+from migrator.proof import read_proof
 from migrator.report import Outcome
 
 #: What each run that goes wrong is called in the report.
 BROKEN = {
-    "hang": "did not finish within 3 s",
+    "hang": "did not finish within 6 s",
     "exit": "ended its process (status 3)",
     "kill": "ended its process (status -9)",
     "network": "network access to 192.0.2.1:80",
@@ -70,3 +74,24 @@ def test_the_next_case_runs_as_if_nothing_had_happened(report: ParityReport) -> 
 def test_no_process_is_left_behind(report: ParityReport) -> None:
     mine = psutil.Process(os.getpid()).children(recursive=True)
     assert not [child for child in mine if "checks.side" in " ".join(child.cmdline())]
+
+
+def test_an_interrupted_run_ends_soon_and_leaves_nothing(tmp_path: Path) -> None:
+    plan = copy_shop(tmp_path)
+    for number in range(40):
+        add_case(plan, f"fine-{number}", {"system": "celery", "task": MISBEHAVE, "args": [f"fine {number}"]})
+    seen = []
+
+    def interrupt(event: Event) -> None:
+        seen.append(event)
+        if event.done > 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        parity_check(plan, environ=os.environ, options=ParityOptions(), listener=interrupt)
+    assert max(event.done for event in seen) < 40
+    mine = psutil.Process(os.getpid()).children(recursive=True)
+    assert not [
+        child for child in mine if child.status() != psutil.STATUS_ZOMBIE and "parity-" in " ".join(child.cmdline())
+    ]
+    assert read_proof(plan) is None

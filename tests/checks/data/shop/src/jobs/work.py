@@ -44,7 +44,7 @@ def misbehave(how):
     if how == "huge":
         return "x" * (100 * 1024 * 1024)
     if how == "many":
-        return list(range(1_000_000))
+        return list(range(300_000))
     if how == "deep":
         value = []
         for _ in range(500):
@@ -63,7 +63,7 @@ def misbehave(how):
     if how == "fill":
         with open(os.path.join(os.environ.get("TMPDIR", "/tmp"), "fill-%d" % os.getpid()), "wb") as file:
             os.unlink(file.name)
-            for _ in range(400):
+            for _ in range(100):
                 file.write(b"x" * (1 << 20))
                 file.flush()
     if how == "print":
