@@ -71,10 +71,10 @@ def concluded(plan: Plan, comparisons: Sequence[Comparison], waivers: Waivers, *
 
 
 def untested(plan: Plan, comparisons: Sequence[Comparison]) -> tuple[Finding, ...]:
-    """Return the mapped tasks that no case calls: a proof that is silent about one would be none."""
+    """Return mapped tasks that no case calls (a proof silent about one would be none), and what has no control."""
     kinds = {kind.value for kind in Kind}
     called = {(item.system, item.legacy_name) for item in comparisons if item.kind in kinds}
-    return tuple(
+    untold = [
         Finding(
             code="PARITY-NO-CASE",
             severity=Severity.ERROR,
@@ -84,7 +84,19 @@ def untested(plan: Plan, comparisons: Sequence[Comparison]) -> tuple[Finding, ..
         )
         for mapping in plan.mappings()
         if (mapping.system.value, mapping.name) not in called
-    )
+    ]
+    without = [
+        Finding(
+            code="PARITY-NO-CONTROL",
+            severity=Severity.INFO,
+            where=task.name,
+            what="replaces no legacy task, so there is nothing to compare it with",
+            remedy="its own tests are all that speaks for it",
+        )
+        for task in plan.tasks
+        if not task.replaces
+    ]
+    return (*untold, *without)
 
 
 def noisy_paths(comparisons: Sequence[Comparison]) -> tuple[NoisyPath, ...]:

@@ -12,7 +12,7 @@ import orjson
 from checks.compare import detail
 from checks.experiment import Comparison
 from checks.parity_report import SCHEMA, NoisyPath, ParityReport, summary_lines
-from migrator.report import Mismatch, Outcome
+from migrator.report import Mismatch, Outcome, Severity
 
 #: Longest text of one failure in JUnit XML.
 TEXT_LIMIT = 8_000
@@ -75,10 +75,11 @@ def junit(report: ParityReport) -> bytes:
     for comparison in report.comparisons:
         suite = suites.setdefault(comparison.task, ET.SubElement(top, "testsuite", name=comparison.task))
         _junit_case(suite, comparison)
-    if report.findings or not report.comparisons:
+    errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
+    if errors or not report.comparisons:
         suite = ET.SubElement(top, "testsuite", name="run")
         element = ET.SubElement(suite, "testcase", classname="parity", name="the run itself")
-        text = "\n".join(map(str, report.findings)) or "nothing was compared"
+        text = "\n".join(map(str, errors)) or "nothing was compared"
         ET.SubElement(element, "failure", message="the run is not green").text = _printable(text)
     for suite in top:
         suite.set("tests", str(len(suite)))
