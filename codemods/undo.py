@@ -18,8 +18,12 @@ from migrator.plan import Plan
 from migrator.report import Finding, Report, Severity
 
 
-def undo_rewrite(plan: Plan) -> tuple[str, ...]:
+def undo_rewrite(plan: Plan, *, overwrite: bool = False) -> tuple[str, ...]:
     """Take every recorded rewrite back that was not taken back yet.
+
+    Args:
+        plan: Its folder is the tree.
+        overwrite: Restore files too that were changed since; only where the changes are kept elsewhere, as in git.
 
     Returns:
         The restored and removed paths, relative to the plan's folder; those of the last undo if all is undone already.
@@ -33,7 +37,7 @@ def undo_rewrite(plan: Plan) -> tuple[str, ...]:
         open_runs = [run for run in runs if not run.undone_at]
         if not open_runs:
             return _last_undone(runs)
-        problems = list(_changed_since(plan, open_runs))
+        problems = [] if overwrite else list(_changed_since(plan, open_runs))
         if problems:
             raise RefusedError(
                 problems[0].where,

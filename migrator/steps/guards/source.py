@@ -38,6 +38,17 @@ def guard(context: Context) -> Report:
     return merge("source", parts)
 
 
+def clean_tree(context: Context) -> Report:
+    """Return whether git has everything that a way back would overwrite; files being retired don't count."""
+    try:
+        status = git(context.plan, "status", "--porcelain", "--untracked-files=no", "--", ".", environ=context.environ)
+    except MigratorError as failure:
+        found = error("GIT-MISSING", str(context.plan.folder), "git does not answer", found=failure.found)
+        return findings_report("git", [found])
+    kept = [line for line in status.splitlines() if not line.endswith(context.plan.project.retire)]
+    return findings_report("git", list(_tree("\n".join(kept))))
+
+
 def _git(context: Context) -> Iterator[Finding]:
     try:
         folder = git(context.plan, "rev-parse", "--absolute-git-dir", environ=context.environ)

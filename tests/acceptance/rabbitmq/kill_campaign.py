@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,13 +32,16 @@ def run_child(scene: RabbitScene, options: TransferOptions, *, kill_at: int, aft
     """Run a transfer in a process of its own that dies at its n-th write; return whether it ended well."""
     pid = os.fork()
     if pid == 0:
+        code = 4
         try:
             _arm(kill_at, after=after)
             report = transfer(scene.plan, environ=scene.environ, options=options)
-            os._exit(0 if report.balance == 0 else 3)
-        except BaseException as error:
-            print(f"transfer failed: {error!r}", flush=True)
-            os._exit(4)
+            code = 0 if report.balance == 0 else 3
+        except Exception:
+            traceback.print_exc()
+            raise
+        finally:
+            os._exit(code)
     _, status = os.waitpid(pid, 0)
     code = os.waitstatus_to_exitcode(status)
     assert code in (0, -signal.SIGKILL), f"the transfer ended with {code}"

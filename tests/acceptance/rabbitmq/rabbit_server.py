@@ -23,9 +23,7 @@ from migrator.servers import free_port
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 30.0
-MISSING = (
-    "NO RABBITMQ SERVER: run `make setup-servers` (Debian: apt-get install rabbitmq-server); RABBITMQ IS NOT TESTED"
-)
+MISSING = "NO RABBITMQ SERVER: run `make setup-servers` (Debian: apt-get install rabbitmq-server); NOT TESTED"
 
 
 @dataclass(kw_only=True)

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import signal
+import socket
+import time
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import amqp
+import amqp.transport
 import pytest
-from rabbit_scene import RabbitScene, mixed
+from kill_campaign import as_counter
+from rabbit_scene import RabbitScene, amqp_content, fill, mixed
+from rabbit_server import RabbitServer
+from tcp_proxy import tcp_proxy
+from test_rabbitmq_brokers import dramatiq_worker, until
+
+from migrator.brokers.rabbitmq_queues import LOCK
+from migrator.brokers.rabbitmq_server import RabbitmqServer
+from migrator.errors import RefusedError
+from migrator.events import Event
+from migrator.message import State
+from migrator.transfer import TransferOptions, transfer
 
 pytestmark = pytest.mark.timeout(120)
 
 
-def test_there_and_back_gives_the_same_bytes(any_scene: RabbitScene) -> None:
+def test_there_and_back_gives_the_same_bytes(any_scene: RabbitScene, rabbit: RabbitServer) -> None:
     scene = any_scene
     ids = mixed(scene, 300)
     before = scene.legacy()
@@ -20,12 +43,10 @@ def test_there_and_back_gives_the_same_bytes(any_scene: RabbitScene) -> None:
     assert len(scene.unified_calls()) == 300
     back = scene.back()
     assert (back.moved, back.kept, back.balance) == (300, 0, 0), back.kept_messages[:3]
-    after = scene.legacy()
-    assert {queue: sorted(map(repr, content)) for queue, content in after.items()} == {
-        queue: sorted(map(repr, content)) for queue, content in before.items()
-    }
+    assert as_counter(scene.legacy()) == as_counter(before)
     assert scene.forward().moved == 300
     assert scene.back().moved == 300
+    assert scene.own_queues(rabbit) == []
 
 
 def test_running_twice_does_nothing(any_scene: RabbitScene) -> None:
@@ -35,3 +56,311 @@ def test_running_twice_does_nothing(any_scene: RabbitScene) -> None:
     report = any_scene.forward()
     assert (report.seen, report.moved, report.balance) == (0, 0, 0)
     assert any_scene.ids() == ids
+
+
+def test_order_and_priorities(any_scene: RabbitScene) -> None:
+    """HIGH before LOW by the numbers of the server that has the unified queue, and first come, first served."""
+    scene = any_scene
+    low = scene.apply("cleanup_old_data_task", 30)
+    high = [scene.apply("fetch_yahoo_stocks_task", [f"Y{number}"]) for number in range(60)]
+    medium = [scene.send("fetch_stock_prices_task", [f"S{number}"]) for number in range(60)]
+    scene.forward(batch_size=25)
+    assert [message.headers["id"] for message in scene.unified_messages()] == [*high, *medium, low]
+
+
+def test_arguments_times_and_attempts(any_scene: RabbitScene) -> None:
+    scene = any_scene
+    later = scene.send("fetch_stock_prices_task", delay=90_000, options={"retries": 2}, symbols=["A"], count=3)
+    limited = scene.apply("calculate_indicators_task", "MSFT", 50, soft_time_limit=2.5, countdown=60)
+    big = scene.apply("update_single_asset_task", "B", expires=9000)
+    started = time.time()
+    report = scene.forward()
+    assert (report.moved, report.kept) == (3, 0)
+    assert scene.unified_calls() == {
+        later: ("tasks.fetch_stock_prices", [], {"symbols": ["A"], "limit": 3}),
+        limited: ("tasks.calculate_indicators", [], {"symbols": ["MSFT"], "period": 50}),
+        big: ("tasks.update_single_asset", ["B"], {}),
+    }
+    headers = {message.headers["id"]: message.headers for message in scene.unified_messages()}
+    assert headers[later]["retries"] == 2
+    assert list(headers[limited]["timelimit"]) == [None, 2.5]
+    eta = {message.id: message.eta_at for message in scene.broker("unified").scan()}
+    assert abs(eta[later].timestamp() - started - 90) < 5 and abs(eta[limited].timestamp() - started - 60) < 5
+
+
+def test_what_has_no_successor_is_kept_and_comes_back(any_scene: RabbitScene) -> None:
+    scene = any_scene
+    retired = scene.apply("debug_task")
+    unknown = scene.send("nobody_knows_this")
+    scene.send("health_check_task")
+    before = scene.legacy()
+    report = scene.forward()
+    assert (report.moved, report.kept) == (1, 2)
+    assert dict(report.reasons) == {"retired-task": 1, "unknown-task": 1}
+    assert {identity for (place, identity), _ in scene.ids().items() if place == "kept"} == {retired, unknown}
+    assert report.left == {"celery:celery kept": 1, "dramatiq:default kept": 1}
+    again = scene.forward()
+    assert (again.seen, again.kept) == (0, 0)
+    assert scene.back().restored == 2
+    assert as_counter(scene.legacy()) == as_counter(before)
+
+
+def test_born_unified_goes_back_in_its_legacy_form(any_scene: RabbitScene) -> None:
+    scene = any_scene
+    twins = [scene.apply_unified("tasks.calculate_indicators", ["BTC"], 20) for _ in range(3)]
+    gone = scene.apply_unified("tasks.fetch_unified_crypto")
+    report = scene.back()
+    assert (report.moved, report.kept) == (3, 1)
+    legacy = list(scene.broker("celery").scan())
+    assert sorted(message.id for message in legacy) == sorted(twins)
+    assert {message.task for message in legacy} == {"tasks.celery_tasks.calculate_indicators_task"}
+    assert [dict(message.kwargs) for message in legacy] == [{"symbol": "BTC", "period": 20}] * 3
+    assert scene.forward(retry_kept=True).moved == 3
+    assert {identity for (place, identity), _ in scene.ids().items() if place == "unified"} == {*twins, gone}
+
+
+def test_only_some_tasks(any_scene: RabbitScene) -> None:
+    scene = any_scene
+    mine = scene.apply("fetch_yahoo_stocks_task", ["A"])
+    others = [scene.apply("health_check_task"), scene.send("health_check_task"), scene.send("fetch_news_task")]
+    before = scene.legacy()
+    report = scene.forward(tasks=frozenset({"tasks.fetch_yahoo_stocks"}))
+    assert (report.moved, report.passed, report.balance) == (1, 3, 0)
+    places = {identity: place for place, identity in scene.ids()}
+    assert places == {mine: "unified", others[0]: "celery", others[1]: "dramatiq", others[2]: "dramatiq"}
+    scene.back()
+    assert as_counter(scene.legacy()) == as_counter(before)
+
+
+def test_a_dry_run_takes_nothing(any_scene: RabbitScene) -> None:
+    scene = any_scene
+    mixed(scene, 60)
+    scene.send("nobody_knows_this")
+    before = scene.legacy()
+    dry = scene.forward(dry_run=True)
+    assert (dry.moved, dry.kept) == (60, 1)
+    assert list(dry.examples) == ["unknown-task"]
+    assert scene.legacy() == before
+    assert scene.forward().moved == 60
+
+
+def test_long_messages(any_scene: RabbitScene) -> None:
+    """The original rides in a header, and AMQP's headers have to fit into one frame: packed, or kept back."""
+    scene = any_scene
+    long = scene.send("fetch_crypto_prices_task", ["symbol" * 10 + str(number) for number in range(4000)])
+    # Random text can't be packed.
+    wild = scene.apply("fetch_yahoo_stocks_task", [os.urandom(150_000).hex()])
+    before = scene.legacy()
+    report = scene.forward()
+    on_rabbit = scene.urls["unified"].startswith("amqp")
+    assert (report.moved, report.kept) == ((1, 1) if on_rabbit else (2, 0))
+    assert [m.id for m in scene.broker("unified").scan()] == ([long] if on_rabbit else [long, wild])
+    if on_rabbit:
+        assert report.kept_messages[0].id == wild and "AMQP" in report.kept_messages[0].detail
+    scene.back()
+    assert as_counter(scene.legacy()) == as_counter(before)
+
+
+def test_any_bytes_are_kept_not_lost(rabbit_only: RabbitScene) -> None:
+    scene = rabbit_only
+    scene.send("health_check_task")
+    scene.apply("health_check_task")
+    table = {"task": "x", "blob": b"\xff\xfe", "when": datetime(2026, 1, 2), "price": Decimal("1.5"), "n": -(2**40)}
+    put(scene, "default", b"\x80\x04pickle", priority=1)
+    put(scene, "default", b"", expiration="600000")
+    put(scene, "celery", b"\xff\x00", content_type="application/x-python-serialize", application_headers=table)
+    put(scene, "celery", b"[]", content_type="application/json", message_id="theirs", correlation_id="c" * 255)
+    before = scene.legacy()
+    report = scene.forward()
+    assert (report.moved, report.kept, report.balance) == (2, 4, 0)
+    assert scene.back().restored == 4
+    assert as_counter(scene.legacy()) == as_counter(before)
+
+
+def test_a_message_that_expires_does_not_expire_with_us(rabbit_only: RabbitScene) -> None:
+    scene = rabbit_only
+    scene.apply("debug_task", expiration=1)
+    time.sleep(0.2)
+    report = scene.forward()
+    assert report.kept == 1
+    time.sleep(1.2)
+    assert scene.broker("celery").depths()["celery", State.KEPT] == 1
+
+
+def test_the_history_of_dead_letters_is_not_copied(rabbit_only: RabbitScene) -> None:
+    scene = rabbit_only
+    identity = scene.apply("health_check_task")
+    ((body, properties),) = amqp_content(scene.urls["celery"], "celery")
+    history = {"x-death": [{"queue": "celery", "count": 3}], "x-first-death-queue": "celery"}
+    properties["application_headers"] = {**properties["application_headers"], **history}
+    properties.pop("delivery_info", None)
+    put(scene, "celery", body, **properties)
+    assert scene.forward().moved == 2
+    for message in scene.unified_messages():
+        assert message.headers["id"] == identity
+        assert not [name for name in message.headers if "death" in name]
+
+
+def test_a_second_run_is_refused_and_a_dead_one_is_not_in_the_way(rabbit_only: RabbitScene) -> None:
+    scene = rabbit_only
+    mixed(scene, 20)
+    connection = RabbitmqServer(scene.urls["unified"]).open()
+    connection.channel().queue_declare(queue=LOCK, exclusive=True, durable=False, auto_delete=False)
+    with pytest.raises(RefusedError, match="another run holds the lock"):
+        scene.forward(lock_wait_s=0.5)
+    connection.close()
+    assert scene.forward().moved == 20
+
+
+def test_a_paused_run_that_lost_its_connection_changes_nothing(two_hosts: RabbitScene, rabbit: RabbitServer) -> None:
+    """Stopped in the middle, cut off, overtaken, woken: it connects again and finds nothing to do."""
+    scene = two_hosts
+    ids = mixed(scene, 200)
+    with tcp_proxy(rabbit.port) as proxy:
+        environ = {name: url.replace(f":{rabbit.port}/", f":{proxy.port}/") for name, url in scene.environ.items()}
+        pid = os.fork()
+        if pid == 0:
+            code = 9
+            try:
+                options = TransferOptions(batch_size=5)
+                transfer(scene.plan, environ=environ, options=options, listener=stop_myself)
+                code = 0
+            finally:
+                os._exit(code)
+        try:
+            assert os.WIFSTOPPED(os.waitpid(pid, os.WUNTRACED)[1])
+            assert blocked(scene)
+            assert proxy.cut()
+            until(lambda: not blocked(scene))
+            report = scene.forward()
+            assert (report.balance, report.moved > 0) == (0, True)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+            _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert scene.ids() == {("unified", identity): 1 for identity in ids}
+
+
+def test_connections_that_are_cut_are_opened_again(any_scene: RabbitScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before and after a write, which then has arrived or not; the run goes on by itself."""
+    scene, writes = any_scene, itertools.count(1)
+    ids = mixed(scene, 150)
+    original = amqp.transport._AbstractTransport.write
+
+    def write(transport: Any, data: Any) -> None:
+        number = next(writes)
+        if number > 150 and number % 97 == 0:
+            transport.sock.shutdown(socket.SHUT_RDWR)
+        original(transport, data)
+        if number > 150 and number % 97 == 50:
+            transport.sock.shutdown(socket.SHUT_RDWR)
+
+    monkeypatch.setattr(amqp.transport._AbstractTransport, "write", write)
+    report = scene.forward(batch_size=5)
+    monkeypatch.undo()
+    assert report.reconnects > 2 and report.balance == 0
+    assert scene.ids() == {("unified", identity): 1 for identity in ids}
+
+
+def test_a_live_worker_is_refused(rabbit_only: RabbitScene, tmp_path: Path) -> None:
+    scene = rabbit_only
+    for _ in range(3):
+        scene.send("health_check_task", delay=900_000)
+    with dramatiq_worker(scene, tmp_path) as worker:
+        until(lambda: scene.broker("dramatiq").depths()["default", State.DELAYED] == 0)
+        with pytest.raises(RefusedError, match="still alive"):
+            scene.forward(owners_dead=True, silence_s=0.5)
+        worker.kill()
+        report = scene.forward(owners_dead=True)
+    assert (report.moved, report.balance) == (3, 0)
+
+
+def test_a_queue_with_other_arguments_stops_the_run_before_it_begins(
+    rabbit_only: RabbitScene, rabbit: RabbitServer
+) -> None:
+    scene = rabbit_only
+    ids = mixed(scene, 10)
+    vhost = scene.urls["unified"].rpartition("/")[2]
+    rabbit.manage("PUT", f"queues/{vhost}/unified", {"durable": True, "arguments": {}})
+    with pytest.raises(RefusedError, match="406"):
+        scene.forward()
+    rabbit.manage("DELETE", f"queues/{vhost}/unified")
+    assert scene.forward().moved == len(ids)
+
+
+def test_a_destination_that_is_deleted_meanwhile_is_made_again(rabbit_only: RabbitScene, rabbit: RabbitServer) -> None:
+    """The server drops what it can't route when a transaction is committed; the run still has it."""
+    scene = rabbit_only
+    scene.send("health_check_task")
+    fill(scene, 60)
+    vhost = scene.urls["unified"].rpartition("/")[2]
+    deleted: list[int] = []
+
+    def should_stop() -> bool:
+        if len(deleted) == 0 and scene.broker("unified").depths()["unified", State.READY] == 0:
+            with_queue = rabbit.manage("GET", f"queues/{vhost}")
+            if any(queue["name"] == "unified" for queue in with_queue):
+                rabbit.manage("DELETE", f"queues/{vhost}/unified")
+                deleted.append(1)
+        return False
+
+    scene.apply_unified("tasks.health_check")
+    amqp_purge(scene, "unified")
+    report = transfer(
+        scene.plan, environ=scene.environ, options=TransferOptions(batch_size=20), should_stop=should_stop
+    )
+    assert (report.moved, report.balance) == (61, 0)
+    assert deleted
+    assert sum(scene.ids().values()) == 61
+
+
+def test_stops_when_told(any_scene: RabbitScene) -> None:
+    scene = any_scene
+    ids = mixed(scene, 120)
+    asked: list[int] = []
+
+    def should_stop() -> bool:
+        asked.append(1)
+        return len(asked) > 3
+
+    report = transfer(
+        scene.plan, environ=scene.environ, options=TransferOptions(batch_size=10), should_stop=should_stop
+    )
+    assert 0 < report.moved < 120 and report.balance == 0
+    assert sum(scene.ids().values()) == 120
+    assert scene.forward().moved == 120 - report.moved
+    assert scene.ids() == {("unified", identity): 1 for identity in ids}
+
+
+def put(scene: RabbitScene, queue: str, body: bytes, **properties: Any) -> None:
+    """Publish anything."""
+    connection = RabbitmqServer(scene.urls["celery"]).open()
+    connection.channel().basic_publish(amqp.Message(body, **properties), exchange="", routing_key=queue)
+    connection.close()
+    time.sleep(0.05)
+
+
+def amqp_purge(scene: RabbitScene, queue: str) -> None:
+    """Empty a queue."""
+    connection = RabbitmqServer(scene.urls["unified"]).open()
+    connection.channel().queue_purge(queue)
+    connection.close()
+
+
+def blocked(scene: RabbitScene) -> bool:
+    """Say whether somebody holds the lock of either virtual host."""
+    for name in ("celery", "unified"):
+        connection = RabbitmqServer(scene.urls[name]).open()
+        try:
+            connection.channel().queue_declare(queue=LOCK, exclusive=True, durable=False, auto_delete=False)
+        except amqp.exceptions.ResourceLocked:
+            return True
+        finally:
+            connection.close()
+    return False
+
+
+def stop_myself(event: Event) -> None:
+    """Stop this process at the first progress of a run."""
+    if 0 < event.done < 150:
+        os.kill(os.getpid(), signal.SIGSTOP)
