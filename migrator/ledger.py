@@ -122,9 +122,9 @@ class Book:
             counts: The counts of the batch.
         """
         now = time.time()
-        digest = hashlib.sha256()
+        copies = "\n".join([message.source_copy for message in carried])
+        digest = hashlib.sha256(copies.encode(errors="surrogateescape"))
         for message in carried:
-            digest.update(message.source_copy.encode(errors="surrogateescape"))
             if message.dropped:
                 detail = f"without effect: {', '.join(message.dropped)}"
                 self._note(message.source_copy, message.id, message.source_task, place, "options", detail, now)

@@ -24,10 +24,20 @@ from migrator.message import System
 from migrator.plan import Endpoint, Plan, TaskMapping
 from migrator.translate_canvas import pipeline_as_chain
 from migrator.translation import Carried, KeptBack, Place, Reason, Translation
-from migrator.wire import EMPTY_EMBED, HEADER, UnreadableError, dumps, encode_json, iso_from_ms, loads, mark, text_of
+from migrator.wire import (
+    EMPTY_EMBED,
+    HEADER,
+    UnreadableError,
+    dumps,
+    encode_json,
+    iso_from_ms,
+    loads,
+    quoted_iso,
+    text_of,
+)
 
 _NULL = Raw(b"null")
-_HEADER = b',"%b":' % HEADER.encode()
+_NO_EMBED = EMPTY_EMBED[:-1]
 
 
 class PlainOptions(msgspec.Struct, forbid_unknown_fields=True):
@@ -67,8 +77,6 @@ _decode_text = msgspec.json.Decoder(str).decode
 class _Task:
     mapping: TaskMapping
     priority: int
-    #: The envelope between the body and the id.
-    after_body: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,16 +115,11 @@ class DramatiqForward:
         self.new_tag = new_tag
         self.destination = Place(plan.unified.side, System.CELERY, plan.unified.queues[0])
         self._tasks = {
-            mapping.name: _Task(
-                mapping=mapping, priority=priorities[mapping.unified], after_body=_after_body(mapping.unified)
-            )
+            mapping.name: _Task(mapping=mapping, priority=priorities[mapping.unified])
             for mapping in plan.mappings()
             if mapping.system is System.DRAMATIQ
         }
-        routing = encode_json(self.destination.queue)
-        self._delivery = (
-            b',"reply_to":"","delivery_mode":2,"delivery_info":{"exchange":"","routing_key":%b},"priority":' % routing
-        )
+        self._templates: dict[tuple[str, str], bytes] = {}
 
     def __call__(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
         """Return the message as its destination takes it, or why it is kept back."""
@@ -127,6 +130,9 @@ class DramatiqForward:
             except (msgspec.MsgspecError, RecursionError):
                 return self._unusual(origin, copy_id, text)
             return self._carry(origin, copy_id, text, fields)
+        except AdaptationError as error:
+            document = loads(raw)
+            return KeptBack(Reason.ARGUMENTS, str(error), document["actor_name"], document["message_id"])
         except (UnreadableError, ValueError, OverflowError, msgspec.MsgspecError) as error:
             reason = Reason.CONTENT_TYPE if raw[:1] == b"\x80" else Reason.UNREADABLE
             return KeptBack(reason, str(error))
@@ -147,29 +153,37 @@ class DramatiqForward:
         if expires_ms is not None and max(eta_ms or 0, self.now_ms) >= expires_ms:
             detail = f"its age limit ended at {iso_from_ms(expires_ms)}"
             return KeptBack(Reason.EXPIRED, detail, fields.actor_name, id_text)
-        try:
-            args, kwargs = _arguments(task.mapping, fields)
-        except AdaptationError as error:
-            return KeptBack(Reason.ARGUMENTS, str(error), fields.actor_name, id_text)
+        args, kwargs = _arguments(task.mapping, fields)
         tag = self.new_tag()
-        tail = unusual.embed if unusual else EMPTY_EMBED[:-1]
-        soft_limit = b"null" if options.time_limit is None else encode_json(options.time_limit / 1000)
-        payload = b"".join((
-            b'{"body":"', b2a_base64(b"[%b,%b,%b]" % (args, kwargs, tail), newline=False),
-            task.after_body, identity, b',"root_id":', identity,
-            b',"eta":', b"null" if eta_ms is None else b'"%b"' % iso_from_ms(eta_ms).encode(),
-            b',"expires":', b"null" if expires_ms is None else b'"%b"' % iso_from_ms(expires_ms).encode(),
-            b',"retries":%d,"timelimit":[null,%b],"argsrepr":' % (options.retries or 0, soft_limit),
-            encode_json(args[:200].decode(errors="replace")),
-            b',"kwargsrepr":', encode_json(kwargs[:200].decode(errors="replace")),
-            _HEADER, mark("dramatiq", origin.wire_queue, copy_id=copy_id, tag=tag, text=text),
-            b'},"properties":{"correlation_id":', identity, self._delivery,
-            b'%d,"body_encoding":"base64","delivery_tag":"%b"}}' % (task.priority, tag.encode()),
-        ))  # fmt: skip
+        tag_bytes = tag.encode()
+        payload = self._template(task, origin.wire_queue) % (
+            b2a_base64(b"[%b,%b,%b]" % (args, kwargs, unusual.embed if unusual else _NO_EMBED), newline=False),
+            identity,
+            identity,
+            b"null" if eta_ms is None else quoted_iso(eta_ms),
+            b"null" if expires_ms is None else quoted_iso(expires_ms),
+            options.retries or 0,
+            b"null" if options.time_limit is None else encode_json(options.time_limit / 1000),
+            encode_json(args[:200].decode("utf-8", "replace")),
+            b'"{}"' if kwargs == b"{}" else encode_json(kwargs[:200].decode("utf-8", "replace")),
+            encode_json(copy_id),
+            tag_bytes,
+            encode_json(text),
+            identity,
+            tag_bytes,
+        )
         dropped = unusual.dropped if unusual else ()
         return Carried(
             payload, self.destination, id_text, fields.actor_name, copy_id, tag, task.priority, eta_ms, dropped
         )
+
+    def _template(self, task: _Task, wire_queue: str) -> bytes:
+        """Return the envelope with a place for whatever differs between messages of one task and queue."""
+        template = self._templates.get((task.mapping.name, wire_queue))
+        if template is None:
+            template = _envelope(task, wire_queue, self.destination.queue)
+            self._templates[task.mapping.name, wire_queue] = template
+        return template
 
     def _expires_ms(self, fields: Fields) -> int | None:
         # Dramatiq takes the message's own limit first, then the broker's; both count from the first enqueue.
@@ -191,7 +205,7 @@ class DramatiqForward:
         for option in ("on_success", "on_failure", "on_retry_exhausted"):
             if extra.get(option):
                 return KeptBack(Reason.CALLBACK, f"has {option}={extra[option]!r}", name, id_text)
-        embed = EMPTY_EMBED[:-1]
+        embed = _NO_EMBED
         if extra.get("pipe_target") and name in self._tasks:
             chain = pipeline_as_chain(self.plan, extra["pipe_target"], self.priorities)
             if isinstance(chain, str):
@@ -221,12 +235,22 @@ def _arguments(mapping: TaskMapping, fields: Fields) -> tuple[bytes, bytes]:
     return encode_json(new_args), encode_json(new_kwargs)
 
 
-def _after_body(task: str) -> bytes:
-    return (
-        b'","content-encoding":"utf-8","content-type":"application/json","headers":{"lang":"py","task":%b,'
-        b'"shadow":null,"group":null,"group_index":null,"parent_id":null,"origin":"migrator","ignore_result":false,'
-        b'"replaced_task_nesting":0,"stamped_headers":null,"stamps":{},"id":' % encode_json(task)
+def _envelope(task: _Task, wire_queue: str, queue: str) -> bytes:
+    name, origin, destination = (
+        encode_json(text).replace(b"%", b"%%") for text in (task.mapping.unified, wire_queue, queue)
     )
+    return b"".join((
+        b'{"body":"%b","content-encoding":"utf-8","content-type":"application/json",',
+        b'"headers":{"lang":"py","task":', name, b',"shadow":null,"group":null,"group_index":null,"parent_id":null,',
+        b'"origin":"migrator","ignore_result":false,"replaced_task_nesting":0,"stamped_headers":null,"stamps":{},',
+        b'"id":%b,"root_id":%b,"eta":%b,"expires":%b,"retries":%d,"timelimit":[null,%b],',
+        b'"argsrepr":%b,"kwargsrepr":%b,',
+        # The same as migrator.wire.mark writes, with places for what differs.
+        b'"' + HEADER.encode() + b'":{"v":1,"system":"dramatiq","queue":', origin, b',"id":%b,"tag":"%b","raw":%b}},',
+        b'"properties":{"correlation_id":%b,"reply_to":"","delivery_mode":2,',
+        b'"delivery_info":{"exchange":"","routing_key":', destination, b'},"priority":', str(task.priority).encode(),
+        b',"body_encoding":"base64","delivery_tag":"%b"}}',
+    ))  # fmt: skip
 
 
 def _checked(document: Any) -> tuple[Fields, dict[str, Any]]:

@@ -107,14 +107,19 @@ def iso_from_ms(milliseconds: float) -> str:
     Raises:
         UnreadableError: Outside of the years that can be written.
     """
+    return quoted_iso(milliseconds)[1:-1].decode()
+
+
+def quoted_iso(milliseconds: float) -> bytes:
+    """Return what :func:`iso_from_ms` does, as JSON."""
     whole, rest = divmod(int(milliseconds), 1000)
-    return f"{_iso_second(whole)}.{rest:03d}000+00:00"
+    return b'"%b.%03d000+00:00"' % (_iso_second(whole), rest)
 
 
 @lru_cache(maxsize=4096)
-def _iso_second(second: int) -> str:
+def _iso_second(second: int) -> bytes:
     try:
-        return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
+        return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0").encode()
     except (ValueError, OverflowError, OSError):
         raise UnreadableError(f"a time out of range ({second} s)") from None
 
