@@ -75,7 +75,11 @@ def test_every_shipped_module_can_be_imported(environment: Path, tmp_path: Path)
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for package in ("migrator", "codemods", "checks")
         for path in sorted((ROOT / package).rglob("*.py"))
-        if "tasks" not in path.parts and path.stem != "__main__"
+        # The app needs Django's settings; the plugin is imported by pytest, which brings itself.
+        if "tasks" not in path.parts and path.stem not in ("__main__", "pytest_plugin")
     ]
     script = "import importlib\n" + "\n".join(f"importlib.import_module({name!r})" for name in modules)
-    subprocess.run([environment / "python", "-c", script], cwd=tmp_path, check=True, timeout=60, capture_output=True)
+    result = subprocess.run(
+        [environment / "python", "-c", script], cwd=tmp_path, timeout=60, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr

@@ -12,6 +12,7 @@ from migrator.cli.output import Answer, finish, format_option, plan_option
 
 if TYPE_CHECKING:
     from checks.parity_report import ParityReport
+    from checks.runner import ParityOptions
     from migrator.plan import Plan
 
 FORMATS = ("text", "json", "junit", "github")
@@ -56,8 +57,7 @@ def command(
 
     Example: migrator parity-check tasks.fetch_news
     """
-    from checks.runner import ParityOptions, parity_check
-    from migrator.cli.progress import shown_progress
+    from checks.runner import ParityOptions
     from migrator.errors import UsageError
 
     if capture:
@@ -74,18 +74,23 @@ def command(
         accept=accept,
         prune=prune,
     )
+    finish(_checked(plan, options, output_format, gate=gate), output_format)
+
+
+def _checked(plan: Plan, options: ParityOptions, output_format: str, *, gate: bool) -> Answer:
+    """Run the check; a format that is a document of its own is printed at once."""
+    from checks.runner import parity_check
+    from checks.writers import document
+    from migrator.cli.progress import shown_progress
+
     with shown_progress(quiet=output_format != "text") as listener:
         report = parity_check(plan, environ=os.environ, options=options, listener=listener)
     if output_format in ("junit", "github"):
         click.echo(_document(report, output_format), nl=False)
         raise SystemExit(int(report.exit_code))
     lines = _lines(report)[:5] if gate else _lines(report)
-    from checks.writers import document
-
-    answer = Answer(
-        exit_code=report.exit_code, lines=lines, data={"parity": document(report)}, next_steps=_next_steps(report)
-    )
-    finish(answer, output_format)
+    data = {"parity": document(report)}
+    return Answer(exit_code=report.exit_code, lines=lines, data=data, next_steps=_next_steps(report))
 
 
 def _document(report: ParityReport, output_format: str) -> str:
