@@ -9,7 +9,9 @@ import libcst as cst
 
 from codemods.engine.scopes import _LABELS, COMPREHENSIONS, Binding, Kind, Scope, Tree, fields
 
-_WHITESPACE = (cst.BaseParenthesizableWhitespace, cst.TrailingWhitespace, cst.EmptyLine, cst.Comment, cst.Newline)
+_WHITESPACE = frozenset(
+    {cst.SimpleWhitespace, cst.ParenthesizedWhitespace, cst.TrailingWhitespace, cst.EmptyLine, cst.Comment, cst.Newline}
+)
 
 
 class Walk:
@@ -70,7 +72,7 @@ class Walk:
                         self._child(node, item, scope, label=False)
 
     def _child(self, parent: cst.CSTNode, node: cst.CSTNode, scope: Scope, *, label: bool) -> None:
-        if isinstance(node, _WHITESPACE):
+        if node.__class__ in _WHITESPACE:
             return
         self.tree.parents[node] = parent
         if label:
@@ -82,7 +84,7 @@ class Walk:
         """Record parents below a dotted name that is no reference."""
         for name in fields(node):
             value = getattr(node, name)
-            if isinstance(value, cst.CSTNode) and not isinstance(value, _WHITESPACE):
+            if isinstance(value, cst.CSTNode) and value.__class__ not in _WHITESPACE:
                 self.tree.parents[value] = node
                 self._label(value)
 

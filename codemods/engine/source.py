@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import libcst as cst
-from libcst.metadata import ByteSpanPositionProvider, CodeSpan, MetadataWrapper
 
 from codemods.engine.scopes import Tree, read_tree
+from codemods.engine.spans import character_spans
 
 
 class UnparsableError(Exception):
@@ -36,7 +36,9 @@ class Source:
     lead: int
     module: cst.Module
     _tree: Tree | None = None
-    _spans: dict[cst.CSTNode, CodeSpan] = field(default_factory=dict)
+    _spans: dict[cst.CSTNode, tuple[int, int]] = field(default_factory=dict)
+    #: Byte offset of each character; empty where both are the same.
+    _wide: list[int] = field(default_factory=list)
     _lines: list[int] = field(default_factory=list)
 
     @property
@@ -58,10 +60,18 @@ class Source:
     def bare_span(self, node: cst.CSTNode) -> tuple[int, int]:
         """Return where a node starts and ends, without its own parentheses."""
         if not self._spans:
-            wrapper = MetadataWrapper(self.module, unsafe_skip_copy=True)
-            self._spans = dict(wrapper.resolve(ByteSpanPositionProvider))
-        found = self._spans[node]
-        return self.lead + found.start, self.lead + found.start + found.length
+            self._spans, printed = character_spans(self.module)
+            text = self.text.decode("utf-8")
+            if printed != text[self.lead :]:
+                raise UnparsableError(
+                    "the parser does not print it back byte for byte (lone carriage returns, form feeds)"
+                )
+            self._wide = [] if text.isascii() else _byte_offsets(text)
+        start, end = (self.lead + offset for offset in self._spans[node])
+        if not self._wide:
+            return start, end
+        last = len(self._wide) - 1  # a missing newline at the end of a file is printed and taken back
+        return self._wide[min(start, last)], self._wide[min(end, last)]
 
     def code(self, node: cst.CSTNode) -> str:
         """Return a node as it is written."""
@@ -102,6 +112,14 @@ class Source:
             raise UnparsableError(f"the change can't be written in {self.encoding}: {error}") from error
 
 
+def _byte_offsets(text: str) -> list[int]:
+    offsets, position = [0], 0
+    for character in text:
+        position += len(character.encode("utf-8"))
+        offsets.append(position)
+    return offsets
+
+
 def read_source(file: Path, data: bytes) -> Source:
     """Parse a file's bytes.
 
@@ -120,6 +138,4 @@ def read_source(file: Path, data: bytes) -> Source:
         raise UnparsableError(f"line {error.raw_line}: {error.message}") from error
     except (RecursionError, ValueError) as error:
         raise UnparsableError(str(error)) from error
-    if module.code != text[lead:]:
-        raise UnparsableError("the parser does not print it back byte for byte (form feeds or lone carriage returns)")
     return Source(file=file, data=data, encoding=encoding, text=text.encode("utf-8"), lead=lead, module=module)

@@ -33,10 +33,14 @@ class Values:
         self.where = where
         #: Names that a star import brings, with their dotted path.
         self.stars = stars or {}
+        self._known: dict[cst.CSTNode, frozenset[str]] = {}
+        self._attributes: dict[tuple[cst.CSTNode, str, str], list[cst.BaseExpression]] | None = None
 
     def dotted(self, node: cst.BaseExpression) -> frozenset[str]:
         """Return every dotted path that the expression may stand for; UNKNOWN among them if not all are known."""
-        return frozenset(self._value(node, 0))
+        if node not in self._known:
+            self._known[node] = frozenset(self._value(node, 0))
+        return self._known[node]
 
     def only(self, node: cst.BaseExpression) -> str:
         """Return the one dotted path of an expression, or an empty string."""
@@ -129,22 +133,28 @@ class Values:
         owner = enclosing(self.tree, node, cst.ClassDef)
         if owner is None:
             return []
-        found: list[cst.BaseExpression] = []
-        for assignment in self.tree.assignments:
-            value = assignment.value
-            if value is None or enclosing(self.tree, assignment, cst.ClassDef) is not owner:
-                continue
-            targets = (
-                [t.target for t in assignment.targets] if isinstance(assignment, cst.Assign) else [assignment.target]
-            )
-            for target in targets:
-                if _same_attribute(target, node) or (
-                    isinstance(target, cst.Name)
-                    and target.value == node.attr.value
-                    and enclosing(self.tree, assignment, cst.FunctionDef, stop=owner) is None
-                ):
-                    found.append(value)
-        return found
+        return self._class_values().get((owner, node.value.value, node.attr.value), []) + self._class_values().get(
+            (owner, "", node.attr.value), []
+        )
+
+    def _class_values(self) -> dict[tuple[cst.CSTNode, str, str], list[cst.BaseExpression]]:
+        """Return what each class gives ``self.name``, ``cls.name`` and (with an empty owner) the names of its body."""
+        if self._attributes is None:
+            self._attributes = {}
+            for assignment in self.tree.assignments:
+                owner = enclosing(self.tree, assignment, cst.ClassDef)
+                if owner is None or assignment.value is None:
+                    continue
+                plain = enclosing(self.tree, assignment, cst.FunctionDef, stop=owner) is None
+                for target in _targets(assignment):
+                    if isinstance(target, cst.Attribute) and isinstance(target.value, cst.Name):
+                        key = (owner, target.value.value, target.attr.value)
+                    elif isinstance(target, cst.Name) and plain:
+                        key = (owner, "", target.value)
+                    else:
+                        continue
+                    self._attributes.setdefault(key, []).append(assignment.value)
+        return self._attributes
 
     def items(self, node: cst.BaseExpression, depth: int = 0) -> list[cst.BaseExpression]:
         """Return the expressions that an iterable or mapping literal holds; empty if unknown."""
@@ -178,14 +188,8 @@ class Values:
             yield UNKNOWN
 
 
-def _same_attribute(target: cst.CSTNode, node: cst.Attribute) -> bool:
-    return (
-        isinstance(target, cst.Attribute)
-        and isinstance(target.value, cst.Name)
-        and isinstance(node.value, cst.Name)
-        and target.value.value == node.value.value
-        and target.attr.value == node.attr.value
-    )
+def _targets(node: cst.Assign | cst.AnnAssign | cst.AugAssign) -> list[cst.BaseExpression]:
+    return [t.target for t in node.targets] if isinstance(node, cst.Assign) else [node.target]
 
 
 def enclosing(
