@@ -15,7 +15,7 @@ from pathlib import Path
 from migrator.errors import RefusedError
 from migrator.journal import ensure_state_folder
 from migrator.message import System
-from migrator.plan import Plan, Process
+from migrator.plan import Plan, Process, Role
 from migrator.report import Finding, Severity
 from migrator.workers.identity import Identity, descendants, send_signal, started_at
 from migrator.workers.records import ProcessRecord, read_record, set_aside, write_record
@@ -101,6 +101,37 @@ def fault(process: Process, *, code: str, severity: Severity, what: str, found: 
     """Return a finding about how a manager is configured for a process."""
     where = f"process {process.name}: {process.driver.value} {process.program or process.unit}"
     return Finding(code=code, severity=severity, where=where, what=what, found=found, remedy=remedy)
+
+
+def kill_fault(process: Process, *, after_s: float, found: str, remedy: str) -> Finding:
+    """Return a finding about a SIGKILL that comes sooner than the plan allows; only a worker has messages to lose."""
+    return fault(
+        process,
+        code="MANAGER-STOP-TIMEOUT",
+        severity=Severity.ERROR if process.role is Role.WORKER else Severity.WARNING,
+        what=f"would be killed {after_s:g} s after SIGTERM, the plan gives it {process.stop_timeout_s:g} s",
+        found=found,
+        remedy=f"{remedy}, or lower stop_timeout_s in the plan",
+    )
+
+
+def signal_fault(process: Process, *, found: str, remedy: str) -> Finding:
+    """Return a finding about a stop signal that is not SIGTERM."""
+    return fault(
+        process,
+        code="MANAGER-STOP-SIGNAL",
+        severity=Severity.ERROR,
+        what="would not be stopped with SIGTERM, on which workers give back what they hold",
+        found=found,
+        remedy=remedy,
+    )
+
+
+def refuse(findings: Iterable[Finding]) -> None:
+    """Refuse to stop a process that its manager would stop in a way that loses messages."""
+    for finding in findings:
+        if finding.severity is Severity.ERROR:
+            raise RefusedError(finding.where, finding.what, found=finding.found, remedy=finding.remedy)
 
 
 def group_fault(process: Process, *, found: str, remedy: str) -> Finding:

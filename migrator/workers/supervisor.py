@@ -2,7 +2,7 @@
 
 A program is only ever stopped by supervisord's own `stopProcess`: one that merely got a signal would be restarted by
 `autorestart`. supervisord sends SIGKILL when `stopwaitsecs` are over (10 by default), which loses what a Celery worker
-on Redis has just taken; so we refuse to stop a program whose `stopwaitsecs` is below the plan's `stop_timeout_s`.
+on Redis has just taken; so we refuse to stop a worker whose `stopwaitsecs` is below the plan's `stop_timeout_s`.
 
 Source: supervisor/rpcinterface.py (startProcess, stopProcess, getProcessInfo, getAllConfigInfo),
 supervisor/process.py (`transition`: SIGKILL after stopwaitsecs; only EXITED and BACKOFF restart, STOPPED never does).
@@ -27,8 +27,11 @@ from migrator.workers.managed import (
     family,
     fault,
     group_fault,
+    kill_fault,
     log_size,
+    refuse,
     remember,
+    signal_fault,
     stop_orphans,
 )
 from migrator.workers.records import ProcessRecord
@@ -111,7 +114,7 @@ def signal_stop(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> 
         now = _wait_restart(process, server)
         record = _record(plan, process, server, now)
         if now.state in RUNNING_STATES:
-            _refuse_kill(process, server)
+            refuse(_deadly(process, _settings(process, server)))
         members = family(record) if record is not None else ()
         members = (*members, *stop_orphans(plan, process))
         if now.state in RUNNING_STATES:
@@ -240,11 +243,6 @@ def _not_started(process: Process, now: ProgramInfo, why: str) -> UnreachableErr
     )
 
 
-def _refuse_kill(process: Process, server: Supervisord) -> None:
-    for finding in _deadly(process, _settings(process, server)):
-        raise RefusedError(finding.where, finding.what, found=finding.found, remedy=finding.remedy)
-
-
 def _settings(process: Process, server: Supervisord) -> Mapping[str, Any]:
     for settings in server.call("getAllConfigInfo"):
         if process.program in (_full_name(settings), f"{settings['group']}:{settings['name']}"):
@@ -256,29 +254,11 @@ def _deadly(process: Process, settings: Mapping[str, Any]) -> tuple[Finding, ...
     found = []
     wait_s, number = settings.get("stopwaitsecs"), settings.get("stopsignal")
     if wait_s is not None and wait_s < process.stop_timeout_s:
-        found.append(
-            fault(
-                process,
-                code="MANAGER-STOP-TIMEOUT",
-                severity=Severity.ERROR,
-                what=f"supervisord would kill it {wait_s} s after SIGTERM, "
-                f"the plan gives it {process.stop_timeout_s:g} s",
-                found=f"stopwaitsecs={wait_s}",
-                remedy=f"set stopwaitsecs={process.stop_timeout_s:g} or more, then `supervisorctl update` "
-                "(which restarts it), or lower stop_timeout_s in the plan",
-            )
-        )
-    if number is not None and number != signal.SIGTERM:
-        found.append(
-            fault(
-                process,
-                code="MANAGER-STOP-SIGNAL",
-                severity=Severity.ERROR,
-                what="would be stopped with another signal than SIGTERM, on which workers give back what they hold",
-                found=f"stopsignal={signal.Signals(number).name}",
-                remedy="set stopsignal=TERM, then `supervisorctl update`",
-            )
-        )
+        remedy = f"set stopwaitsecs={process.stop_timeout_s:g} or more, then `supervisorctl update` (which restarts it)"
+        found.append(kill_fault(process, after_s=wait_s, found=f"stopwaitsecs={wait_s}", remedy=remedy))
+    if process.role is Role.WORKER and number not in (None, signal.SIGTERM):
+        seen = f"stopsignal={signal.Signals(number).name}"
+        found.append(signal_fault(process, found=seen, remedy="set stopsignal=TERM, then `supervisorctl update`"))
     return tuple(found)
 
 

@@ -1,9 +1,9 @@
 """Run the plan's processes as systemd units: `systemctl` starts and stops them, we say when and look who they are.
 
 A unit is only ever stopped by `systemctl stop`: one that merely got a signal would be restarted by `Restart=`.
-systemd sends SIGKILL when `TimeoutStopSec` is over (90 s by default); we refuse to stop a unit whose time-out is below
-the plan's `stop_timeout_s`. With `KillMode=control-group`, its default, the stop signal also goes to the children of a
-worker, which then break off what they run: a finding of the preflight.
+systemd sends SIGKILL when `TimeoutStopSec` is over (90 s by default); we refuse to stop a worker whose time-out is
+below the plan's `stop_timeout_s`. With `KillMode=control-group`, its default, the stop signal also goes to the children
+of a worker, which then break off what they run: a finding of the preflight.
 
 Run in tests, where the machine allows it: a user manager of systemd 252 (start, stop, restart, children left behind,
 time-outs, a whole cutover and rollback). Not run: the system manager with polkit, units with a journal, Type=forking
@@ -15,6 +15,7 @@ Source: systemctl(1), systemd.kill(5), systemd.service(5), org.freedesktop.syste
 from __future__ import annotations
 
 import difflib
+import signal
 import time
 from collections.abc import Mapping
 
@@ -23,7 +24,18 @@ from migrator.plan import Plan, Process, Role, Side
 from migrator.report import Finding, Severity
 from migrator.workers import systemctl
 from migrator.workers.identity import Identity, identify
-from migrator.workers.managed import POLL_S, START_TIMEOUT_S, family, fault, group_fault, remember, stop_orphans
+from migrator.workers.managed import (
+    POLL_S,
+    START_TIMEOUT_S,
+    family,
+    fault,
+    group_fault,
+    kill_fault,
+    refuse,
+    remember,
+    signal_fault,
+    stop_orphans,
+)
 from migrator.workers.records import ProcessRecord, read_record
 from migrator.workers.systemctl import UnitFacts
 
@@ -76,8 +88,8 @@ def signal_stop(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> 
     facts = _facts(process, environ)
     record = _record(plan, process, facts, environ)
     runs = facts.active in RUNNING_STATES
-    for finding in _deadly(process, facts) if runs else ():
-        raise RefusedError(finding.where, finding.what, found=finding.found, remedy=finding.remedy)
+    if runs:
+        refuse(_deadly(process, facts))
     members = family(record) if record is not None else ()
     members = (*members, *stop_orphans(plan, process))
     if runs:
@@ -163,28 +175,12 @@ def _wait_not_stopping(process: Process, environ: Mapping[str, str]) -> UnitFact
 
 def _deadly(process: Process, facts: UnitFacts) -> tuple[Finding, ...]:
     found = []
-    if facts.sends_sigkill and facts.stop_timeout_s < process.stop_timeout_s:
-        found.append(
-            fault(
-                process,
-                code="MANAGER-STOP-TIMEOUT",
-                severity=Severity.ERROR,
-                what=f"systemd would kill it {facts.stop_timeout_s:g} s after SIGTERM, "
-                f"the plan gives it {process.stop_timeout_s:g} s",
-                found=f"TimeoutStopSec={facts.stop_timeout_s:g}",
-                remedy=f"set TimeoutStopSec={process.stop_timeout_s:g} or more, then `systemctl daemon-reload`, "
-                "or lower stop_timeout_s in the plan",
-            )
-        )
-    if facts.kill_signal != 15 or facts.kill_mode == "none":
-        found.append(
-            fault(
-                process,
-                code="MANAGER-STOP-SIGNAL",
-                severity=Severity.ERROR,
-                what="would not be stopped with SIGTERM, on which workers give back what they hold",
-                found=f"KillSignal={facts.kill_signal}, KillMode={facts.kill_mode}",
-                remedy="set KillSignal=SIGTERM and KillMode=mixed, then `systemctl daemon-reload`",
-            )
-        )
+    limit_s = facts.stop_timeout_s
+    if facts.sends_sigkill and limit_s < process.stop_timeout_s:
+        remedy = f"set TimeoutStopSec={process.stop_timeout_s:g} or more, then `systemctl daemon-reload`"
+        found.append(kill_fault(process, after_s=limit_s, found=f"TimeoutStopSec={limit_s:g}", remedy=remedy))
+    if process.role is Role.WORKER and (facts.kill_signal != signal.SIGTERM or facts.kill_mode == "none"):
+        seen = f"KillSignal={facts.kill_signal}, KillMode={facts.kill_mode}"
+        remedy = "set KillSignal=SIGTERM and KillMode=mixed, then `systemctl daemon-reload`"
+        found.append(signal_fault(process, found=seen, remedy=remedy))
     return tuple(found)

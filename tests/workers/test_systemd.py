@@ -129,9 +129,9 @@ def test_one_that_ignores_the_signal_is_waited_for_and_no_longer(site: Shop, man
 
 
 def test_what_systemd_would_kill_is_not_stopped(site: Shop) -> None:
-    impatient = unit(site, "impatient")
+    impatient = unit(site, "impatient", role=Role.WORKER)
     record = drivers.start(site.plan, impatient, environ=site.environ)
-    with pytest.raises(RefusedError, match=r"would kill it 5 s after SIGTERM, the plan gives it 20 s"):
+    with pytest.raises(RefusedError, match=r"would be killed 5 s after SIGTERM, the plan gives it 20 s"):
         drivers.stop(site.plan, impatient, environ=site.environ)
     assert record.alive
     drivers.stop(site.plan, replace(impatient, stop_timeout_s=5.0), environ=site.environ)
@@ -143,8 +143,10 @@ def test_what_is_dangerous_in_a_unit_is_found(site: Shop, manager: UserManager) 
         return {finding.code: finding.severity for finding in found}
 
     assert codes("web") == codes("patient") == {}
-    assert codes("impatient") == {"MANAGER-STOP-TIMEOUT": Severity.ERROR}
-    assert codes("rude") == {"MANAGER-STOP-SIGNAL": Severity.ERROR}
+    assert codes("impatient") == {"MANAGER-STOP-TIMEOUT": Severity.WARNING}, "no worker: no messages to lose"
+    assert codes("impatient", role=Role.WORKER) == {"MANAGER-STOP-TIMEOUT": Severity.ERROR}
+    assert codes("rude") == {}, "no worker: its own business"
+    assert codes("rude", role=Role.WORKER) == {"MANAGER-STOP-SIGNAL": Severity.ERROR}
     assert codes("group", role=Role.WORKER, system=System.CELERY) == {"MANAGER-STOP-GROUP": Severity.WARNING}
     assert codes("group", role=Role.WORKER, system=System.DRAMATIQ) == {"MANAGER-STOP-GROUP": Severity.ERROR}
     patient = unit(site, "patient")
