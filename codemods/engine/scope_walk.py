@@ -7,11 +7,7 @@ from typing import Any
 
 import libcst as cst
 
-from codemods.engine.scopes import _LABELS, COMPREHENSIONS, Binding, Kind, Scope, Tree, fields
-
-_WHITESPACE = frozenset(
-    {cst.SimpleWhitespace, cst.ParenthesizedWhitespace, cst.TrailingWhitespace, cst.EmptyLine, cst.Comment, cst.Newline}
-)
+from codemods.engine.scopes import _LABELS, _WHITESPACE, COMPREHENSIONS, Binding, Kind, Scope, Tree, fields
 
 
 class Walk:

@@ -97,6 +97,9 @@ class Tree:
 
 
 COMPREHENSIONS = (cst.ListComp, cst.SetComp, cst.DictComp, cst.GeneratorExp)
+_WHITESPACE = frozenset(
+    {cst.SimpleWhitespace, cst.ParenthesizedWhitespace, cst.TrailingWhitespace, cst.EmptyLine, cst.Comment, cst.Newline}
+)
 _FIELDS: dict[type, tuple[str, ...]] = {}
 #: Fields that hold names which are no references.
 _LABELS = {
