@@ -19,6 +19,7 @@ from migrator.transfer import transfer
 from migrator.transfer_options import Direction, TransferOptions
 
 NAME = "transfer"
+MOVE_BACK = "carry all messages back to the legacy queues"
 
 
 def check(context: Context) -> Report:
@@ -53,7 +54,7 @@ def undo(context: Context) -> tuple[Action, ...]:
     """Wait until the unified workers are gone, then move all back, with what was enqueued since."""
     workers = stop_actions(context, processes(context, Side.UNIFIED, Role.WORKER))
     run = partial(move, context, Direction.BACK)
-    return (*workers, Action(id="move-back", sentence="carry all messages back to the legacy queues", run=run))
+    return (*workers, Action(id="move-back", sentence=MOVE_BACK, run=run))
 
 
 def cannot_undo(context: Context) -> tuple[str, ...]:

@@ -1,0 +1,74 @@
+"""Ask the project's own code, in a process of its own, which brokers and databases it would use.
+
+A rehearsal must not reach what is in production. The answer is what the project's modules really say after import,
+not what the plan hopes. Importing them opens no connection to a broker.
+
+Source: celery/_state.py (`_get_active_apps`), dramatiq/broker.py (`get_broker`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from migrator.errors import RefusedError
+from migrator.plan import Plan
+from migrator.steps.subprocesses import last_lines, run
+from migrator.workers.command import fill
+
+PROBE_TIMEOUT_S = 60.0
+_PROBE = """
+import importlib, json, os, sys
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", sys.argv[1])
+sys.path.insert(0, os.getcwd())
+import django
+django.setup()
+from django.conf import settings
+for name in sys.argv[2:]:
+    importlib.import_module(name)
+databases = settings.DATABASES.values()
+found = {"brokers": [], "databases": [f"{d.get('NAME')}@{d.get('HOST') or ''}" for d in databases]}
+from celery import _state
+for app in _state._get_active_apps():
+    if app.main != "default" or app.conf.broker_url:
+        found["brokers"].append(app.connection_for_write().as_uri().replace(":**@", ""))
+if "dramatiq" in sys.modules:
+    import dramatiq
+    client = getattr(dramatiq.get_broker(), "client", None)
+    if client is not None:
+        where = client.connection_pool.connection_kwargs
+        found["brokers"].append("redis://%s:%s/%s" % (where.get("host"), where.get("port"), where.get("db")))
+print("\\n" + json.dumps(found))
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """What the project's code would connect to."""
+
+    #: URLs without secrets.
+    brokers: tuple[str, ...]
+    #: ``name@host``; for SQLite the file and nothing behind the @.
+    databases: tuple[str, ...]
+
+
+def probe(plan: Plan, *, environ: Mapping[str, str]) -> Reach:
+    """Import the project's task modules and return what they are set up to use.
+
+    Raises:
+        RefusedError: They can't be imported.
+    """
+    modules = [module for endpoint in (*plan.legacy, plan.unified) for module in endpoint.modules]
+    modules += sorted({task.path.rpartition(".")[0] for task in plan.tasks})
+    python = fill(plan, "{python}", environ=environ, where="probe")
+    command = [python or sys.executable, "-c", _PROBE, plan.project.settings, *modules]
+    code, output, errors = run(command, folder=plan.source_root, environ=environ, limit_s=PROBE_TIMEOUT_S)
+    if code != 0:
+        raise RefusedError(
+            str(plan.source_root), "the project can't be imported", found=last_lines(errors), remedy="see why by hand"
+        )
+    found = orjson.loads(output.strip().splitlines()[-1])
+    return Reach(brokers=tuple(found["brokers"]), databases=tuple(found["databases"]))
