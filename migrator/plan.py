@@ -151,6 +151,8 @@ class Endpoint:
     modules: tuple[str, ...] = ()
     #: Age limit in milliseconds that the legacy middleware enforces; None if none.
     max_age_ms: int | None = None
+    #: Dramatiq: the project's own message encoder as ``package.module:NAME``; empty for Dramatiq's JSON.
+    encoder: str = ""
     #: Celery on Redis: separator and steps of the priority lists.
     priority_separator: str = "\x06\x16"
     priority_steps: tuple[int, ...] = (0, 3, 6, 9)

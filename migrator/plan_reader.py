@@ -104,6 +104,7 @@ def _endpoint(table: Table, side: Side, system: System) -> Endpoint:
         namespace=table.text("namespace", default="dramatiq"),
         modules=table.texts("modules", default=()),
         max_age_ms=table.integer("max_age_ms", default=None),
+        encoder=table.text("encoder", default=""),
         priority_separator=table.text("priority_separator", default="\x06\x16"),
         priority_steps=table.integers("priority_steps", default=(0, 3, 6, 9)),
         visibility_timeout_s=table.number("visibility_timeout_s", default=3600) or 3600,
