@@ -29,6 +29,7 @@ from migrator.envelope import (
 from migrator.message import System
 from migrator.plan import Plan, Side, TaskMapping
 from migrator.translate_back_celery import changed_celery, newborn_celery
+from migrator.translate_encoder import decoded, from_text, load_encoder
 from migrator.translation import Carried, KeptBack, Place, Reason, Translation, ledger_entry
 from migrator.wire import HEADER, UnreadableError, dumps, iso_from_ms, loads, text_of
 
@@ -81,6 +82,8 @@ class Backward:
         self.plan = plan
         self.now_ms = now_ms
         self.new_tag = new_tag
+        legacy = plan.endpoint(System.DRAMATIQ)
+        self._encoder = load_encoder(legacy.encoder, plan.source_root) if legacy else None
         self._places = {
             (endpoint.system, wire): Place(Side.LEGACY, endpoint.system, queue, wire != queue)
             for endpoint in plan.legacy
@@ -108,7 +111,7 @@ class Backward:
             detail = f"it came from {mark.system.value}:{mark.queue}, which the plan does not name"
             return KeptBack(Reason.NO_LEGACY_FORM, detail, task, marked.headers.id)
         if mark.tag == tag:
-            original = mark.raw.encode()
+            original = from_text(mark.raw)
             priority = _priority_of(original) if mark.system is System.CELERY else 0
             return Carried(
                 original, place, marked.headers.id, task, tag, mark.id, priority, forget=ledger_entry(place, mark.id)
@@ -125,7 +128,7 @@ class Backward:
         return changed_celery(self.plan, mapping, place, original=original, envelope=envelope, tag=tag)
 
     def _retried_dramatiq(self, place: Place, mark: Mark, envelope: Envelope) -> Translation:
-        document = expect(loads(mark.raw), dict)
+        document = decoded(self._encoder, from_text(mark.raw)) if self._encoder else expect(loads(mark.raw), dict)
         mapping = self._mapping_of(System.DRAMATIQ, document["actor_name"], envelope)
         args, kwargs, embed = _call(envelope)
         options = {**document["options"]}
@@ -187,7 +190,8 @@ class Backward:
         if delayed:
             options["eta"] = eta_ms
         place = Place(Side.LEGACY, System.DRAMATIQ, queue, delayed)
-        payload = dumps({**message, "queue_name": place.wire_queue, "options": options})
+        complete = {**message, "queue_name": place.wire_queue, "options": options}
+        payload = self._encoder.encode(complete) if self._encoder else dumps(complete)
         return Carried(
             payload,
             place,

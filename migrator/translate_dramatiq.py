@@ -23,6 +23,7 @@ from migrator.envelope import expect
 from migrator.message import System
 from migrator.plan import Endpoint, Plan, TaskMapping
 from migrator.translate_canvas import pipeline_as_chain
+from migrator.translate_encoder import as_text, decoded, load_encoder
 from migrator.translation import Carried, KeptBack, Place, Reason, Translation
 from migrator.wire import (
     EMPTY_EMBED,
@@ -120,19 +121,23 @@ class DramatiqForward:
             if mapping.system is System.DRAMATIQ
         }
         self._templates: dict[tuple[str, str], bytes] = {}
+        self._encoder = load_encoder(endpoint.encoder, plan.source_root)
 
     def __call__(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
         """Return the message as its destination takes it, or why it is kept back."""
         try:
+            if self._encoder is not None:
+                return self._unusual(origin, copy_id, as_text(raw), decoded(self._encoder, raw))
             text = text_of(raw)
             try:
                 fields = _decode(raw)
             except (msgspec.MsgspecError, RecursionError):
-                return self._unusual(origin, copy_id, text)
+                return self._unusual(origin, copy_id, text, loads(text))
             return self._carry(origin, copy_id, text, fields)
-        except AdaptationError as error:
-            document = loads(raw)
-            return KeptBack(Reason.ARGUMENTS, str(error), document["actor_name"], document["message_id"])
+        except (AdaptationError, TypeError) as error:
+            # A type error: the project's encoder gave a value that JSON does not have.
+            document = decoded(self._encoder, raw) if self._encoder else loads(raw)
+            return KeptBack(Reason.ARGUMENTS, str(error), str(document["actor_name"]), str(document["message_id"]))
         except (UnreadableError, ValueError, OverflowError, msgspec.MsgspecError) as error:
             reason = Reason.CONTENT_TYPE if raw[:1] == b"\x80" else Reason.UNREADABLE
             return KeptBack(reason, str(error))
@@ -196,8 +201,7 @@ class DramatiqForward:
             return KeptBack(Reason.RETIRED_TASK, retired.reason, name, id_text)
         return KeptBack(Reason.UNKNOWN_TASK, "the plan does not name this actor", name, id_text)
 
-    def _unusual(self, origin: Place, copy_id: str, text: str) -> Translation:
-        document = loads(text)
+    def _unusual(self, origin: Place, copy_id: str, text: str, document: Any) -> Translation:
         fields, extra = _checked(document)
         name, id_text = fields.actor_name, _decode_text(bytes(fields.message_id))
         if "group_completion_uuid" in extra or "group_completion_callbacks" in extra:

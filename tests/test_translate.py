@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import bz2
+import dataclasses
 import json
 import os
 import pickle
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from kombu import Connection
 from kombu.transport.virtual import Message as KombuMessage
 
+from migrator.errors import UsageError
 from migrator.message import System
 from migrator.plan import Plan, Side, load_plan
 from migrator.tasks.priority import Priority
@@ -333,6 +335,51 @@ def test_protocol_1_becomes_protocol_2() -> None:
     )
     assert json.loads(message.body)[0] == ["A"]
     assert carried(BACK(UNIFIED, "", there.payload)).payload == raw
+
+
+def _encoded_plan(tmp_path: Path, name: str) -> Plan:
+    module = f"encoder_{tmp_path.name}"
+    (tmp_path / f"{module}.py").write_text(
+        "import json, zlib\n"
+        "class Zipped:\n"
+        "    def encode(self, data): return zlib.compress(json.dumps(data).encode())\n"
+        "    def decode(self, data): return json.loads(zlib.decompress(data))\n"
+        "class NotOne: pass\n"
+        "from dramatiq.encoder import PickleEncoder\n"
+    )
+    endpoint = dataclasses.replace(PLAN.legacy[0], encoder=f"{module}:{name}" if name else "no.such:Thing")
+    project = dataclasses.replace(PLAN.project, root=".")
+    file = tmp_path / "migration.toml"
+    return dataclasses.replace(PLAN, file=file, project=project, legacy=(endpoint, PLAN.legacy[1]))
+
+
+def test_a_projects_own_encoder_is_used_if_the_plan_names_it(tmp_path: Path) -> None:
+    plan = _encoded_plan(tmp_path, "Zipped")
+    there = forward(plan, plan.legacy[0], unified_url="redis://", now_ms=NOW_MS)
+    raw = zlib.compress(dramatiq_raw("fetch_technical_indicators_task", "A", ["sma"]))
+    assert reason_of(FROM_DRAMATIQ(READY, "copy", raw)) is Reason.UNREADABLE
+    message = carried(there(READY, "copy", raw))
+    assert json.loads(as_kombu_reads_it(message.payload).body)[1] == {"symbols": ["A"]}
+    back = backward(plan, now_ms=NOW_MS)
+    assert carried(back(UNIFIED, "", message.payload)).payload == raw
+    retried = json.loads(message.payload)
+    retried["properties"]["delivery_tag"] = "new"
+    retried["headers"]["retries"] = 2
+    document = json.loads(zlib.decompress(carried(back(UNIFIED, "", json.dumps(retried).encode())).payload))
+    assert (document["args"], document["options"]["retries"]) == (["A", ["sma"]], 2)
+    assert reason_of(there(READY, "copy", b"rubbish")) is Reason.UNREADABLE
+    assert (
+        reason_of(there(READY, "copy", zlib.compress(dramatiq_raw("fetch_news_task", 1, 2, 3, 4)))) is Reason.ARGUMENTS
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"), [("PickleEncoder", "unpickles"), ("NotOne", "no encoder"), ("", "can't be imported")]
+)
+def test_an_encoder_that_can_not_be_used_is_a_clear_error(tmp_path: Path, name: str, problem: str) -> None:
+    plan = _encoded_plan(tmp_path, name)
+    with pytest.raises(UsageError, match=problem):
+        forward(plan, plan.legacy[0], unified_url="redis://", now_ms=NOW_MS)
 
 
 def test_options_without_a_counterpart_are_named() -> None:
