@@ -16,13 +16,14 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from message_traffic import Scene, _priority_lists
 
-from migrator.brokers.lane import Lane, Ticket
+from migrator.brokers.lane import Lane
+from migrator.brokers.redis_server import RedisServer
 from migrator.errors import MigratorError
 from migrator.transfer import Direction, TransferOptions, TransferReport, transfer
 
@@ -149,6 +150,7 @@ def run_campaign(
     outcome, chance = Outcome(messages=messages), random.Random(seed)
     assert len(before) == messages and all(len(copies) == 1 for copies in before.values())
     while outcome.kills < kills:
+        _claim_as_dead_workers(scene, messages // 10)
         _finish(scene, Direction.FORWARD, outcome, chance, until=outcome.kills + (kills - outcome.kills + 1) // 2)
         there = carried_copies(scene)
         outcome.lost += [copy for copy in before if not there[copy]]
@@ -162,6 +164,19 @@ def run_campaign(
         outcome.changed += [copy for copy, raws in back.items() if raws and raws[0] != before[copy][0]]
         tell(f"back: {outcome.kills} kills, {len(outcome.lost)} lost, {len(outcome.doubled)} doubled")
     return outcome
+
+
+def _claim_as_dead_workers(scene: Scene, number: int) -> None:
+    """Take messages out of the queues as workers do that are killed afterwards."""
+    for wire in ("default", "default.DQ"):
+        if ids := scene.legacy.lpop(f"dramatiq:{wire}", number // 3):
+            scene.legacy.sadd(f"dramatiq:__acks__.killed.{wire}", *ids)
+    for key in _priority_lists("celery"):
+        for raw in scene.legacy.rpop(key, number // 12) or ():
+            tag = json.loads(raw)["properties"]["delivery_tag"]
+            # As kombu writes it: the message inside of a list with exchange and routing key.
+            scene.legacy.hset("unacked", tag, b'[%b, "", "celery"]' % raw)
+            scene.legacy.zadd("unacked_index", {tag: time.time()})
 
 
 def _finish(scene: Scene, direction: Direction, outcome: Outcome, chance: random.Random, *, until: int) -> None:
@@ -197,7 +212,7 @@ def _attempt(scene: Scene, direction: Direction, chance: random.Random | None) -
 
 
 def _transfer(scene: Scene, direction: Direction) -> TransferReport:
-    options = TransferOptions(direction=direction, batch_size=20)
+    options = TransferOptions(direction=direction, batch_size=20, owners_dead=True, silence_s=0)
     return transfer(scene.plan, environ=scene.environ, options=options)
 
 
@@ -206,20 +221,23 @@ def _die_later(plan: tuple[float, float, int] | None) -> None:
     if plan is None:
         return
     kind, after_s, after_sends = plan
-    sends, send = itertools.count(), Lane.send
+    requests = itertools.count()
 
-    def send_and_die(self: Lane, name: str, keys: Sequence[Any], arguments: Sequence[Any]) -> Ticket:
-        number = next(sends)
-        if kind < 0.4:
-            if number == 0:
+    def dying(request: Callable[..., Any]) -> Callable[..., Any]:
+        def send_and_die(self: Any, *args: Any) -> Any:
+            number = next(requests)
+            if kind < 0.4 and number == 0:
                 threading.Timer(after_s, os.kill, (os.getpid(), signal.SIGKILL)).start()
-        elif number == after_sends and kind < 0.6:
-            os.kill(os.getpid(), signal.SIGKILL)
-        ticket = send(self, name, keys, arguments)
-        if kind >= 0.6 and number == after_sends:
-            # With or without a moment in which the server does it.
-            time.sleep(after_s / 4 if kind < 0.8 else 0)
-            os.kill(os.getpid(), signal.SIGKILL)
-        return ticket
+            if number == after_sends and 0.4 <= kind < 0.6:
+                os.kill(os.getpid(), signal.SIGKILL)
+            answer = request(self, *args)
+            if number == after_sends and kind >= 0.6:
+                # With or without a moment in which the server does it.
+                time.sleep(after_s / 4 if kind < 0.8 else 0)
+                os.kill(os.getpid(), signal.SIGKILL)
+            return answer
 
-    Lane.send = send_and_die  # type: ignore[method-assign]
+        return send_and_die
+
+    Lane.send = dying(Lane.send)  # type: ignore[method-assign]
+    RedisServer.run = dying(RedisServer.run)  # type: ignore[method-assign]
