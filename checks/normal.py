@@ -72,7 +72,7 @@ def _retry(retry: Mapping[str, Any] | None, call: Call, plan: Plan, *, legacy: b
     arguments = by_name(mapping.unified, retry["args"], retry["kwargs"], plan)
     if legacy:
         _, arguments = _unified_call(mapping.system.value, mapping.name, retry, plan)
-    return {"delay_s": retry["delay_s"], "arguments": arguments}
+    return {"delay_s": retry["delay_s"], "arguments": arguments, **_further(retry)}
 
 
 def _messages(entries: Sequence[Mapping[str, Any]], plan: Plan) -> dict[str, list[Any]]:
@@ -83,8 +83,13 @@ def _messages(entries: Sequence[Mapping[str, Any]], plan: Plan) -> dict[str, lis
         queue = entry["queue"]
         main = queue in legacy_queues or queue in plan.unified.queues
         told = {"arguments": arguments, "delay_s": entry["delay_s"], "priority": entry["priority"]}
-        result.setdefault(name, []).append({**told, "queue": "<main>" if main else queue})
+        result.setdefault(name, []).append({**told, "queue": "<main>" if main else queue, **_further(entry)})
     return {name: _sorted(messages) for name, messages in sorted(result.items())}
+
+
+def _further(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what only some messages carry: an end of their worth, and headers of their own."""
+    return {name: entry[name] for name in ("expires_s", "headers") if entry.get(name)}
 
 
 def _dead(entry: Mapping[str, Any], plan: Plan) -> dict[str, Any]:

@@ -16,6 +16,13 @@ from celery.utils.imports import symbol_by_name
 
 from checks.side.recorder import RECORDER
 
+#: Of every message (protocol 2, ``celery/app/amqp.py``).
+_STANDARD_HEADERS = frozenset(
+    {"lang", "task", "id", "shadow", "eta", "expires", "group", "group_index", "retries", "timelimit", "root_id"}
+    | {"parent_id", "argsrepr", "kwargsrepr", "origin", "ignore_result", "replaced_task_nesting", "stamped_headers"}
+    | {"stamps", "delivery_info", "properties", "utc"}
+)
+
 
 class TaskSide:
     """The project's Celery application and a connection to its broker."""
@@ -65,7 +72,7 @@ class TaskSide:
         if not RECORDER.active:
             return
         args, kwargs = body[0], body[1]
-        call = {"args": list(args), "kwargs": dict(kwargs), "delay_s": _delay_s(headers)}
+        call = {"args": list(args), "kwargs": dict(kwargs), **_options(headers)}
         if headers.get("id") == self.current:
             self.ended["retry"] = call
             return
@@ -86,10 +93,15 @@ class TaskSide:
             self.ended |= {"outcome": "retry", "exception": getattr(reason, "exc", None)}
 
 
-def _delay_s(headers: Mapping[str, Any]) -> float | None:
-    eta = headers.get("eta")
-    if not eta:
+def _options(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return when a message may run, until when it is worth something, and headers that are not Celery's own."""
+    own = {name: value for name, value in headers.items() if name not in _STANDARD_HEADERS and value is not None}
+    return {"delay_s": _from_now(headers.get("eta")), "expires_s": _from_now(headers.get("expires")), "headers": own}
+
+
+def _from_now(moment: Any) -> float | None:
+    if not moment:
         return None
-    moment = datetime.fromisoformat(eta)
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-    return round((moment - datetime.now(UTC)).total_seconds(), 3)
+    found = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    found = found.replace(tzinfo=UTC) if found.tzinfo is None else found
+    return round((found - datetime.now(UTC)).total_seconds(), 3)
