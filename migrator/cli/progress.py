@@ -61,27 +61,41 @@ def _live() -> Iterator[Progress]:
 
 
 class LiveView:
-    """One line a step on a terminal, with a bar where the amount of work is known."""
+    """What is under way at the bottom of the terminal, with a bar where the amount of work is known; the rest above."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._rows: dict[str, TaskID] = {}
+        self._ended: set[str] = set()
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
         from rich.markup import escape
 
-        row = self._rows.get(event.step)
-        if row is None or event.kind is EventKind.STEP_STARTED:
-            row = self._rows[event.step] = self._progress.add_task(escape(event.text), total=None, step=event.step)
-        if event.kind is EventKind.PROGRESS:
-            self._progress.update(row, completed=event.done, total=event.total, description=escape(event.text))
-        elif event.kind in _MARKS:
-            colour = {"FAIL": "[red]", "undo": "[yellow]"}.get(_MARKS[event.kind], "")
-            self._progress.update(row, completed=1, total=1, description=colour + escape(event.text))
-            self._progress.stop_task(row)
-        elif event.text:
+        if event.kind is EventKind.STEP_STARTED:
+            self._ended.discard(event.step)
+        if event.kind in _MARKS:
+            self._end(event)
+        elif event.step not in self._ended and event.text:
+            row = self._rows.get(event.step)
+            if row is None:
+                row = self._rows[event.step] = self._progress.add_task("", total=None, step=event.step)
             self._progress.update(row, description=escape(event.text))
+            if event.kind is EventKind.PROGRESS:
+                self._progress.update(row, completed=event.done, total=event.total)
+
+    def _end(self, event: Event) -> None:
+        """Print the step's last line above and take its row away."""
+        from rich.markup import escape
+
+        mark = _MARKS[event.kind]
+        colour = {"FAIL": "bold red", "undo": "yellow", "done": "green"}.get(mark, "dim")
+        took = f" [dim]({event.elapsed_s:.1f} s)[/dim]" if event.elapsed_s else ""
+        self._progress.console.print(f"[{colour}]{mark}[/]  {event.step:<20} {escape(event.text)}{took}")
+        row = self._rows.pop(event.step, None)
+        if row is not None:
+            self._progress.remove_task(row)
+        self._ended.add(event.step)
 
 
 class PlainView:
