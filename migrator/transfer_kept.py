@@ -124,14 +124,22 @@ def _watch(broker: DramatiqRedis, owners: list[Owner], silence_s: float) -> None
 def _adopt_unacked(broker: CeleryRedis, queues: Collection[str], token: str) -> int:
     adopted = 0
     while True:
-        page = list(islice((entry for entry in broker.unacked() if entry[0] in queues), _PAGE))
-        if not page:
+        # One walk with the cursor for many pages: other applications' entries stay, and would be read each time.
+        entries = (entry for entry in broker.unacked() if entry[0] in queues)
+        found = 0
+        while page := list(islice(entries, _PAGE)):
+            found += len(page)
+            adopted += _adopt_page(broker, page, token)
+        if not found:
             return adopted
-        lists: list[str] = []
-        arguments: list[Any] = [token, LIFE_MS]
-        for queue, tag, raw, priority in page:
-            name = celery_list(broker.endpoint, queue, priority)
-            if name not in lists:
-                lists.append(name)
-            arguments += [tag, lists.index(name) + 1, raw]
-        adopted += broker.server.run("adopt_unacked", [LOCK, UNACKED, UNACKED_INDEX, *lists], arguments)
+
+
+def _adopt_page(broker: CeleryRedis, page: list[tuple[str, bytes, bytes, int]], token: str) -> int:
+    lists: list[str] = []
+    arguments: list[Any] = [token, LIFE_MS]
+    for queue, tag, raw, priority in page:
+        name = celery_list(broker.endpoint, queue, priority)
+        if name not in lists:
+            lists.append(name)
+        arguments += [tag, lists.index(name) + 1, raw]
+    return int(broker.server.run("adopt_unacked", [LOCK, UNACKED, UNACKED_INDEX, *lists], arguments))

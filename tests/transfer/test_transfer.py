@@ -72,6 +72,20 @@ def test_the_order_of_one_priority_is_the_same_there_and_back(any_scene: Scene) 
     assert any_scene.legacy_state() == before
 
 
+def test_two_databases_of_one_server_are_two_servers(scene: Scene) -> None:
+    ids = mixed(scene, 40)
+    before = scene.legacy_contents()
+    scene.environ["UNIFIED_BROKER_URL"] = scene.environ["UNIFIED_BROKER_URL"].removesuffix("/0") + "/5"
+    scene.unified = redis.Redis(port=scene.legacy.connection_pool.connection_kwargs["port"], db=5)
+    for _ in range(2):
+        report = scene.forward()
+        assert (report.moved, report.balance) == (40, 0)
+        assert scene.unified.hlen("tqm:ledger") == 40
+        assert set(scene.unified_calls()) == set(ids)
+        scene.back()
+        assert scene.legacy_contents() == before
+
+
 def test_running_twice_does_nothing(any_scene: Scene) -> None:
     mixed(any_scene, 50)
     any_scene.forward()
@@ -430,6 +444,19 @@ def test_claims_of_dead_workers_are_adopted_only_on_request(any_scene: Scene) ->
     assert (report.adopted, report.moved, report.balance) == (9, 9, 0)
     assert sorted(scene.unified_calls()) == sorted(ids)
     assert scene.legacy.hgetall("unacked") == {b"foreign": other.encode()}
+
+
+def test_many_unacknowledged_messages_among_those_of_others(scene: Scene) -> None:
+    ids = [scene.apply("health_check_task") for _ in range(700)]
+    for number in range(700):
+        raw = scene.legacy.rpop("celery")
+        tag = json.loads(raw)["properties"]["delivery_tag"]
+        scene.legacy.hset("unacked", tag, b'[%b, "", "celery"]' % raw)
+        scene.legacy.hset("unacked", f"foreign-{number}", b'[%b, "", "others"]' % raw)
+    report = scene.forward(owners_dead=True)
+    assert (report.adopted, report.moved, report.balance) == (700, 700, 0)
+    assert sorted(scene.unified_calls()) == sorted(ids)
+    assert scene.legacy.hlen("unacked") == 700
 
 
 def test_a_worker_that_shows_itself_is_not_robbed(scene: Scene) -> None:
