@@ -52,11 +52,7 @@ def read_status(plan: Plan, *, environ: Mapping[str, str], state: RunState) -> S
         for (queue, where), count in depths.items():
             if count:
                 waiting[f"{side}.{endpoint.system.value} {queue} {where.value}"] = count
-    try:
-        processes = list_processes(plan, environ=environ)
-    except MigratorError as failure:
-        processes = ()
-        problems.append(str(failure))
+    processes = list_processes(plan, environ=environ, problems=problems)
     at = f" at step {state.step}" if state.state in (MigrationState.MIGRATING, MigrationState.ROLLING_BACK) else ""
     back = state.state is MigrationState.ROLLING_BACK
     done = state.undone if back else state.done

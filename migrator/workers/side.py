@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from migrator.errors import MigratorError
 from migrator.events import Event, EventKind, Listener, ignore
 from migrator.plan import Driver, Plan, Process, Role, Side
 from migrator.workers import drain
@@ -28,7 +29,7 @@ class ProcessState:
     name: str
     side: Side
     role: Role
-    #: ``running``, ``stopping``, ``stopped`` or ``orphaned`` (the parent is gone, children are not).
+    #: ``running``, ``stopping``, ``stopped``, ``orphaned`` (the parent is gone, children are not) or ``unknown``.
     state: str
     #: None when it does not run.
     pid: int | None = None
@@ -39,9 +40,15 @@ class ProcessState:
     log: str = ""
 
 
-def list_processes(plan: Plan, *, environ: Mapping[str, str]) -> tuple[ProcessState, ...]:
-    """Return every process of the plan, in plan order, and what is left of older ones: stopping, or orphaned."""
-    states = [state_of(plan, process, environ=environ) for process in plan.processes]
+def list_processes(
+    plan: Plan, *, environ: Mapping[str, str], problems: list[str] | None = None
+) -> tuple[ProcessState, ...]:
+    """Return every process of the plan, in plan order, and what is left of older ones: stopping, or orphaned.
+
+    Args:
+        problems: Takes the reason why a process is unknown; without it a manager that can't be asked is an error.
+    """
+    states = [_known(plan, process, environ, problems) for process in plan.processes]
     now = {state.pid for state in states}
     by_name = {process.name: process for process in plan.processes}
     states += [
@@ -117,6 +124,17 @@ def _chosen(plan: Plan, side: Side, names: Sequence[str]) -> tuple[Process, ...]
     for name in names:
         process_named(plan, name)
     return tuple(process for process in plan.select(side=side) if not names or process.name in names)
+
+
+def _known(plan: Plan, process: Process, environ: Mapping[str, str], problems: list[str] | None) -> ProcessState:
+    try:
+        return state_of(plan, process, environ=environ)
+    except MigratorError as failure:
+        if problems is None:
+            raise
+        if str(failure) not in problems:
+            problems.append(str(failure))
+        return ProcessState(name=process.name, side=process.side, role=process.role, state="unknown")
 
 
 def _left_behind(plan: Plan, process: Process, running: set[int | None]) -> tuple[ProcessState, ...]:

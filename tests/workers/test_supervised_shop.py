@@ -160,4 +160,5 @@ def test_a_cutover_without_supervisord_changes_nothing(site: tuple[Shop, Supervi
         runner.cutover(shop.plan, environ=shop.environ, options=options())
     status = runner.status(shop.plan, environ=shop.environ)
     assert status.state is MigrationState.LEGACY
-    assert any("does not answer" in problem for problem in status.problems)
+    assert len([problem for problem in status.problems if "does not answer" in problem]) == 1
+    assert {state.state for state in status.processes} == {"unknown"}, "not running is something else"
