@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "complete": ("migrator.cli.complete", "Close the migration for good: afterwards there is no rollback."),
     "status": ("migrator.cli.status", "Say where the migration stands and which command is next."),
     "workers": ("migrator.cli.workers", "List, start or stop the plan's processes."),
+    "transfer": ("migrator.cli.transfer", "Carry waiting messages over, or back, without the rest of a cutover."),
     "restore": ("migrator.cli.restore", "Put the messages of a snapshot back."),
     "dlq": ("migrator.cli.dlq", "List, show, retry, resolve or import dead letters."),
     "demo": ("migrator.cli.demo", "Run the whole migration on the sample project with embedded servers."),
