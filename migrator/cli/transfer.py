@@ -61,7 +61,7 @@ def command(plan: Plan, yes: bool, output_format: str, find: str, **chosen: obje
         confirm(f"Carry the waiting messages of {plan.name} {options.direction.value}?", yes=yes)
     with _until_interrupted() as should_stop, shown_progress() as listener:
         report = transfer(plan, environ=os.environ, options=options, listener=listener, should_stop=should_stop)
-    finish(_answer(report), output_format)
+    finish(_answer(report, interrupted=should_stop() and not options.follow), output_format)
 
 
 @contextmanager
@@ -82,7 +82,7 @@ def _until_interrupted() -> Iterator[ShouldStop]:
             signal.signal(number, handler)
 
 
-def _answer(report: TransferReport) -> Answer:
+def _answer(report: TransferReport, *, interrupted: bool) -> Answer:
     from migrator.errors import ExitCode
     from migrator.render.text import finding_lines
 
@@ -103,6 +103,8 @@ def _answer(report: TransferReport) -> Answer:
     data = {name: dict(value) if hasattr(value, "items") else value for name, value in data.items()}
     next_steps = ["migrator transfer"] if report.dry_run else ["migrator status"]
     code = ExitCode.DIFFERENCES if report.balance or (report.dry_run and report.kept) else ExitCode.CLEAN
+    if interrupted:
+        code, next_steps = ExitCode.INTERRUPTED, [f"migrator transfer{' --back' * (report.direction.value == 'back')}"]
     return Answer(exit_code=code, lines=lines, data=data, next_steps=next_steps)
 
 
