@@ -20,7 +20,7 @@ from migrator.brokers.rabbitmq_queues import Spot
 from migrator.brokers.rabbitmq_server import CONNECTION_ERRORS, ERRORS, count, failure
 from migrator.brokers.redis_server import CONNECTION_ERRORS as REDIS_CONNECTION_ERRORS
 from migrator.brokers.redis_server import failure as redis_failure
-from migrator.errors import RefusedError
+from migrator.errors import RefusedError, UnreachableError
 from migrator.events import Event, EventKind, Listener
 from migrator.ledger import BatchCounts, Book
 from migrator.message import System
@@ -126,8 +126,11 @@ class _Run:
         self._resilient(self.mixed.tidy)
         self._tell(final=True)
         self.made.update(*(lane.made for lane in self.mixed.lanes.values()))
-        self.mixed.drop_lanes()
-        report = build_report(self.mixed.whole, self.options, self.tally, self.started_at)
+        reports: list[TransferReport] = []
+        self._resilient(
+            lambda: reports.append(build_report(self.mixed.whole, self.options, self.tally, self.started_at))
+        )
+        report = reports[-1]
         self.book.finish(report.balance)
         return replace(report, findings=(*report.findings, *self._findings()))
 
@@ -218,7 +221,7 @@ class _Run:
         while True:
             try:
                 if needed:
-                    self.mixed.drop_lanes()
+                    self.mixed.drop_lanes(lost=True)
                     acquire(self.mixed.redis.servers.values(), self.token, wait_s=0, takeover=False)
                     self.mixed.connect(wait_s=wait_s)
                     needed, deadline = False, 0.0
@@ -228,13 +231,15 @@ class _Run:
                 if not isinstance(error, REDIS_CONNECTION_ERRORS):
                     raise redis_failure(where, error) from error
                 lost: Exception = error
-            except ERRORS as error:
-                if not isinstance(error, CONNECTION_ERRORS):
+            except (*ERRORS, UnreachableError) as error:
+                if not isinstance(error, (*CONNECTION_ERRORS, UnreachableError)):
                     raise failure(where, error) from error
                 lost = error
             losses += 1
             deadline = deadline or time.monotonic() + self.options.reconnect_s
             if connect_first or time.monotonic() > deadline or losses > _MAX_LOSSES:
+                if isinstance(lost, UnreachableError):
+                    raise lost
                 raise (failure if isinstance(lost, ERRORS) else redis_failure)(where, lost) from lost
             self.tally.reconnects += 1
             needed = True

@@ -47,10 +47,10 @@ class MixedHub:
                 queue = arriving_queue(endpoint)
                 self.arrived.update(own_header(message, ID) for message in look(lane.connection, queue))
 
-    def drop_lanes(self) -> None:
-        """Close every connection to RabbitMQ; what was under way is unknown."""
+    def drop_lanes(self, *, lost: bool = False) -> None:
+        """End every connection to RabbitMQ; what was under way is unknown."""
         while self.lanes:
-            self.lanes.popitem()[1].close()
+            self.lanes.popitem()[1].close(lost=lost)
 
     def close(self) -> None:
         """Close every connection."""

@@ -161,11 +161,14 @@ class RabbitmqLane:
         """Tell the server that we are still there."""
         self.connection.send_heartbeat()
 
-    def close(self) -> None:
-        """Drop the connection, and the lock with it."""
+    def close(self, *, lost: bool = False) -> None:
+        """End the connection, and the lock with it; one that is lost without a word to the server."""
         self._intakes.clear()
         with suppress(*ERRORS):
-            self.connection.close()
+            if lost:
+                self.connection.collect()
+            else:
+                self.connection.close()
 
     def _make_again(self, queue: str) -> None:
         self._known.discard(queue)

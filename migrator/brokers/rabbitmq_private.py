@@ -39,11 +39,12 @@ def private_copy(message: Any, headers: Mapping[str, str]) -> Any:
 
 
 def public_copy(message: Any) -> Any:
-    """Return the message as it was before :func:`private_copy`, always persistent or as it was."""
+    """Return the message as it was before :func:`private_copy`; any other one as it is."""
     headers = message.headers or {}
     given = headers.get(_GIVEN)
     properties = {name: value for name, value in message.properties.items() if name != "application_headers"}
     if isinstance(given, dict):
+        properties.pop("delivery_mode", None)
         properties.update(given)
     own = own_headers(message)
     if own:
