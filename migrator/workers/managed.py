@@ -127,6 +127,18 @@ def signal_fault(process: Process, *, found: str, remedy: str) -> Finding:
     )
 
 
+def stale_fault(process: Process, *, what: str, found: str, remedy: str) -> Finding:
+    """Return a finding about a manager that works by another configuration than the one that lies there."""
+    return fault(
+        process,
+        code="MANAGER-STALE-CONFIG",
+        severity=Severity.WARNING,
+        what=what,
+        found=found,
+        remedy=remedy,
+    )
+
+
 def refuse(findings: Iterable[Finding]) -> None:
     """Refuse to stop a process that its manager would stop in a way that loses messages."""
     for finding in findings:

@@ -32,6 +32,7 @@ from migrator.workers.managed import (
     refuse,
     remember,
     signal_fault,
+    stale_fault,
     stop_orphans,
 )
 from migrator.workers.records import ProcessRecord
@@ -139,7 +140,14 @@ def faults(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple
     with supervisord(process, environ) as server:
         info(process, server)
         settings = _settings(process, server)
-    found = list(_deadly(process, settings))
+    if not settings:
+        remedy = "put it back into the configuration, then `supervisorctl reread`"
+        what = (
+            "supervisord runs it, but has since read a configuration without it: nobody knows how it would be stopped"
+        )
+        found = [stale_fault(process, what=what, found="no stopwaitsecs, no stopsignal", remedy=remedy)]
+    else:
+        found = list(_deadly(process, settings))
     if process.role is Role.WORKER and settings.get("killasgroup"):
         # supervisord does not tell stopasgroup; but that is never on without killasgroup.
         seen = "killasgroup is on, and with it perhaps stopasgroup, which supervisord does not tell"

@@ -34,6 +34,7 @@ from migrator.workers.managed import (
     refuse,
     remember,
     signal_fault,
+    stale_fault,
     stop_orphans,
 )
 from migrator.workers.records import ProcessRecord, read_record
@@ -118,16 +119,8 @@ def faults(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple
         )
     if facts.needs_reload:
         what = "its unit file has changed since systemd read it"
-        found.append(
-            fault(
-                process,
-                code="MANAGER-STALE-CONFIG",
-                severity=Severity.WARNING,
-                what=what,
-                found="NeedDaemonReload=yes",
-                remedy="`systemctl daemon-reload`",
-            )
-        )
+        remedy = "`systemctl daemon-reload`"
+        found.append(stale_fault(process, what=what, found="NeedDaemonReload=yes", remedy=remedy))
     return tuple(found)
 
 

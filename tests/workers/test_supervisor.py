@@ -198,6 +198,17 @@ def test_what_is_dangerous_in_the_configuration_is_found(shop: Shop, supervised:
     assert drivers.faults(shop.plan, worker, environ=shop.environ) == ()
 
 
+def test_a_program_that_has_left_the_configuration_while_it_runs(shop: Shop) -> None:
+    with running_supervisord({"one": {"command": "/bin/sleep 60"}}, os.environ) as supervised:
+        one = program(shop, supervised, "one")
+        drivers.start(shop.plan, one, environ=shop.environ)
+        file = supervised.folder / "supervisord.conf"
+        file.write_text(file.read_text().replace("[program:one]", "[program:two]"))
+        supervised.ctl("reread")
+        (finding,) = drivers.faults(shop.plan, one, environ=shop.environ)
+        assert finding.code == "MANAGER-STALE-CONFIG"
+
+
 def test_a_supervisord_that_is_down(shop: Shop) -> None:
     with running_supervisord({"one": {"command": "/bin/sleep 60"}}, os.environ) as supervised:
         one = program(shop, supervised, "one")
