@@ -68,17 +68,13 @@ def capture(plan: Plan, *, environ: Mapping[str, str], folder: Path, per_task: i
     for message in _waiting(plan, environ):
         label = f"{message.system.value}:{message.task}"
         by_task[label] += 1
-        mapping = plan.mapping(message.system, message.task)
-        if mapping is None:
-            continue
-        try:
-            adapt(mapping, message.args, message.kwargs)
-        except AdaptationError as error:
-            findings.append(_unfitting(message, error))
-            continue
-        shapes = taken.setdefault(label, {})
-        if len(shapes) < per_task:
-            shapes.setdefault(_shape(message), message)
+        finding = _unfitting(plan, message)
+        if finding is not None:
+            findings.append(finding)
+        elif plan.mapping(message.system, message.task) is not None:
+            shapes = taken.setdefault(label, {})
+            if len(shapes) < per_task:
+                shapes.setdefault(_shape(message), message)
     masked = _Masked()
     written = [
         name
@@ -164,12 +160,20 @@ def _write(message: Message, folder: Path, masked: _Masked) -> str:
     return name
 
 
-def _unfitting(message: Message, error: AdaptationError) -> Finding:
-    return Finding(
-        code="PARITY-MESSAGE-UNFIT",
-        severity=Severity.WARNING,
-        where=f"{message.system.value}:{message.task} {message.id}",
-        what=error.what,
-        found=error.found,
-        remedy="correct the plan's parameters or arguments: this message could not be carried over",
-    )
+def _unfitting(plan: Plan, message: Message) -> Finding | None:
+    """Return what keeps a message of a mapped task from its unified form, or None."""
+    mapping = plan.mapping(message.system, message.task)
+    if mapping is None:
+        return None
+    try:
+        adapt(mapping, message.args, message.kwargs)
+    except AdaptationError as error:
+        return Finding(
+            code="PARITY-MESSAGE-UNFIT",
+            severity=Severity.WARNING,
+            where=f"{message.system.value}:{message.task} {message.id}",
+            what=error.what,
+            found=error.found,
+            remedy="correct the plan's parameters or arguments: this message could not be carried over",
+        )
+    return None

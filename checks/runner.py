@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,17 +16,19 @@ from typing import Any
 
 from checks.cases import Case, CaseSet, load_cases
 from checks.configuration import Configuration, load_configuration
+from checks.experiment import Comparison
 from checks.kinds import compare_all
 from checks.observe import Asked, context, observe
 from checks.parity_report import ParityReport
 from checks.patterns import fits
 from checks.verdict import concluded, judge
-from checks.waivers import accept, load_waivers, pruned, write_lock
+from checks.waivers import Waivers, accept, load_waivers, pruned, write_lock
 from checks.writers import write_reports
 from migrator.errors import UsageError
 from migrator.events import Listener, ignore
 from migrator.plan import Plan
 from migrator.proof import discard_proof, paths_digest, source_digest, tool_versions, write_proof
+from migrator.report import Finding, Severity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,14 +69,14 @@ def parity_check(
         UsageError: Cases, waivers or configuration are wrong, or the unified tasks are not installed.
         UnreachableError: The fixture server or the scratch broker does not come up.
     """
-    started_at, started = datetime.now(UTC), time.monotonic()
+    started_at, started, source = datetime.now(UTC), time.monotonic(), source_digest(plan)
     configuration = load_configuration(plan, file=options.configuration)
     if options.cases is not None:
         configuration = replace(configuration, cases=options.cases)
     check_installed(plan)
     chosen = load_cases(configuration.cases, plan)
     cases, whole = _selected(chosen, options)
-    waivers = load_waivers(configuration.waivers)
+    load_waivers(configuration.waivers)  # what is wrong with them is told before anything is started
     asked = Asked(
         plan=plan, cases=cases, configuration=configuration, noise=options.noise, isolate=options.isolate, whole=whole
     )
@@ -82,17 +84,11 @@ def parity_check(
     comparisons, disagreements = judge(plan, cases, seen, configuration.rules)
     if whole and cases:
         comparisons += tuple(compare_all(context(asked, seen)))
-    open_mismatches = tuple(mismatch for comparison in comparisons for mismatch in comparison.mismatches)
-    if options.accept:
-        known = tuple(waiver.id for waiver in waivers.waivers)
-        waivers = accept(open_mismatches, waivers, known if "all" in options.accept else options.accept)
-    if options.prune and whole:
-        waivers = pruned(open_mismatches, waivers)
-    if options.accept or options.prune:
-        write_lock(waivers)
+    waivers = _revised(load_waivers(configuration.waivers), comparisons, options, whole=whole)
     report = concluded(plan, comparisons, waivers, whole=whole)
     report = replace(
         report,
+        findings=(*_unmoved(plan, source), *report.findings),
         disagreements=disagreements,
         started_at=started_at.isoformat(timespec="seconds"),
         elapsed_s=time.monotonic() - started,
@@ -122,6 +118,28 @@ def _selected(chosen: CaseSet, options: ParityOptions) -> tuple[tuple[Case, ...]
         and (not options.names or any(fits(pattern, case.name) for pattern in options.names))
     )
     return cases, len(cases) == len(chosen.cases)
+
+
+def _revised(waivers: Waivers, comparisons: Sequence[Comparison], options: ParityOptions, *, whole: bool) -> Waivers:
+    """Return the waivers with what is to be accepted or dropped, and write their lock if that was asked for."""
+    found = tuple(mismatch for comparison in comparisons for mismatch in comparison.mismatches)
+    if options.accept:
+        known = tuple(waiver.id for waiver in waivers.waivers)
+        waivers = accept(found, waivers, known if "all" in options.accept else options.accept)
+    if options.prune and whole:
+        waivers = pruned(found, waivers)
+    if options.accept or options.prune:
+        write_lock(waivers)
+    return waivers
+
+
+def _unmoved(plan: Plan, source: str) -> tuple[Finding, ...]:
+    """Return a finding if the source is not what it was when the run began: part of it compared something else."""
+    if source_digest(plan) == source:
+        return ()
+    what, remedy = "the source was changed while it was compared", "run again, and leave it alone meanwhile"
+    where = str(plan.source_root)
+    return (Finding(code="PARITY-SOURCE-CHANGED", severity=Severity.ERROR, where=where, what=what, remedy=remedy),)
 
 
 def _facts(plan: Plan, configuration: Configuration) -> dict[str, Any]:

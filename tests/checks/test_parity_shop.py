@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,6 +11,7 @@ import pytest
 from shop_project import RESTOCK, RESTOCK_ACTOR, ROWS, STOCK, add_case, check, complete, copy_shop, restock_case
 
 from checks.parity_report import ParityReport, explain, summary_lines
+from checks.runner import ParityOptions, parity_check
 from migrator.errors import ExitCode, UsageError
 from migrator.plan import load_plan
 from migrator.proof import read_proof, verify_proof
@@ -161,6 +163,17 @@ def test_nothing_compared_is_never_green(tmp_path: Path) -> None:
     report = check(plan)
     assert report.cases == 0 and not report.ok
     assert "never green" in summary_lines(report)[0]
+    assert read_proof(plan) is None
+
+
+def test_a_source_that_changes_meanwhile_gives_no_proof(tmp_path: Path) -> None:
+    plan = copy_shop(tmp_path)
+    restock_case(plan, "same", "same")
+    note = plan.source_root / "note.py"
+    report = parity_check(
+        plan, environ=os.environ, options=ParityOptions(noise=False), listener=lambda event: note.touch()
+    )
+    assert [item.code for item in report.findings][0] == "PARITY-SOURCE-CHANGED"
     assert read_proof(plan) is None
 
 
