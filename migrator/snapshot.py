@@ -15,13 +15,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from migrator import snapshot_rabbitmq
 from migrator.brokers.celery_redis import UNACKED, UNACKED_INDEX, CeleryRedis
 from migrator.brokers.dramatiq_redis import DramatiqRedis, acks_key
 from migrator.brokers.redis_keys import LEDGER, PARKED, celery_list, dramatiq_list, kept_key, sources
 from migrator.errors import RefusedError, UsageError
 from migrator.plan import Plan, Side
 from migrator.snapshot_file import FORMAT, SnapshotFacts, Writer, decoded, encoded, records, verify_snapshot, writing
-from migrator.transfer_hub import Hub, RedisBroker, open_hub
+from migrator.transfer_hub import Hub, RedisBroker
 from migrator.transfer_lock import acquire, new_token, release
 from migrator.translation import Place
 
@@ -35,7 +36,7 @@ def write_snapshot(plan: Plan, *, environ: Mapping[str, str], file: Path) -> Sna
         UnreachableError: A server does not answer.
         UsageError: The file can't be written.
     """
-    hub = open_hub(plan, environ)
+    hub = snapshot_rabbitmq.open_any_hub(plan, environ)
     try:
         with writing(file) as writer:
             counts = _write_all(plan, hub, writer)
@@ -66,8 +67,8 @@ def restore_snapshot(plan: Plan, *, environ: Mapping[str, str], file: Path, repl
     if facts.plan != plan.name:
         remedy = "name the plan that it was written for"
         raise UsageError(str(file), f"the snapshot belongs to the plan {facts.plan!r}", remedy=remedy)
-    hub = open_hub(plan, environ)
-    token = new_token()
+    hub = snapshot_rabbitmq.open_any_hub(plan, environ)
+    token, lanes = new_token(), snapshot_rabbitmq.lock(hub)
     try:
         acquire(hub.servers.values(), token, wait_s=10, takeover=False)
         _make_room(hub, replace=replace)
@@ -78,6 +79,7 @@ def restore_snapshot(plan: Plan, *, environ: Mapping[str, str], file: Path, repl
                 with broker.server.translated():
                     _put(broker, record["kind"], record["key"], [decoded(item) for item in record["items"]])
     finally:
+        snapshot_rabbitmq.unlock(lanes)
         release(hub.servers.values(), token)
         hub.close()
     return facts
@@ -104,6 +106,9 @@ _Part = tuple[str, str, list[tuple[Any, ...]], bool]
 
 def _content(broker: RedisBroker) -> Iterator[_Part]:
     """Yield kind, key, items and whether the items are what counts as messages."""
+    if snapshot_rabbitmq.is_on_rabbitmq(broker):
+        yield from snapshot_rabbitmq.content(broker)
+        return
     client, endpoint = broker.server.client, broker.endpoint
     is_dramatiq = isinstance(broker, DramatiqRedis)
     for source in sources(endpoint):
@@ -153,9 +158,12 @@ def _zset(client: Any, key: str, *, counts: bool) -> Iterator[_Part]:
 
 
 def _put(broker: RedisBroker, kind: str, key: str, items: list[tuple[bytes, ...]]) -> None:
-    client = broker.server.client
     if not items:
         return
+    if kind == snapshot_rabbitmq.KIND:
+        snapshot_rabbitmq.put(broker, key, items)
+        return
+    client = broker.server.client
     if kind == "hash":
         client.hset(key, mapping={name: value for name, value in items})  # noqa: C416 - pairs, as far as types go
     elif kind == "zset":
@@ -184,6 +192,9 @@ def _make_room(hub: Hub, *, replace: bool) -> None:
             remedy="restore with replacement if these may go",
         )
     for broker in hub.brokers.values():
+        if snapshot_rabbitmq.is_on_rabbitmq(broker):
+            snapshot_rabbitmq.make_room(broker)
+            continue
         with broker.server.translated():
             for key in _own_keys(broker):
                 broker.server.client.delete(key)

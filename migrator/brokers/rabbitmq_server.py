@@ -83,13 +83,19 @@ class RabbitmqServer:
             UnreachableError: The server can't be reached.
             RefusedError: It refuses.
         """
-        try:
+        with self.translated():
             connection = self.open()
             try:
                 yield connection
             finally:
                 with suppress(*ERRORS):
                     connection.close()
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Turn py-amqp's errors into ours."""
+        try:
+            yield
         except ERRORS as error:
             raise failure(self.where, error) from error
 

@@ -54,7 +54,7 @@ def raw_of(place: Place, message: Any) -> bytes:
     if place.system is System.DRAMATIQ:
         return body
     properties = message.properties
-    given = {name: _plain(properties[name]) for name in PROPERTIES if properties.get(name) is not None}
+    given = {name: plain(properties[name]) for name in PROPERTIES if properties.get(name) is not None}
     given |= {
         "delivery_tag": given.get("message_id", ""),
         "body_encoding": "base64",
@@ -63,9 +63,9 @@ def raw_of(place: Place, message: Any) -> bytes:
     headers = own_headers(message)
     mark = headers.pop(HEADER, None)
     document: dict[str, Any] = {"body": b64encode(body).decode()}
-    document["content-encoding"] = _plain(properties.get("content_encoding"))
-    document["content-type"] = _plain(properties.get("content_type"))
-    document["headers"] = {_key(name): _plain(value) for name, value in headers.items()}
+    document["content-encoding"] = plain(properties.get("content_encoding"))
+    document["content-type"] = plain(properties.get("content_type"))
+    document["headers"] = {_key(name): plain(value) for name, value in headers.items()}
     if mark is not None:
         document["headers"][HEADER] = _unpacked(mark)
     document["properties"] = given
@@ -86,7 +86,7 @@ def message_for(place: Place, payload: bytes) -> Any:
         return message
     envelope = read_envelope(payload, text_of(payload))
     given = {name: loads(bytes(value)) for name, value in envelope.properties.items()}
-    properties = {name: _rich(given[name]) for name in PROPERTIES if given.get(name) is not None}
+    properties = {name: rich(given[name]) for name in PROPERTIES if given.get(name) is not None}
     headers = {name: loads(bytes(value)) for name, value in envelope.headers.items()}
     if HEADER in headers:
         headers[HEADER] = _packed(bytes(envelope.headers[HEADER]))
@@ -95,7 +95,7 @@ def message_for(place: Place, payload: bytes) -> Any:
         _decoded(envelope),
         content_type=envelope.content_type,
         content_encoding=envelope.content_encoding,
-        application_headers={name: _rich(value) for name, value in headers.items()},
+        application_headers={name: rich(value) for name, value in headers.items()},
         **{"delivery_mode": _PERSISTENT, **properties},
     )
     _check(message)
@@ -157,19 +157,19 @@ def _unpacked(mark: Any) -> Any:
             mark = zlib.decompress(b64decode(mark[1:])).decode()
         return loads(mark)
     except (UnreadableError, AttributeError, ValueError, zlib.error):
-        return _plain(mark)
+        return plain(mark)
 
 
 def _key(name: Any) -> str:
     return name.decode(errors="backslashreplace") if isinstance(name, bytes) else str(name)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return a header's value in JSON's types."""
     if isinstance(value, dict):
-        return {_key(name): _plain(item) for name, item in value.items()}
+        return {_key(name): plain(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, (bytes, bytearray, memoryview)):
         return {"__amqp__": ["bytes", b64encode(bytes(value)).decode()]}
     if isinstance(value, datetime):
@@ -180,10 +180,10 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _rich(value: Any) -> Any:
-    """Return what :func:`_plain` was given."""
+def rich(value: Any) -> Any:
+    """Return what :func:`plain` was given."""
     if isinstance(value, list):
-        return [_rich(item) for item in value]
+        return [rich(item) for item in value]
     if not isinstance(value, dict):
         return value
     match value.get("__amqp__"):
@@ -193,4 +193,4 @@ def _rich(value: Any) -> Any:
             return datetime.fromtimestamp(int(text), UTC)
         case ["decimal", str(text)] if len(value) == 1:
             return Decimal(text)
-    return {name: _rich(item) for name, item in value.items()}
+    return {name: rich(item) for name, item in value.items()}
