@@ -18,7 +18,7 @@ from checks.cases import Case, CaseSet, load_cases
 from checks.configuration import Configuration, load_configuration
 from checks.experiment import Comparison
 from checks.kinds import compare_all
-from checks.observe import Asked, context, observe
+from checks.observe import Asked, Seen, context, observe
 from checks.parity_report import ParityReport
 from checks.patterns import fits
 from checks.verdict import concluded, judge
@@ -81,15 +81,10 @@ def parity_check(
         plan=plan, cases=cases, configuration=configuration, noise=options.noise, isolate=options.isolate, whole=whole
     )
     seen = observe(asked, environ=environ, processes=options.processes, listener=listener)
-    comparisons, disagreements = judge(plan, cases, seen, configuration.rules)
-    if whole and cases:
-        comparisons += tuple(compare_all(context(asked, seen)))
-    waivers = _revised(load_waivers(configuration.waivers), comparisons, options, whole=whole)
-    report = concluded(plan, comparisons, waivers, whole=whole)
+    report = _judged(asked, seen, options)
     report = replace(
         report,
         findings=(*_unmoved(plan, source), *report.findings),
-        disagreements=disagreements,
         started_at=started_at.isoformat(timespec="seconds"),
         elapsed_s=time.monotonic() - started,
         facts=_facts(plan, configuration),
@@ -118,6 +113,15 @@ def _selected(chosen: CaseSet, options: ParityOptions) -> tuple[tuple[Case, ...]
         and (not options.names or any(fits(pattern, case.name) for pattern in options.names))
     )
     return cases, len(cases) == len(chosen.cases)
+
+
+def _judged(asked: Asked, seen: Seen, options: ParityOptions) -> ParityReport:
+    plan, configuration = asked.plan, asked.configuration
+    comparisons, disagreements = judge(plan, asked.cases, seen, configuration.rules)
+    if asked.whole and asked.cases:
+        comparisons += tuple(compare_all(context(asked, seen)))
+    waivers = _revised(load_waivers(configuration.waivers), comparisons, options, whole=asked.whole)
+    return replace(concluded(plan, comparisons, waivers, whole=asked.whole), disagreements=disagreements)
 
 
 def _revised(waivers: Waivers, comparisons: Sequence[Comparison], options: ParityOptions, *, whole: bool) -> Waivers:

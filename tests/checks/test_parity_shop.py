@@ -173,7 +173,7 @@ def test_a_source_that_changes_meanwhile_gives_no_proof(tmp_path: Path) -> None:
     report = parity_check(
         plan, environ=os.environ, options=ParityOptions(noise=False), listener=lambda event: note.touch()
     )
-    assert [item.code for item in report.findings][0] == "PARITY-SOURCE-CHANGED"
+    assert report.findings[0].code == "PARITY-SOURCE-CHANGED"
     assert read_proof(plan) is None
 
 
