@@ -10,7 +10,7 @@ import hashlib
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,10 +66,12 @@ class Book:
 
     Args:
         connection: The SQLite file.
+        name: Its path, for messages to people.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, name: str) -> None:
         self._connection = connection
+        self._name = name
         self._run = 0
         self._batches: list[tuple[Any, ...]] = []
         self._messages: list[tuple[Any, ...]] = []
@@ -94,11 +96,16 @@ class Book:
         except (OSError, sqlite3.Error) as error:
             remedy = "make the folder writable, or move the file away"
             raise UsageError(str(file), "the book can't be opened", found=str(error), remedy=remedy) from error
-        book = cls(connection)
+        book = cls(connection, str(file))
         try:
             yield book
-        finally:
             book.flush()
+        except BaseException:
+            # What has happened is told as far as possible; the first failure is the one to hear of.
+            with suppress(UsageError):
+                book.flush()
+            raise
+        finally:
             connection.close()
 
     def begin(self, direction: str, fingerprint: str) -> int:
@@ -135,11 +142,21 @@ class Book:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was recorded."""
+        """Write what was recorded.
+
+        Raises:
+            UsageError: The file can't be written.
+        """
         self._flushed_at = time.monotonic()
-        with self._connection:
-            self._connection.executemany(f"INSERT INTO batches VALUES ({','.join('?' * 10)})", self._batches)
-            self._connection.executemany(f"INSERT INTO messages VALUES ({','.join('?' * 8)})", self._messages)
+        if not self._batches and not self._messages:
+            return
+        try:
+            with self._connection:
+                self._connection.executemany(f"INSERT INTO batches VALUES ({','.join('?' * 10)})", self._batches)
+                self._connection.executemany(f"INSERT INTO messages VALUES ({','.join('?' * 8)})", self._messages)
+        except sqlite3.Error as error:
+            remedy = "make room on the disk, then run the same command again; the messages themselves are safe"
+            raise UsageError(self._name, "the book can't be written", found=str(error), remedy=remedy) from error
         self._batches.clear()
         self._messages.clear()
 

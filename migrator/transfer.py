@@ -184,6 +184,7 @@ class _Run:
 
     def _idle(self) -> None:
         """Wait a moment before the next sweep, and keep the lock meanwhile."""
+        self.book.flush()
         time.sleep(_FOLLOW_EVERY_S)
         _allow_parking(self.hub, self.options)
         mover = self._mover(lambda translation: True, lambda: True)

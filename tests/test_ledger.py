@@ -62,3 +62,14 @@ def test_a_book_that_is_no_database_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "book.sqlite3").write_text("this is not a database, not at all" * 50)
     with pytest.raises(UsageError, match="the book can't be opened"), Book.open(tmp_path / "book.sqlite3"):
         pytest.fail("opened")
+
+
+def test_a_disk_that_is_full_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="the book can't be written"), Book.open(tmp_path / "book.sqlite3") as book:
+        book.begin("forward", "f")
+        # As a full disk does: no page more.
+        book._connection.execute("PRAGMA max_page_count = 1")
+        for number in range(2000):
+            kept = KeptBack(Reason.UNREADABLE, "x" * 500, "", f"id-{number}")
+            book.add("p", [], [(f"copy-{number}", kept)], _counts(1, 0, 1))
+        book.flush()
