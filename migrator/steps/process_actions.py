@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
-from migrator.plan import Plan, Process
+from migrator.errors import UnreachableError
+from migrator.plan import Driver, Plan, Process
 from migrator.report import Finding, Report
-from migrator.steps.protocol import Action, Context, Facts, error, findings_report
+from migrator.steps.gap import moment
+from migrator.steps.protocol import Action, Context, Facts, error, findings_report, note
+from migrator.workers import drain
 from migrator.workers.drivers import current, start, stop
 from migrator.workers.identity import descendants
 from migrator.workers.readiness import missing_for, wait_ready
@@ -42,6 +45,30 @@ def stop_actions(context: Context, processes: Iterable[Process]) -> tuple[Action
         )
         for process in processes
     )
+
+
+def cease(context: Context, step: str, process: Process) -> Facts:
+    """Make a Celery worker take nothing more; the gap begins here.
+
+    A worker that we run ourselves and that stays silent gets on without: SIGTERM alone lets it finish its tasks and
+    give the rest back, and what counts in the end is that it is gone. A process manager may signal its children as
+    well, which loses their tasks, so there silence is a failure.
+    """
+    began = moment()
+    try:
+        return {"began": began, "queues": drain.cease(context.plan, process, environ=context.environ)}
+    except UnreachableError as silence:
+        if process.driver is not Driver.COMMAND:
+            raise
+        note(context, step, f"{silence}; going on with SIGTERM, which lets it finish")
+        return {"began": began, "queues": (), "silent": str(silence)}
+
+
+def wait_drained(context: Context, process: Process, ceased: Facts) -> Facts:
+    """Wait until a worker that has ceased has finished its tasks."""
+    if ceased.get("silent"):
+        return {"drained_in_s": 0.0}
+    return {"drained_in_s": round(drain.wait_idle(context.plan, process, environ=context.environ), 3)}
 
 
 def verify_ready(context: Context, processes: Iterable[Process]) -> Report:

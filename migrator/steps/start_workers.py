@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from functools import partial
 
+from migrator.journal import Phase
 from migrator.plan import Process, Role, Side
 from migrator.report import Report
-from migrator.steps.gap import moment
-from migrator.steps.process_actions import start_actions, verify_ready
-from migrator.steps.protocol import Action, Context, Facts, Step, nothing_to_check, processes
-from migrator.workers import drain
+from migrator.steps.process_actions import cease, start_actions, verify_ready, wait_drained
+from migrator.steps.protocol import Action, Context, Facts, Step, nothing_to_check, processes, recorded
 from migrator.workers.drivers import signal_stop
+
+NAME = "start_workers"
 
 
 def actions(context: Context) -> tuple[Action, ...]:
@@ -53,12 +54,11 @@ def undo(context: Context) -> tuple[Action, ...]:
 
 
 def _cease(context: Context, process: Process) -> Facts:
-    began = moment()
-    return {"began": began, "queues": drain.cease(context.plan, process, environ=context.environ)}
+    return cease(context, NAME, process)
 
 
 def _drain(context: Context, process: Process) -> Facts:
-    return {"drained_in_s": round(drain.wait_idle(context.plan, process, environ=context.environ), 3)}
+    return wait_drained(context, process, recorded(context, NAME, f"cease:{process.name}", phase=Phase.BACK))
 
 
 def _signal(context: Context, process: Process) -> None:
@@ -66,7 +66,7 @@ def _signal(context: Context, process: Process) -> None:
 
 
 STEP = Step(
-    name="start_workers",
+    name=NAME,
     title="Start the unified workers",
     check=nothing_to_check,
     actions=actions,

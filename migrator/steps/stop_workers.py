@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from migrator.journal import Phase
 from migrator.message import System
 from migrator.plan import Process, Role, Side
 from migrator.report import Report
 from migrator.steps.gap import moment
-from migrator.steps.process_actions import start_actions, verify_stopped
+from migrator.steps.process_actions import cease, start_actions, verify_stopped, wait_drained
 from migrator.steps.protocol import (
     Action,
     Context,
@@ -109,12 +110,11 @@ def _note(context: Context) -> Facts:
 
 
 def _cease(context: Context, process: Process) -> Facts:
-    began = moment()
-    return {"queues": drain.cease(context.plan, process, environ=context.environ), "began": began}
+    return cease(context, NAME, process)
 
 
 def _drain(context: Context, process: Process) -> Facts:
-    return {"drained_in_s": round(drain.wait_idle(context.plan, process, environ=context.environ), 3)}
+    return wait_drained(context, process, recorded(context, NAME, f"cease:{process.name}", phase=Phase.FORWARD))
 
 
 def _signal(context: Context, system: System) -> Facts:

@@ -9,6 +9,7 @@ whole time-out); kombu/connection.py (`default_channel` retries for ever unless 
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,6 +85,19 @@ def ask(control: Control, node: str, command: str, *, timeout_s: float = REPLY_T
     return None
 
 
+def insist(control: Control, node: str, command: str, *, within_s: float, **arguments: Any) -> Any:
+    """Ask again and again until a worker replies; None if it is silent all the time.
+
+    Commands are published to whoever listens at that moment: a worker that is just reconnecting misses one.
+    """
+    end = time.monotonic() + within_s
+    while True:
+        left_s = end - time.monotonic()
+        reply = ask(control, node, command, timeout_s=max(0.1, min(REPLY_TIMEOUT_S, left_s)), **arguments)
+        if reply is not None or left_s <= 0:
+            return reply
+
+
 def pid_of(control: Control, node: str) -> int | None:
     """Return the pid behind a node name; None if it is silent."""
     stats = ask(control, node, "stats")
@@ -107,12 +121,12 @@ def cancel_consumers(control: Control, node: str, *, timeout_s: float) -> tuple[
     Raises:
         UnreachableError: It did not confirm.
     """
-    queues = ask(control, node, "active_queues", timeout_s=timeout_s)
+    queues = insist(control, node, "active_queues", within_s=timeout_s)
     if queues is None:
         raise _silent(node, "active_queues", timeout_s)
     names = tuple(queue["name"] for queue in queues)
     for name in names:
-        reply = ask(control, node, "cancel_consumer", timeout_s=timeout_s, queue=name)
+        reply = insist(control, node, "cancel_consumer", within_s=timeout_s, queue=name)
         if not reply or "ok" not in reply:
             raise _silent(node, f"cancel_consumer {name}", timeout_s)
     return names
@@ -121,7 +135,7 @@ def cancel_consumers(control: Control, node: str, *, timeout_s: float) -> tuple[
 def add_consumers(control: Control, node: str, queues: tuple[str, ...], *, timeout_s: float) -> None:
     """Let a worker take messages again; the reverse of :func:`cancel_consumers`."""
     for name in queues:
-        reply = ask(control, node, "add_consumer", timeout_s=timeout_s, queue=name)
+        reply = insist(control, node, "add_consumer", within_s=timeout_s, queue=name)
         if not reply or "ok" not in reply:
             raise _silent(node, f"add_consumer {name}", timeout_s)
 

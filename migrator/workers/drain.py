@@ -20,6 +20,8 @@ from migrator.workers.drivers import current
 from migrator.workers.nodes import endpoint_of, with_node
 
 POLL_S = 0.05
+#: How long a worker may be silent before it counts as silent; one that is reconnecting needs some seconds.
+CEASE_TIMEOUT_S = 15.0
 
 
 def cease(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -29,7 +31,8 @@ def cease(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[
     if not node or endpoint is None:
         return ()
     with celery_control.control(endpoint, environ) as app:
-        return celery_control.cancel_consumers(app, node, timeout_s=process.stop_timeout_s)
+        limit_s = min(process.stop_timeout_s, CEASE_TIMEOUT_S)
+        return celery_control.cancel_consumers(app, node, timeout_s=limit_s)
 
 
 def resume(plan: Plan, process: Process, queues: tuple[str, ...], *, environ: Mapping[str, str]) -> None:
