@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from kill_campaign import campaign
+from rabbit_kills import campaign
 from rabbit_scene import RabbitScene, mixed
 
 pytestmark = pytest.mark.timeout(900)

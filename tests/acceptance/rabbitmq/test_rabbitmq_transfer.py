@@ -16,10 +16,10 @@ from typing import Any
 import amqp
 import amqp.transport
 import pytest
-from kill_campaign import as_counter
+from rabbit_kills import as_counter
+from rabbit_proxy import tcp_proxy
 from rabbit_scene import RabbitScene, amqp_content, fill, mixed
 from rabbit_server import RabbitServer
-from tcp_proxy import tcp_proxy
 from test_rabbitmq_brokers import dramatiq_worker, until
 
 from migrator.brokers.rabbitmq_queues import LOCK
