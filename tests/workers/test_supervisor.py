@@ -94,6 +94,7 @@ def test_what_is_stopped_is_not_restarted_but_what_is_signalled_is(shop: Shop, s
     sleeper = program(shop, supervised, "parent")
     first = drivers.start(shop.plan, sleeper, environ=shop.environ)
     send_signal(first.identity, signal.SIGTERM)
+    wait_gone([first.identity], timeout_s=5)
     second = eventually(lambda: drivers.current(shop.plan, sleeper, environ=shop.environ))
     assert second.pid != first.pid, "a raw signal is no way to stop it: autorestart brings it back"
     drivers.stop(shop.plan, sleeper, environ=shop.environ)
@@ -107,6 +108,7 @@ def test_one_that_has_just_crashed_is_stopped_for_good(shop: Shop, supervised: S
     record = drivers.start(shop.plan, sleeper, environ=shop.environ)
     eventually(lambda: supervised.state("parent") == "RUNNING")
     send_signal(record.identity, signal.SIGKILL)
+    wait_gone([record.identity], timeout_s=5)
     drivers.stop(shop.plan, sleeper, environ=shop.environ)
     time.sleep(2.5)
     assert drivers.current(shop.plan, sleeper, environ=shop.environ) is None
@@ -118,6 +120,7 @@ def test_children_left_behind_are_seen_beside_their_successor_and_stopped(shop: 
     (child,) = eventually(lambda: descendants(first.identity))
     drivers.current(shop.plan, parent, environ=shop.environ)
     send_signal(first.identity, signal.SIGKILL)
+    wait_gone([first.identity], timeout_s=5)
     second = eventually(lambda: drivers.current(shop.plan, parent, environ=shop.environ))
     assert second.pid != first.pid
     states = {s.state: s for s in list_processes(planned(shop, parent).plan, environ=shop.environ)}

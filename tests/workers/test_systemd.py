@@ -20,7 +20,7 @@ from migrator.report import Severity
 from migrator.runner_report import RunOutcome
 from migrator.workers import drivers
 from migrator.workers.command import process_named
-from migrator.workers.identity import descendants, is_alive, send_signal
+from migrator.workers.identity import descendants, is_alive, send_signal, wait_gone
 from migrator.workers.readiness import wait_ready
 from migrator.workers.side import list_processes
 
@@ -79,6 +79,7 @@ def test_what_is_stopped_is_not_restarted_but_what_is_signalled_is(site: Shop, m
     web = unit(site, "web")
     first = drivers.start(site.plan, web, environ=site.environ)
     send_signal(first.identity, signal.SIGTERM)
+    wait_gone([first.identity], timeout_s=5)
     second = eventually(lambda: drivers.current(site.plan, web, environ=site.environ))
     assert second.pid != first.pid, "a raw signal is no way to stop it: Restart= brings it back"
     drivers.stop(site.plan, web, environ=site.environ)
@@ -93,6 +94,7 @@ def test_children_left_behind_are_seen_beside_their_successor_and_stopped(site: 
     (child,) = eventually(lambda: descendants(first.identity))
     drivers.current(site.plan, parent, environ=site.environ)
     send_signal(first.identity, signal.SIGKILL)
+    wait_gone([first.identity], timeout_s=5)
     second = eventually(lambda: drivers.current(site.plan, parent, environ=site.environ))
     plan = replace(site.plan, processes=(parent,))
     states = {state.state: state for state in list_processes(plan, environ=site.environ)}
