@@ -21,6 +21,8 @@ BROKEN = {
     "exit": "ended its process (status 3)",
     "kill": "ended its process (status -9)",
     "network": "network access to 192.0.2.1:80",
+    "unix": "network access to /tmp/a-live-broker.sock",
+    "datagram": "network access to 192.0.2.1:8125",
     "unanswered": "the case has no answer to this request",
     "broken": "the legacy side is itself broken: ImportError",
 }

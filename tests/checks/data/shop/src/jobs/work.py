@@ -55,6 +55,16 @@ def misbehave(how):
             socket.create_connection(("192.0.2.1", 80), timeout=1)
         except OSError:
             return "swallowed"
+    if how == "unix":
+        try:
+            socket.socket(socket.AF_UNIX).connect("/tmp/a-live-broker.sock")
+        except OSError:
+            return "swallowed"
+    if how == "datagram":
+        try:
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("192.0.2.1", 8125))
+        except OSError:
+            return "swallowed"
     if how == "unanswered":
         try:
             urllib.request.urlopen(settings.SUPPLIER_URL + "/nothing", timeout=5)
