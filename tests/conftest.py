@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -12,9 +13,11 @@ from hypothesis import HealthCheck, settings
 
 from migrator.servers import EmbeddedServer, embedded_server
 
-# Two busy cores are slow now and then: that is no fault of what is tested.
-settings.register_profile("ci", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("ci")
+# Two busy cores are slow now and then: that is no fault of what is tested. The examples are the same in every run;
+# HYPOTHESIS_PROFILE=explore looks for new ones.
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", settings.get_profile("explore"), derandomize=True, database=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 def old_binary() -> Path:
