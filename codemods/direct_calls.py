@@ -18,6 +18,7 @@ from migrator.message import System
 _LOOKERS = frozenset(
     f"builtins.{name}" for name in ("isinstance", "print", "repr", "str", "type", "id", "callable", "hasattr", "len")
 )
+_CONTAINERS = (cst.Element, cst.DictElement, cst.Tuple, cst.List, cst.Set, cst.Dict, cst.IfExp)
 
 
 def direct(context: FileContext, use: Use) -> None:
@@ -69,6 +70,8 @@ def bare_task(context: FileContext, use: Use) -> None:
 
 def _hand_on(context: FileContext, use: Use) -> None:
     parent = context.parent(use.node)
+    while isinstance(parent, _CONTAINERS):
+        parent = context.parent(parent)
     given = isinstance(parent, cst.Arg) and not _appended(context, parent)
     if given or unknown_senders(context):
         raise LeaveError("ESCAPES", use.node)
@@ -87,7 +90,7 @@ def _appended(context: FileContext, arg: cst.Arg) -> bool:
 def _followed(context: FileContext, node: cst.CSTNode) -> bool:
     """True where the value is only looked at, or where what holds it is followed by the rewrites."""
     parent = context.parent(node)
-    while isinstance(parent, (cst.Element, cst.DictElement, cst.Tuple, cst.List, cst.Set, cst.Dict, cst.IfExp)):
+    while isinstance(parent, _CONTAINERS):
         node, parent = parent, context.parent(parent)
     if isinstance(parent, (cst.Comparison, cst.ComparisonTarget, cst.Assert, cst.Expr, cst.Annotation, cst.Del)):
         return True

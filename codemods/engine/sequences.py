@@ -42,6 +42,8 @@ def _own_lines(context: FileContext, first: cst.CSTNode, last: cst.CSTNode) -> t
     opening = text.rfind(b"\n", 0, start) + 1
     closing = text.find(b"\n", _end(context, last))
     rest = text[_end(context, last) : closing].decode("utf-8").strip() if closing >= 0 else "x"
+    if text[:opening].rstrip(b"\r\n").endswith(b"\\"):
+        return None  # a continued line needs what follows it
     if text[opening:start].strip() or rest.lstrip(",").strip().partition("#")[0]:
         return None
     return opening, closing + 1
