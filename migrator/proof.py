@@ -8,6 +8,7 @@ can write the file can write the digest too.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
@@ -46,7 +47,7 @@ class Proof:
     source: str
     #: Digest of cases, waivers and configuration.
     cases: str
-    #: Where those lay: file or folder, relative to the plan's folder or absolute.
+    #: Where those lay: files and folders, relative to the plan's folder.
     case_paths: tuple[str, ...]
     versions: Mapping[str, str] = field(default_factory=dict)
     #: ``compared``, ``matched``, ``waived``, ``mismatched``, ``could-not-compare``, ``findings``.
@@ -210,8 +211,8 @@ def _digest(proof: Proof) -> str:
 
 
 def _stored(plan: Plan, path: Path) -> str:
-    full = path.resolve()
-    return str(full.relative_to(plan.folder)) if full.is_relative_to(plan.folder) else str(full)
+    """Return a path from the plan's folder, so that both may move together."""
+    return Path(os.path.relpath(path.resolve(), plan.folder)).as_posix()
 
 
 def _error(code: str, where: str, what: str, remedy: str, found: str = "") -> Finding:

@@ -143,6 +143,18 @@ def test_a_moved_project_keeps_its_proof(plan: Plan, tmp_path: Path) -> None:
     assert codes(load_plan(moved / "migration.toml")) == []
 
 
+def test_cases_beside_the_project_move_with_it(plan: Plan, tmp_path: Path) -> None:
+    (tmp_path / "project").mkdir()
+    for name in ("src", "migration.toml"):
+        (tmp_path / name).rename(tmp_path / "project" / name)
+    moved = load_plan(tmp_path / "project" / "migration.toml")
+    proof = write_proof(moved, case_paths=(tmp_path / "cases",), counts=GREEN)
+    assert proof.case_paths == ("../cases",)
+    assert codes(moved) == []
+    (tmp_path / "cases" / "first" / "case.toml").write_text("title = 'z'\n")
+    assert codes(moved) == ["PROOF-CASES"]
+
+
 @pytest.mark.parametrize(("hours", "expected"), [(23.9, []), (24.1, ["PROOF-STALE"]), (-1, ["PROOF-STALE"])])
 def test_it_is_worth_something_for_a_day(plan: Plan, hours: float, expected: list[str]) -> None:
     prove(plan)
