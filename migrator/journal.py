@@ -12,6 +12,7 @@ import getpass
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -175,12 +176,10 @@ def run_lock(plan: Plan, command: str) -> Iterator[str]:
     file = ensure_state_folder(plan) / "lock"
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _lock(descriptor):
             raise RefusedError(
                 str(file), "another run is going on", found=_owner(descriptor), remedy="wait for it: `migrator status`"
-            ) from None
+            )
         owner = _owner(descriptor)
         if owner and f"on {socket.gethostname()}," not in owner:
             raise RefusedError(
@@ -196,6 +195,21 @@ def run_lock(plan: Plan, command: str) -> Iterator[str]:
             os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
+
+
+def lock_owner(plan: Plan) -> str:
+    """Return who holds the plan's lock right now; empty if nobody does. Changes nothing."""
+    try:
+        descriptor = os.open(plan.state_folder / "lock", os.O_RDONLY)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _owner(descriptor)
+    finally:
+        os.close(descriptor)
+    return ""
 
 
 def entry(run: int, phase: Phase, mark: Mark, step: str = "", **rest: Any) -> Entry:
@@ -245,6 +259,18 @@ def _entry(document: Mapping[str, Any]) -> Entry:
         mark=Mark(document["mark"]),
         **{key: document[key] for key in ("step", "action", "text", "data", "operator", "host", "plan")},
     )
+
+
+def _lock(descriptor: int) -> bool:
+    """Take the lock; a status command holds it for a moment, so one refusal is not the last word."""
+    for _ in range(5):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.1)
+        else:
+            return True
+    return False
 
 
 def _owner(descriptor: int) -> str:

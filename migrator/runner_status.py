@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from migrator.brokers import connect
 from migrator.errors import MigratorError
+from migrator.journal import lock_owner
 from migrator.plan import Plan
 from migrator.runner_state import MigrationState, RunState
 from migrator.steps import ROLLBACK, STEPS
@@ -23,6 +24,8 @@ class Status:
     run: int
     #: One sentence: ``migrating: at step transfer``.
     text: str
+    #: Who is at it right now; empty if no command runs.
+    owner: str
     #: Steps done, forward or back.
     done: tuple[str, ...]
     #: Steps still to do, in order.
@@ -53,6 +56,7 @@ def read_status(plan: Plan, *, environ: Mapping[str, str], state: RunState) -> S
             if count:
                 waiting[f"{side}.{endpoint.system.value} {queue} {where.value}"] = count
     processes = list_processes(plan, environ=environ, problems=problems)
+    owner = lock_owner(plan)
     at = f" at step {state.step}" if state.state in (MigrationState.MIGRATING, MigrationState.ROLLING_BACK) else ""
     back = state.state is MigrationState.ROLLING_BACK
     done = state.undone if back else state.done
@@ -61,14 +65,22 @@ def read_status(plan: Plan, *, environ: Mapping[str, str], state: RunState) -> S
     return Status(
         state=state.state,
         run=state.run,
-        text=f"{state.state.value}{at}" + (f" (run {state.run})" if state.run else ""),
+        text=_sentence(state, at, owner),
+        owner=owner,
         done=done,
         left=() if finished else tuple(name for name in order if name not in done),
         waiting=waiting,
         processes=processes,
         problems=tuple(problems),
-        next_steps=next_commands(state),
+        next_steps=("migrator status",) if owner else next_commands(state),
     )
+
+
+def _sentence(state: RunState, at: str, owner: str) -> str:
+    run = f" (run {state.run})" if state.run else ""
+    if not at:
+        return f"{state.state.value}{run}"
+    return f"{state.state.value}{at}{run}, " + (f"by {owner}" if owner else "interrupted: nobody is at it")
 
 
 def next_commands(state: RunState) -> tuple[str, ...]:

@@ -155,7 +155,7 @@ def test_with_no_undo_a_failed_step_stops_the_run_and_the_same_command_goes_on(s
     assert report.outcome is RunOutcome.STOPPED
     assert report.exit_code is ExitCode.REFUSED
     now = runner.status(shop.plan, environ=shop.environ)
-    assert now.text == "migrating at step start_workers (run 1)"
+    assert now.text == "migrating at step start_workers (run 1), interrupted: nobody is at it"
     assert now.done == ("migrate_database",)
     assert now.next_steps == ("migrator cutover", "migrator rollback")
     again = runner.cutover(shop.plan, environ=shop.environ, options=options(until="migrate_database"))
@@ -202,6 +202,9 @@ def test_a_run_that_waits_for_a_file_goes_on_when_it_is_gone(shop: Shop) -> None
 
     def listen(event: Event) -> None:
         if "waiting for `rm" in event.text:
+            now = runner.status(shop.plan, environ=shop.environ)
+            assert f"pid {os.getpid()}, cutover" in now.owner
+            assert now.text.startswith("migrating at step source (run 1), by ")
             told.append(event.text)
             file.unlink()
 
