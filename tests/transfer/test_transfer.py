@@ -19,6 +19,7 @@ from migrator.message import State, System
 from migrator.transfer import Direction, TransferOptions, TransferReport, transfer
 from migrator.transfer_locate import locate
 from migrator.transfer_lock import new_token
+from migrator.transfer_mover import Pace
 
 
 def test_nothing_to_move_is_a_clean_report(any_scene: Scene) -> None:
@@ -460,18 +461,24 @@ def test_many_unacknowledged_messages_among_those_of_others(scene: Scene) -> Non
 
 
 def test_a_worker_that_shows_itself_is_not_robbed(scene: Scene) -> None:
-    scene.send("health_check_task")
-    scene.legacy.sadd("dramatiq:__acks__.busy.default", *scene.legacy.lpop("dramatiq:default", 1))
-    scene.legacy.zadd("dramatiq:__heartbeats__", {"busy": int(time.time() * 1000)})
     import threading
 
-    beat = threading.Timer(
-        0.3, lambda: scene.legacy.zadd("dramatiq:__heartbeats__", {"busy": int(time.time() * 1000) + 5})
-    )
-    beat.start()
-    with pytest.raises(RefusedError, match="still alive"):
-        scene.forward(owners_dead=True, silence_s=0.8)
-    beat.join()
+    scene.send("health_check_task")
+    scene.legacy.sadd("dramatiq:__acks__.busy.default", *scene.legacy.lpop("dramatiq:default", 1))
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(0.05):
+            scene.legacy.zadd("dramatiq:__heartbeats__", {"busy": int(time.time() * 1000)})
+
+    worker = threading.Thread(target=beat)
+    worker.start()
+    try:
+        with pytest.raises(RefusedError, match="still alive"):
+            scene.forward(owners_dead=True, silence_s=1.5)
+    finally:
+        stop.set()
+        worker.join()
     assert scene.legacy.scard("dramatiq:__acks__.busy.default") == 1
 
 
@@ -564,6 +571,35 @@ def test_stops_cleanly_when_asked(scene: Scene) -> None:
     assert 500 < report.moved < 3000
     assert report.balance == 0
     assert report.left == {"dramatiq:default ready": 3000 - report.moved}
+
+
+def test_steps_become_smaller_while_the_server_is_slow_and_larger_again() -> None:
+    pace = Pace(most=500)
+    assert pace.size == 500
+    for _ in range(20):
+        pace.observe(30.0)
+    assert pace.size == 50
+    pace.observe(7.0)
+    assert pace.size == 50
+    for _ in range(40):
+        pace.observe(1.0)
+    assert pace.size == 500
+
+
+def test_runs_that_start_together_take_turns(scene: Scene) -> None:
+    fill(scene.legacy, 2000)
+    children = []
+    for _ in range(3):
+        child = os.fork()
+        if child == 0:
+            try:
+                transfer(scene.plan, environ=scene.environ, options=TransferOptions(batch_size=50, lock_wait_s=60))
+                os._exit(0)
+            finally:
+                os._exit(1)
+        children.append(child)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0, 0]
+    assert len(scene.unified_calls()) == scene.unified.llen("unified") == 2000
 
 
 def test_rate_limit(scene: Scene) -> None:
