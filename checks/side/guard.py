@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from contextlib import suppress
 from typing import Any
 
 from checks.side.recorder import RECORDER
@@ -15,7 +16,7 @@ from checks.side.recorder import RECORDER
 #: Largest file that a run may write.
 FILE_LIMIT_BYTES = 64 * 1024 * 1024
 #: Most address space that a side may take.
-MEMORY_LIMIT_BYTES = 4 * 1024 * 1024 * 1024
+MEMORY_LIMIT_BYTES = 8 * 1024 * 1024 * 1024
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: A project may log to the machine; that changes nothing.
 _LOG_SOCKETS = ("/dev/log", b"/dev/log", "/var/run/syslog", b"/var/run/syslog")
@@ -28,7 +29,9 @@ def limit_resources() -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     for kind, limit in ((resource.RLIMIT_FSIZE, FILE_LIMIT_BYTES), (resource.RLIMIT_AS, MEMORY_LIMIT_BYTES)):
         _, hard = resource.getrlimit(kind)
-        resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+        # Some systems know a limit and don't let it be set; then it is not held back there.
+        with suppress(ValueError, OSError):
+            resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
 def close_network(ports: frozenset[int]) -> None:

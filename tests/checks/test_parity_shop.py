@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from importlib.resources import files
 from pathlib import Path
 from xml.etree import ElementTree
 
+import jsonschema
 import pytest
 from shop_project import RESTOCK, RESTOCK_ACTOR, ROWS, STOCK, add_case, check, complete, copy_shop, restock_case
 
-from checks.parity_report import ParityReport, explain, summary_lines
+from checks.parity_report import SCHEMA, ParityReport, explain, summary_lines
 from checks.runner import ParityOptions, parity_check
 from migrator.errors import ExitCode, UsageError
 from migrator.plan import load_plan
@@ -115,6 +117,9 @@ def test_a_red_run_leaves_no_proof(report: ParityReport) -> None:
 def test_documents_tell_the_same(report: ParityReport) -> None:
     document = json.loads(Path(report.facts["files"]["json"]).read_text())
     assert document["counts"] == report.counts
+    schema = json.loads(files("checks").joinpath("templates/parity.schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(document)
+    assert schema["properties"]["schema"]["const"] == SCHEMA
     suites = ElementTree.parse(report.facts["files"]["junit"]).getroot()
     cases = [case for suite in suites for case in suite if suite.get("name") != "run"]
     assert len(cases) == report.cases
