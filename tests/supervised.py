@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +19,9 @@ from shop import Shop, eventually, git
 
 from migrator.plan import Plan, Process, load_plan
 from migrator.workers.command import fill
+
+#: Source: prctl(2).
+PR_SET_PDEATHSIG = 1
 
 Programs = Mapping[str, Mapping[str, str]]
 
@@ -55,6 +60,7 @@ def running_supervisord(programs: Programs, environ: Mapping[str, str], *, inet:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - one system call between fork and exec, no lock
         )
     supervised = Supervised(folder=folder, child=child)
     try:
@@ -64,6 +70,11 @@ def running_supervisord(programs: Programs, environ: Mapping[str, str], *, inet:
     finally:
         end(child)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def end_with_parent() -> None:
+    """Have the kernel send SIGTERM to this process when its parent dies: a killed test run leaves nothing behind."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def end(child: subprocess.Popen[bytes]) -> None:

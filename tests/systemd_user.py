@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shop import Shop, eventually, git
+from supervised import end_with_parent
 
 from migrator.plan import Plan, Process, load_plan
 from migrator.workers.command import fill
@@ -98,6 +99,7 @@ def running_systemd(units: Units) -> Iterator[UserManager]:
         child = subprocess.Popen(
             ["sh", "-ec", START, "sh", str(group), str(BINARY)],
             env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - one system call between fork and exec, no lock
         )  # fmt: skip
     manager = UserManager(folder=folder, child=child)
     manager.write(units)
