@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from migrator.wire import UnreadableError, dumps, loads, ms_from_iso
+from migrator.wire import READING_ERRORS, UnreadableError, dumps, loads, ms_from_iso
 
 _MAX_BODY_BYTES = 256 << 20
 _V1_FIELDS = {"task": str, "id": str}
@@ -197,5 +197,5 @@ def name_and_id(raw: bytes) -> tuple[str, str]:
     try:
         headers = _decode_envelope(raw).headers
         return optional_text(headers, "task"), optional_text(headers, "id")
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except READING_ERRORS:
         return "", ""

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from migrator.adapters import AdaptationError, adapt, restore
+from migrator.dramatiq_fields import checked
 from migrator.envelope import (
     Envelope,
     ForeignBodyError,
@@ -31,7 +32,7 @@ from migrator.plan import Plan, Side, TaskMapping
 from migrator.translate_back_celery import changed_celery, newborn_celery
 from migrator.translate_encoder import decoded, from_text, load_encoder
 from migrator.translation import Carried, KeptBack, Place, Reason, Translation, ledger_entry
-from migrator.wire import HEADER, UnreadableError, dumps, iso_from_ms, loads, text_of
+from migrator.wire import HEADER, READING_ERRORS, UnreadableError, dumps, iso_from_ms, loads, text_of
 
 
 class Mark(msgspec.Struct):
@@ -100,7 +101,7 @@ class Backward:
             return KeptBack(Reason.CONTENT_TYPE, str(error), *name_and_id(raw))
         except AdaptationError as error:
             return KeptBack(Reason.NO_LEGACY_FORM, str(error), *name_and_id(raw))
-        except (UnreadableError, ValueError, OverflowError, TypeError, msgspec.MsgspecError) as error:
+        except READING_ERRORS as error:
             return KeptBack(Reason.UNREADABLE, str(error), *name_and_id(raw))
 
     def _carried(self, marked: _Marked, raw: bytes) -> Translation:
@@ -128,7 +129,8 @@ class Backward:
         return changed_celery(self.plan, mapping, place, original=original, envelope=envelope, tag=tag)
 
     def _retried_dramatiq(self, place: Place, mark: Mark, envelope: Envelope) -> Translation:
-        document = decoded(self._encoder, from_text(mark.raw)) if self._encoder else expect(loads(mark.raw), dict)
+        document = decoded(self._encoder, from_text(mark.raw)) if self._encoder else loads(mark.raw)
+        checked(document)
         mapping = self._mapping_of(System.DRAMATIQ, document["actor_name"], envelope)
         args, kwargs, embed = _call(envelope)
         options = {**document["options"]}

@@ -11,7 +11,6 @@ from __future__ import annotations
 from binascii import b2a_base64
 from collections.abc import Callable
 
-import msgspec
 from msgspec import Raw
 
 from migrator.adapters import AdaptationError, adapt
@@ -38,7 +37,7 @@ from migrator.wire import (
     EMPTY_EMBED,
     EMPTY_EMBED_SPACED,
     HEADER,
-    UnreadableError,
+    READING_ERRORS,
     dumps,
     encode_json,
     iso_from_ms,
@@ -93,7 +92,7 @@ class CeleryForward:
             return KeptBack(Reason.CONTENT_TYPE, str(error), *name_and_id(raw))
         except AdaptationError as error:
             return KeptBack(Reason.ARGUMENTS, str(error), *name_and_id(raw))
-        except (UnreadableError, ValueError, OverflowError, msgspec.MsgspecError) as error:
+        except READING_ERRORS as error:
             return KeptBack(Reason.UNREADABLE, str(error), *name_and_id(raw))
 
     def _carry_plain(self, origin: Place, copy_id: str, text: str, envelope: PlainEnvelope, body: bytes) -> Translation:

@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Raw
 
 from migrator.adapters import AdaptationError, adapt
+from migrator.dramatiq_fields import Fields, checked
 from migrator.envelope import expect
 from migrator.message import System
 from migrator.plan import Endpoint, Plan, TaskMapping
@@ -28,6 +29,7 @@ from migrator.translation import Carried, KeptBack, Place, Reason, Translation
 from migrator.wire import (
     EMPTY_EMBED,
     HEADER,
+    READING_ERRORS,
     UnreadableError,
     dumps,
     encode_json,
@@ -37,35 +39,9 @@ from migrator.wire import (
     text_of,
 )
 
-_NULL = Raw(b"null")
 _NO_EMBED = EMPTY_EMBED[:-1]
-
-
-class PlainOptions(msgspec.Struct, forbid_unknown_fields=True):
-    """Options that change nothing about what a message is; any other one takes the slow way."""
-
-    redis_message_id: str = ""
-    eta: float | None = None
-    retries: int | None = None
-    max_age: float | None = None
-    traceback: Raw = _NULL
-    requeue_timestamp: Raw = _NULL
-    store_results: Raw = _NULL
-    result_ttl: Raw = _NULL
-    broker_priority: Raw = _NULL
-    delay: Raw = _NULL
-    time_limit: float | None = None
-
-
-class Fields(msgspec.Struct):
-    """A Dramatiq message; arguments and id as the bytes they were."""
-
-    actor_name: str
-    args: Raw
-    kwargs: Raw
-    options: PlainOptions
-    message_id: Raw
-    message_timestamp: float
+#: Options that the translation itself takes care of.
+_EXPRESSED = ("pipe_target", "pipe_ignore", "on_success", "on_failure", "on_retry_exhausted")
 
 
 _decode = msgspec.json.Decoder(Fields).decode
@@ -134,11 +110,10 @@ class DramatiqForward:
             except (msgspec.MsgspecError, RecursionError):
                 return self._unusual(origin, copy_id, text, loads(text))
             return self._carry(origin, copy_id, text, fields)
-        except (AdaptationError, TypeError) as error:
-            # A type error: the project's encoder gave a value that JSON does not have.
+        except AdaptationError as error:
             document = decoded(self._encoder, raw) if self._encoder else loads(raw)
-            return KeptBack(Reason.ARGUMENTS, str(error), str(document["actor_name"]), str(document["message_id"]))
-        except (UnreadableError, ValueError, OverflowError, msgspec.MsgspecError) as error:
+            return KeptBack(Reason.ARGUMENTS, str(error), document["actor_name"], document["message_id"])
+        except READING_ERRORS as error:
             reason = Reason.CONTENT_TYPE if raw[:1] == b"\x80" else Reason.UNREADABLE
             return KeptBack(reason, str(error))
 
@@ -202,7 +177,7 @@ class DramatiqForward:
         return KeptBack(Reason.UNKNOWN_TASK, "the plan does not name this actor", name, id_text)
 
     def _unusual(self, origin: Place, copy_id: str, text: str, document: Any) -> Translation:
-        fields, extra = _checked(document)
+        fields, extra = checked(document)
         name, id_text = fields.actor_name, _decode_text(bytes(fields.message_id))
         if "group_completion_uuid" in extra or "group_completion_callbacks" in extra:
             return KeptBack(Reason.GROUP, "belongs to a group with callbacks", name, id_text)
@@ -255,40 +230,3 @@ def _envelope(task: _Task, wire_queue: str, queue: str) -> bytes:
         b'"delivery_info":{"exchange":"","routing_key":', destination, b'},"priority":', str(task.priority).encode(),
         b',"body_encoding":"base64","delivery_tag":"%b"}}',
     ))  # fmt: skip
-
-
-def _checked(document: Any) -> tuple[Fields, dict[str, Any]]:
-    """Return the fields of a message that the workers' own decoder read, and the options beyond the plain ones."""
-    if not isinstance(document, dict):
-        raise UnreadableError(f"the message is a {type(document).__name__}, not an object")
-    wanted = {"actor_name": str, "args": list, "kwargs": dict, "options": dict, "message_id": str}
-    for name, kind in wanted.items():
-        if not isinstance(document.get(name), kind):
-            raise UnreadableError(f"{name} is {type(document.get(name)).__name__}, not {kind.__name__}")
-    stamp = document.get("message_timestamp")
-    if isinstance(stamp, bool) or not isinstance(stamp, (int, float)) or not abs(stamp) < 1e16:
-        raise UnreadableError("message_timestamp is no number of milliseconds")
-    options = document["options"]
-    plain = {name: value for name, value in options.items() if name in _NUMERIC or name == "redis_message_id"}
-    try:
-        known = msgspec.convert(plain, PlainOptions)
-    except msgspec.ValidationError as error:
-        raise UnreadableError(f"options: {error}") from None
-    for name in _NUMERIC:
-        number = getattr(known, name)
-        if number is not None and not abs(number) < 1e16:
-            raise UnreadableError(f"options.{name} is out of range")
-    fields = Fields(
-        actor_name=document["actor_name"],
-        args=Raw(dumps(document["args"])),
-        kwargs=Raw(dumps(document["kwargs"])),
-        options=known,
-        message_id=Raw(dumps(document["message_id"])),
-        message_timestamp=stamp,
-    )
-    extra = {name: value for name, value in options.items() if name not in PlainOptions.__struct_fields__}
-    return fields, extra
-
-
-_NUMERIC = ("eta", "retries", "max_age", "time_limit")
-_EXPRESSED = ("pipe_target", "pipe_ignore", "on_success", "on_failure", "on_retry_exhausted")

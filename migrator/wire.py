@@ -41,6 +41,19 @@ class UnreadableError(Exception):
     """The bytes are no message that a worker could read; the text says why."""
 
 
+#: What reading a mangled message may raise: such a message is kept back, and never stops a transfer.
+READING_ERRORS = (
+    UnreadableError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    msgspec.MsgspecError,
+)
+
+
 def text_of(raw: bytes) -> str:
     """Return the message as text.
 
