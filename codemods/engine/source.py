@@ -9,6 +9,7 @@ from __future__ import annotations
 import bisect
 import codecs
 import io
+import re
 import tokenize
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,9 @@ import libcst as cst
 
 from codemods.engine.scopes import Tree, read_tree
 from codemods.engine.spans import character_spans
+
+#: Blank lines with a form feed, and everything blank at the end of a file.
+_BLANK = re.compile(r"^[ \t\x0c]*\x0c[ \t\x0c]*(?=\r?$)|^[ \t\x0c\r\n]+\Z", re.MULTILINE)
 
 
 class UnparsableError(Exception):
@@ -35,6 +39,8 @@ class Source:
     #: Bytes before the first one that the parser sees (a byte order mark is not counted).
     lead: int
     module: cst.Module
+    #: The text as the parser saw it: blanks that it does not print back are line ends there, one for one.
+    seen: str
     _tree: Tree | None = None
     _spans: dict[cst.CSTNode, tuple[int, int]] = field(default_factory=dict)
     #: Byte offset of each character; empty where both are the same.
@@ -62,7 +68,7 @@ class Source:
         if not self._spans:
             self._spans, printed = character_spans(self.module)
             text = self.text.decode("utf-8")
-            if printed != text[self.lead :]:
+            if printed != self.seen:
                 raise UnparsableError(
                     "the parser does not print it back byte for byte (lone carriage returns, form feeds)"
                 )
@@ -132,10 +138,13 @@ def read_source(file: Path, data: bytes) -> Source:
     except (SyntaxError, UnicodeDecodeError, LookupError) as error:
         raise UnparsableError(f"can't be decoded: {error}") from error
     lead = len(text) - len(text.lstrip("\x0c"))
+    seen = _BLANK.sub(lambda match: re.sub(r"[ \t\x0c]", "\n", match.group()), text[lead:])
     try:
-        module = cst.parse_module(text[lead:])
+        module = cst.parse_module(seen)
     except cst.ParserSyntaxError as error:
         raise UnparsableError(f"line {error.raw_line}: {error.message}") from error
     except (RecursionError, ValueError) as error:
         raise UnparsableError(str(error)) from error
-    return Source(file=file, data=data, encoding=encoding, text=text.encode("utf-8"), lead=lead, module=module)
+    return Source(
+        file=file, data=data, encoding=encoding, text=text.encode("utf-8"), lead=lead, module=module, seen=seen
+    )
