@@ -1,45 +1,45 @@
 """Carry messages over where an endpoint is on RabbitMQ; the entry is :func:`migrator.transfer.transfer`.
 
-What is guaranteed, as far as the servers themselves don't crash: whatever happens to this process or its connections,
-no message is lost and none is doubled (:mod:`migrator.transfer_rabbitmq_mover` says how). A broker that crashes in the
-middle of a transaction may have published the last batch and not yet acknowledged it; those come back.
+What is guaranteed: whatever happens to this process or its connections, no message is lost and none is doubled
+(:mod:`migrator.transfer_rabbitmq_mover` says how). What is not: RabbitMQ writes acknowledgements to disk a moment after
+it has taken them, so a broker that crashes in the middle of a run may bring back messages that were carried already
+(:mod:`migrator.transfer_rabbitmq_lane`); the report says when a connection was lost.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
-
-import redis
 
 from migrator import brokers
 from migrator.brokers.rabbitmq_private import public_copy
 from migrator.brokers.rabbitmq_queues import Spot
-from migrator.brokers.rabbitmq_server import CONNECTION_ERRORS, ERRORS, count, failure
-from migrator.brokers.redis_server import CONNECTION_ERRORS as REDIS_CONNECTION_ERRORS
-from migrator.brokers.redis_server import failure as redis_failure
-from migrator.errors import RefusedError, UnreachableError
+from migrator.brokers.rabbitmq_server import count
+from migrator.errors import RefusedError
 from migrator.events import Event, EventKind, Listener
 from migrator.ledger import BatchCounts, Book
 from migrator.message import System
 from migrator.plan import Plan, Side
-from migrator.report import Finding, Severity
-from migrator.transfer import emptied_side, selection, visibility_limit_ms
+from migrator.report import Severity
+from migrator.transfer import emptied_side, selection
 from migrator.transfer_batch import Work
 from migrator.transfer_kept import adopt, restore_kept, unpass
 from migrator.transfer_lock import acquire, new_token, release
 from migrator.transfer_options import Direction, ShouldStop, Tally, TransferOptions, TransferReport
+from migrator.transfer_parked import release_parked
 from migrator.transfer_rabbitmq_hub import MixedHub, open_mixed_hub
 from migrator.transfer_rabbitmq_mover import RabbitmqMover
+from migrator.transfer_rabbitmq_report import with_findings
+from migrator.transfer_rabbitmq_resume import keep_trying
 from migrator.transfer_report import build_report
 from migrator.transfer_report import count as count_work
 from migrator.translate import Translator, backward, forward
 from migrator.translation import Translation
 
 _PROGRESS_EVERY_S = 0.2
-_MAX_LOSSES = 100
+_FOLLOW_EVERY_S = 0.5
 
 
 def transfer_with_rabbitmq(
@@ -50,6 +50,7 @@ def transfer_with_rabbitmq(
     translations = _translators(plan, environ)
     try:
         _guard(mixed)
+        mixed.allow_parking(options)
         if options.dry_run:
             from migrator.transfer_preview import preview
 
@@ -65,6 +66,7 @@ def transfer_with_rabbitmq(
                     book=book,
                     listener=listener,
                     should_stop=should_stop,
+                    environ=environ,
                     translations=translations,
                 )
                 return run.execute()
@@ -99,6 +101,7 @@ class _Run:
     book: Book
     listener: Listener
     should_stop: ShouldStop
+    environ: Mapping[str, str]
     translations: Mapping[tuple[Side, System], Translator]
     tally: Tally = field(default_factory=Tally)
     made: set[str] = field(default_factory=set)
@@ -111,6 +114,23 @@ class _Run:
         self._resilient(lambda: None, connect_first=True)
         side = emptied_side(self.options.direction)
         filtered = self._mover(selection(self.mixed.whole.plan, self.options))
+        self._prepare(filtered, side)
+        self._resilient(lambda: self._empty(filtered, side))
+        while self.options.follow and not self.should_stop():
+            self._idle(side)
+            self._resilient(lambda: self._empty(filtered, side))
+        self._resilient(self.mixed.tidy)
+        self._tell(final=True)
+        self.made.update(*(lane.made for lane in self.mixed.lanes.values()))
+        reports: list[TransferReport] = []
+        self._resilient(
+            lambda: reports.append(build_report(self.mixed.whole, self.options, self.tally, self.started_at))
+        )
+        self.book.finish(reports[-1].balance)
+        return with_findings(reports[-1], self.mixed, self.made)
+
+    def _prepare(self, filtered: RabbitmqMover, side: Side) -> None:
+        """Finish what an interrupted run had taken; put back what belongs into the queues."""
         everything = self._mover(lambda translation: True)
         for owner in Side:
             self._resilient(lambda o=owner: self._finish(filtered if o is side else everything, o))  # type: ignore[misc]
@@ -122,17 +142,21 @@ class _Run:
             lists = [source for source in self.mixed.sources(side) if self._wanted(source.place)]
             self.tally.adopted = adopt(self.mixed.redis, lists, self.token, silence_s=self.options.silence_s)
             self._resilient(lambda: self._refuse_consumers(side))
-        self._resilient(lambda: self._empty(filtered, side))
-        self._resilient(self.mixed.tidy)
-        self._tell(final=True)
-        self.made.update(*(lane.made for lane in self.mixed.lanes.values()))
-        reports: list[TransferReport] = []
-        self._resilient(
-            lambda: reports.append(build_report(self.mixed.whole, self.options, self.tally, self.started_at))
-        )
-        report = reports[-1]
-        self.book.finish(report.balance)
-        return replace(report, findings=(*report.findings, *self._findings()))
+        self._release(everything=side is Side.UNIFIED)
+
+    def _release(self, *, everything: bool) -> None:
+        """Put parked messages into the unified queue, where that is on Redis."""
+        if self.mixed.parks:
+            self.tally.released += release_parked(self.mixed.whole, everything=everything)
+
+    def _idle(self, side: Side) -> None:
+        """Wait a moment before the next sweep."""
+        self.book.flush()
+        time.sleep(_FOLLOW_EVERY_S)
+        self.mixed.allow_parking(self.options)
+        self.translations = _translators(self.mixed.whole.plan, self.environ)
+        if side is Side.LEGACY:
+            self._release(everything=False)
 
     def _finish(self, mover: RabbitmqMover, side: Side) -> None:
         """Finish what an interrupted run had taken on one side, and put back what its filter had left out."""
@@ -209,44 +233,13 @@ class _Run:
         )
 
     def _resilient(self, action: Callable[[], None], *, connect_first: bool = False) -> None:
-        """Run ``action``, again after each loss of a connection.
-
-        Raises:
-            UnreachableError: The connection stayed lost.
-            RefusedError: A server refuses, or another run took over.
-        """
-        where = ", ".join(sorted({broker.where for broker in self.mixed.whole.brokers.values()}))
-        wait_s, deadline, losses = self.options.lock_wait_s if connect_first else 5.0, 0.0, 0
-        needed = connect_first
-        while True:
-            try:
-                if needed:
-                    self.mixed.drop_lanes(lost=True)
-                    acquire(self.mixed.redis.servers.values(), self.token, wait_s=0, takeover=False)
-                    self.mixed.connect(wait_s=wait_s)
-                    needed, deadline = False, 0.0
-                action()
-                return
-            except redis.RedisError as error:
-                if not isinstance(error, REDIS_CONNECTION_ERRORS):
-                    raise redis_failure(where, error) from error
-                lost: Exception = error
-            except (*ERRORS, UnreachableError) as error:
-                if not isinstance(error, (*CONNECTION_ERRORS, UnreachableError)):
-                    raise failure(where, error) from error
-                lost = error
-            losses += 1
-            deadline = deadline or time.monotonic() + self.options.reconnect_s
-            if connect_first or time.monotonic() > deadline or losses > _MAX_LOSSES:
-                if isinstance(lost, UnreachableError):
-                    raise lost
-                raise (failure if isinstance(lost, ERRORS) else redis_failure)(where, lost) from lost
-            self.tally.reconnects += 1
-            needed = True
-            time.sleep(0.2)
+        wait_s = self.options.lock_wait_s if connect_first else None
+        self.tally.reconnects += keep_trying(
+            self.mixed, action, token=self.token, limit_s=self.options.reconnect_s, connect_wait_s=wait_s
+        )
 
     def _settled(self, work: Work, arrived: int) -> None:
-        count_work(self.tally, work, beyond_ms=visibility_limit_ms(self.mixed.whole.plan))
+        count_work(self.tally, work, beyond_ms=self.mixed.too_late_ms())
         self.tally.seen += arrived
         self.tally.already_there += arrived
         counts = BatchCounts(
@@ -277,17 +270,3 @@ class _Run:
         text = f"{self.tally.moved} moved, {self.tally.kept} kept back, {rate:,.0f} a second"
         kind = EventKind.PROGRESS
         self.listener(Event(kind=kind, step="transfer", text=text, done=self.tally.seen, elapsed_s=elapsed_s))
-
-    def _findings(self) -> list[Finding]:
-        if not self.made:
-            return []
-        return [
-            Finding(
-                code="TRANSFER-QUEUE-MADE",
-                severity=Severity.WARNING,
-                where=", ".join(sorted(self.made)),
-                what="the queue was missing and was declared with its system's default arguments",
-                found=f"{len(self.made)} queues",
-                remedy="if workers are refused with 406, delete it while it is empty and let them declare it",
-            )
-        ]

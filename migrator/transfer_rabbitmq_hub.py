@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from migrator import brokers
+from migrator.brokers.rabbitmq_facts import CONSUMER_TIMEOUT_S
 from migrator.brokers.rabbitmq_private import ID, own_header
 from migrator.brokers.rabbitmq_queues import Spot, arriving_queue, delete_if_empty, spots
 from migrator.brokers.rabbitmq_reading import look
@@ -16,6 +19,8 @@ from migrator.errors import RefusedError
 from migrator.message import System
 from migrator.plan import Endpoint, Plan, Side
 from migrator.transfer_hub import Hub
+from migrator.transfer_options import TransferOptions
+from migrator.transfer_parked import park_after_ms, release_lead_ms
 from migrator.transfer_rabbitmq_lane import RabbitmqLane, open_lane
 from migrator.translation import Place
 
@@ -87,6 +92,29 @@ class MixedHub:
         other = Side.LEGACY if spot.place.side is Side.UNIFIED else Side.UNIFIED
         home = self.whole.identity(spot.place)
         return all(identity == home for (side, _), identity in self.whole.identities.items() if side is other)
+
+    def unified_on_rabbitmq(self) -> bool:
+        """Say whether the unified queue is on RabbitMQ."""
+        return self.whole.identities[Side.UNIFIED, System.CELERY] in self.rabbits
+
+    @property
+    def parks(self) -> bool:
+        """Say whether messages that are due late are parked: only Redis needs that."""
+        return not self.unified_on_rabbitmq()
+
+    def allow_parking(self, options: TransferOptions) -> None:
+        """Set from which ETA on messages are parked."""
+        plan = self.whole.plan
+        wanted = bool(plan.project.install_package) if options.park is None else options.park
+        self.whole.park_after_ms = park_after_ms(plan) if wanted and self.parks else None
+        self.whole.release_lead_ms = release_lead_ms(plan)
+
+    def too_late_ms(self) -> float:
+        """Return the latest ETA, in ms since the epoch, that a worker may hold."""
+        if self.whole.park_after_ms is not None:
+            return math.inf
+        limit_s = CONSUMER_TIMEOUT_S if self.unified_on_rabbitmq() else self.whole.plan.unified.visibility_timeout_s
+        return (time.time() + limit_s) * 1000
 
     def tidy(self) -> None:
         """Delete our queues as far as they are empty."""

@@ -5,8 +5,9 @@ transfer does on a broker goes over the connection that holds the lock, so a run
 any more. A killed run's connection is closed by its system at once, that of a paused one by the server after two
 missed heartbeats.
 
-A transaction publishes and acknowledges together. The server does both when it is committed; if it crashes itself in
-that moment, the last batch may come back although it was published (it publishes first).
+A transaction publishes and acknowledges together. What was published is on the server's disk when the commit returns;
+acknowledgements are written a moment later. So a server that *crashes* (power cut, kill -9; not a restart in good
+order) can bring back messages of the last second or so that were already carried: seen 200 to 800 of 1500, none lost.
 
 Source: rabbit_channel.erl (tx.commit: deliver, then acknowledge, then wait for confirmation; exclusive queues are
 deleted when their connection has ended, which is after its channels have).

@@ -64,20 +64,23 @@ class RabbitmqMover:
             moving = lane.intake(spot.moving, self.size)
             while batch := moving.take(self.size):
                 self._carry(spot, moving, batch, translate, resumed=True)
-        if not leftovers_only and count(lane.connection, spot.queue) is not None:
-            source = lane.intake(spot.queue, self.size)
+        counted = None if leftovers_only else count(lane.connection, spot.queue)
+        if counted is not None:
+            source, left = lane.intake(spot.queue, self.size), most(counted.ready)
             if self.mixed.stays_home(spot):
-                while not self.should_stop() and (batch := source.take(self.size)):
+                while left > 0 and not self.should_stop() and (batch := source.take(self.size)):
                     self._carry(spot, source, batch, translate)
+                    left -= len(batch)
             else:
-                self._stage(spot, lane, source, translate)
+                self._stage(spot, lane, source, translate, left)
         lane.close_intake(spot.queue)
         lane.close_intake(spot.moving)
 
-    def _stage(self, spot: Spot, lane: RabbitmqLane, source: Intake, translate: Translator) -> None:
+    def _stage(self, spot: Spot, lane: RabbitmqLane, source: Intake, translate: Translator, left: int) -> None:
         """Give each message an id on its way through a queue of ours."""
         moving = lane.intake(lane.own(spot.moving), self.size)
-        while not self.should_stop() and (batch := source.take(self.size)):
+        while left > 0 and not self.should_stop() and (batch := source.take(self.size)):
+            left -= len(batch)
             for message in batch:
                 source.publish(private_copy(message, {ID: uuid.uuid4().hex}), spot.moving)
             source.commit()
@@ -94,11 +97,10 @@ class RabbitmqMover:
             bodies = client.hmget(source.bodies, entries) if source.bodies else entries
             items: list[Item] = list(zip(entries if source.bodies else [b""] * len(entries), bodies, strict=True))
             self._carry_claim(Batch(source=source, items=items, resumed=True), translate)
-        while not leftovers_only and not self.should_stop():
-            items = self._claim(source)
-            if not items:
-                return
+        left = 0 if leftovers_only else most(client.llen(source.list))
+        while left > 0 and not self.should_stop() and (items := self._claim(source)):
             self._carry_claim(Batch(source=source, items=items), translate)
+            left -= len(items)
 
     def drain(self) -> None:
         """Move what has arrived from other servers to its queues."""
@@ -246,6 +248,11 @@ class RabbitmqMover:
         lane = self.mixed.lane(place)
         assert lane is not None
         return lane
+
+
+def most(waiting: int) -> int:
+    """Return how many messages to take at most: a producer that is faster than we are must not keep us for ever."""
+    return waiting * 2 + 10_000
 
 
 def _copy_id(source: Source, item: Item) -> str:

@@ -219,12 +219,13 @@ def mixed(scene: RabbitScene, number: int, *, seed: int = 7) -> dict[str, System
     return ids
 
 
-def fill(scene: RabbitScene, number: int, *, system: str = "dramatiq") -> list[str]:
-    """Put many plain messages into a legacy queue of RabbitMQ, fast; return their ids in order."""
-    parameters = pika.URLParameters(scene.urls[system])
+def fill(scene: RabbitScene, number: int) -> list[str]:
+    """Put many plain messages into Dramatiq's queue on RabbitMQ, confirmed; return their ids in order."""
+    parameters = pika.URLParameters(scene.urls["dramatiq"])
     ids = []
     with pika.BlockingConnection(parameters) as connection:
         channel = connection.channel()
+        channel.tx_select()
         for index in range(number):
             identity = str(uuid.uuid4())
             ids.append(identity)
@@ -237,4 +238,5 @@ def fill(scene: RabbitScene, number: int, *, system: str = "dramatiq") -> list[s
                 message_id=identity,
             )
             channel.basic_publish("", "default", message.encode(), pika.BasicProperties(delivery_mode=2))
+        channel.tx_commit()
     return ids

@@ -117,6 +117,11 @@ class RabbitServer:
             epmd.terminate()
             epmd.wait(STOP_TIMEOUT_S)
 
+    def restart(self) -> None:
+        """End the node in good order, as an operator does, and start it again."""
+        self._end_node(signal.SIGTERM)
+        self.start()
+
     def crash(self) -> None:
         """Kill the node as a power cut does; :meth:`start` brings it back."""
         self._end_node(signal.SIGKILL)

@@ -3,20 +3,45 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 from rabbit_kills import campaign
 from rabbit_scene import RabbitScene, mixed
+from rabbit_server import RabbitServer
+
+from migrator.transfer import TransferOptions, transfer
 
 pytestmark = pytest.mark.timeout(900)
 
-KILLS = int(os.environ.get("RABBITMQ_KILLS", "12"))
+KILLS = int(os.environ.get("RABBITMQ_KILLS", "6"))
 
 
 @pytest.mark.parametrize("scene", ["rabbit_only", "to_redis", "to_rabbit", "two_hosts"])
 def test_kills_lose_and_double_nothing(scene: str, request: pytest.FixtureRequest) -> None:
     a_scene: RabbitScene = request.getfixturevalue(scene)
-    mixed(a_scene, 120)
+    mixed(a_scene, 80)
     outcome = campaign(a_scene, kills=KILLS, seed=11)
     print(f"{scene}: {outcome.kills} kills, {outcome.finished} finished runs, 0 lost, 0 doubled, 0 changed")
     assert outcome.kills >= KILLS
+
+
+def test_a_restart_of_the_broker_in_the_middle(rabbit_only: RabbitScene, rabbit: RabbitServer) -> None:
+    """In good order: the run waits, connects again and goes on. (A crash of the broker is another matter.)"""
+    scene = rabbit_only
+    ids = mixed(scene, 150)
+    pid = os.fork()
+    if pid == 0:
+        code = 9
+        try:
+            options = TransferOptions(batch_size=5, max_rate=60, reconnect_s=60)
+            report = transfer(scene.plan, environ=scene.environ, options=options)
+            code = 0 if report.reconnects and report.balance == 0 else 3
+        finally:
+            os._exit(code)
+    time.sleep(1.5)
+    rabbit.restart()
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert scene.ids() == {("unified", identity): 1 for identity in ids}
+    assert scene.forward().seen == 0

@@ -316,6 +316,38 @@ def test_a_destination_that_is_deleted_meanwhile_is_made_again(rabbit_only: Rabb
     assert sum(scene.ids().values()) == 61
 
 
+def test_late_messages_are_parked_in_redis_and_named_on_rabbitmq(any_scene: RabbitScene) -> None:
+    scene = any_scene
+    later = scene.send("health_check_task", delay=50 * 60_000)
+    scene.apply("health_check_task", countdown=50)
+    before = scene.legacy()
+    report = scene.forward()
+    on_rabbit = scene.urls["unified"].startswith("amqp")
+    assert (report.moved, report.parked) == (2, 0 if on_rabbit else 1)
+    codes = {finding.code for finding in report.findings}
+    assert ("TRANSFER-ETA" in codes, "TRANSFER-PARKED" in codes) == (on_rabbit, not on_rabbit)
+    assert scene.ids()["unified", later] == 1
+    assert scene.back().moved == 2
+    assert as_counter(scene.legacy()) == as_counter(before)
+
+
+def test_follows_late_producers_until_told(any_scene: RabbitScene) -> None:
+    scene = any_scene
+    ids = list(mixed(scene, 10))
+    calls: list[int] = []
+
+    def should_stop() -> bool:
+        calls.append(1)
+        if len(calls) in (20, 40):
+            ids.extend([scene.send("health_check_task"), scene.apply("health_check_task")])
+        return len(calls) > 60
+
+    options = TransferOptions(follow=True)
+    report = transfer(scene.plan, environ=scene.environ, options=options, should_stop=should_stop)
+    assert (report.moved, report.balance) == (14, 0)
+    assert scene.ids() == {("unified", identity): 1 for identity in ids}
+
+
 def test_stops_when_told(any_scene: RabbitScene) -> None:
     scene = any_scene
     ids = mixed(scene, 120)

@@ -1,0 +1,61 @@
+"""What a person should know about a transfer over RabbitMQ beyond what every transfer reports."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+
+from migrator.brokers.rabbitmq_facts import CONSUMER_TIMEOUT_S
+from migrator.report import Finding, Severity
+from migrator.transfer_options import TransferReport
+from migrator.transfer_rabbitmq_hub import MixedHub
+
+
+def with_findings(report: TransferReport, mixed: MixedHub, made: Collection[str]) -> TransferReport:
+    """Return the report with what is to be said about RabbitMQ.
+
+    Args:
+        report: The report.
+        mixed: The servers.
+        made: Destination queues that were missing.
+    """
+    found = list(report.findings)
+    if mixed.unified_on_rabbitmq():
+        # What is said of the visibility timeout is true of Redis.
+        found = [finding for finding in found if finding.code != "TRANSFER-ETA"]
+        found += _late(report, mixed)
+    if made:
+        found.append(
+            Finding(
+                code="TRANSFER-QUEUE-MADE",
+                severity=Severity.WARNING,
+                where=", ".join(sorted(made)),
+                what="the queue was missing and was declared with its system's default arguments",
+                found=f"{len(made)} queues",
+                remedy="if workers are refused with 406, delete it while it is empty and let them declare it",
+            )
+        )
+    if report.reconnects:
+        found.append(
+            Finding(
+                code="TRANSFER-RECONNECTED",
+                severity=Severity.WARNING,
+                where=", ".join(sorted(server.where for server in mixed.rabbits.values())),
+                what="connections were lost; if a broker crashed itself, it may have brought back carried messages",
+                found=f"{report.reconnects} times",
+                remedy="after a crash of the broker compare the ids on both sides before workers are started",
+            )
+        )
+    return replace(report, findings=tuple(found))
+
+
+def _late(report: TransferReport, mixed: MixedHub) -> Iterator[Finding]:
+    if report.beyond_visibility:
+        yield Finding(
+            code="TRANSFER-ETA",
+            severity=Severity.WARNING,
+            where=f"unified.{mixed.whole.plan.unified.queues[0]}",
+            what="a worker holds a message until its ETA, and RabbitMQ closes its channel (406) after consumer_timeout",
+            found=f"{report.beyond_visibility} messages, timeout {CONSUMER_TIMEOUT_S:g} s unless it is set otherwise",
+            remedy="raise consumer_timeout in rabbitmq.conf above the longest ETA",
+        )

@@ -1,0 +1,72 @@
+"""Go on after a lost connection where RabbitMQ is among the servers: connect again, take the locks, repeat.
+
+What was under way is on the servers, so the same action done again finds it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import redis
+
+from migrator.brokers.rabbitmq_server import CONNECTION_ERRORS, ERRORS, failure
+from migrator.brokers.redis_server import CONNECTION_ERRORS as REDIS_CONNECTION_ERRORS
+from migrator.brokers.redis_server import failure as redis_failure
+from migrator.errors import MigratorError, UnreachableError
+from migrator.transfer_lock import acquire
+from migrator.transfer_rabbitmq_hub import MixedHub
+
+_MAX_LOSSES = 100
+_PAUSE_S = 0.2
+_LOCK_AGAIN_S = 5.0
+
+
+def keep_trying(
+    mixed: MixedHub, action: Callable[[], None], *, token: str, limit_s: float, connect_wait_s: float | None = None
+) -> int:
+    """Run ``action``, again after each loss of a connection; return how often it was lost.
+
+    Args:
+        mixed: The servers.
+        action: May be repeated at any time.
+        token: The token of the locks in Redis.
+        limit_s: How long a connection may stay lost.
+        connect_wait_s: Connect first, and wait so long for another run's lock; None if the connections are there.
+
+    Raises:
+        UnreachableError: A connection stayed lost, or can't be made at all.
+        RefusedError: A server refuses, or another run took over.
+    """
+    losses, deadline, is_first = 0, 0.0, connect_wait_s is not None
+    needed = is_first
+    while True:
+        try:
+            if needed:
+                mixed.drop_lanes(lost=True)
+                acquire(mixed.redis.servers.values(), token, wait_s=0, takeover=False)
+                mixed.connect(wait_s=_LOCK_AGAIN_S if connect_wait_s is None else connect_wait_s)
+                needed, deadline = False, 0.0
+            action()
+            return losses
+        except (redis.RedisError, *ERRORS, UnreachableError) as error:
+            lost = _translated(mixed, error)
+            if not _is_transient(error):
+                raise lost from error
+        losses += 1
+        deadline = deadline or time.monotonic() + limit_s
+        if is_first or time.monotonic() > deadline or losses > _MAX_LOSSES:
+            raise lost
+        needed = True
+        time.sleep(_PAUSE_S)
+
+
+def _is_transient(error: Exception) -> bool:
+    return isinstance(error, (*CONNECTION_ERRORS, *REDIS_CONNECTION_ERRORS, UnreachableError))
+
+
+def _translated(mixed: MixedHub, error: Exception) -> MigratorError:
+    where = ", ".join(sorted({broker.where for broker in mixed.whole.brokers.values()}))
+    if isinstance(error, UnreachableError):
+        return error
+    return (redis_failure if isinstance(error, redis.RedisError) else failure)(where, error)
