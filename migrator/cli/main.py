@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("migrator.cli.init", "Draft a migration.toml from what the project has."),
     "rewrite-imports": ("migrator.cli.rewrite", "Rewrite source from the legacy tasks to the unified ones."),
     "parity-check": ("migrator.cli.parity", "Run legacy and unified tasks on the same cases and compare."),
+    "rehearse": ("migrator.cli.rehearse", "Go there, back and there again on scratch copies."),
     "cutover": ("migrator.cli.cutover", "Move the running system to the unified tasks, messages included."),
     "rollback": ("migrator.cli.rollback", "Take the cutover back, messages included."),
     "complete": ("migrator.cli.complete", "Close the migration for good: afterwards there is no rollback."),
