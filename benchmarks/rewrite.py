@@ -102,7 +102,7 @@ def read_and_scan(folder: Path) -> int:
 def libcst_rename(folder: Path) -> int:
     """Rename one name with LibCST's own command."""
     (folder / ".libcst.codemod.yaml").write_text(
-        "generated_code_marker: ''\nformatter: ['cat']\nmodules: ['libcst.codemod.commands']\n"
+        "generated_code_marker: 'written-by-no-generator'\nformatter: ['cat']\nmodules: ['libcst.codemod.commands']\n"
     )
     command = [sys.executable, "-m", "libcst.tool", "codemod", "rename.RenameCommand", "--no-format"]
     command += ["--old_name", "legacy.actors.add_actor", "--new_name", "work.unified.add", "src"]
