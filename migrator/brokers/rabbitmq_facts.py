@@ -92,7 +92,7 @@ def _findings(
         if given.get("x-message-ttl") is not None or given.get("x-max-length") is not None:
             what, remedy = "the queue drops messages by itself", "take the limit off for the length of the migration"
             yield _finding("BROKER-QUEUE-DROPS", Severity.WARNING, queue, what, found, remedy)
-        if kinds.get(place) == "quorum":
+        if "quorum" in (kinds.get(place), given.get("x-queue-type")):
             what = "quorum queues have no priorities, and each look at a message counts as a delivery"
             remedy = "rehearse on a copy first; this tool is tested with classic queues"
             yield _finding("BROKER-QUORUM", Severity.WARNING, queue, what, "quorum", remedy)

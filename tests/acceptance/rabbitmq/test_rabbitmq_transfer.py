@@ -202,6 +202,21 @@ def test_the_history_of_dead_letters_is_not_copied(rabbit_only: RabbitScene) -> 
         assert not [name for name in message.headers if "death" in name]
 
 
+def test_a_quorum_queue_as_source(rabbit_only: RabbitScene, rabbit: RabbitServer) -> None:
+    scene = rabbit_only
+    vhost = scene.urls["celery"].rpartition("/")[2]
+    scene.apply("health_check_task")
+    ((body, properties),) = amqp_content(scene.urls["celery"], "celery")
+    rabbit.manage("DELETE", f"queues/{vhost}/celery")
+    rabbit.manage("PUT", f"queues/{vhost}/celery", {"durable": True, "arguments": {"x-queue-type": "quorum"}})
+    for _ in range(30):
+        put(scene, "celery", body, **properties)
+    assert "BROKER-QUORUM" in {finding.code for finding in scene.broker("celery").facts().findings}
+    assert scene.forward(batch_size=7).moved == 30
+    assert scene.back(batch_size=7).moved == 30
+    assert len(amqp_content(scene.urls["celery"], "celery")) == 30
+
+
 def test_a_second_run_is_refused_and_a_dead_one_is_not_in_the_way(rabbit_only: RabbitScene) -> None:
     scene = rabbit_only
     mixed(scene, 20)
