@@ -7,7 +7,7 @@ MESSAGES ?= 2000
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-servers demo test lint fmt types contracts bench chaos docs check clean
+.PHONY: help setup setup-servers demo test lint fmt types contracts bench chaos mutation docs check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ bench: $(STAMP) ## all benchmarks: ratios against something run beside it
 
 chaos: $(STAMP) ## kill the transfer again and again: lost and duplicated must stay 0
 	$(BIN)/python benchmarks/chaos.py $(ARGS)
+
+mutation: $(STAMP) ## break the unified tasks in small ways: the parity check must see it
+	$(BIN)/python benchmarks/parity_mutation.py $(ARGS)
 
 docs: $(STAMP) ## check that the documents name every command, step, check and code
 	$(BIN)/python -m pytest tests/test_docs.py

@@ -31,6 +31,7 @@ FORMATS = ("text", "json", "junit", "github")
 @click.option("--processes", type=click.IntRange(1), default=2, show_default=True, help="Child processes at a time.")
 @click.option("--accept", multiple=True, metavar="WAIVER", help="Accept what differs now under this waiver ('all').")
 @click.option("--prune", is_flag=True, help="Drop accepted differences that are no longer seen.")
+@click.option("--explain", default="", metavar="PATH", help="Say why this path differs from run to run; patterns work.")
 @click.option("--gate", is_flag=True, help="For CI: all cases or none, and only the verdict is printed.")
 @click.option("--capture", is_flag=True, help="Write cases from the messages that wait in the brokers; run nothing.")
 @plan_option
@@ -44,6 +45,7 @@ def command(
     processes: int,
     accept: tuple[str, ...],
     prune: bool,
+    explain: str,
     gate: bool,
     capture: bool,
     plan: Plan,
@@ -52,8 +54,7 @@ def command(
     """Run legacy and unified tasks on the same cases and compare.
 
     Results and effects are compared: rows, cache writes, requests, mail, enqueued messages, retries, dead letters. A
-    green run over all cases writes the proof that `cutover` asks for. A run over some of them writes none. A run that
-    compared nothing is never green.
+    green run over all cases writes the proof that `cutover` asks for; one that compared nothing is never green.
 
     Example: migrator parity-check tasks.fetch_news
     """
@@ -74,11 +75,12 @@ def command(
         accept=accept,
         prune=prune,
     )
-    finish(_checked(plan, options, output_format, gate=gate), output_format)
+    finish(_checked(plan, options, output_format, gate=gate, noise=explain), output_format)
 
 
-def _checked(plan: Plan, options: ParityOptions, output_format: str, *, gate: bool) -> Answer:
+def _checked(plan: Plan, options: ParityOptions, output_format: str, *, gate: bool, noise: str) -> Answer:
     """Run the check; a format that is a document of its own is printed at once."""
+    from checks.parity_report import explain
     from checks.runner import parity_check
     from checks.writers import document
     from migrator.cli.progress import shown_progress
@@ -88,7 +90,7 @@ def _checked(plan: Plan, options: ParityOptions, output_format: str, *, gate: bo
     if output_format in ("junit", "github"):
         click.echo(_document(report, output_format), nl=False)
         raise SystemExit(int(report.exit_code))
-    lines = _lines(report)[:5] if gate else _lines(report)
+    lines = explain(report, noise) if noise else _lines(report)[:5] if gate else _lines(report)
     data = {"parity": document(report)}
     return Answer(exit_code=report.exit_code, lines=lines, data=data, next_steps=_next_steps(report))
 
