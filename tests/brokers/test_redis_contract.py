@@ -140,8 +140,16 @@ def test_scan_keeps_the_order_of_service(stand: Stand) -> None:
 
 
 def test_reading_changes_nothing(stand: Stand) -> None:
-    def content() -> dict[bytes, bytes | None]:
-        return {key: stand.client.dump(key) for key in stand.client.scan_iter()}
+    def content() -> dict[bytes, Any]:
+        # Not DUMP: a hash that is just being resized gives its fields in another order.
+        client = stand.client
+        read = {
+            b"hash": client.hgetall,
+            b"list": lambda key: client.lrange(key, 0, -1),
+            b"set": client.smembers,
+            b"zset": lambda key: client.zrange(key, 0, -1, withscores=True),
+        }
+        return {key: read[client.type(key)](key) for key in client.scan_iter()}
 
     before = content()
     stand.broker.depths()
