@@ -353,9 +353,9 @@ def test_follows_late_producers_until_told(any_scene: RabbitScene) -> None:
 
     def should_stop() -> bool:
         calls.append(1)
-        if len(calls) in (20, 40):
+        if len(calls) in (6, 14):
             ids.extend([scene.send("health_check_task"), scene.apply("health_check_task")])
-        return len(calls) > 60
+        return len(calls) > 22
 
     options = TransferOptions(follow=True)
     report = transfer(scene.plan, environ=scene.environ, options=options, should_stop=should_stop)
