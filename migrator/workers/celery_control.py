@@ -3,7 +3,8 @@
 A worker that does not answer is never taken for an idle one.
 
 Source: celery/app/control.py (with destination and limit a reply comes in milliseconds, without it always waits the
-whole time-out); kombu/connection.py (`default_channel` retries for ever unless the transport options bound it).
+whole time-out); celery/app/utils.py (`Settings.broker_url` prefers the environment to what the app was told);
+kombu/connection.py (`default_channel` retries for ever unless the transport options bound it).
 """
 
 from __future__ import annotations
@@ -56,9 +57,11 @@ def control(endpoint: Endpoint, environ: Mapping[str, str]) -> Iterator[Control]
     if url.startswith(("redis", "unix", "sentinel")):
         options |= {"socket_timeout": 5, "socket_connect_timeout": 3}
         options |= {"sep": endpoint.priority_separator, "priority_steps": list(endpoint.priority_steps)}
+    # Named one by one: CELERY_BROKER_URL of our own environment would win over the app's plain `broker`.
+    app.conf.update(broker_read_url=url, broker_write_url=url)
     app.conf.update(broker_transport_options=options, broker_connection_timeout=3)
     try:
-        with app.connection_for_write() as connection:
+        with app.connection_for_write(url) as connection:
             yield Control(app=app, connection=connection)
     except (OperationalError, ConnectionError, OSError) as error:
         raise UnreachableError(

@@ -181,3 +181,11 @@ def test_a_worker_that_is_stopping_already_does_not_get_a_second_signal(shop: Sh
     command.mark_stopping(shop.plan, record, told=False)
     command.stop(shop.plan, slow, environ=shop.environ, timeout_s=10)
     assert "signals: 1" in command.output(record)
+
+
+def test_workers_are_asked_on_their_own_broker_whatever_our_environment_says(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CELERY_BROKER_URL", "redis://127.0.0.1:1/0")
+    environ = {key: value for key, value in shop.environ.items() if key != "CELERY_BROKER_URL"}
+    start_side(shop.plan, Side.LEGACY, environ=environ, names=["old-celery"], timeout_s=20)
