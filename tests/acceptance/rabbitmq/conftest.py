@@ -20,6 +20,7 @@ _numbers = itertools.count(1)
 logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """These tests need a server that takes seconds to start, so they share one process."""
     here = Path(__file__).parent
