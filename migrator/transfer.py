@@ -227,7 +227,7 @@ class _Run:
         counts = BatchCounts(
             seen=len(work.batch.items),
             published=len(work.carried) - work.refused,
-            already_there=work.refused,
+            already_there=work.refused + work.arrived,
             kept=len(work.kept),
             passed=work.passed,
             without_body=work.without_body,

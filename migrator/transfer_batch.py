@@ -14,10 +14,12 @@ from typing import Any
 
 from migrator.brokers.kept import kept_entry
 from migrator.brokers.redis_keys import LEDGER, PARKED, Source, kept_key
+from migrator.envelope import copy_id_of, read_envelope
 from migrator.plan import Side
 from migrator.transfer_hub import Hub
 from migrator.translate import Translator
 from migrator.translation import Carried, KeptBack, Place, Translation, ledger_entry
+from migrator.wire import UnreadableError, text_of
 
 #: One message as it was taken: id of the copy (Dramatiq only) and its bytes, None if the body is gone.
 Item = tuple[bytes, bytes | None]
@@ -31,6 +33,8 @@ class Batch:
     items: list[Item]
     #: Taken by a run that was interrupted.
     resumed: bool = False
+    #: Ledger entries of those that the interrupted run had pushed to another server already.
+    arrived: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,6 +62,8 @@ class Work:
     #: Of those carried.
     parked: int = 0
     without_body: int = 0
+    #: Reached another server in an interrupted run, and would not be sent there now; only taken away here.
+    arrived: int = 0
     #: By place, priority and whether it is parked: the group, and whether it is for another server.
     ways: dict[tuple[Place, int, bool], tuple[Group, bool]] = field(default_factory=dict)
     #: By identity of the server, then by list.
@@ -86,6 +92,13 @@ def prepare(hub: Hub, batch: Batch, translate: Translator, selects: Callable[[Tr
         seen.add(identity)
         copy_id = identity.decode(errors="surrogateescape")
         translation = translate(place, copy_id, raw)
+        goes = not isinstance(translation, KeptBack) and selects(translation)
+        if not goes and batch.arrived and ledger_entry(place, item_copy(source, (identity, raw))) in batch.arrived:
+            # Since it was pushed it has expired, or another filter was given: it is there all the same.
+            work.arrived += 1
+            if with_ids:
+                work.gone_ids.append(identity)
+            continue
         if not selects(translation):
             work.passed += 1
             work.passed_flat.append(identity if with_ids else raw)
@@ -98,6 +111,17 @@ def prepare(hub: Hub, batch: Batch, translate: Translator, selects: Callable[[Tr
         else:
             _sort_in(hub, work, translation, home)
     return work
+
+
+def item_copy(source: Source, item: Item) -> str:
+    """Return the id that accounts for a claimed message, as the translation finds it; empty if it can't be read."""
+    identity, raw = item
+    if source.bodies or raw is None:
+        return identity.decode(errors="surrogateescape")
+    try:
+        return copy_id_of(read_envelope(raw, text_of(raw)), raw)
+    except UnreadableError:
+        return ""
 
 
 def _sort_in(hub: Hub, work: Work, carried: Carried, home: str) -> None:

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from migrator.brokers.lane import Lane, Ticket
-from migrator.brokers.redis_keys import LOCK, Source
-from migrator.transfer_batch import Batch, Item, Work, apply_request, prepare, push_request
+from migrator.brokers.redis_keys import LEDGER, LOCK, Source
+from migrator.transfer_batch import Batch, Item, Work, apply_request, item_copy, prepare, push_request
 from migrator.transfer_hub import Hub
 from migrator.transfer_lock import LIFE_MS
 from migrator.translate import Translator
-from migrator.translation import Translation
+from migrator.translation import Translation, ledger_entry
 
 #: A batch ends before this many bytes, or 25 messages later.
 BATCH_BYTES = 4 << 20
@@ -134,8 +134,18 @@ class Mover:
             part = entries[start : start + 200]
             bodies = client.hmget(source.bodies, part) if source.bodies else part
             items: list[Item] = list(zip(part if source.bodies else [b""] * len(part), bodies, strict=True))
-            batches.append(Batch(source=source, items=items, resumed=True))
+            batches.append(Batch(source=source, items=items, resumed=True, arrived=self._arrived(source, items)))
         return batches
+
+    def _arrived(self, source: Source, items: list[Item]) -> frozenset[str]:
+        """Return the ledger entries of messages that an interrupted run had pushed to another server."""
+        keys = [ledger_entry(source.place, item_copy(source, item)) for item in items]
+        found: set[str] = set()
+        for identity, server in self.hub.servers.items():
+            if identity != self.hub.identity(source.place) and keys:
+                hits: Any = server.client.hmget(LEDGER, [key.encode(errors="surrogateescape") for key in keys])
+                found.update(key for key, hit in zip(keys, hits, strict=True) if hit is not None)
+        return frozenset(found)
 
     def _claim(self, lane: Lane, source: Source) -> Ticket:
         arguments = [self.token, LIFE_MS, self.pace.size, BATCH_BYTES]

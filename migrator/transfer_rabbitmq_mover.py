@@ -25,15 +25,14 @@ from migrator.brokers.rabbitmq_queues import Spot, arriving_queue
 from migrator.brokers.rabbitmq_server import count
 from migrator.brokers.rabbitmq_wire import message_for, raw_of
 from migrator.brokers.redis_keys import LEDGER, LOCK, Source
-from migrator.envelope import copy_id_of, read_envelope
-from migrator.transfer_batch import Batch, Item, Work, apply_request, prepare, push_request
+from migrator.transfer_batch import Batch, Item, Work, apply_request, item_copy, prepare, push_request
 from migrator.transfer_lock import LIFE_MS
 from migrator.transfer_mover import BATCH_BYTES
 from migrator.transfer_rabbitmq_hub import MixedHub
 from migrator.transfer_rabbitmq_lane import Intake, RabbitmqLane
 from migrator.translate import Translator
 from migrator.translation import KeptBack, Place, Reason, Translation, ledger_entry
-from migrator.wire import UnreadableError, text_of
+from migrator.wire import UnreadableError
 
 _REFRESH_S = 5.0
 
@@ -142,7 +141,7 @@ class RabbitmqMover:
         """Carry out one batch from Redis."""
         self._refresh()
         source, server = batch.source, self._server(batch.source)
-        keys = [ledger_entry(source.place, _copy_id(source, item)) for item in batch.items]
+        keys = [ledger_entry(source.place, item_copy(source, item)) for item in batch.items]
         arrived = self._arrived(keys) if batch.resumed else set()
         fresh = [item for item, key in zip(batch.items, keys, strict=True) if key not in arrived]
         encoded: dict[str, Any] = {}
@@ -253,14 +252,3 @@ class RabbitmqMover:
 def most(waiting: int) -> int:
     """Return how many messages to take at most: a producer that is faster than we are must not keep us for ever."""
     return waiting * 2 + 10_000
-
-
-def _copy_id(source: Source, item: Item) -> str:
-    """Return the id that accounts for a claimed message, as the translation finds it."""
-    identity, raw = item
-    if source.bodies or raw is None:
-        return identity.decode(errors="surrogateescape")
-    try:
-        return copy_id_of(read_envelope(raw, text_of(raw)), raw)
-    except UnreadableError:
-        return ""

@@ -31,7 +31,7 @@ def count(tally: Tally, work: Work, *, beyond_ms: float) -> None:
     tally.seen += number
     tally.resumed += number if work.batch.resumed else 0
     tally.moved += len(work.carried) - work.refused
-    tally.already_there += work.refused
+    tally.already_there += work.refused + work.arrived
     tally.without_body += work.without_body
     tally.passed += work.passed
     tally.parked += work.parked

@@ -13,6 +13,7 @@ import pytest
 import redis
 from message_traffic import Scene, fill, mixed
 
+from migrator.brokers.redis_keys import sources
 from migrator.errors import ExitCode, InterruptedRunError, RefusedError, UnreachableError
 from migrator.ledger import Book
 from migrator.message import State, System
@@ -702,3 +703,28 @@ def test_read_only_replica_is_refused_before_anything(two_servers: Scene) -> Non
         scene.unified.replicaof("NO", "ONE")
     assert isinstance(scene.legacy, redis.Redis)
     assert scene.legacy.llen("dramatiq:default") == 1
+
+
+@pytest.mark.parametrize("system", System)
+def test_what_had_arrived_before_a_kill_is_not_sent_back_or_kept(two_servers: Scene, system: System) -> None:
+    """Pushed to the other server, killed before it was taken away here, resumed with a filter that leaves it out."""
+    scene = two_servers
+    if system is System.DRAMATIQ:
+        identity = scene.send("fetch_crypto_prices_task", ["BTC"])
+    else:
+        identity = scene.apply("fetch_yahoo_stocks_task", ["AAPL"])
+    endpoint = scene.plan.endpoint(system)
+    assert endpoint is not None
+    source = next(found for found in sources(endpoint) if scene.legacy.exists(found.list))
+    entries = scene.legacy.lrange(source.list, 0, -1)
+    bodies = scene.legacy.hgetall(source.bodies) if source.bodies else {}
+    assert scene.forward().moved == 1
+    scene.legacy.rpush(source.claim, *entries)
+    if bodies:
+        scene.legacy.hset(source.bodies, mapping=bodies)
+
+    report = scene.forward(tasks=frozenset({"tasks.fetch_news"}))
+    assert (report.already_there, report.moved, report.kept, report.passed) == (1, 0, 0, 0)
+    assert report.balance == 0
+    assert not any(scene.legacy_state().values())
+    assert scene.ids() == {("unified", identity): 1}
