@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 @click.command("complete")
 @click.option("--dry-run", is_flag=True, help="Say whether and from when it may be done; change nothing.")
 @click.option("--name", default="", metavar="PLAN", help="The plan's name, typed out, instead of being asked for it.")
+@click.option("--discard-kept", is_flag=True, help="Also give up the messages that were kept back.")
 @plan_option
 @format_option
-def command(dry_run: bool, name: str, plan: Plan, output_format: str) -> None:
+def command(dry_run: bool, name: str, discard_kept: bool, plan: Plan, output_format: str) -> None:
     """Close the migration for good: afterwards there is no rollback.
 
     Refused (4) until everything that was carried over has had its turn: the last delayed message was due, and a
@@ -31,10 +32,11 @@ def command(dry_run: bool, name: str, plan: Plan, output_format: str) -> None:
     from migrator.runner import RunOptions
     from migrator.runner_complete import complete
 
-    planned = complete(plan, environ=os.environ, options=RunOptions(dry_run=True))
+    planned = complete(plan, environ=os.environ, options=RunOptions(dry_run=True, discard_kept=discard_kept))
     if dry_run or not planned.ok:
         finish(run_answer(planned), output_format)
     typed = name or click.prompt(f"There is no way back after this. Type the plan's name ({plan.name})", err=True)
     if typed != plan.name:
         raise RefusedError("complete", "that is not the plan's name", found=typed, remedy="nothing was changed")
-    finish(run_answer(complete(plan, environ=os.environ)), output_format)
+    options = RunOptions(discard_kept=discard_kept)
+    finish(run_answer(complete(plan, environ=os.environ, options=options)), output_format)
