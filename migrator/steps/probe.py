@@ -22,7 +22,7 @@ from migrator.workers.command import fill
 PROBE_TIMEOUT_S = 60.0
 _PROBE = """
 import importlib, json, os, sys
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", sys.argv[1])
+os.environ["DJANGO_SETTINGS_MODULE"] = sys.argv[1]
 sys.path.insert(0, os.getcwd())
 import django
 django.setup()

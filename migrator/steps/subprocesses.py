@@ -16,7 +16,7 @@ MANAGE_TIMEOUT_S = 300.0
 
 
 def manage(plan: Plan, *arguments: str, environ: Mapping[str, str]) -> str:
-    """Run ``manage.py`` in the project and return its output.
+    """Run ``manage.py`` in the project, with the plan's settings, and return its output.
 
     Raises:
         UnreachableError: It failed; most often the database is down or the settings can't be imported.
@@ -24,13 +24,21 @@ def manage(plan: Plan, *arguments: str, environ: Mapping[str, str]) -> str:
     command = [fill(plan, part, environ=environ, where="project.manage") for part in plan.project.manage]
     where = f"manage.py {' '.join(arguments)}"
     code, output, errors = run(
-        [*command, *arguments], folder=plan.source_root, environ=environ, limit_s=MANAGE_TIMEOUT_S
+        [*command, *arguments],
+        folder=plan.source_root,
+        environ=with_settings(plan, environ),
+        limit_s=MANAGE_TIMEOUT_S,
     )
     if code != 0:
         raise UnreachableError(
             where, "failed", found=last_lines(errors or output), remedy=f"run it in {plan.source_root} to see all of it"
         )
     return output
+
+
+def with_settings(plan: Plan, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment in which Django takes the plan's settings, whatever the caller's shell exports."""
+    return {**environ, "DJANGO_SETTINGS_MODULE": plan.project.settings}
 
 
 def git(plan: Plan, *arguments: str, environ: Mapping[str, str]) -> str:
