@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
+import uuid
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -65,8 +67,8 @@ def redis_url(redis_server: EmbeddedServer) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """URL of a real PostgreSQL of our own on a Unix socket, from its wheel, deleted afterwards."""
+def postgres_server() -> Iterator[str]:
+    """A real PostgreSQL of our own on a Unix socket, from its wheel, deleted afterwards."""
     with warnings.catch_warnings():
         # platformdirs warns where XDG_RUNTIME_DIR is not set
         warnings.simplefilter("ignore")
@@ -79,3 +81,14 @@ def postgres_url() -> Iterator[str]:
             yield server.get_uri()
         finally:
             server.cleanup()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> str:
+    """URL of an empty database on it."""
+    import psycopg
+
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres_server, autocommit=True, connect_timeout=10) as connection:
+        connection.execute(f"CREATE DATABASE {name}")  # the name is ours: letters and digits
+    return urlsplit(postgres_server)._replace(path=f"/{name}").geturl()
