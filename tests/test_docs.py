@@ -82,13 +82,12 @@ def test_every_rewrite_and_every_check_stands_in_the_runbook() -> None:
             assert f"`{path.stem}`" in RUNBOOK, path.stem
 
 
-def test_the_two_commands_are_make_targets_and_ci_runs_them() -> None:
+def test_the_two_commands_are_make_targets_and_ci_runs_the_tests() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    ci = (ROOT / ".ci" / "run").read_text()
+    assert "\nmake test\n" in (ROOT / ".ci" / "run").read_text()
     for target in ("demo", "test"):
         assert f"make {target}" in README
         assert re.search(rf"^{target}: .*## ", makefile, re.MULTILINE)
-        assert f"make {target}" in ci
 
 
 @pytest.mark.parametrize("name", COMMANDS)

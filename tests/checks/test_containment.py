@@ -28,6 +28,10 @@ BROKEN = {
 }
 
 
+# What the fixture prepares takes long: once for all.
+pytestmark = pytest.mark.xdist_group("containment")
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> ParityReport:
     """One run over everything that can go wrong, and one case after all of it."""

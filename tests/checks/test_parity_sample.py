@@ -19,6 +19,8 @@ from migrator.plan import Plan, load_plan
 from migrator.report import Outcome
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
+# What the fixtures prepare takes long: once for all.
+pytestmark = pytest.mark.xdist_group("parity-sample")
 #: Kinds that every fetching task has; tasks that fetch nothing have those that mean something for them.
 FETCHING = {Kind.USUAL, Kind.EMPTY, Kind.PARTIAL, Kind.TOTAL, Kind.MALFORMED, Kind.BOUNDARY}
 NOT_FETCHING = {
