@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from corpus_project import make_project, read_cases
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from codemods.engine.gather import build_index
@@ -75,10 +75,15 @@ def test_a_file_that_names_nothing_is_never_changed(parts: list[str], end: str) 
 
 @given(st.lists(st.one_of(st.sampled_from(NOISE), st.sampled_from(SHAPES)), min_size=1, max_size=8), ends)
 @settings(max_examples=150)
+@example(parts=['CELERY_TASK_ROUTES = {"legacy.jobs.*": {"queue": "celery"}}\n', "\x0c\n\n", "\x0c\n\n"], end="\n")
 def test_a_second_run_changes_nothing_and_the_result_parses(parts: list[str], end: str) -> None:
     text = "".join(parts)
     assume(valid(text))
     first = run(text.replace("\n", end).encode())
+    if first.unparsable and text.count("\x0c") > 1:
+        # LibCST does not print every run of form feeds back: such a file is listed and left as it is.
+        assert "byte for byte" in first.unparsable and first.after == first.before
+        return
     assert not first.unparsable, first.unparsable
     compile(first.after, "app.py", "exec")
     again = run(first.after)
