@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,14 +16,12 @@ from checks.configuration import Configuration, fixture_command
 from checks.experiment import CLOCK_OFFSET_S
 from checks.kinds import Context
 from checks.lanes import Lane, Run, Surroundings, run_document, run_lane
-from migrator.errors import UnreachableError
 from migrator.events import Event, EventKind, Listener
 from migrator.message import System
 from migrator.plan import Plan
 from migrator.proof import state_folder
+from migrator.servers import port_file_server
 
-FIXTURE_START_TIMEOUT_S = 15.0
-STOP_TIMEOUT_S = 5.0
 #: Variables that a child needs to find its interpreter and libraries; nothing else of the caller's gets through.
 PASSED_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH")
 HASH_SEED_AGAIN = 4711
@@ -167,27 +163,5 @@ def fixture_server(configuration: Configuration, scratch: Path) -> Iterator[str]
         return
     port_file = scratch / "fixture.port"
     command = fixture_command(configuration, port_file=port_file)
-    with (scratch / "fixture.log").open("wb") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    try:
-        yield f"127.0.0.1:{_port(process, port_file, command)}"
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(STOP_TIMEOUT_S)
-
-
-def _port(process: subprocess.Popen[bytes], port_file: Path, command: Sequence[str]) -> int:
-    deadline = time.monotonic() + FIXTURE_START_TIMEOUT_S
-    while time.monotonic() < deadline and process.poll() is None:
-        if port_file.is_file() and (text := port_file.read_text().strip()):
-            return int(text)
-        time.sleep(0.01)
-    raise UnreachableError(
-        command[1] if len(command) > 1 else command[0],
-        f"the fixture server did not write its port within {FIXTURE_START_TIMEOUT_S:g} s",
-        remedy="run it by hand and look at what it prints",
-    )
+    with port_file_server(command, port_file=port_file) as port:
+        yield f"127.0.0.1:{port}"

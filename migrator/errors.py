@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from enum import IntEnum
 
 
@@ -92,3 +94,9 @@ def sentence(*, where: str, what: str, found: str = "", remedy: str = "") -> str
     if remedy:
         text += f"; {remedy}"
     return text
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``did you mean 'nearest'?``, or an empty string if nothing known is near."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else ""

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import difflib
 import tokenize
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from migrator.errors import did_you_mean
 from migrator.inventory_modules import ModuleFacts, celery_applications, decode_error, read_module
 from migrator.inventory_schedule import ScheduleDefinition, schedule_entries
 from migrator.inventory_tasks import LegacyDefinition, definitions
@@ -143,7 +143,7 @@ def _unknown_tasks(plan: Plan, inventory: Inventory) -> Iterator[Finding]:
                 where,
                 f"no {system.value} task of that name is in {plan.project.root}",
                 "",
-                _did_you_mean(name, known) or "remove it, or correct the name",
+                did_you_mean(name, known) or "remove it, or correct the name",
             )
         elif path not in [task.path for task in inventory.tasks if task.system is system and task.name == name]:
             yield _error(
@@ -191,7 +191,7 @@ def _schedules(plan: Plan, inventory: Inventory) -> Iterator[Finding]:
             f"{plan.file}: {name}",
             "no schedule entry of that name is in the source",
             "",
-            _did_you_mean(name, known) or "remove it, or write it as module:entry",
+            did_you_mean(name, known) or "remove it, or write it as module:entry",
         )
     for name in sorted(named & retired):
         yield _error("PLAN-SCHEDULE-TWICE", f"{plan.file}: {name}", "is replaced and retired", "", "keep one of them")
@@ -199,8 +199,3 @@ def _schedules(plan: Plan, inventory: Inventory) -> Iterator[Finding]:
 
 def _error(code: str, where: str, what: str, found: str, remedy: str) -> Finding:
     return Finding(code=code, severity=Severity.ERROR, where=where, what=what, found=found, remedy=remedy)
-
-
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {close[0]!r}?" if close else ""

@@ -5,17 +5,16 @@ Each problem is one sentence that begins with the key's path, such as ``task[3].
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from migrator.errors import PlanError, UsageError
+from migrator.errors import PlanError, UsageError, did_you_mean
 from migrator.message import System
 from migrator.plan import (
     Endpoint,
@@ -170,7 +169,7 @@ def _operation(table: Table, parameters: tuple[str, ...]) -> Operation:
         reason=table.text("reason") if kind is OperationKind.DROP else "",
     )
     if kind is not OperationKind.CONSTANT and name and name not in parameters:
-        table.problem(kind.value, f"{name!r} is not a parameter of the legacy task", _did_you_mean(name, parameters))
+        table.problem(kind.value, f"{name!r} is not a parameter of the legacy task", did_you_mean(name, parameters))
     table.close()
     return operation
 
@@ -188,7 +187,7 @@ def _check_targets(table: Table, index: int, mapping: TaskMapping, parameters: t
             table.problem(
                 f"replaces[{index}]",
                 f"{target!r} is not a parameter of {mapping.unified}",
-                _did_you_mean(target, parameters) or "rename, wrap or drop it under `arguments`",
+                did_you_mean(target, parameters) or "rename, wrap or drop it under `arguments`",
             )
     for target, times in Counter(targets).items():
         if times > 1:
@@ -248,14 +247,9 @@ def _check_names(plan: Plan, problems: Problems) -> None:
     for index, entry in enumerate(plan.schedule):
         if entry.task not in known:
             problems.add(
-                f"schedule[{index}].task", f"{entry.task!r} is no unified task", _did_you_mean(entry.task, known)
+                f"schedule[{index}].task", f"{entry.task!r} is no unified task", did_you_mean(entry.task, known)
             )
     if not plan.tasks:
         problems.add("task", "the plan maps nothing", "add at least one [[task]]")
     if not plan.legacy:
         problems.add("legacy", "names no system", "add [legacy.dramatiq] or [legacy.celery]")
-
-
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {close[0]!r}?" if close else ""

@@ -26,6 +26,8 @@ from migrator.errors import UnreachableError
 BINARY_VARIABLE = "MIGRATOR_REDIS_SERVER"
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 10.0
+#: How long a server that writes its port to a file may take to do so.
+PORT_TIMEOUT_S = 15.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -193,6 +195,46 @@ def embedded_server(
         yield server
     finally:
         server.stop()
+
+
+@contextmanager
+def port_file_server(command: Sequence[str], *, port_file: Path) -> Iterator[int]:
+    """Run a server that writes its port to a file, and give the port; it is ended by its pid.
+
+    Args:
+        command: Argument list that names ``port_file`` in its own way.
+        port_file: Beside it, with the ending ``.log``, lies what the server prints.
+
+    Raises:
+        UnreachableError: The port was not written in time; the end of its output is in the message.
+    """
+    log_file = port_file.with_suffix(".log")
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    try:
+        yield _written_port(process, port_file, log_file, command)
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(STOP_TIMEOUT_S)
+
+
+def _written_port(process: subprocess.Popen[bytes], port_file: Path, log_file: Path, command: Sequence[str]) -> int:
+    deadline = time.monotonic() + PORT_TIMEOUT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        text = port_file.read_text().strip() if port_file.is_file() else ""
+        if text.isdigit():
+            return int(text)
+        time.sleep(0.01)
+    raise UnreachableError(
+        command[1] if len(command) > 1 else command[0],
+        f"the server did not write its port within {PORT_TIMEOUT_S:g} s",
+        found=log_file.read_text(errors="replace")[-400:].strip(),
+        remedy="run it by hand and look at what it prints",
+    )
 
 
 def _installed_binary() -> Path | None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrator.errors import UnreachableError, UsageError
+from migrator.errors import UsageError
 from migrator.plan import Plan, load_plan
+from migrator.steps.subprocesses import manage as manage_project
 
 GIT_TIMEOUT_S = 60.0
-MANAGE_TIMEOUT_S = 120.0
 IDENTITY = ("-c", "user.name=migrator demo", "-c", "user.email=demo@localhost", "-c", "commit.gpgsign=false")
 
 
@@ -115,20 +114,5 @@ def manage(scratch: Scratch, arguments: Sequence[str], *, root: Path | None = No
     Raises:
         UnreachableError: It failed or took too long; the end of its output is in the message.
     """
-    folder = (root or scratch.plan.folder) / scratch.plan.project.root
-    try:
-        result = subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=folder,
-            env=dict(scratch.environ),
-            capture_output=True,
-            text=True,
-            timeout=MANAGE_TIMEOUT_S,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise UnreachableError(f"manage.py {arguments[0]}", f"took longer than {MANAGE_TIMEOUT_S:.0f} s") from error
-    if result.returncode:
-        raise UnreachableError(f"manage.py {arguments[0]}", "failed", found=(result.stderr or result.stdout)[-800:])
-    return result.stdout
+    plan = load_plan(root / "migration.toml") if root else scratch.plan
+    return manage_project(plan, *arguments, environ=scratch.environ)

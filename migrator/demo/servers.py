@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from migrator.errors import RefusedError, UnreachableError
-from migrator.servers import embedded_server, free_port
+from migrator.servers import embedded_server, free_port, port_file_server
 
 #: Environment variable with the URL of a server to use instead of an embedded one.
 URL_VARIABLE = "MIGRATOR_REDIS_URL"
-START_TIMEOUT_S = 15.0
-STOP_TIMEOUT_S = 10.0
 
 
 @contextmanager
@@ -47,36 +43,11 @@ def demo_servers(fixtures: Path, folder: Path, redis_url: str | None) -> Iterato
 
 @contextmanager
 def market_server(script: Path, folder: Path) -> Iterator[str]:
-    """Run the market server on a free port and give its URL; it is ended by its pid."""
+    """Run the market server on a free port and give its URL."""
     port_file = folder / "market.port"
-    with (folder / "market.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, str(script), "--port", "0", "--port-file", str(port_file)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        yield f"http://127.0.0.1:{_wait_for_port(process, port_file)}"
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(STOP_TIMEOUT_S)
-
-
-def _wait_for_port(process: subprocess.Popen[bytes], port_file: Path) -> int:
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < deadline and process.poll() is None:
-        text = port_file.read_text() if port_file.is_file() else ""
-        if text.strip().isdigit():
-            return int(text)
-        time.sleep(0.02)
-    log = port_file.with_suffix(".log").read_text(errors="replace")[-400:]
-    raise UnreachableError("market server", "did not start", found=log, remedy="see the log above")
+    command = [sys.executable, str(script), "--port", "0", "--port-file", str(port_file)]
+    with port_file_server(command, port_file=port_file) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def _given(redis_url: str) -> list[str]:
