@@ -50,6 +50,7 @@ def remember(
             log=log,
             log_offset=log_size(log) if log_offset is None else log_offset,
             orphans=_pairs(orphans),
+            orphans_told=last.orphans_told if last is not None else (),
         )
     since = (record.stopping_at or time.time()) if stopping else 0.0
     now = replace(record, stopping_at=since, children=_pairs(descendants(identity)) or record.children)
@@ -65,18 +66,20 @@ def family(record: ProcessRecord) -> tuple[Identity, ...]:
 
 
 def stop_orphans(plan: Plan, process: Process) -> tuple[Identity, ...]:
-    """Send SIGTERM, once, to children that have lost their parent, and return them: no manager knows them any more.
+    """Send SIGTERM to children that have lost their parent, and return them: no manager knows them any more.
 
-    Once, because Dramatiq takes a second signal for "at once".
+    Once to each, because Dramatiq takes a second signal for "at once".
 
     Raises:
         RefusedError: They belong to somebody else.
     """
     record = read_record(plan, process.name)
-    orphans = () if record is None else record.living_orphans if record.alive else record.living_children
-    if record is None or not orphans or record.orphans_told_at:
-        return orphans
-    for orphan in orphans:
+    if record is None:
+        return ()
+    orphans = record.living_orphans if record.alive else record.living_children
+    told = set(record.orphans_told)
+    untold = [orphan for orphan in orphans if (orphan.pid, orphan.start_ticks) not in told]
+    for orphan in untold:
         try:
             send_signal(orphan, signal.SIGTERM)
         except PermissionError as error:
@@ -85,7 +88,8 @@ def stop_orphans(plan: Plan, process: Process) -> tuple[Identity, ...]:
                 f"pid {orphan.pid}, a child without its parent, belongs to another user",
                 remedy="run as that user",
             ) from error
-    write_record(plan, replace(record, orphans_told_at=time.time()))
+    if untold:
+        write_record(plan, replace(record, orphans_told=(*record.orphans_told, *_pairs(untold))))
     return orphans
 
 

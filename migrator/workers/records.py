@@ -42,8 +42,8 @@ class ProcessRecord:
     children: tuple[tuple[int, int], ...] = ()
     #: The same of children that an earlier process of that name has left behind.
     orphans: tuple[tuple[int, int], ...] = ()
-    #: Seconds since the epoch at which children without a parent were told to stop; 0 if they were not.
-    orphans_told_at: float = 0
+    #: Those children without a parent that were told to stop.
+    orphans_told: tuple[tuple[int, int], ...] = ()
 
     @property
     def identity(self) -> Identity:
@@ -120,7 +120,7 @@ def living(plan: Plan) -> tuple[ProcessRecord, ...]:
 def _read(file: Path) -> ProcessRecord | None:
     try:
         document: dict[str, Any] = orjson.loads(file.read_bytes())
-        for key in ("children", "orphans"):
+        for key in ("children", "orphans", "orphans_told"):
             document[key] = tuple((pid, ticks) for pid, ticks in document.get(key, ()))
         return ProcessRecord(**document)
     except (FileNotFoundError, orjson.JSONDecodeError, TypeError):

@@ -126,13 +126,15 @@ def test_children_left_behind_are_seen_beside_their_successor_and_stopped(shop: 
     states = {s.state: s for s in list_processes(planned(shop, parent).plan, environ=shop.environ)}
     assert states["running"].pid == second.pid
     assert states["orphaned"].children == (child.pid,)
+    (heir,) = eventually(lambda: descendants(second.identity))
     assert child in drivers.signal_stop(shop.plan, parent, environ=shop.environ)
     told = read_record(shop.plan, "old-web")
     assert told is not None
-    assert told.orphans_told_at, "a second signal would mean at once to a child of Dramatiq"
+    assert (child.pid, child.start_ticks) in told.orphans_told, "a second signal means at once to a child of Dramatiq"
+    wait_gone([second.identity], timeout_s=5)
     drivers.stop(shop.plan, parent, environ=shop.environ)
     assert not is_alive(child)
-    assert not wait_gone(descendants(second.identity), timeout_s=0)
+    assert not is_alive(heir), "that one has lost its parent since the first were told"
 
 
 def test_one_that_ends_at_once_is_reported_with_supervisords_and_its_own_words(
