@@ -369,11 +369,11 @@ def test_a_bridge_carries_what_comes_later_until_it_is_told_to_stop(any_scene: S
     for _ in range(6):
         sent += [scene.send("fetch_crypto_prices_task"), scene.apply("health_check_task")]
         time.sleep(0.15)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while len(scene.unified_calls()) < 12 and time.monotonic() < deadline:
         time.sleep(0.05)
     stop.set()
-    bridge.join(10)
+    bridge.join(30)
     assert sorted(scene.unified_calls()) == sorted(sent)
     assert (reports[0].moved, reports[0].balance) == (12, 0)
     assert scene.legacy.get("tqm:lock") is None
@@ -499,7 +499,7 @@ def test_the_lock_of_a_process_that_has_ended_is_taken_over(scene: Scene) -> Non
     os.waitpid(child, 0)
     started = time.monotonic()
     assert scene.forward().balance == 0
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 25, "it waited until the lock expired"
 
 
 def test_a_run_that_was_overtaken_changes_nothing(scene: Scene) -> None:
