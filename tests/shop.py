@@ -113,7 +113,7 @@ def start_legacy(shop: Shop, names: Sequence[str] = ()) -> None:
     side.start_side(shop.plan, Side.LEGACY, environ=shop.environ, names=names)
 
 
-def eventually(check: Callable[[], Any], *, timeout_s: float = 15.0) -> Any:
+def eventually(check: Callable[[], Any], *, timeout_s: float = 60.0) -> Any:
     """Return the first true value of ``check``; fails after the time-out."""
     end = time.monotonic() + timeout_s
     while True:
