@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,15 @@ Seen = dict[str, dict[str, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """What must make no difference; the second run of each side has another clock, hash seed and order."""
+
+    hash_seed: int = 0
+    hash_seed_again: int = HASH_SEED_AGAIN
+    clock_offset_s: float = CLOCK_OFFSET_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """What is to be seen."""
 
@@ -44,6 +53,7 @@ class Asked:
     whole: bool
     #: Only these systems (``dramatiq``, ``celery``, ``unified``); empty for all that have a case.
     systems: tuple[str, ...] = ()
+    circumstances: Circumstances = field(default_factory=Circumstances)
 
 
 def observe(asked: Asked, *, environ: Mapping[str, str], processes: int, listener: Listener) -> Seen:
@@ -94,14 +104,15 @@ def lanes_for(asked: Asked) -> list[Lane]:
     if asked.whole:
         called |= {mapping.system.value for mapping in asked.plan.mappings()}
     systems = [name for name in ("unified", *sorted(called)) if not asked.systems or name in asked.systems]
-    lanes = [Lane(name=system, system=system) for system in systems]
+    around = asked.circumstances
+    lanes = [Lane(name=system, system=system, hash_seed=around.hash_seed) for system in systems]
     if asked.noise:
         lanes += [
             Lane(
                 name=f"{system}-again",
                 system=system,
-                clock_offset_s=CLOCK_OFFSET_S,
-                hash_seed=HASH_SEED_AGAIN,
+                clock_offset_s=around.clock_offset_s,
+                hash_seed=around.hash_seed_again,
                 backwards=True,
             )
             for system in systems

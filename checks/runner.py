@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from checks.cases import Case, CaseSet, load_cases
 from checks.configuration import Configuration, load_configuration
 from checks.experiment import Comparison
 from checks.kinds import compare_all
-from checks.observe import Asked, Seen, context, observe
+from checks.observe import Asked, Circumstances, Seen, context, observe
 from checks.parity_report import ParityReport
 from checks.patterns import fits
 from checks.verdict import concluded, judge
@@ -48,6 +48,8 @@ class ParityOptions:
     isolate: bool = False
     #: Run the legacy side twice to know its noise.
     noise: bool = True
+    #: Hash seeds and clock offset of the runs.
+    circumstances: Circumstances = field(default_factory=Circumstances)
     #: Ids of waivers whose present differences are accepted and written into the lock.
     accept: tuple[str, ...] = ()
     #: Drop accepted contents that no longer differ.
@@ -78,7 +80,13 @@ def parity_check(
     cases, whole = _selected(chosen, options)
     load_waivers(configuration.waivers)  # what is wrong with them is told before anything is started
     asked = Asked(
-        plan=plan, cases=cases, configuration=configuration, noise=options.noise, isolate=options.isolate, whole=whole
+        plan=plan,
+        cases=cases,
+        configuration=configuration,
+        noise=options.noise,
+        isolate=options.isolate,
+        whole=whole,
+        circumstances=options.circumstances,
     )
     seen = observe(asked, environ=environ, processes=options.processes, listener=listener)
     report = _judged(asked, seen, options)
