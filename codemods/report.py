@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from codemods.engine.diffs import shown_diff
 from migrator.errors import ExitCode
 from migrator.report import Finding, Severity
 
@@ -29,12 +30,15 @@ class FileChange:
     file: Path
     #: Relative to the plan's folder.
     shown: str
-    #: Unified diff.
-    diff: str
     before: bytes
     after: bytes
     #: Which rewrites changed how many places.
     edits: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def diff(self) -> str:
+        """Unified diff, for people; made when asked for."""
+        return shown_diff(self.shown, self.before, self.after)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

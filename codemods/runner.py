@@ -9,13 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from codemods.engine.codes import REASONS
-from codemods.engine.context import Leftover
-from codemods.engine.diffs import shown_diff, undo_part
+from codemods.engine.diffs import undo_part
 from codemods.engine.gather import build_index, gather
 from codemods.engine.locking import locked
+from codemods.engine.outcome import Leftover, Outcome
 from codemods.engine.record import FileRecord, RunRecord, created_files, digest, head_commit, read_record, write_durably
 from codemods.engine.text_files import text_outcomes
-from codemods.engine.work import Outcome
 from codemods.engine.writer import pending, recover, write_all
 from codemods.installation import Installation, plan_installation
 from codemods.report import FileChange, Mode, RewriteReport
@@ -106,7 +105,6 @@ def _change(outcome: Outcome) -> FileChange:
     return FileChange(
         file=outcome.file,
         shown=outcome.shown,
-        diff=shown_diff(outcome.shown, outcome.before, outcome.after),
         before=outcome.before,
         after=outcome.after,
         edits=outcome.edits,
@@ -115,8 +113,7 @@ def _change(outcome: Outcome) -> FileChange:
 
 def _updated(plan: Plan, file: Path, content: bytes) -> FileChange:
     shown, before = str(file.relative_to(plan.folder)), file.read_bytes()
-    diff = shown_diff(shown, before, content)
-    return FileChange(file=file, shown=shown, diff=diff, before=before, after=content, edits={"installation": 1})
+    return FileChange(file=file, shown=shown, before=before, after=content, edits={"installation": 1})
 
 
 def _findings(plan: Plan, outcomes: Iterable[Outcome], installation: Installation) -> Iterator[Finding]:

@@ -12,7 +12,8 @@ import tokenize
 from dataclasses import dataclass
 
 from codemods.engine.codes import REASONS
-from codemods.engine.context import FileContext, Leftover
+from codemods.engine.context import FileContext
+from codemods.engine.outcome import Leftover
 from migrator.report import Severity
 
 _IGNORE = re.compile(r"#\s*migrator:\s*ignore\[(?P<codes>[^\]]*)\]\s*(?P<reason>.*)")

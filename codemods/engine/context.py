@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 import libcst as cst
 
-from codemods.engine.codes import REASONS
 from codemods.engine.edits import Edits, OverlapError
+from codemods.engine.outcome import Leftover
 from codemods.engine.scopes import Tree
 from codemods.engine.source import Source
 from codemods.engine.targets import PlanIndex, Target
 from codemods.engine.values import Values
-from migrator.report import Severity
 
 if TYPE_CHECKING:
     from codemods.engine.uses import LegacyImport
@@ -29,25 +28,6 @@ class LeaveError(Exception):
         self.code = code
         self.node = node
         self.detail = detail
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leftover:
-    """One place in a file that a person must look at."""
-
-    code: str
-    line: int
-    #: What was seen there.
-    found: str
-    #: What exactly, where the code alone doesn't say.
-    detail: str = ""
-    #: Where a comment about it may stand: the start of its statement's line; -1 for the file as a whole.
-    anchor: int = -1
-
-    @property
-    def severity(self) -> Severity:
-        """ERROR for what was left alone, WARNING for what was changed and should be known."""
-        return REASONS[self.code].severity
 
 
 @dataclass(slots=True)

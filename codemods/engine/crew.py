@@ -1,159 +1,186 @@
 """Who works on the files: this process, or several that each keep what they parsed until it is rewritten.
 
-Every file is parsed once. A worker is started only where there is enough to do; it ends with its pipe.
+Every file is parsed once. Work begins while the tree is still being read: a worker process is started as soon as
+enough was found to be worth one, and from then on parses what it is given. Only processes that parse import LibCST.
 Source: https://docs.python.org/3/library/multiprocessing.html (pipes, start methods)
 """
 
 from __future__ import annotations
 
-import multiprocessing
+import gc
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from codemods.engine.source import Source, UnparsableError
+from codemods.engine.outcome import Outcome
 from codemods.engine.targets import PlanIndex
-from codemods.engine.work import Outcome, parse, rewrite_source, survey
 from migrator.errors import MigratorError
 
-#: Below this much source the start of a process costs more than it saves.
-_WORTH_BYTES = 200_000
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from codemods.engine.station import Station
+
+#: So much source is worth one more process.
+_WORTH_BYTES = 40_000
 _MOST = 8
 _ANSWER_TIMEOUT_S = 600.0
 _END_TIMEOUT_S = 5.0
+_PARENT_POLL_S = 5.0
 _END = "end"
 
 Exports = tuple[dict[str, str], dict[str, str]]
 
 
-class Crew(Protocol):
+class Crew:
     """Takes files, surveys them, rewrites them."""
-
-    def take(self, files: Mapping[Path, bytes]) -> list[Outcome]:
-        """Parse files and keep them; return those that can't be parsed."""
-
-    def survey(self, index: PlanIndex) -> Exports:
-        """Return what the kept files re-export, and what it will be called."""
-
-    def rewrite(self, index: PlanIndex, only: tuple[Path, ...]) -> list[Outcome]:
-        """Rewrite the kept files that lie in one of the places; all if none is given."""
-
-
-class Station:
-    """One process's share."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.sources: dict[Path, Source] = {}
+        self.most = min(_processors(), _MOST)
+        self.size_bytes = 0
+        self.waiting: list[tuple[Path, bytes | None]] = []
+        self.station: Station | None = None
+        self.workers: list[_Worker] = []
 
-    def take(self, files: Mapping[Path, bytes]) -> list[Outcome]:
-        failed = []
-        for file, data in files.items():
-            try:
-                self.sources[file] = parse(file, data)
-            except UnparsableError as error:
-                shown = self._shown(file)
-                failed.append(Outcome(file=file, shown=shown, before=data, after=data, unparsable=str(error)))
-        return failed
-
-    def survey(self, index: PlanIndex) -> Exports:
-        exports: dict[str, str] = {}
-        renames: dict[str, str] = {}
-        for file, source in self.sources.items():
-            try:
-                found = survey(source, index, self._shown(file))
-            except UnparsableError:
-                continue  # listed when it is rewritten
-            exports.update(found.exports)
-            renames.update(found.renames)
-        return exports, renames
-
-    def rewrite(self, index: PlanIndex, only: tuple[Path, ...]) -> list[Outcome]:
-        chosen = [f for f in self.sources if not only or any(f.is_relative_to(place) for place in only)]
-        return [rewrite_source(self.sources[file], index, self._shown(file)) for file in chosen]
-
-    def _shown(self, file: Path) -> str:
-        return str(file.relative_to(self.folder))
-
-
-class Workers:
-    """Several stations, each in a process of its own."""
-
-    def __init__(self, connections: list[Connection]) -> None:
-        self.connections = connections
-
-    def take(self, files: Mapping[Path, bytes]) -> list[Outcome]:
-        shares: list[dict[Path, bytes]] = [{} for _ in self.connections]
-        sizes = [0] * len(shares)
-        for file, data in sorted(files.items(), key=lambda item: len(item[1]), reverse=True):
-            lightest = sizes.index(min(sizes))
-            shares[lightest][file] = data
-            sizes[lightest] += len(data)
-        return [outcome for part in self._ask("take", [(share,) for share in shares]) for outcome in part]
+    def add(self, file: Path, data: bytes | None) -> None:
+        """Take a file; without its bytes it is read again, and listed if that fails too."""
+        self.waiting.append((file, data))
+        self.size_bytes += len(data or b"")
+        wanted = min(self.most, 1 + self.size_bytes // _WORTH_BYTES)
+        if wanted < 2 or self.station is not None:
+            return
+        while len(self.workers) < wanted:
+            self.workers.append(_Worker(self.folder))
+        self._hand_out()
 
     def survey(self, index: PlanIndex) -> Exports:
+        """Return what the files re-export, and what it will be called."""
         exports: dict[str, str] = {}
         renames: dict[str, str] = {}
-        for part in self._ask("survey", [(index,)] * len(self.connections)):
+        for part in self._ask("survey", index):
             exports.update(part[0])
             renames.update(part[1])
         return exports, renames
 
     def rewrite(self, index: PlanIndex, only: tuple[Path, ...]) -> list[Outcome]:
-        return [outcome for part in self._ask("rewrite", [(index, only)] * len(self.connections)) for outcome in part]
+        """Rewrite the files that lie in one of the places, all if none is given; list those that can't be parsed."""
+        return [outcome for part in self._ask("rewrite", index, only) for outcome in part]
 
-    def _ask(self, method: str, arguments: list[tuple[Any, ...]]) -> Iterator[Any]:
-        for connection, args in zip(self.connections, arguments, strict=True):
-            connection.send((method, args))
-        for connection in self.connections:
-            try:
-                if not connection.poll(_ANSWER_TIMEOUT_S):
-                    raise MigratorError("rewrite", f"a worker process did not answer within {_ANSWER_TIMEOUT_S:.0f} s")
-                yield connection.recv()
-            except (EOFError, ConnectionResetError) as error:
-                raise MigratorError("rewrite", "a worker process ended; nothing was written") from error
+    def end(self) -> None:
+        """End the processes."""
+        for worker in self.workers:
+            worker.ask_to_end()
+        for worker in self.workers:
+            worker.join()
+
+    def _hand_out(self) -> None:
+        for file, data in self.waiting:
+            lightest = min(self.workers, key=lambda worker: worker.size_bytes)
+            lightest.size_bytes += len(data or b"")
+            lightest.send("add", file)
+        self.waiting.clear()
+
+    def _ask(self, method: str, *arguments: Any) -> Iterator[Any]:
+        if not self.workers:
+            if self.station is None:
+                from codemods.engine.station import Station
+
+                self.station = Station(self.folder)
+            for file, data in self.waiting:
+                self.station.add(file, data)
+            self.waiting.clear()
+            yield getattr(self.station, method)(*arguments)
+            return
+        self._hand_out()
+        for worker in self.workers:
+            worker.send(method, *arguments)
+        for worker in self.workers:
+            yield worker.answer()
+
+
+class _Worker:
+    """A station in a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        import multiprocessing
+
+        self.size_bytes = 0
+        self.connection, theirs = multiprocessing.Pipe()
+        self.process = multiprocessing.Process(target=_serve, args=(theirs, folder, os.getpid()), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def send(self, method: str, *arguments: Any) -> None:
+        try:
+            self.connection.send((method, arguments))
+        except OSError as error:
+            raise MigratorError("rewrite", "a worker process ended; nothing was written") from error
+
+    def answer(self) -> Any:
+        try:
+            if not self.connection.poll(_ANSWER_TIMEOUT_S):
+                raise MigratorError("rewrite", f"a worker process did not answer within {_ANSWER_TIMEOUT_S:.0f} s")
+            return self.connection.recv()
+        except (EOFError, ConnectionResetError) as error:
+            raise MigratorError("rewrite", "a worker process ended; nothing was written") from error
+
+    def ask_to_end(self) -> None:
+        with suppress(OSError):
+            self.connection.send((_END, ()))  # a later process may hold a copy of this pipe: closing is not enough
+        self.connection.close()
+
+    def join(self) -> None:
+        self.process.join(_END_TIMEOUT_S)
+        if self.process.is_alive():
+            self.process.terminate()
+            self.process.join(_END_TIMEOUT_S)
 
 
 @contextmanager
-def crew(folder: Path, size_bytes: int) -> Iterator[Crew]:
-    """Give whoever is right for this much source; processes end with the block."""
-    count = min(os.cpu_count() or 1, _MOST, size_bytes // _WORTH_BYTES + 1)
-    if count < 2:
-        yield Station(folder)
-        return
-    context = multiprocessing.get_context()
-    started: list[tuple[Any, Connection]] = []
+def crew(folder: Path) -> Iterator[Crew]:
+    """Give a crew for the files below a folder; its processes end with the block.
+
+    The garbage collector waits meanwhile: parse trees are many objects that all live until the end.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    hands = Crew(folder)
     try:
-        for _ in range(count):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, folder), daemon=True)
-            process.start()
-            theirs.close()
-            started.append((process, ours))
-        yield Workers([connection for _, connection in started])
+        yield hands
     finally:
-        for process, connection in started:
-            with suppress(OSError):
-                connection.send(_END)  # a later process may hold a copy of this pipe, so closing is not enough
-            connection.close()
-            process.join(_END_TIMEOUT_S)
-            if process.is_alive():
-                process.terminate()
-                process.join(_END_TIMEOUT_S)
+        hands.end()
+        if collecting:
+            gc.enable()
 
 
-def _serve(connection: Connection, folder: Path) -> None:
-    """Answer until the pipe is closed."""
+def _processors() -> int:
+    """Return how many processors this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _serve(connection: Connection, folder: Path, parent: int) -> None:
+    """Answer until told to end, or until the parent is gone; an interrupt is the parent's to handle."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.disable()
+    from codemods.engine.station import Station
+
     station = Station(folder)
     while True:
         try:
-            asked = connection.recv()
-        except (EOFError, OSError, KeyboardInterrupt):
+            while not connection.poll(_PARENT_POLL_S):
+                if os.getppid() != parent:
+                    return
+            method, arguments = connection.recv()
+        except (EOFError, OSError):
             return
-        if asked == _END:
-            return
-        method, args = asked
-        connection.send(getattr(station, method)(*args))
+        if method == _END:
+            os._exit(0)  # nothing is left to write, and taking the parse trees apart takes time
+        answer = getattr(station, method)(*arguments)
+        if method != "add":
+            connection.send(answer)

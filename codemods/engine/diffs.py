@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-
 
 def unified_diff(shown: str, before: bytes, after: bytes) -> str:
     """Return the difference of two versions of a file as ``git apply`` takes it."""
+    import difflib
+
     old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
     names = (f"a/{shown}".encode(), f"b/{shown}".encode())
     lines = []

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from codemods.engine.comments import dismiss, mark
-from codemods.engine.context import FileContext, LeaveError, Leftover, Use
+from codemods.engine.context import FileContext, LeaveError, Use
 from codemods.engine.edits import Edit
+from codemods.engine.outcome import Leftover
 from codemods.engine.registry import handlers, rewrites
 from codemods.engine.retired_names import named_in_python
 from codemods.engine.uses import collect_uses, is_mixed, legacy_imports

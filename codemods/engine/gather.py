@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codemods.engine.crew import crew
+from codemods.engine.outcome import Outcome
 from codemods.engine.policy import read_policy
 from codemods.engine.targets import PlanIndex, index_plan
-from codemods.engine.work import Outcome
 from migrator.inventory_modules import ModuleFacts, celery_applications, read_module
 from migrator.inventory_tasks import definitions
 from migrator.message import System
@@ -18,14 +19,6 @@ from migrator.plan import Plan
 from migrator.source_tree import python_files
 
 _ROUNDS = 8
-
-
-@dataclass(slots=True)
-class Found:
-    """The files worth parsing."""
-
-    files: dict[Path, bytes] = field(default_factory=dict)
-    seen: int = 0
 
 
 @dataclass(slots=True)
@@ -83,21 +76,35 @@ def _public(facts: ModuleFacts) -> frozenset[str]:
     return frozenset(name for name in names if not name.startswith("_"))
 
 
-def candidates(plan: Plan, index: PlanIndex, skip: frozenset[Path], *, words: frozenset[str]) -> Found:
-    """Return the files that mention one of the words, with their bytes, and how many files there are."""
-    plain = [word.encode("utf-8") for word in sorted(words)]
-    pattern = index.pattern()
-    found = Found()
-    settings = settings_files(plan)
-    for file in python_files(plan.folder):
-        if "migrations" in file.parts or file in skip:
+def own_files(plan: Plan, skip: frozenset[Path]) -> list[Path]:
+    """Return the Python files that may be rewritten: no migrations, none of those to skip."""
+    inside = len(plan.folder.parts)
+    return [f for f in python_files(plan.folder) if f not in skip and "migrations" not in f.parts[inside:-1]]
+
+
+def candidates(
+    files: Iterable[Path], pattern: re.Pattern[bytes], words: frozenset[str], always: frozenset[Path]
+) -> Iterator[tuple[Path, bytes | None]]:
+    """Yield the files that hold one of the words, and those of ``always``, with their bytes; None if unreadable."""
+    plain = [word.encode("utf-8") for word in shortest(words)]
+    for file in files:
+        try:
+            data = file.read_bytes()
+        except OSError:
+            yield file, None
             continue
-        found.seen += 1
-        data = file.read_bytes()
         # Searching for plain words is many times faster than the pattern, which only settles what they found.
-        if file in settings or (any(word in data for word in plain) and pattern.search(data)):
-            found.files[file] = data
-    return found
+        if file in always or (any(word in data for word in plain) and pattern.search(data)):
+            yield file, data
+
+
+def shortest(words: Iterable[str]) -> list[str]:
+    """Return the words that hold no other of them: a file with any of the words holds one of these."""
+    kept: list[str] = []
+    for word in sorted(words, key=len):
+        if not any(part in word for part in kept):
+            kept.append(word)
+    return kept
 
 
 def settings_files(plan: Plan) -> frozenset[Path]:
@@ -116,21 +123,25 @@ def gather(plan: Plan, index: PlanIndex, *, skip: frozenset[Path], only: Sequenc
         only: Files and folders to which changes are restricted; empty for all.
     """
     words = index.words()
-    found = candidates(plan, index, skip, words=words)
-    with crew(plan.folder, sum(len(data) for data in found.files.values())) as workers:
-        known = set(found.files)
-        outcomes = workers.take(found.files)
+    files = own_files(plan, skip)
+    with crew(plan.folder) as workers:
+        known = set()
+        for file, data in candidates(files, index.pattern(), words, settings_files(plan)):
+            workers.add(file, data)
+            known.add(file)
         for _ in range(_ROUNDS):
             exports, renames = workers.survey(index)
             grown = index.with_exports(exports, renames)
             if grown.exports == index.exports and grown.renames == index.renames:
                 break
             index = grown
-            if index.words() - words:
-                more = candidates(plan, index, skip | known, words=index.words() - words)
-                words |= index.words()
-                known |= set(more.files)
-                outcomes += workers.take(more.files)
-        outcomes += workers.rewrite(index, tuple(only))
+            fresh = index.words() - words
+            if fresh:
+                words |= fresh
+                others = [file for file in files if file not in known]
+                for file, data in candidates(others, index.pattern(), fresh, frozenset()):
+                    workers.add(file, data)
+                    known.add(file)
+        outcomes = workers.rewrite(index, tuple(only))
     outcomes.sort(key=lambda outcome: outcome.shown)
-    return Gathered(outcomes=outcomes, files_seen=found.seen)
+    return Gathered(outcomes=outcomes, files_seen=len(files))

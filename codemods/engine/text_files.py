@@ -13,10 +13,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from codemods.engine.context import Leftover
+from codemods.engine.outcome import Leftover, Outcome
 from codemods.engine.retired_names import bounded, retired_names
 from codemods.engine.targets import PlanIndex
-from codemods.engine.work import Outcome
 from migrator.message import System
 from migrator.plan import Plan
 from migrator.source_tree import files

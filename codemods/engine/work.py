@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,10 +10,11 @@ from pathlib import Path
 
 import libcst as cst
 
-from codemods.engine.context import FileContext, Leftover
+from codemods.engine.context import FileContext
 from codemods.engine.dispatch import rewrite_file
 from codemods.engine.edits import OverlapError
 from codemods.engine.names import planned_name
+from codemods.engine.outcome import Leftover, Outcome
 from codemods.engine.scopes import Kind
 from codemods.engine.source import Source, UnparsableError, read_source
 from codemods.engine.targets import PlanIndex
@@ -31,19 +31,6 @@ class Survey:
     exports: Mapping[str, str] = field(default_factory=dict)
     #: ``module.name`` of those that get another name.
     renames: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What the rewrites did to one file."""
-
-    file: Path
-    shown: str
-    before: bytes = b""
-    after: bytes = b""
-    edits: Mapping[str, int] = field(default_factory=dict)
-    leftovers: tuple[Leftover, ...] = ()
-    unparsable: str = ""
 
 
 def parse(file: Path, data: bytes) -> Source:
@@ -150,8 +137,3 @@ def _check(after: bytes, file: Path) -> None:
 
 def _sorted(leftovers: list[Leftover]) -> tuple[Leftover, ...]:
     return tuple(sorted(leftovers, key=lambda item: (item.line, item.code)))
-
-
-def mentions(pattern: re.Pattern[bytes], data: bytes) -> bool:
-    """Tell whether a file is worth parsing."""
-    return pattern.search(data) is not None

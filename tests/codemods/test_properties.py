@@ -11,9 +11,10 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from codemods.engine.gather import build_index
+from codemods.engine.outcome import Outcome
 from codemods.engine.source import UnparsableError, read_source
 from codemods.engine.targets import PlanIndex
-from codemods.engine.work import Outcome, rewrite_source
+from codemods.engine.work import rewrite_source
 
 DATA = Path(__file__).parent / "data"
 NOISE = [

@@ -1,0 +1,54 @@
+"""One process's share of the files: each is parsed once, kept, surveyed and rewritten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from codemods.engine.outcome import Outcome
+from codemods.engine.source import Source, UnparsableError
+from codemods.engine.targets import PlanIndex
+from codemods.engine.work import parse, rewrite_source, survey
+
+
+class Station:
+    """Keeps what it parsed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.sources: dict[Path, Source] = {}
+        self.failed: list[Outcome] = []
+
+    def add(self, file: Path, data: bytes | None = None) -> None:
+        """Parse a file and keep it; read it first if its bytes are not given."""
+        content = b""
+        try:
+            content = file.read_bytes() if data is None else data
+            self.sources[file] = parse(file, content)
+        except OSError as error:
+            self._fail(file, content, f"can't be read: {error.strerror}")
+        except UnparsableError as error:
+            self._fail(file, content, str(error))
+
+    def survey(self, index: PlanIndex) -> tuple[dict[str, str], dict[str, str]]:
+        """Return what the kept files re-export, and what it will be called."""
+        exports: dict[str, str] = {}
+        renames: dict[str, str] = {}
+        for file, source in self.sources.items():
+            try:
+                found = survey(source, index, self._shown(file))
+            except UnparsableError:
+                continue  # listed when it is rewritten
+            exports.update(found.exports)
+            renames.update(found.renames)
+        return exports, renames
+
+    def rewrite(self, index: PlanIndex, only: tuple[Path, ...]) -> list[Outcome]:
+        """Rewrite the kept files that lie in one of the places; all if none is given."""
+        chosen = [f for f in self.sources if not only or any(f.is_relative_to(place) for place in only)]
+        return [*self.failed, *(rewrite_source(self.sources[file], index, self._shown(file)) for file in chosen)]
+
+    def _fail(self, file: Path, data: bytes, why: str) -> None:
+        self.failed.append(Outcome(file=file, shown=self._shown(file), before=data, after=data, unparsable=why))
+
+    def _shown(self, file: Path) -> str:
+        return str(file.relative_to(self.folder))
