@@ -6,15 +6,15 @@ The steps may not import the codemods or the parity checks; they are handed thes
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from codemods.engine.record import read_record
-from codemods.runner import check_rewritten
-from codemods.undo import check_undo, undo_rewrite
 from migrator.inventory import check_complete, read_inventory
 from migrator.plan import Plan
-from migrator.proof import read_proof, verify_proof
 from migrator.report import Report, Severity
-from migrator.runner import RunOptions
+
+if TYPE_CHECKING:
+    from migrator.runner import RunOptions
 
 
 def check_plan(plan: Plan) -> Report:
@@ -31,6 +31,8 @@ def check_plan(plan: Plan) -> Report:
 
 def check_way_back(plan: Plan) -> Report:
     """Name the files that were changed since the rewrite: a way back restores them too, git keeps the changes."""
+    from codemods.undo import check_undo
+
     report = check_undo(plan)
     remedy = "nothing has to be done: the changes stay in the history"
     findings = tuple(replace(f, severity=Severity.WARNING, remedy=remedy) for f in report.findings)
@@ -39,6 +41,10 @@ def check_way_back(plan: Plan) -> Report:
 
 def guarded(plan: Plan, options: RunOptions) -> RunOptions:
     """Return ``options`` with the guards of a real run: every one has to be green before anything is changed."""
+    from codemods.runner import check_rewritten
+    from codemods.undo import undo_rewrite
+    from migrator.proof import read_proof, verify_proof
+
     return replace(
         options,
         check_proof=lambda: verify_proof(plan, read_proof(plan)),
