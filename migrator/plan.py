@@ -18,6 +18,7 @@ from migrator.message import System
 from migrator.plan_processes import Driver, Process, Role, Side
 
 __all__ = [
+    "Cutover",
     "Driver",
     "Endpoint",
     "Operation",
@@ -180,6 +181,16 @@ class Project:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cutover:
+    """How the cutover is to be done."""
+
+    #: Unified workers also take what comes late under legacy Celery names.
+    alias_net: bool = False
+    #: Seconds without such a message after which nobody is expected to send one any more.
+    alias_quiet_s: float = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """A validated plan."""
 
@@ -194,6 +205,7 @@ class Plan:
     schedule: tuple[ScheduleEntry, ...]
     retired_schedule: tuple[RetiredSchedule, ...]
     processes: tuple[Process, ...]
+    cutover: Cutover
     #: SHA-256 of the canonical form, environment references unexpanded.
     fingerprint: str
 

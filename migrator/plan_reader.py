@@ -17,6 +17,7 @@ import orjson
 from migrator.errors import PlanError, UsageError, did_you_mean
 from migrator.message import System
 from migrator.plan import (
+    Cutover,
     Endpoint,
     Operation,
     OperationKind,
@@ -73,6 +74,7 @@ def _plan(top: Table, file: Path, fingerprint: str) -> Plan:
         schedule=tuple(_schedule(table) for table in top.tables("schedule")),
         retired_schedule=tuple(_retired_schedule(table) for table in top.tables("retired_schedule")),
         processes=tuple(read_process(table) for table in top.tables("process")),
+        cutover=_cutover(top.table("cutover")) if "cutover" in top.data else Cutover(),
         fingerprint=fingerprint,
     )
     for table in (migration, legacy, top):
@@ -92,6 +94,15 @@ def _project(table: Table) -> Project:
     )
     table.close()
     return project
+
+
+def _cutover(table: Table) -> Cutover:
+    cutover = Cutover(
+        alias_net=table.flag("alias_net"),
+        alias_quiet_s=table.number("alias_quiet_s", default=24 * 3600) or 24 * 3600,
+    )
+    table.close()
+    return cutover
 
 
 def _endpoint(table: Table, side: Side, system: System) -> Endpoint:

@@ -1,8 +1,10 @@
 """The one-way door: say when it may be gone through, and go through it.
 
 A rollback is worth having until everything that was carried over has had its turn: until the last delayed message
-was due, and for as long as a failed task may still retry. That quiet time is computed and said. Then the keys that
-only a rollback needs are deleted by their exact names, and the run is closed.
+was due, and for as long as a failed task may still retry. Where the alias net hangs, it must also have caught nothing
+for a while: who sent under a legacy name yesterday may do so today. That quiet time is computed and said. Then the
+workers leave the legacy queues, the keys that only a rollback or the net needs are deleted by their exact names, and
+the run is closed.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,15 +22,19 @@ from migrator.errors import ExitCode
 from migrator.events import Listener, ignore
 from migrator.journal import Entry, Mark, Phase, entry, open_journal, run_lock
 from migrator.message import State, System
-from migrator.plan import Endpoint, Plan, Side
+from migrator.plan import Endpoint, Plan, Role, Side
 from migrator.report import Finding, Report
 from migrator.runner_report import ActionResult, RunOutcome, RunReport, StepResult
 from migrator.runner_state import MigrationState, read_state
 from migrator.steps import Context, RunOptions
 from migrator.steps.protocol import error, findings_report
+from migrator.workers import alias_net
+from migrator.workers.alias_net import AliasHit
 from migrator.workers.dramatiq_control import connection
 from migrator.workers.side import list_processes
 
+#: The journal's line about the alias net.
+HUNG = ("alias_net", "hang", Mark.DONE)
 #: The unified tasks wait 60, 120, 240 … seconds between attempts.
 FIRST_RETRY_S = 60.0
 
@@ -57,11 +63,51 @@ def retry_horizon_s(plan: Plan) -> float:
     return FIRST_RETRY_S * float(2**most - 1)
 
 
-def quiet_until(plan: Plan, entries: tuple[Entry, ...]) -> float:
-    """Return from when on the last run may be closed, in seconds since the epoch."""
-    done_at = max((line.at.timestamp() for line in entries if line.mark is Mark.RUN_DONE), default=time.time())
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuietTime:
+    """From when on the last run may be closed, and why not sooner; moments in seconds since the epoch."""
+
+    #: When the cutover had ended.
+    done_at: float
+    #: When the last delayed message is due; 0 if there is none.
+    eta_at: float
+    retry_horizon_s: float
+    #: When the alias net was hung; 0 if it hangs not.
+    net_at: float
+    alias_quiet_s: float
+    #: What the net has caught, the latest first.
+    hits: tuple[AliasHit, ...]
+
+    @property
+    def messages_at(self) -> float:
+        """When nothing that was carried over can still be due or retry."""
+        return max(self.done_at, self.eta_at) + self.retry_horizon_s
+
+    @property
+    def names_at(self) -> float:
+        """When nobody is expected to send a legacy name any more; 0 without a net."""
+        last = max((self.net_at, *(hit.last_at for hit in self.hits)))
+        return last + max(self.alias_quiet_s, self.retry_horizon_s) if self.net_at else 0.0
+
+    @property
+    def until(self) -> float:
+        """When all of it is over."""
+        return max(self.messages_at, self.names_at)
+
+
+def quiet_time(context: Context, entries: tuple[Entry, ...]) -> QuietTime:
+    """Compute the quiet time from the journal and from what the alias net has counted."""
+    plan = context.plan
     due = [line.data.get("longest_eta_at") for line in entries if line.step == "verify" and line.mark is Mark.DONE]
-    return max([done_at, *(float(eta) for eta in due if eta)]) + retry_horizon_s(plan)
+    hung = [line.at.timestamp() for line in entries if (line.step, line.action, line.mark) == HUNG]
+    return QuietTime(
+        done_at=max((line.at.timestamp() for line in entries if line.mark is Mark.RUN_DONE), default=time.time()),
+        eta_at=max((float(eta) for eta in due if eta), default=0.0),
+        retry_horizon_s=retry_horizon_s(plan),
+        net_at=max(hung, default=0.0),
+        alias_quiet_s=plan.cutover.alias_quiet_s,
+        hits=alias_net.hits(plan, context.environ) if hung else (),
+    )
 
 
 def _complete(context: Context) -> RunReport:
@@ -75,8 +121,11 @@ def _complete(context: Context) -> RunReport:
     if context.options.dry_run or looked.errors:
         outcome = RunOutcome.PLANNED if context.options.dry_run else RunOutcome.REFUSED
         code = ExitCode.REFUSED if looked.errors else ExitCode.CLEAN
-        report = replace(_answer(context, outcome), steps=(step,), exit_code=code)
+        notes = tuple(looked.facts.get("quiet_because", ()))
+        report = replace(_answer(context, outcome, notes), steps=(step,), exit_code=code)
         return replace(report, findings=looked.findings, facts=looked.facts)
+    if context.plan.cutover.alias_net:
+        take_down(context.plan, context.environ)
     for endpoint in (*context.plan.legacy, context.plan.unified):
         with connection(endpoint, context.environ) as client:
             if client is not None:
@@ -87,33 +136,73 @@ def _complete(context: Context) -> RunReport:
     return replace(report, notes=(f"snapshots and journal stay in {context.plan.state_folder}",))
 
 
+def take_down(plan: Plan, environ: Mapping[str, str]) -> None:
+    """Let the unified workers leave the legacy queues; the net's keys go with the others."""
+    alias_net.forget_queues(plan, environ)
+    for worker in plan.select(side=Side.UNIFIED, role=Role.WORKER):
+        alias_net.stop_consuming(plan, worker, environ=environ)
+
+
 def _look(context: Context) -> Report:
     plan, entries = context.plan, context.journal.entries(context.run)
-    from_at = quiet_until(plan, entries)
-    facts: dict[str, Any] = {
-        "quiet_until": datetime.fromtimestamp(from_at, UTC).isoformat(timespec="seconds"),
-        "retry_horizon_s": retry_horizon_s(plan),
-    }
     state = read_state(context.journal.entries()).state
     if state is not MigrationState.MIGRATED:
         finding = error("COMPLETE-NOT-MIGRATED", "journal", "nothing is migrated", found=state.value, remedy="cutover")
-        return findings_report("complete", [finding], **facts)
-    findings = [*_too_early(from_at), *_running(context)]
+        return findings_report("complete", [finding])
+    quiet = quiet_time(context, entries)
+    facts: dict[str, Any] = {
+        "quiet_until": _iso(quiet.until),
+        "quiet_because": _reasons(quiet),
+        "longest_eta_at": _iso(quiet.eta_at) if quiet.eta_at else None,
+        "retry_horizon_s": quiet.retry_horizon_s,
+        "alias_quiet_s": quiet.alias_quiet_s if quiet.net_at else None,
+        "alias_hits": {hit.name: {"count": hit.count, "last_at": _iso(hit.last_at)} for hit in quiet.hits},
+    }
+    findings = [*_too_early(quiet), *_running(context)]
     for endpoint in plan.legacy:
         findings += _left(context, endpoint)
     return findings_report("complete", findings, **facts)
 
 
-def _too_early(from_at: float) -> Iterator[Finding]:
-    left_s = from_at - time.time()
-    if left_s > 0:
+def _too_early(quiet: QuietTime) -> Iterator[Finding]:
+    now = time.time()
+    if quiet.messages_at > now:
         yield error(
             "COMPLETE-TOO-EARLY",
             "quiet time",
-            f"has {left_s / 60:.0f} minutes to go",
-            found=f"until {datetime.fromtimestamp(from_at, UTC):%Y-%m-%d %H:%M} UTC",
+            f"has {(quiet.messages_at - now) / 60:.0f} minutes to go",
+            found=f"until {_utc(quiet.messages_at)}",
             remedy="wait: until then a carried message may still be due or retry, and a rollback is worth having",
         )
+    if quiet.names_at > now:
+        names = ", ".join(f"{hit.name} ({hit.count}, last {_utc(hit.last_at)})" for hit in quiet.hits[:3])
+        yield error(
+            "COMPLETE-ALIAS-HITS",
+            "alias net",
+            f"must catch nothing until {_utc(quiet.names_at)}",
+            found=names or f"nothing so far, it hangs since {_utc(quiet.net_at)}",
+            remedy="redeploy who sends under legacy names; alias_quiet_s in the plan says how long is long enough",
+        )
+
+
+def _reasons(quiet: QuietTime) -> tuple[str, ...]:
+    """Say what the quiet time is made of."""
+    found = [f"the cutover ended {_utc(quiet.done_at)}"]
+    found.append(f"the last delayed message is due {_utc(quiet.eta_at)}" if quiet.eta_at else "no message is delayed")
+    found.append(f"a failed task may retry for {quiet.retry_horizon_s:g} s")
+    if quiet.net_at:
+        caught = "; ".join(f"{hit.name}: {hit.count}, last {_utc(hit.last_at)}" for hit in quiet.hits)
+        found.append(f"legacy names that came since {_utc(quiet.net_at)}: {caught or 'none'}")
+        found.append(f"none may come for {quiet.alias_quiet_s:g} s")
+    return (*found, f"quiet until {_utc(quiet.until)}")
+
+
+def _utc(moment: float) -> str:
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
 
 
 def _running(context: Context) -> Iterator[Finding]:
@@ -150,6 +239,8 @@ def _keys(context: Context) -> Iterator[tuple[str, str]]:
 def _keys_of(plan: Plan, endpoint: Endpoint) -> tuple[str, ...]:
     """Return the keys that only a rollback or legacy workers need; never one of a unified queue."""
     keys = [kept_key(endpoint), LEDGER]
+    if endpoint.side is Side.UNIFIED and plan.cutover.alias_net:
+        keys += alias_net.KEYS
     if endpoint.side is Side.LEGACY and endpoint.system is System.CELERY:
         keys += [f"_kombu.binding.{queue}" for queue in endpoint.queues if queue not in plan.unified.queues]
     if endpoint.system is System.DRAMATIQ:

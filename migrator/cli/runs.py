@@ -29,8 +29,9 @@ def run_answer(report: RunReport) -> Answer:
 
 
 def _verdict(report: RunReport) -> str:
+    done = {"cutover": "the system is unified", "rollback": "the system is legacy again"}
     words = {
-        "done": "done: the system is " + ("unified" if report.command == "cutover" else "legacy again"),
+        "done": "done: " + done.get(report.command, "the way back is closed"),
         "planned": "planned, and nothing was changed: "
         + ("it may go on" if report.ok else "it would be REFUSED as things stand"),
         "refused": "REFUSED: nothing was changed",

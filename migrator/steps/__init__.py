@@ -3,12 +3,14 @@
 Everything that can fail without touching the legacy system comes first: the additive database migration and the
 start of the unified workers. Only then are legacy processes stopped. The way back is not the exact reverse: unified
 workers must be gone before their table goes, the legacy source must be back before a legacy process starts, and a
-worker must be there before its messages come.
+worker must be there before its messages come. The alias net comes down first: unified workers must have left the legacy
+queues before anybody legacy works there again.
 """
 
 from __future__ import annotations
 
 from migrator.steps import (
+    alias_net,
     migrate_database,
     preflight,
     quiesce_schedulers,
@@ -39,6 +41,7 @@ STEPS: tuple[Step, ...] = (
     stop_workers.STEP,
     snapshot.STEP,
     transfer.STEP,
+    alias_net.STEP,
     start_scheduler.STEP,
     verify.STEP,
     retire_files.STEP,
@@ -47,6 +50,7 @@ STEPS: tuple[Step, ...] = (
 #: In the order in which they are taken back.
 ROLLBACK: tuple[Step, ...] = (
     retire_files.STEP,
+    alias_net.STEP,
     start_scheduler.STEP,
     start_producers.STEP,
     start_workers.STEP,

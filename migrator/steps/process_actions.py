@@ -20,15 +20,20 @@ from migrator.workers.side import state_of
 def start_actions(context: Context, processes: Iterable[Process]) -> tuple[Action, ...]:
     """Return actions that start all processes at once and then wait for each."""
     chosen = tuple(processes)
+    started: set[str] = set()
     starting = tuple(
-        Action(id=f"start:{process.name}", sentence=f"start {process.name}", run=partial(_start, context, process))
+        Action(
+            id=f"start:{process.name}",
+            sentence=f"start {process.name}",
+            run=partial(_start, context, process, started),
+        )
         for process in chosen
     )
     waiting = tuple(
         Action(
             id=f"ready:{process.name}",
             sentence=f"wait until {process.name} is ready, at most {context.options.ready_timeout_s:g} s",
-            run=partial(_ready, context, process),
+            run=partial(_ready, context, process, started),
         )
         for process in chosen
     )
@@ -109,12 +114,16 @@ def _still_there(plan: Plan, context: Context, process: Process) -> tuple[Findin
     )
 
 
-def _start(context: Context, process: Process) -> Facts:
+def _start(context: Context, process: Process, started: set[str]) -> Facts:
     record = start(context.plan, process, environ=context.environ)
+    started.add(process.name)
     return {"pid": record.pid, "node": record.node}
 
 
-def _ready(context: Context, process: Process) -> Facts:
+def _ready(context: Context, process: Process, started: set[str]) -> Facts:
+    """Wait for a process; one that an earlier attempt started and that has ended since is started again."""
+    if process.name not in started and current(context.plan, process, environ=context.environ) is None:
+        _start(context, process, started)
     record = wait_ready(context.plan, process, environ=context.environ, timeout_s=context.options.ready_timeout_s)
     return {"pid": record.pid, "children": [child.pid for child in descendants(record.identity)]}
 

@@ -14,6 +14,7 @@ from celery.schedules import crontab
 from celery.signals import worker_ready
 from kombu import Exchange, Queue
 
+from .alias_net import AliasNet
 from .parked import ReleaseParked
 from .priority import MAX_PRIORITY, higher_runs_first, resolve
 
@@ -44,7 +45,7 @@ class UnifiedCelery(Celery):
 
 app = UnifiedCelery("tasks", include=[f"{__package__}.unified_tasks"])
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.steps["consumer"].add(ReleaseParked)
+app.steps["consumer"].update({ReleaseParked, AliasNet})
 
 
 def _defaults() -> dict[str, Any]:

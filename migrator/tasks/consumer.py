@@ -16,6 +16,7 @@ from typing import Any
 from celery.worker.consumer import Consumer
 from kombu.transport import virtual
 
+from . import alias_net
 from .dead_letter import Delivery, Kept, close_idle_connections, copy_id, send_to_dead_letter
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ class ForgivingMessage(virtual.Message):
 class DeadLetterConsumer(Consumer):
     """Writes a dead letter before a message is thrown away."""
 
+    _handle: Any = None
+
     def connect(self) -> Any:
         """Connect, with messages that don't choke on foreign elements."""
         connection = super().connect()
@@ -51,10 +54,12 @@ class DeadLetterConsumer(Consumer):
         return connection
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
-        """A task that this worker doesn't know."""
+        """A task that this worker doesn't know: by a legacy name while the alias net hangs, else a dead letter."""
         if "id" not in message.headers:  # Celery's own handler would stumble over it
             return self.on_invalid_task(body, message, exc)
-        if self._keep(message, f"unknown task {exc}: no task of this name is registered"):
+        if alias_net.take(message):
+            self._handle(message)
+        elif self._keep(message, f"unknown task {exc}: no task of this name is registered"):
             super().on_unknown_task(body, message, exc)
         return None
 
@@ -85,6 +90,7 @@ class DeadLetterConsumer(Consumer):
                     raise
                 return self.on_invalid_task(None, message, error)
 
+        self._handle = on_task_received
         return on_task_received
 
     def _keep(self, message: Any, reason: str) -> bool:

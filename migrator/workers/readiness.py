@@ -19,7 +19,7 @@ from migrator.errors import UnreachableError
 from migrator.journal import redact
 from migrator.message import System
 from migrator.plan import Endpoint, Plan, Process, Role, Side
-from migrator.workers import celery_control, dramatiq_control
+from migrator.workers import alias_net, celery_control, dramatiq_control
 from migrator.workers.command import arguments, output, tail
 from migrator.workers.drivers import current, why_stopped
 from migrator.workers.identity import Identity, descendants
@@ -102,10 +102,15 @@ def _celery(plan: Plan, process: Process, record: ProcessRecord, environ: Mappin
     lacking = expected_names(plan, process.side, process.system) - facts.registered
     if lacking:
         return f"it does not know {_some(lacking)}"
-    other = set(facts.queues) - set(endpoint.queues)
+    other = set(facts.queues) - set(endpoint.queues) - set(_caught(plan))
     if process.side is Side.UNIFIED and other:
         return f"it consumes {_some(other)}, which is not among the unified queues"
     return "" if facts.queues else "it consumes no queue"
+
+
+def _caught(plan: Plan) -> tuple[str, ...]:
+    """Return the legacy queues that unified workers may consume while the alias net hangs."""
+    return alias_net.queues(plan) if plan.cutover.alias_net else ()
 
 
 def _dramatiq(record: ProcessRecord, endpoint: Endpoint, environ: Mapping[str, str]) -> str:

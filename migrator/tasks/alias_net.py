@@ -1,0 +1,128 @@
+"""The alias net: late messages under legacy Celery names run as the unified tasks that took their place.
+
+While a migration has hung the net, two things lie on the broker: the set of legacy queues that workers consume as well,
+and the table of legacy names with what becomes of their arguments. A worker that receives a name which it doesn't know
+looks it up there, and then runs the call under the unified name: once, with that task's retries and dead letter. Each
+hit is counted by name and time. Nothing lies there in a system without a net; Redis only.
+Source: celery/worker/consumer/consumer.py (`add_task_queue`, `create_task_handler`).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from celery import bootsteps
+
+logger = logging.getLogger(__name__)
+
+#: Set of legacy queues that the workers consume as well.
+QUEUES = "tqm:alias:queues"
+#: Hash: legacy name -> JSON with ``name``, ``parameters`` and ``arguments``.
+TABLE = "tqm:alias:table"
+#: Hash: legacy name -> how many messages came under it.
+HITS = "tqm:alias:hits"
+#: Hash: legacy name -> when the last one came, in ms since the epoch.
+LAST = "tqm:alias:last"
+
+
+class AliasNet(bootsteps.StartStopStep):
+    """Consumes the legacy queues as long as the net hangs; looks once, at the worker's start and each reconnect."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def start(self, parent: Any) -> None:
+        """Consume what the net names; a net hung later is told to the worker by the migration."""
+        for queue in _queues(parent):
+            parent.add_task_queue(queue)
+            logger.info("alias_net=consuming queue=%s", queue)
+
+
+def take(message: Any) -> bool:
+    """Turn a message under a legacy name into one under the unified name, if the net knows it; say whether.
+
+    The message keeps its id, ETA, expiry and number of retries. One whose arguments can't be turned is left as it is.
+    """
+    channel = message.channel
+    if not hasattr(channel, "_q_for_pri"):  # not Redis
+        return False
+    name = message.headers["task"]
+    with channel.conn_or_acquire() as client:
+        entry = client.hget(TABLE, name)
+        if entry is None:
+            return False
+        alias = json.loads(entry)
+        try:
+            body = _body(message, alias)
+        except (ValueError, TypeError, KeyError) as error:
+            logger.error("alias_net=unfit task=%s id=%s error=%s", name, message.headers.get("id"), error)
+            return False
+        if not (message.delivery_info or {}).get("redelivered"):
+            with client.pipeline(transaction=True) as pipe:
+                pipe.hincrby(HITS, name, 1).hset(LAST, name, int(time.time() * 1000)).execute()
+    queue = alias["queue"]
+    message.body, message._decoded_cache = body, None
+    message.headers = {**message.headers, "task": alias["name"], "alias": name}
+    # A retry goes to the queue that the delivery names: from now on it is a unified task's.
+    message.delivery_info = {**message.delivery_info, "exchange": queue, "routing_key": queue}
+    logger.info("alias_net=hit task=%s as=%s id=%s", name, alias["name"], message.headers.get("id"))
+    return True
+
+
+def adapt(alias: Mapping[str, Any], args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Return the unified form of a legacy call; the same rules as the migration's own adapters.
+
+    Raises:
+        ValueError: The call does not fit the legacy task.
+    """
+    parameters = alias["parameters"]
+    if len(args) > len(parameters):
+        raise ValueError(f"takes {len(parameters)} arguments, {len(args)} given")
+    named = dict(zip(parameters, args, strict=False))
+    for name, value in kwargs.items():
+        if name not in parameters or name in named:
+            raise ValueError(f"argument {name!r} is unknown or given twice")
+        named[name] = value
+    if not alias["arguments"]:
+        return args, kwargs
+    for kind, name, target in alias["arguments"]:
+        if kind == "constant":
+            named[name] = target
+        elif name in named:
+            value = named.pop(name)
+            if kind == "rename":
+                named[target] = value
+            elif kind == "wrap":
+                named[target] = [value]
+    return [], named
+
+
+def _body(message: Any, alias: Mapping[str, Any]) -> Any:
+    if message.content_type != "application/json":
+        if alias["arguments"]:
+            raise ValueError(f"a body of type {message.content_type} can't be rewritten")
+        return message.body
+    args, kwargs, embed = json.loads(message.body)
+    adapted = adapt(alias, list(args), dict(kwargs))
+    if not alias["arguments"]:
+        return message.body
+    body = json.dumps([*adapted, embed], ensure_ascii=False)
+    return body.encode() if isinstance(message.body, bytes) else body
+
+
+def _queues(parent: Any) -> list[str]:
+    try:
+        with parent.app.connection_for_write() as connection:
+            channel = connection.default_channel
+            if not hasattr(channel, "_q_for_pri"):
+                return []
+            with channel.conn_or_acquire() as client:
+                names = client.smembers(QUEUES)
+    except (*parent.connection_errors, *parent.channel_errors):
+        # Without a connection the consumer starts again, and this step with it.
+        logger.warning("alias_net=unknown", exc_info=True)
+        return []
+    return sorted(name.decode() if isinstance(name, bytes) else name for name in names)
