@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import HealthCheck, settings
+from rabbit_server import RabbitServer, rabbit_server
 
 from migrator.servers import EmbeddedServer, embedded_server
 
@@ -64,6 +65,13 @@ def redis_url(redis_server: EmbeddedServer) -> str:
     with redis.Redis.from_url(redis_server.url(), socket_timeout=5) as client:
         client.flushall()
     return redis_server.url()
+
+
+@pytest.fixture(scope="session")
+def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
+    """A RabbitMQ node for the whole run; mark its tests with ``xdist_group("rabbitmq")``, it takes seconds to start."""
+    with rabbit_server(tmp_path_factory.mktemp("rabbit")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -48,13 +48,22 @@ def count_all(server: RabbitmqServer, management: Management | None, endpoint: E
             counts[queue, State.MOVING] += ready(at.moving)
             counts[queue, State.KEPT] += ready(at.kept)
             if management is not None:
-                details = management.queue(server.virtual_host, at.queue)
-                counts[queue, State.CLAIMED] += details.unacknowledged if details else 0
+                counts[queue, State.CLAIMED] += _held(connection, management, server.virtual_host, at.queue)
         if endpoint.system is System.DRAMATIQ:
             for queue in endpoint.queues:
                 counts[queue, State.DEAD] = ready(dead_queue(queue))
         counts[endpoint.queues[0], State.MOVING] += ready(arriving_queue(endpoint))
     return counts
+
+
+def _held(connection: Any, management: Management, virtual_host: str, queue: str) -> int:
+    """Return how many messages the consumers of a queue hold.
+
+    The plugin's figures are seconds old: it still names what a worker has held that is gone by now. That nobody
+    consumes is known at once.
+    """
+    details, counted = management.queue(virtual_host, queue), count(connection, queue)
+    return details.unacknowledged if details and counted and counted.consumers else 0
 
 
 def find_owners(server: RabbitmqServer, management: Management | None, endpoint: Endpoint) -> tuple[Owner, ...]:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 import redis
 from rabbit_scene import RabbitScene, make_scene
-from rabbit_server import RabbitServer, rabbit_server
+from rabbit_server import RabbitServer
 
 from migrator.servers import EmbeddedServer
 
@@ -28,13 +28,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if here in item.path.parents:
             item.add_marker(pytest.mark.acceptance)
             item.add_marker(pytest.mark.xdist_group("rabbitmq"))
-
-
-@pytest.fixture(scope="session")
-def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
-    """The node."""
-    with rabbit_server(tmp_path_factory.mktemp("rabbit")) as server:
-        yield server
 
 
 @pytest.fixture

@@ -1,0 +1,141 @@
+"""The whole migration of the sample with its brokers on RabbitMQ, under load: there and back.
+
+With ``RABBITMQ_LONG=1`` once more, and then from RabbitMQ over to Redis.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rabbit_server import RabbitServer
+from shop import end_everything
+
+from codemods.runner import rewrite
+from migrator import runner
+from migrator.demo.scratch import Scratch, commit, create_scratch, find_fixtures, git, manage
+from migrator.demo.servers import demo_servers
+from migrator.demo.stage import Stage
+from migrator.events import ignore
+from migrator.plan import Side, load_plan
+from migrator.report import Report
+from migrator.run_options import guarded
+from migrator.workers.side import list_processes
+
+pytestmark = pytest.mark.timeout(300)
+
+SOURCE = "apps/backend/src/"
+CELERY_URL = '"${CELERY_BROKER_URL:-redis://localhost:6379/0}"'
+#: What makes the sample a project with RabbitMQ, and lets its old and its new Celery app have different brokers.
+EDITS = {
+    f"{SOURCE}tasks/scheduler_tasks.py": (
+        ("dramatiq.brokers.redis import RedisBroker", "dramatiq.brokers.rabbitmq import RabbitmqBroker"),
+        ("broker = RedisBroker(", "broker = RabbitmqBroker("),
+    ),
+    f"{SOURCE}tasks/celery_tasks.py": (("broker=settings.CELERY_BROKER_URL", "broker=settings.LEGACY_CELERY_URL"),),
+    f"{SOURCE}core/settings.py": (
+        (
+            'CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "redis://localhost:6379/0")',
+            'LEGACY_CELERY_URL = os.environ["LEGACY_CELERY_URL"]\nCELERY_BROKER_URL = os.environ["UNIFIED_URL"]',
+        ),
+    ),
+    "migration.toml": (
+        (f'{CELERY_URL}\nqueues = ["celery"]', '"${LEGACY_CELERY_URL}"\nqueues = ["celery"]'),
+        (f'{CELERY_URL}\nqueues = ["unified"]', '"${UNIFIED_URL}"\nqueues = ["unified"]'),
+    ),
+}
+
+
+@pytest.fixture
+def environ(tmp_path: Path, rabbit: RabbitServer, vhost: str) -> Iterator[dict[str, str]]:
+    """The environment of the sample's processes; ``REDIS_URL`` is the way out."""
+    with demo_servers(find_fixtures(None), tmp_path, None) as given:
+        own = {name: url for name, url in given.items() if name != "CELERY_BROKER_URL"}
+        url = rabbit.url(vhost)
+        # Celery's own CELERY_BROKER_URL would win over what either app says.
+        own |= {"DRAMATIQ_BROKER_URL": url, "LEGACY_CELERY_URL": url, "UNIFIED_URL": url}
+        # With it the brokers also see what workers hold.
+        own |= {"RABBITMQ_MANAGEMENT_URL": rabbit.management_url, "REDIS_URL": given["CELERY_BROKER_URL"]}
+        yield own
+
+
+@pytest.fixture
+def stage(tmp_path: Path, environ: dict[str, str]) -> Iterator[Stage]:
+    scratch = create_scratch(find_fixtures(None), tmp_path, environ)
+    folder = scratch.plan.folder
+    for name, changes in EDITS.items():
+        text = (folder / name).read_text()
+        for old, new in changes:
+            assert text.count(old) == 1, (name, old)
+            text = text.replace(old, new)
+        (folder / name).write_text(text)
+    git(folder, "config", "user.name", "Operator")
+    git(folder, "config", "user.email", "operator@example.org")
+    commit(folder, "Brokers on RabbitMQ")
+    stage = Stage(scratch=replace(scratch, plan=load_plan(scratch.plan.file)), listener=ignore, messages=0, seed=5)
+    try:
+        yield stage
+    finally:
+        for load in stage.loads:
+            load.stop()
+        end_everything(stage.scratch.plan)
+
+
+def run(scratch: Scratch, command: str) -> runner.RunReport:
+    """Run one command; proof and conversion are other tests' business."""
+    options = replace(guarded(scratch.plan, runner.RunOptions()), check_proof=green, check_source=green)
+    report: runner.RunReport = getattr(runner, command)(scratch.plan, environ=scratch.environ, options=options)
+    assert report.ok, (report.failure, [str(finding) for finding in report.findings])
+    running = {s.name for s in list_processes(scratch.plan, environ=scratch.environ) if s.state == "running"}
+    side = Side.LEGACY if command == "rollback" else Side.UNIFIED
+    assert running == {process.name for process in scratch.plan.select(side=side)}
+    return report
+
+
+def green() -> Report:
+    return Report(subject="given", checked=1)
+
+
+def convert(scratch: Scratch) -> None:
+    rewrite(scratch.plan)
+    commit(scratch.plan.folder, "Convert to the unified tasks")
+
+
+def over_to_redis(stage: Stage) -> None:
+    """Cut over again with the same plan: where the unified queue lies is said by the environment."""
+    scratch = stage.scratch
+    convert(scratch)
+    stage.scratch = replace(scratch, environ={**scratch.environ, "UNIFIED_URL": scratch.environ["REDIS_URL"]})
+    assert run(stage.scratch, "cutover").moved
+
+
+def test_there_and_back(stage: Stage) -> None:
+    """Every id is accounted for by what the sample's processes wrote down and what lies in the brokers."""
+    scratch = stage.scratch
+    before = git(scratch.plan.folder, "rev-parse", "HEAD").strip()
+    manage(scratch, ["migrate", "--verbosity", "0"])
+    stage.start(Side.LEGACY)
+    stage.enqueue(150)
+    convert(scratch)
+    with stage.load():
+        there = run(scratch, "cutover")
+        stage.enqueue(40)
+        back = run(scratch, "rollback")
+        assert git(scratch.plan.folder, "diff", "--stat", before) == ""
+    assert there.moved and back.moved and there.gap_s is not None
+    long = os.environ.get("RABBITMQ_LONG") == "1"
+    if long:
+        over_to_redis(stage)
+    stage.stop()
+    account = stage.account("the end", quiet=True)
+    assert account.balanced, account
+    assert account.enqueued > 190
+    here, other = stage.depths(Side.UNIFIED), stage.depths(Side.LEGACY)
+    if not long:
+        here, other = other, here
+    # Some run an hour from now: they are where the last command brought them.
+    assert account.waiting and here["ready"] + here["delayed"]
+    assert not {state: number for state, number in other.items() if number}
