@@ -16,10 +16,11 @@ from migrator.errors import InterruptedRunError, RefusedError, UsageError
 from migrator.events import Event, EventKind, Listener, ignore
 from migrator.journal import Journal, Mark, Phase, entry, open_journal, run_lock
 from migrator.plan import Plan
-from migrator.proof import source_digest
 from migrator.report import Report, merge
 from migrator.runner_engine import StepFailedError, planned, run_back, run_forward
+from migrator.runner_guards import begun_with, require_same_places, require_same_plan, require_same_source
 from migrator.runner_report import RunOutcome, RunReport, StepResult
+from migrator.runner_revive import revive
 from migrator.runner_state import MigrationState, RunState, read_state
 from migrator.runner_status import Status, next_commands, read_status
 from migrator.runner_summary import refusal_code, refused, summarize, unchanged
@@ -53,7 +54,7 @@ def cutover(
     with run_lock(plan, "cutover") as taken_over, _interruptible():
         state = read_state(context.journal.entries())
         context = replace(context, run=state.run)
-        _require_same_plan(plan, state)
+        require_same_plan(plan, state)
         if state.state is MigrationState.ROLLING_BACK:
             raise RefusedError(
                 f"run {state.run}",
@@ -63,10 +64,12 @@ def cutover(
             )
         if state.state is MigrationState.COMPLETED:
             return unchanged("cutover", state, "the migration is complete")
+        if state.state in (MigrationState.MIGRATED, MigrationState.MIGRATING):
+            require_same_places(context, state)
         if state.state is MigrationState.MIGRATED:
             return _sweep(context, state)
         if state.state is MigrationState.MIGRATING:
-            _require_same_source(context, state)
+            require_same_source(context, state)
         else:
             context = replace(context, run=state.run + 1)
         _note_takeover(context, Phase.FORWARD, taken_over)
@@ -90,12 +93,13 @@ def rollback(
         return _dry_rollback(_context(plan, environ, journal, options, listener))
     with run_lock(plan, "rollback") as taken_over, _interruptible():
         state = read_state(journal.entries())
-        _require_same_plan(plan, state)
+        require_same_plan(plan, state)
         if state.state is MigrationState.COMPLETED:
             raise RefusedError(f"run {state.run}", "was completed: its way back is closed", remedy="see RUNBOOK.md")
         if state.state in (MigrationState.LEGACY, MigrationState.ROLLED_BACK):
             return unchanged("rollback", state, "there is nothing to take back")
         context = _context(plan, environ, journal, options, listener)
+        require_same_places(context, state)
         _note_takeover(context, Phase.BACK, taken_over)
         return _resumable(context, Phase.BACK, lambda: _rollback(context, state))
 
@@ -130,7 +134,7 @@ def _forward(context: Context, *, fresh: bool) -> RunReport:
         if looked.errors:
             return refused(context, "cutover", looked)
         running = [state.name for state in list_processes(context.plan, environ=context.environ) if state.pid]
-        data = {"running": running, "source": source_digest(context.plan)}
+        data = {"running": running, **begun_with(context.plan, environ=context.environ)}
         context.journal.write(entry(context.run, Phase.FORWARD, Mark.RUN_BEGUN, data=data))
     report = _forward_steps(context, began)
     return replace(report, findings=looked.findings + report.findings, facts=looked.facts)
@@ -197,6 +201,7 @@ def _back(context: Context, state: RunState) -> list[StepResult]:
     if state.state is not MigrationState.ROLLING_BACK:
         context.journal.write(entry(context.run, Phase.BACK, Mark.RUN_BEGUN, data={"undo": state.begun}))
     results = [run_back(context, step) for step in ROLLBACK if step.name in state.begun]
+    revive(context)
     context.journal.write(entry(context.run, Phase.BACK, Mark.RUN_DONE))
     return results
 
@@ -214,6 +219,7 @@ def _dry_rollback(context: Context) -> RunReport:
     state = read_state(context.journal.entries())
     if state.state in (MigrationState.LEGACY, MigrationState.ROLLED_BACK):
         return unchanged("rollback", state, "there is nothing to take back")
+    require_same_places(context, state)
     results = [planned(step, step.undo(context)) for step in ROLLBACK if step.name in state.begun]
     return summarize(context, "rollback", RunOutcome.PLANNED, results, began=time.monotonic())
 
@@ -229,27 +235,6 @@ def _require_step(name: str) -> None:
     if name and step_named(name) is None:
         names = ", ".join(step.name for step in STEPS)
         raise UsageError(f"--until {name}", "there is no such step", found=f"steps are {names}")
-
-
-def _require_same_plan(plan: Plan, state: RunState) -> None:
-    in_flight = state.state in (MigrationState.MIGRATING, MigrationState.MIGRATED, MigrationState.ROLLING_BACK)
-    if in_flight and state.plan != plan.fingerprint:
-        raise RefusedError(
-            str(plan.file),
-            f"is not the plan with which run {state.run} was begun",
-            found=f"{plan.fingerprint[:12]} instead of {state.plan[:12]}",
-            remedy="put the plan back as it was, finish or roll back the run, then change it",
-        )
-
-
-def _require_same_source(context: Context, state: RunState) -> None:
-    before = next((line.data.get("source") for line in context.journal.entries(context.run)), None)
-    if "retire_files" not in state.begun and before not in (None, source_digest(context.plan)):
-        raise RefusedError(
-            str(context.plan.source_root),
-            f"is not the source with which run {state.run} was begun",
-            remedy="put it back with git and run again, or `migrator rollback`",
-        )
 
 
 def _note_takeover(context: Context, phase: Phase, text: str) -> None:
