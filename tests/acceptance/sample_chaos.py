@@ -1,0 +1,257 @@
+"""Chaos on the sample under load: tool, workers, Redis and database are killed at random moments, over and over.
+
+A leg is a cutover or a rollback that is begun again, as an operator would by what `status` names, until the system has
+arrived. Each attempt suffers one fault. Nothing is repaired in between. At the end each message is looked for by id.
+
+Two things are the brokers' own and not the tool's, and are counted apart: a message that ran in a worker that was
+killed, or while its broker was down, may run again (at-least-once); and a Celery worker that is killed takes the one
+message with it that it has popped and not yet noted down (kombu/transport/redis.py: BRPOP comes before QoS.append).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import orjson
+from redis_trail import popped_by_a_worker, trails
+from sample_scene import Scene, convert
+
+from migrator import runner
+from migrator.brokers.redis_keys import celery_lists
+from migrator.demo.account import Account
+from migrator.message import System
+from migrator.plan import Role, Side
+from migrator.runner_state import MigrationState
+from migrator.workers.identity import descendants, wait_gone
+from migrator.workers.records import read_record
+from migrator.workers.side import list_processes, start_side
+
+ATTEMPT_TIMEOUT_S = 240.0
+#: More attempts than this and the leg counts as one that does not arrive.
+MOST_ATTEMPTS = 200
+ARRIVED = {"cutover": MigrationState.MIGRATED, "rollback": MigrationState.ROLLED_BACK}
+BETWEEN = (MigrationState.MIGRATING, MigrationState.ROLLING_BACK)
+#: A run that ended this long before or after an outage may not have been able to say so to its broker.
+AROUND_OUTAGE_S = 8.0
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What a campaign found."""
+
+    faults: dict[str, int] = field(default_factory=dict)
+    attempts: int = 0
+    #: Attempts that went on with what an earlier one had begun.
+    resumed: int = 0
+    #: Attempts that took everything back by themselves.
+    undone: int = 0
+    #: States that were not what `status` said, attempts that ended oddly, legs that did not arrive.
+    wrong: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    #: Ran again because a worker or the broker died under them.
+    repeated: int = 0
+    #: Went with a Celery worker that was killed in the middle of taking them.
+    gone_with_worker: int = 0
+    enqueued: int = 0
+    #: Pids that were killed, and outages of the broker from when to when.
+    killed: set[int] = field(default_factory=set)
+    celery_kills: int = 0
+    outages: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        return not (self.lost or self.doubled or self.wrong)
+
+    @property
+    def line(self) -> str:
+        return (
+            f"lost={len(self.lost)} doubled={len(self.doubled)} wrong={len(self.wrong)} "
+            f"kills={sum(self.faults.values())} resumed={self.resumed} undone={self.undone} "
+            f"messages={self.enqueued} repeated={self.repeated} gone_with_worker={self.gone_with_worker}"
+        )
+
+
+@dataclass(kw_only=True)
+class Chaos:
+    """One campaign on one scene."""
+
+    scene: Scene
+    chance: random.Random
+    outcome: Outcome = field(default_factory=Outcome)
+    #: Fault by name; each is given the attempt's process.
+    faults: dict[str, Callable[[Chaos, subprocess.Popen[str]], None]] = field(default_factory=dict)
+    #: No fault comes later than this after the begin of an attempt.
+    latest_s: float = 14.0
+    tell: Callable[[str], None] = lambda text: None
+
+    def leg(self, command: str, faults: int) -> None:
+        """Bring the system to one end, with so many faults on the way."""
+        names = [self.chance.choice(list(self.faults)) for _ in range(faults)]
+        for _ in range(MOST_ATTEMPTS):
+            state = self._state()
+            if state is ARRIVED[command] and not names:
+                return
+            now = self._next(command, state)
+            if now == "cutover" and state in (MigrationState.LEGACY, MigrationState.ROLLED_BACK):
+                convert(self.scene)
+            self._attempt(now, names.pop() if names else "", resumed=state in BETWEEN)
+        self.outcome.wrong.append(f"{command} did not arrive in {MOST_ATTEMPTS} attempts")
+
+    def every_action(self, command: str) -> None:
+        """Bring the system to one end, killed at the beginning and at the end of every action."""
+        if command == "cutover":
+            convert(self.scene)
+        for attempt in range(MOST_ATTEMPTS):
+            # The second event is the end of the first action left, the third the beginning of the next one.
+            self._attempt(command, "", resumed=attempt > 0, kill_at=2 + attempt % 2)
+            if self._state() is ARRIVED[command]:
+                return
+            self.outcome.faults["tool at action"] = self.outcome.faults.get("tool at action", 0) + 1
+        self.outcome.wrong.append(f"{command} did not arrive in {MOST_ATTEMPTS} attempts")
+
+    def settle(self, name: str) -> Account:
+        """Let every process of this side run, account for each id, and tell what is the brokers' own from the rest."""
+        side = Side.UNIFIED if self._state() is MigrationState.MIGRATED else Side.LEGACY
+        missing = self.scene.all_of(side) - self.scene.running(side)
+        if missing:
+            start_side(self.scene.stage.scratch.plan, side, environ=self.scene.environ, names=sorted(missing))
+        account = self.scene.stage.account(name)
+        self._judge(account)
+        self.tell(f"{name}: {account.enqueued:,} = {account.run:,} run + {account.waiting:,} waiting + {account.kept}")
+        return account
+
+    def _attempt(self, command: str, fault: str, *, resumed: bool, kill_at: int = 0) -> None:
+        process = self.scene.begin(command, *([str(kill_at)] if kill_at else []))
+        assert process.stdout is not None
+        process.stdout.readline()
+        if fault:
+            time.sleep(self.chance.uniform(0.05, self.latest_s))
+            self.outcome.faults[fault] = self.outcome.faults.get(fault, 0) + 1
+            self.faults[fault](self, process)
+        try:
+            output = process.communicate(timeout=ATTEMPT_TIMEOUT_S)[0]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            output = process.communicate()[0]
+            self.outcome.wrong.append(f"{command} hung after fault {fault}: {output[-300:]}")
+        self.outcome.attempts += 1
+        self.outcome.resumed += resumed
+        self.outcome.undone += "everything was taken back" in output
+        self._look(command, fault, process.returncode, output)
+
+    def _look(self, command: str, fault: str, code: int, output: str) -> None:
+        """Check that `status` says where the system is, and that an attempt ended in a way that is documented."""
+        now = runner.status(self.scene.stage.scratch.plan, environ=self.scene.environ)
+        self.tell(f"{command} with {fault or 'no fault'}: exit {code}, {now.text}")
+        if code not in (0, 3, 4, 5, -signal.SIGKILL) or "Traceback" in output:
+            self.outcome.wrong.append(f"{command} after {fault}: exit {code}\n{output[-1500:]}")
+        if code == 0 and now.state is not ARRIVED[command]:
+            self.outcome.wrong.append(f"{command} after {fault}: exit 0 and yet {now.text}")
+        if now.owner:
+            self.outcome.wrong.append(f"{command} after {fault}: ended, and yet at it: {now.owner}")
+        if now.state in BETWEEN:
+            if "nobody is at it" not in now.text or not now.next_steps:
+                self.outcome.wrong.append(f"between, and nothing says so: {now.text}")
+            return
+        there = now.state is MigrationState.MIGRATED
+        for process in now.processes:
+            other_side = process.side is (Side.LEGACY if there else Side.UNIFIED)
+            if other_side and process.state == "running":
+                self.outcome.wrong.append(f"{now.text}, and yet {process.name} runs")
+
+    def _state(self) -> MigrationState:
+        return runner.status(self.scene.stage.scratch.plan, environ=self.scene.environ).state
+
+    @staticmethod
+    def _next(command: str, state: MigrationState) -> str:
+        if state in (MigrationState.LEGACY, MigrationState.ROLLED_BACK):
+            return "cutover"
+        if state in (MigrationState.ROLLING_BACK, MigrationState.MIGRATED):
+            return "rollback"
+        return command
+
+    def _judge(self, account: Account) -> None:
+        ends = self._ends()
+        self.outcome.enqueued = account.enqueued
+        doubled = []
+        self.outcome.repeated = 0
+        for identifier in account.duplicated:
+            if any(pid in self.outcome.killed or self._in_outage(at) for pid, at in ends.get(identifier, ())):
+                self.outcome.repeated += 1
+            else:
+                doubled.append(identifier)
+        self.outcome.doubled = doubled
+        gone = self._gone_with_worker(account.lost)
+        self.outcome.gone_with_worker = len(gone)
+        self.outcome.lost = [identifier for identifier in account.lost if identifier not in gone]
+
+    def _gone_with_worker(self, lost: tuple[str, ...]) -> set[str]:
+        if not lost or not (self.outcome.celery_kills or self.outcome.outages):
+            return set()
+        plan = self.scene.stage.scratch.plan
+        celery = [endpoint for endpoint in (*plan.legacy, plan.unified) if endpoint.system is System.CELERY]
+        lists = [name for endpoint in celery for queue in endpoint.queues for name in celery_lists(endpoint, queue)]
+        found = trails(self.scene.server.folder, lost)
+        for identifier, trail in found.items():
+            self.tell(f"  lost {identifier}: {' > '.join(trail)}")
+        return {identifier for identifier, trail in found.items() if popped_by_a_worker(trail, lists)}
+
+    def _in_outage(self, at: float) -> bool:
+        return any(begin - AROUND_OUTAGE_S < at < end + AROUND_OUTAGE_S for begin, end in self.outcome.outages)
+
+    def _ends(self) -> dict[str, list[tuple[int, float]]]:
+        """Which process ended a run of which message, and when, by the audit files."""
+        ends: dict[str, list[tuple[int, float]]] = {}
+        for file in self.scene.stage.scratch.audit_folder.glob("*.jsonl"):
+            for line in file.read_bytes().splitlines(keepends=True):
+                event = orjson.loads(line) if line.endswith(b"\n") else {"event": ""}
+                if event["event"] == "end":
+                    ends.setdefault(event["id"], []).append((int(file.stem), float(event["at"])))
+        return ends
+
+
+def kill_tool(chaos: Chaos, attempt: subprocess.Popen[str]) -> None:
+    attempt.kill()
+
+
+def interrupt_tool(chaos: Chaos, attempt: subprocess.Popen[str]) -> None:
+    if attempt.poll() is None:
+        attempt.send_signal(signal.SIGINT)
+
+
+def kill_process(chaos: Chaos, attempt: subprocess.Popen[str]) -> None:
+    """Kill one of the plan's running processes with its children."""
+    plan = chaos.scene.stage.scratch.plan
+    running = [state for state in list_processes(plan, environ=chaos.scene.environ) if state.state == "running"]
+    if not running:
+        return
+    chosen = chaos.chance.choice(running)
+    record = read_record(plan, chosen.name)
+    if record is None:
+        return
+    family = (record.identity, *descendants(record.identity))
+    for member in family:
+        try:
+            os.kill(member.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+        chaos.outcome.killed.add(member.pid)
+    wait_gone(family, timeout_s=10)
+    chaos.outcome.celery_kills += chosen.role is Role.WORKER and "dramatiq" not in chosen.name
+    chaos.tell(f"  killed {chosen.name}")
+
+
+def kill_redis(chaos: Chaos, attempt: subprocess.Popen[str]) -> None:
+    """Kill the broker and let it come back with what it had on disk."""
+    began = time.time()
+    chaos.scene.server.kill()
+    time.sleep(chaos.chance.uniform(0.1, 3))
+    chaos.scene.server.start()
+    chaos.outcome.outages.append((began, time.time()))

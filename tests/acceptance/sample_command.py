@@ -1,0 +1,63 @@
+"""Run one command as the command line does, with proof and conversion taken as given: ``COMMAND PLAN [KILL-AT]``.
+
+Prints ``begin`` when everything is imported, then what the command line prints. With a number it kills itself at the
+n-th beginning or end of an action.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from migrator import runner
+from migrator.cli.progress import PlainView
+from migrator.cli.runs import run_answer
+from migrator.errors import MigratorError
+from migrator.events import Event, EventKind
+from migrator.plan import load_plan
+from migrator.report import Report
+from migrator.run_options import guarded
+
+
+def green() -> Report:
+    return Report(subject="given", checked=1)
+
+
+class DyingView(PlainView):
+    """Shows events until it dies of one."""
+
+    def __init__(self, kill_at: int) -> None:
+        super().__init__()
+        self.left = kill_at
+
+    def __call__(self, event: Event) -> None:
+        super().__call__(event)
+        if event.kind is EventKind.ACTION:
+            self.left -= 1
+            if self.left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main() -> int:
+    command, file, *kill_at = sys.argv[1:]
+    plan = load_plan(Path(file))
+    options = replace(guarded(plan, runner.RunOptions()), check_proof=green, check_source=green)
+    view = DyingView(int(kill_at[0])) if kill_at else PlainView()
+    print("begin", flush=True)
+    try:
+        report = getattr(runner, command)(plan, environ=os.environ, options=options, listener=view)
+    except MigratorError as error:
+        print(f"error: {error}")
+        return int(error.exit_code)
+    answer = run_answer(report)
+    print("\n".join(answer.lines))
+    return int(answer.exit_code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""The sample under real load for tests and campaigns: its processes, a Redis that survives a kill, commands that don't.
+
+The commands run in processes of their own, as an operator's would, so that they can be killed. Proof and conversion
+are other tests' business and count as given.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from shop import end_everything
+
+from codemods.runner import rewrite
+from migrator.demo.scratch import commit, create_scratch, find_fixtures, git, manage
+from migrator.demo.servers import market_server
+from migrator.demo.stage import Stage
+from migrator.events import ignore
+from migrator.plan import Side
+from migrator.servers import EmbeddedServer, find_server, free_port
+from migrator.workers.side import list_processes
+
+COMMAND = Path(__file__).with_name("sample_command.py")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """The running sample and the server under it."""
+
+    stage: Stage
+    server: EmbeddedServer
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        return self.stage.scratch.environ
+
+    def begin(self, command: str, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command; its first line of output says that the work begins."""
+        return subprocess.Popen(
+            [sys.executable, str(COMMAND), command, str(self.stage.scratch.plan.file), *arguments],
+            env=dict(self.environ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def running(self, side: Side) -> set[str]:
+        states = list_processes(self.stage.scratch.plan, environ=self.environ)
+        return {state.name for state in states if state.state == "running" and state.side is side}
+
+    def all_of(self, side: Side) -> set[str]:
+        return {process.name for process in self.stage.scratch.plan.select(side=side)}
+
+
+@contextmanager
+def open_scene(folder: Path, *, seed: int = 3, **environ: str) -> Iterator[Scene]:
+    """Create the sample in ``folder``; whatever was started from it is ended afterwards, by pid and start time.
+
+    Args:
+        folder: Empty.
+        seed: Of the traffic.
+        environ: What the sample's processes find in their environment beside the usual.
+    """
+    fixtures = find_fixtures(None)
+    with ExitStack() as stack:
+        arguments = ("--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0")
+        server = EmbeddedServer(port=free_port(), folder=folder / "redis", binary=find_server(), arguments=arguments)
+        stack.callback(server.stop)
+        server.start()
+        own = {
+            "DRAMATIQ_BROKER_URL": server.url(0),
+            "CELERY_BROKER_URL": server.url(0),
+            "CELERY_RESULT_BACKEND": server.url(1),
+            "CACHE_URL": server.url(2),
+            "MARKET_URL": stack.enter_context(market_server(fixtures / "market" / "server.py", folder)),
+            "API_PORT": str(free_port()),
+            **environ,
+        }
+        scratch = create_scratch(fixtures, folder, own)
+        git(scratch.plan.folder, "config", "user.name", "Operator")
+        git(scratch.plan.folder, "config", "user.email", "operator@example.org")
+        stage = Stage(scratch=scratch, listener=ignore, messages=0, seed=seed)
+        stack.callback(end_everything, scratch.plan)
+        stack.callback(lambda: [load.stop() for load in stage.loads])
+        yield Scene(stage=stage, server=server)
+
+
+def prepare(scene: Scene, messages: int) -> None:
+    """Migrate the database, enqueue, and start the legacy side."""
+    manage(scene.stage.scratch, ["migrate", "--verbosity", "0"])
+    if messages:
+        scene.stage.enqueue(messages)
+    scene.stage.start(Side.LEGACY)
+
+
+def convert(scene: Scene) -> None:
+    """Rewrite the source and commit it; a line by hand stands for what a person still changes."""
+    plan = scene.stage.scratch.plan
+    rewrite(plan)
+    by_hand = plan.source_root / "api/management/commands/enqueue_traffic.py"
+    by_hand.write_text(by_hand.read_text() + "# looked at by hand\n")
+    commit(plan.folder, "Convert to the unified tasks")
