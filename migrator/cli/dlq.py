@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +18,7 @@ VERBS = ("list", "show", "retry", "resolve", "import")
 
 @click.command("dlq")
 @click.argument("verb", type=click.Choice(VERBS), default="list")
-@click.argument("references", nargs=-1, metavar="[ID]...")
+@click.argument("references", nargs=-1, metavar="[ID|FILE]...")
 @click.option("--task", default="", help="list: only this task.")
 @click.option("--status", default="open", help="list: open, retried, resolved or all.", show_default=True)
 @click.option("--note", default="", help="resolve: why it needs no retry.")
@@ -29,11 +30,14 @@ def command(
     """List, show, retry, resolve or import dead letters.
 
     A dead letter is a row of TaskFailure: a call whose retries are used up or that could not be run at all. `retry`
-    sends it again with exactly its arguments; `import` takes in what was spooled while the database was down.
+    sends it again with exactly its arguments; `import` takes in what was spooled while the database was down, or the
+    rows of the files that it is given: a rollback exports them to .migrator/failures. Twice is as good as once.
 
     Example: migrator dlq list
     """
     existing_plan_folder(plan)
+    if verb == "import":
+        references = tuple(str(Path(name).resolve()) for name in references)
     arguments = [verb, *references]
     if verb == "list":
         arguments += ["--status", status, *(["--task", task] if task else [])]

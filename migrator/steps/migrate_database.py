@@ -1,6 +1,7 @@
 """Bring the database to what the unified app needs: its tables are additive, so the legacy system goes on meanwhile.
 
-Undo exports every row of the app first and then migrates back to the state that was recorded before.
+Undo exports every row of the app first and then migrates back to the state that was recorded before; the next cutover
+takes the exported rows in again, as they were.
 
 Source: `manage.py showmigrations` prints `[X] name` for an applied migration, `[ ] name` for another.
 """
@@ -18,6 +19,7 @@ from migrator.steps.protocol import Action, Context, Facts, Step, error, finding
 from migrator.steps.subprocesses import manage
 
 NAME = "migrate_database"
+_EXPORT = re.compile(r"run-(\d+)\.json")
 _LINE = re.compile(r"^\s*\[(?P<done>[X ])\]\s+(?P<name>\S+)", re.MULTILINE)
 
 
@@ -43,6 +45,7 @@ def actions(context: Context) -> tuple[Action, ...]:
     return (
         Action(id="record", sentence=f"note which migrations of {label} are applied", run=partial(_record, context)),
         Action(id="migrate", sentence=f"manage.py migrate {label}", run=partial(_migrate, context)),
+        *_returning(context),
     )
 
 
@@ -80,6 +83,34 @@ def cannot_undo(context: Context) -> tuple[str, ...]:
     return (f"rows of {context.plan.project.app_label} leave the database; they are exported to {file}",)
 
 
+def last_export(plan: Plan, run: int) -> Path | None:
+    """Return the rows that the last rollback before this run exported; each export holds those of earlier ones too."""
+    files = {int(found[1]): file for file in _exports(plan) if (found := _EXPORT.fullmatch(file.name))}
+    earlier = [number for number in files if number < run]
+    return files[max(earlier)] if earlier else None
+
+
+def _exports(plan: Plan) -> tuple[Path, ...]:
+    folder = export_file(plan, 0).parent
+    return tuple(folder.iterdir()) if folder.is_dir() else ()
+
+
+def _returning(context: Context) -> tuple[Action, ...]:
+    file = last_export(context.plan, context.run)
+    if file is None:
+        return ()
+    sentence = f"take in again what a rollback exported to {file}"
+    return (Action(id="import", sentence=sentence, run=partial(_import, context, file)),)
+
+
+def _import(context: Context, file: Path) -> Facts:
+    if recorded(context, NAME, "record").get("applied"):
+        # The table was never dropped: its rows are there.
+        return {"imported": ""}
+    manage(context.plan, "loaddata", str(file), environ=context.environ)
+    return {"imported": str(file)}
+
+
 def _record(context: Context) -> Facts:
     applied, unapplied = migrations(context)
     return {"applied": applied, "unapplied": unapplied}
@@ -94,6 +125,10 @@ def _export(context: Context, before: int) -> Facts:
     file = export_file(context.plan, context.run)
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_suffix(".draft")
+    earlier = last_export(context.plan, context.run)
+    if earlier is not None and not recorded(context, NAME, "import") and migrations(context)[0]:
+        # Killed before these were back: this export must hold them too.
+        _import(context, earlier)
     try:
         manage(context.plan, "dumpdata", label, "--output", str(draft), environ=context.environ)
     except UnreachableError:

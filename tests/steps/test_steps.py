@@ -52,6 +52,41 @@ def seen(shop: Shop) -> dict[str, Any]:
     }
 
 
+def keep_failure(shop: Shop, name: str) -> None:
+    """Write a dead letter as the unified app would."""
+    with closing(sqlite3.connect(shop.folder / "src" / "shop.sqlite3")) as database, database:
+        database.execute("insert into jobs_taskfailure (task_name) values (?)", (name,))
+
+
+def failures(shop: Shop) -> list[tuple[int, str]]:
+    with closing(sqlite3.connect(shop.folder / "src" / "shop.sqlite3")) as database:
+        return database.execute("select id, task_name from jobs_taskfailure order by id").fetchall()
+
+
+def test_dead_letters_survive_rollbacks_however_often_and_wherever_these_are_killed(shop: Shop) -> None:
+    given = Context(plan=shop.plan, environ=shop.environ, journal=open_journal(shop.plan), run=0, options=options())
+    step = step_named("migrate_database")
+    assert step is not None
+    for number in range(3):
+        given = begin(given)
+        if number == 2:
+            # Killed when the table was there again, and what had been exported was not; then taken back.
+            record, migrate, _ = step.actions(given)
+            for action in (record, migrate):
+                given.journal.write(entry(given.run, Phase.FORWARD, Mark.STARTED, step.name, action=action.id))
+                facts = dict(action.run() or {})
+                given.journal.write(entry(given.run, Phase.FORWARD, Mark.DONE, step.name, action=action.id, data=facts))
+            assert failures(shop) == []
+        else:
+            run_forward(given, step)
+            assert failures(shop) == [(n + 1, f"letter {n}") for n in range(number)]
+            keep_failure(shop, f"letter {number}")
+        run_back(given, step)
+        assert tables(shop) == set()
+    run_forward(begin(given), step)
+    assert failures(shop) == [(1, "letter 0"), (2, "letter 1")]
+
+
 @pytest.mark.acceptance
 def test_every_step_there_and_back_and_there_again(shop: Shop) -> None:
     start_legacy(shop)

@@ -327,6 +327,43 @@ def test_admin_lists_retries_and_resolves() -> None:
     assert len(queued()) == 2
 
 
+def as_exported(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as a JSON file of Django has it: moments in milliseconds."""
+    moments = {
+        name: value.replace(microsecond=value.microsecond // 1000 * 1000)
+        for name, value in row.items()
+        if isinstance(value, datetime)
+    }
+    return {**row, **moments, "id": 0}
+
+
+def test_rows_that_were_exported_come_back_as_they_were_and_only_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        send_to_dead_letter(
+            "tasks.fetch_news", [number], {"text": "é \U0001f600"}, "boom", delivery=Delivery(task_id=f"t{number}")
+        )
+    TaskFailure.objects.get(task_id="t1").resolve("seen")
+    before = list(TaskFailure.objects.order_by("key").values())
+    exported = tmp_path / "run-1.json"
+    call_command("dumpdata", "tasks", "--output", str(exported), verbosity=0)
+    capsys.readouterr()
+    TaskFailure.objects.filter(task_id__in=["t0", "t1"]).delete()
+    send_to_dead_letter("tasks.fetch_news", [9], {}, "born later", delivery=Delivery(task_id="t9"))
+    answer, code = run_command(capsys, "import", str(exported))
+    assert (answer, code) == ({"imported": 2, "already_known": 1, "left": 0, "errors": []}, 0)
+    after = list(TaskFailure.objects.exclude(task_id="t9").order_by("key").values())
+    assert [as_exported(row) for row in after] == [as_exported(row) for row in before]
+    assert run_command(capsys, "import", str(exported))[0]["already_known"] == 3
+
+    torn = tmp_path / "torn.json"
+    torn.write_text(exported.read_text()[:-40])
+    answer, code = run_command(capsys, "import", str(torn), str(tmp_path / "missing.json"))
+    assert (code, answer["imported"], len(answer["errors"])) == (1, 0, 2)
+    assert TaskFailure.objects.count() == 4
+
+
 def run_command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[dict[str, Any], int]:
     code = 0
     try:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
 from ...dead_letter import import_spooled
+from ...exports import import_exported
 from ...models import TaskFailure
 from ...replay import CannotReplayError, find_failure, list_failures, resolve_failure, retry_failure
 
@@ -38,7 +40,8 @@ class Command(BaseCommand):
             action.add_argument("id", nargs="+", help="number or key")
             if name == "resolve":
                 action.add_argument("--note", default="")
-        actions.add_parser("import", help="take in what was spooled while the database was down")
+        taking = actions.add_parser("import", help="take in what was spooled while the database was down, or exported")
+        taking.add_argument("file", nargs="*", type=Path, help="rows that a rollback exported, instead of the spool")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the action, answer, and exit with 1 if something could not be done."""
@@ -70,7 +73,7 @@ class Command(BaseCommand):
         return self._each(options["id"], resolve)
 
     def _import(self, options: dict[str, Any]) -> dict[str, Any]:
-        report = import_spooled()
+        report = import_exported(options["file"]) if options["file"] else import_spooled()
         errors = [f"{file}: unreadable; look at it and move it away" for file in report.unreadable]
         if report.left:
             errors.append(f"{report.left} not taken in: the database does not answer; run the command again")
