@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -31,6 +32,9 @@ FAULTS = {"tool": kill_tool, "Ctrl-C": interrupt_tool, "process": kill_process, 
 def main() -> int:
     """Run the campaign and return the exit status."""
     options = _options()
+    # Also where it runs in the background, which ignores Ctrl-C: what it has started has to end with it.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     print(f"seed {options.seed}, {options.rounds} rounds", flush=True)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="migrator-chaos-") as name:

@@ -47,6 +47,8 @@ def main() -> int:
     command, file, *kill_at = sys.argv[1:]
     plan = load_plan(Path(file))
     options = replace(guarded(plan, runner.RunOptions()), check_proof=green, check_source=green)
+    # A background job inherits that Ctrl-C is ignored; an operator's shell does not pass that on.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     view = DyingView(int(kill_at[0])) if kill_at else PlainView()
     print("begin", flush=True)
     try:
