@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import libcst as cst
 
+from codemods.engine.actor_calls import partials
 from codemods.engine.context import FileContext
 from codemods.engine.new_imports import add_imports
 from codemods.engine.registry import Rewrite
 from codemods.engine.sequences import remove_items
 from codemods.engine.statements import remove_statement
+from codemods.engine.task_support import write_support
 from codemods.engine.values import UNKNOWN
 
 #: Libraries of the legacy side that end with it.
@@ -20,6 +22,8 @@ LIBRARIES = ("dramatiq", "periodiq", "dramatiq_crontab", "django_dramatiq", "dra
 
 def rewrite(context: FileContext) -> None:
     """Replace the imports of a file and list what is left of Dramatiq in it."""
+    write_support(context)
+    _remove_partials(context)
     replaced = set(context.replaced)
     gone: list[cst.ImportAlias] = []
     for statement in context.tree.imports:
@@ -29,10 +33,12 @@ def rewrite(context: FileContext) -> None:
         for alias in statement.names:  # type: ignore[union-attr]
             bindings = [b for group in scope.bindings.values() for b in group if b.node is alias]
             path = context.values.imported(bindings[0]) if bindings else ""
-            if path.partition(".")[0] not in LIBRARIES:
+            if path.partition(".")[0] not in (*LIBRARIES, "functools"):
                 continue
             open_reads = [n for n in _reads(context, bindings[0]) if not _within(context, n, replaced)]
             unused = not _was_read(context, bindings[0])
+            if path.startswith("functools") and (unused or open_reads):
+                continue
             idle = unused and bool(context.edits.items) and not context.values.where.is_package
             if (idle or (replaced and not unused)) and not open_reads:
                 gone.append(alias)
@@ -49,6 +55,19 @@ def rewrite(context: FileContext) -> None:
         elif removed:
             remove_items(context, statement.names, removed)  # type: ignore[arg-type]
     add_imports(context, None, instead=False)
+
+
+def _remove_partials(context: FileContext) -> None:
+    """Remove ``partial(dramatiq.actor, …)`` where every actor that it made was converted."""
+    for binding in partials(context):
+        open_reads = [n for n in _reads(context, binding) if n not in context.replaced]
+        path = f"{context.values.where.module}.{binding.name}"
+        statement = context.parent(context.parent(binding.node) or binding.node)
+        if open_reads or path in context.index.shared or not isinstance(statement, cst.Assign):
+            continue
+        assert isinstance(binding.value, cst.Call)
+        context.replaced += [binding.value.args[0].value, binding.value.func]
+        remove_statement(context, statement)
 
 
 def _reads(context: FileContext, binding: object) -> list[cst.Name]:

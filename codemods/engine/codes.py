@@ -46,6 +46,10 @@ REASONS = MappingProxyType(
         "ARGUMENTS": _left("the arguments do not fit the legacy task", "correct the call"),
         "DROPPED-EFFECT": _left("the plan drops an argument whose expression may do something", "take it out by hand"),
         "UNITS": _left("can't be proved to be a number of milliseconds", "write seconds by hand"),
+        "OWN-ACTOR": _left(
+            "is sent in the module that defines it, and the plan does not retire that file",
+            "retire the file, or send the unified task",
+        ),
         "OPTION": _left("an option without an equal in Celery", "decide what it should become"),
         "OPTIONS-UNPACKED": _left("options are unpacked", "write the options out"),
         "QUEUE-OPTION": _left("names a queue that no unified worker reads", "remove it or name a unified queue"),

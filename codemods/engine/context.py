@@ -73,8 +73,13 @@ class FileContext:
     wanted_imports: dict[tuple[str, str], str] = field(default_factory=dict)
     #: Functions of Dramatiq whose place another name takes, as expressions.
     replaced: list[cst.BaseExpression] = field(default_factory=list)
-    #: Name of the decorator that this file's async tasks got, if any.
+    #: Dotted paths of the actors whose definition in this file was converted.
+    converted: set[str] = field(default_factory=set)
+    #: What the converted actors share: features still to be written, their names, and where; -1 for nowhere.
+    task_features: set[str] = field(default_factory=set)
+    task_base: str = ""
     async_wrapper: str = ""
+    support_at: int = -1
     rewrite_name: str = ""
 
     @property

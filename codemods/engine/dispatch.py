@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import libcst as cst
+
+from codemods.engine.actor_calls import ACTORS, partial_of
 from codemods.engine.comments import dismiss, mark
 from codemods.engine.context import FileContext, LeaveError, Use
 from codemods.engine.edits import Edit
 from codemods.engine.outcome import Leftover
 from codemods.engine.registry import handlers, rewrites
 from codemods.engine.retired_names import named_in_python
-from codemods.engine.uses import collect_uses, is_mixed, legacy_imports
+from codemods.engine.uses import collect_uses, is_mixed, legacy_imports, own_names
 from migrator.message import System
 
 #: What a converted actor has as a Celery task.
@@ -19,6 +22,7 @@ def rewrite_file(context: FileContext) -> None:
     """Fill the context's edits and leftovers."""
     every = rewrites()
     methods = handlers(every)
+    context.values.own = own_names(context.index, context.values.where.module)
     context.imports = legacy_imports(context)
     collect_uses(context, context.imports)
     made: dict[int, list[Edit]] = {}
@@ -62,6 +66,10 @@ def _decide(context: FileContext, use: Use, methods: dict) -> None:  # type: ign
     retired = [target for target in use.targets if target.retired]
     if retired:
         raise LeaveError("RETIRED-TASK", use.node, f"{retired[0].name}: {retired[0].reason}")
+    if any(target.stuck for target in use.targets):
+        if _in_definition(context, use):
+            return
+        raise LeaveError("LINKED", use.node, "its definition stays an actor")
     systems = {target.system for target in use.targets}
     if len(systems) > 1:
         raise LeaveError("MIXED-TASKS", use.node, ", ".join(sorted(target.name for target in use.targets)))
@@ -72,6 +80,10 @@ def _decide(context: FileContext, use: Use, methods: dict) -> None:  # type: ign
     if use.target.converted and (use.attribute is None or use.attribute.attr.value in _CELERYS):
         return
     key = use.attribute.attr.value if use.attribute is not None else "()" if use.call is not None else ""
+    if key in use.target.members or _in_definition(context, use):
+        return
+    if not use.target.in_place and context.values.where.module == use.target.path.rpartition(".")[0]:
+        raise LeaveError("OWN-ACTOR", use.node, use.target.name)
     found = methods.get((system, key))
     if found is None:
         if system is System.CELERY or use.target.converted:
@@ -79,6 +91,21 @@ def _decide(context: FileContext, use: Use, methods: dict) -> None:  # type: ign
         raise LeaveError("ACTOR-ATTRIBUTE", use.attribute or use.node, key)
     context.rewrite_name, handler = found
     handler(context, use)
+
+
+def _in_definition(context: FileContext, use: Use) -> bool:
+    """True for the function in ``f = dramatiq.actor(f)``, and for a base in ``class B(A)``."""
+    if use.attribute is not None or use.call is not None or not isinstance(use.node, cst.Name):
+        return False
+    if f"{context.values.where.module}.{use.node.value}" not in context.index.targets:
+        return False
+    holder = context.parent(context.parent(use.node) or use.node)
+    if isinstance(holder, cst.ClassDef):
+        return True
+    if not isinstance(holder, cst.Call):
+        return False
+    function = holder.func if not isinstance(holder.func, cst.Call) else holder.func.func
+    return context.values.only(function) in ACTORS or partial_of(context, function) is not None
 
 
 def _settle_links(context: FileContext, made: dict[int, list[Edit]]) -> None:

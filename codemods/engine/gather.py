@@ -5,12 +5,11 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from codemods.engine.crew import crew
 from codemods.engine.outcome import Outcome
-from codemods.engine.policy import read_policy
 from codemods.engine.targets import PlanIndex, index_plan
 from migrator.inventory_modules import ModuleFacts, celery_applications, read_module
 from migrator.inventory_tasks import definitions
@@ -44,10 +43,12 @@ def build_index(plan: Plan) -> PlanIndex:
     own = {path for path, target in index.targets.items() if target.in_place}
     if not own:
         return index
+    from codemods.engine.in_place import with_in_place  # LibCST comes with it
+
     actors = {
         d.path for f in modules.values() for d in definitions(f, modules, applications) if d.system is System.DRAMATIQ
     }
-    return replace(index.with_converted(frozenset(own - actors)), policy=read_policy(_broker_modules(plan)))
+    return with_in_place(plan, index.with_converted(frozenset(own - actors)), modules)
 
 
 def _facts(plan: Plan, file: Path) -> ModuleFacts | None:
@@ -55,15 +56,6 @@ def _facts(plan: Plan, file: Path) -> ModuleFacts | None:
         return read_module(plan.source_root, file, file.read_bytes())
     except (SyntaxError, ValueError, OSError):
         return None
-
-
-def _broker_modules(plan: Plan) -> Iterator[ModuleFacts]:
-    for file in python_files(plan.folder):
-        data = file.read_bytes()
-        if (b"dramatiq" in data and b"Broker" in data) or b"DRAMATIQ_BROKER" in data:
-            facts = _facts(plan, file)
-            if facts is not None:
-                yield facts
 
 
 def _public(facts: ModuleFacts) -> frozenset[str]:

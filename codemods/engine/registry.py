@@ -24,6 +24,8 @@ class Rewrite:
     methods: Mapping[tuple[System, str], Handler] = field(default_factory=dict)
     #: Runs over a whole file after the uses of tasks are decided.
     whole_file: Callable[[FileContext], None] | None = None
+    #: True if it converts definitions: a first pass over the files that hold them runs these rewrites alone.
+    defines: bool = False
     #: Runs after everything else in the file is decided: imports.
     last: bool = False
 

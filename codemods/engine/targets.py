@@ -30,6 +30,10 @@ class Target:
     unified_parameters: tuple[str, ...] = ()
     #: True if it is mapped to itself and its definition is a Celery task already.
     converted: bool = False
+    #: Names that a class-based actor offers beside those of every task.
+    members: frozenset[str] = frozenset()
+    #: True if it is mapped to itself and its definition can't be converted: its callers stay too.
+    stuck: bool = False
     #: Why it is retired.
     reason: str = ""
 
@@ -89,6 +93,12 @@ class PlanIndex:
     unified_queues: frozenset[str] = frozenset()
     #: What the legacy broker's middleware does.
     policy: Policy = field(default_factory=lambda: Policy(known=False))
+    #: Every priority that an actor of the project has, lowest first.
+    priorities: tuple[int, ...] = (0,)
+    #: ``redis`` or ``rabbitmq``: what carries the unified messages; empty if that is computed.
+    broker_kind: str = ""
+    #: Dotted paths of partials and base classes that other files mention, and settings that they read.
+    shared: frozenset[str] = frozenset()
     #: Absolute paths of files that go with the cutover and are not rewritten.
     retire: frozenset[Path] = frozenset()
     #: Dotted names of those files.
@@ -144,6 +154,11 @@ class PlanIndex:
     def with_converted(self, paths: frozenset[str]) -> PlanIndex:
         """Return the index with the targets that are Celery tasks already marked."""
         marked = {p: replace(t, converted=True) if p in paths else t for p, t in self.targets.items()}
+        return replace(self, targets=marked)
+
+    def with_stuck(self, paths: frozenset[str]) -> PlanIndex:
+        """Return the index with the targets that stay actors marked."""
+        marked = {p: replace(t, stuck=True) if p in paths else t for p, t in self.targets.items()}
         return replace(self, targets=marked)
 
     def with_offered(self, offered: Mapping[str, frozenset[str]]) -> PlanIndex:

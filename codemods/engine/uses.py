@@ -70,13 +70,14 @@ def concerns(index: PlanIndex, dotted: str) -> bool:
 def collect_uses(context: FileContext, imports: list[LegacyImport]) -> None:
     """Fill the context's uses and those of every legacy import."""
     by_binding = {item.binding: item for item in imports}
-    names = {item.binding.name for item in imports} | set(context.values.stars)
+    own = context.values.own
+    names = {item.binding.name for item in imports} | set(context.values.stars) | own
     seen: set[cst.CSTNode] = set()
     for name in context.tree.loads:
         if name.value not in names:
             continue
         owners = [by_binding[b] for b in context.values.bindings(name) if b in by_binding]
-        if not owners and name.value not in context.values.stars:
+        if not owners and name.value not in context.values.stars and not (name.value in own and _own(context, name)):
             continue
         use, top = _climb(context, name)
         if use is not None:
@@ -88,6 +89,15 @@ def collect_uses(context: FileContext, imports: list[LegacyImport]) -> None:
             elif use is None and _matches(context, owner, top):
                 owner.others.append(top)
     context.uses.extend(use for use in _derived(context, seen))
+
+
+def own_names(index: PlanIndex, module: str) -> frozenset[str]:
+    """Return the names of the legacy tasks that a module itself defines."""
+    return frozenset(path.rpartition(".")[2] for path in index.targets if path.rpartition(".")[0] == module)
+
+
+def _own(context: FileContext, name: cst.Name) -> bool:
+    return any(b.scope.parent is None for b in context.values.bindings(name))
 
 
 def _through(context: FileContext, owner: LegacyImport, use: Use) -> bool:

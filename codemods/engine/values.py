@@ -15,6 +15,7 @@ from migrator.source_tree import absolute
 
 UNKNOWN = "?"
 _DEPTH = 12
+_DEFINES = frozenset({Kind.ASSIGN, Kind.DEFINITION})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class Values:
         self.where = where
         #: Names that a star import brings, with their dotted path.
         self.stars = stars or {}
+        #: Names of the legacy tasks that this module defines, however it does.
+        self.own: frozenset[str] = frozenset()
         self._known: dict[cst.CSTNode, frozenset[str]] = {}
         self._attributes: dict[tuple[cst.CSTNode, str, str], list[cst.BaseExpression]] | None = None
 
@@ -108,6 +111,8 @@ class Values:
     def _binding(self, binding: Binding, depth: int) -> Iterator[str]:
         if binding.kind is Kind.IMPORT:
             yield self.imported(binding)
+        elif binding.name in self.own and binding.scope.parent is None and binding.kind in _DEFINES:
+            yield f"{self.where.module}.{binding.name}"
         elif binding.kind is Kind.ASSIGN and binding.value is not None:
             yield from self._several((binding.value,), depth)
         elif binding.kind is Kind.ITEM and binding.value is not None:

@@ -1,0 +1,159 @@
+"""What must be known about a project before actors can be converted where they stand.
+
+The middleware of its broker, the priorities of all actors, what other files share with them, and which actors can't be
+converted: a first pass over their files tells, because their callers must stay as they are too.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from codemods.engine.actor_calls import ACTORS
+from codemods.engine.context import FileContext
+from codemods.engine.policy import number, read_policy
+from codemods.engine.source import UnparsableError
+from codemods.engine.targets import PlanIndex
+from migrator.inventory_modules import ModuleFacts, read_module
+from migrator.message import System
+from migrator.plan import Plan
+from migrator.source_tree import python_files
+
+_SETTING = re.compile(rb"\bDRAMATIQ_[A-Z_]+\b")
+_KINDS = {"redis": "redis", "rediss": "redis", "amqp": "rabbitmq", "amqps": "rabbitmq", "pyamqp": "rabbitmq"}
+
+
+def with_in_place(plan: Plan, index: PlanIndex, modules: Mapping[str, ModuleFacts]) -> PlanIndex:
+    """Return the index with everything that converting actors needs.
+
+    Args:
+        plan: Its folder is the tree.
+        index: Knows the targets, and which are converted already.
+        modules: The legacy modules.
+    """
+    words = {name: facts for facts in modules.values() for name in _shareable(facts)}
+    brokers, shared = _read_all(plan, words)
+    priorities = {0} | {value for facts in modules.values() for value in _priorities(facts)}
+    targets = {
+        path: replace(target, members=_members(modules, path)) if target.in_place else target
+        for path, target in index.targets.items()
+    }
+    found = replace(
+        index,
+        targets=targets,
+        policy=read_policy(brokers),
+        priorities=tuple(sorted(priorities)),
+        broker_kind=broker_kind(plan.unified.url),
+        shared=frozenset(shared),
+    )
+    return found.with_stuck(frozenset(_stuck(plan, found, modules)))
+
+
+def broker_kind(url: str) -> str:
+    """Return what a broker's URL names, its default included; empty if it can't be known."""
+    schemes = set(re.findall(r"\b([a-z]+)://", url))
+    kinds = {_KINDS.get(scheme, "") for scheme in schemes}
+    return kinds.pop() if len(kinds) == 1 else ""
+
+
+def _read_all(plan: Plan, words: Mapping[str, ModuleFacts]) -> tuple[list[ModuleFacts], set[str]]:
+    """Read every file once: those that set up a broker, and what other files mention."""
+    brokers, shared = [], set()
+    settings = plan.source_root / (plan.project.settings.replace(".", "/") + ".py")
+    pattern = re.compile(b"|".join(rb"\b%s\b" % re.escape(word.encode()) for word in sorted(words)) or rb"(?!)")
+    for file in python_files(plan.folder):
+        data = file.read_bytes()
+        if (b"dramatiq" in data and b"Broker" in data) or b"DRAMATIQ_BROKER" in data:
+            try:
+                brokers.append(read_module(plan.source_root, file, data))
+            except (SyntaxError, ValueError):
+                continue
+        if file != settings:
+            shared |= {match.group().decode() for match in _SETTING.finditer(data)}
+        for word in {match.group().decode() for match in pattern.finditer(data)}:
+            if words[word].file != file:
+                shared.add(f"{words[word].name}.{word}")
+    return brokers, shared
+
+
+def _shareable(facts: ModuleFacts) -> Iterator[str]:
+    """Yield the partials and classes of a module, which other files may build on."""
+    for statement in facts.tree.body:
+        if isinstance(statement, ast.ClassDef):
+            yield statement.name
+    for name, value in facts.values.items():
+        if isinstance(value, ast.Call) and facts.dotted(value.func) == "functools.partial":
+            yield name
+
+
+def _priorities(facts: ModuleFacts) -> Iterator[int]:
+    for node in ast.walk(facts.tree):
+        values: list[ast.expr] = []
+        if isinstance(node, ast.Call):
+            names = [facts.dotted(node.func), *(facts.dotted(arg) for arg in node.args[:1])]
+            made = facts.values.get(node.func.id) if isinstance(node.func, ast.Name) else None
+            if ACTORS & set(names) or isinstance(made, ast.Call):
+                values += [keyword.value for keyword in node.keywords if keyword.arg == "priority"]
+        elif isinstance(node, ast.ClassDef) and node.name == "Meta":
+            values += [
+                item.value
+                for item in node.body
+                if isinstance(item, ast.Assign)
+                and any(isinstance(target, ast.Name) and target.id == "priority" for target in item.targets)
+            ]
+        for value in values:
+            found = number(facts, value)
+            if found is None and isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.USub):
+                inner = number(facts, value.operand)
+                found = None if inner is None else -inner
+            if found is not None:
+                yield int(found)
+
+
+def _members(modules: Mapping[str, ModuleFacts], path: str) -> frozenset[str]:
+    """Return the names that a class and its bases in the same file define; empty for a function."""
+    module, _, name = path.rpartition(".")
+    facts = modules.get(module)
+    if facts is None:
+        return frozenset()
+    classes = {s.name: s for s in facts.tree.body if isinstance(s, ast.ClassDef)}
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        node = classes.pop(waiting.pop(), None)
+        if node is None:
+            continue
+        waiting += [base.id for base in node.bases if isinstance(base, ast.Name)]
+        for item in node.body:
+            if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                found.add(item.name)
+            elif isinstance(item, (ast.Assign, ast.AnnAssign)):
+                targets = item.targets if isinstance(item, ast.Assign) else [item.target]
+                found |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return frozenset(found)
+
+
+def _stuck(plan: Plan, index: PlanIndex, modules: Mapping[str, ModuleFacts]) -> Iterator[str]:
+    """Yield the actors whose definition the rewrites leave as it is."""
+    from codemods.engine.registry import rewrites
+    from codemods.engine.work import make_context, parse
+
+    defining = [rewrite.whole_file for rewrite in rewrites() if rewrite.defines and rewrite.whole_file]
+    for name, facts in modules.items():
+        waiting = [
+            path
+            for path, target in index.targets.items()
+            if target.in_place and not target.converted and path.rpartition(".")[0] == name
+        ]
+        if not any(index.targets[path].system is System.DRAMATIQ for path in waiting):
+            continue
+        try:
+            context: FileContext = make_context(parse(facts.file, facts.file.read_bytes()), index, facts.file.name)
+            for convert in defining:
+                convert(context)
+        except (UnparsableError, OSError):
+            yield from waiting
+            continue
+        yield from (path for path in waiting if path not in context.converted)
