@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.errors import did_you_mean
+from migrator.inventory_marks import maker_names, naming, worth_parsing
 from migrator.inventory_modules import ModuleFacts, celery_applications, decode_error, read_module
 from migrator.inventory_schedule import ScheduleDefinition, schedule_entries
 from migrator.inventory_tasks import LegacyDefinition, definitions
@@ -19,9 +20,6 @@ from migrator.report import Finding, Report, Severity
 from migrator.source_tree import python_files
 
 __all__ = ["Inventory", "LegacyDefinition", "ScheduleDefinition", "check_complete", "read_inventory", "scan"]
-
-#: A file without any of these declares no task, no schedule and no application.
-_MARKS = (b"celery", b"dramatiq", b"actor", b"task", b"beat", b"BEAT", b"periodic", b"add_job", b"Celery")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +67,41 @@ def scan(root: Path) -> Inventory:
     """
     modules: dict[str, ModuleFacts] = {}
     unreadable: list[tuple[Path, str]] = []
-    files = 0
-    for file in python_files(root):
-        files += 1
+    every = list(python_files(root))
+    inside = len(root.parts)
+    rest = [file for file in every if "migrations" not in file.parts[inside:-1]]
+    asked: frozenset[str] = frozenset()
+    worth: Callable[[bytes], bool] = worth_parsing
+    while True:
+        rest = _parse(root, rest, worth, modules, unreadable)
+        applications = celery_applications(modules)
+        makers = maker_names(modules, applications) - asked
+        if not makers:
+            break
+        asked |= makers
+        worth = naming(makers)
+    tasks = [found for facts in modules.values() for found in definitions(facts, modules, applications)]
+    return Inventory(
+        tasks=tuple(sorted(tasks, key=lambda task: (str(task.file), task.line))),
+        schedule=tuple(entry for facts in modules.values() for entry in schedule_entries(facts)),
+        files=len(every),
+        unreadable=tuple(unreadable),
+    )
+
+
+def _parse(
+    root: Path,
+    files: list[Path],
+    worth: Callable[[bytes], bool],
+    modules: dict[str, ModuleFacts],
+    unreadable: list[tuple[Path, str]],
+) -> list[Path]:
+    """Parse the files that are worth it; return the others."""
+    others = []
+    for file in files:
         source = file.read_bytes()
-        if "migrations" in file.parts or not any(mark in source for mark in _MARKS):
+        if not worth(source):
+            others.append(file)
             continue
         try:
             facts = read_module(root, file, source)
@@ -81,14 +109,7 @@ def scan(root: Path) -> Inventory:
             unreadable.append((file, decode_error(error)))
             continue
         modules[facts.name] = facts
-    applications = celery_applications(modules)
-    tasks = [found for facts in modules.values() for found in definitions(facts, modules, applications)]
-    return Inventory(
-        tasks=tuple(sorted(tasks, key=lambda task: (str(task.file), task.line))),
-        schedule=tuple(entry for facts in modules.values() for entry in schedule_entries(facts)),
-        files=files,
-        unreadable=tuple(unreadable),
-    )
+    return others
 
 
 def check_complete(plan: Plan, inventory: Inventory) -> Report:

@@ -34,7 +34,7 @@ class ScheduleDefinition:
 
 def schedule_entries(facts: ModuleFacts) -> Iterator[ScheduleDefinition]:
     """Yield the entries that one file declares, in its order."""
-    for node in ast.walk(facts.tree):
+    for node in facts.nodes:
         if isinstance(node, ast.Assign):
             for target in node.targets:
                 yield from _assigned(facts, target, node.value)

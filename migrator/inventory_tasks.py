@@ -19,6 +19,8 @@ _GENERIC = frozenset({"dramatiq.GenericActor", "dramatiq.generic.GenericActor"})
 _SHARED = frozenset({"celery.shared_task", "celery.app.shared_task", "celery.task", "celery.decorators.task"})
 _TASK_CLASSES = frozenset({"celery.Task", "celery.app.task.Task"})
 _PARTIAL = frozenset({"functools.partial"})
+#: Everything of the two libraries that makes a task of a function or class.
+MAKERS = _ACTORS | _GENERIC | _SHARED | _TASK_CLASSES
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -50,7 +52,7 @@ def definitions(
     facts: ModuleFacts, modules: Mapping[str, ModuleFacts], applications: frozenset[str]
 ) -> Iterator[LegacyDefinition]:
     """Yield the tasks that one file declares, in its order."""
-    for node in ast.walk(facts.tree):
+    for node in facts.nodes:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             for decorator in node.decorator_list:
                 declaration = _declaration(decorator, facts, modules, applications)

@@ -133,6 +133,22 @@ def test_follows_the_application_through_other_files(tmp_path: Path) -> None:
     assert found(tmp_path) == {"celery:shop.jobs.pay": ("order",)}
 
 
+def test_follows_an_alias_that_other_files_made_of_a_decorator(tmp_path: Path) -> None:
+    tree(
+        tmp_path,
+        {
+            "core/queue": "from celery import Celery, shared_task as job\napp = Celery('x')\nperiodic = app.task",
+            "a": "from core.queue import job\n@job\ndef one(): ...",
+            "b": "from core import queue as q\n@q.periodic(name='two')\ndef two(): ...",
+            "core/old": "import dramatiq as d\nclass Actor(d.GenericActor):\n    class Meta:\n        abstract = True",
+            "c": "from core.old import Actor as Old\nclass Three(Old):\n    def perform(self): ...",
+            "core/older": "from core.old import Actor as Older",
+            "d": "from core.older import Older\nclass Four(Older):\n    def perform(self): ...",
+        },
+    )
+    assert set(found(tmp_path)) == {"celery:a.one", "celery:two", "dramatiq:Three", "dramatiq:Four"}
+
+
 def test_reads_neither_environments_nor_links_nor_migrations(tmp_path: Path) -> None:
     task = "import dramatiq\n@dramatiq.actor\ndef a(): ..."
     skipped = ("env/lib/m", "app/migrations/m", "node_modules/m", "__pycache__/m")

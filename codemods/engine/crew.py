@@ -85,6 +85,8 @@ class Crew:
 
     def _ask(self, method: str, *arguments: Any) -> Iterator[Any]:
         if not self.workers:
+            if self.station is None and not self.waiting:
+                return
             if self.station is None:
                 from codemods.engine.station import Station
 

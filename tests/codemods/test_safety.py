@@ -280,3 +280,17 @@ def test_signals_are_delivered_again_after_writing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(1)
+
+
+def test_a_tree_that_names_nothing_is_settled_without_the_parser(tmp_path: Path) -> None:
+    files = {"src/legacy/actors.py": "", "src/legacy/jobs.py": "", "src/app.py": "x = 1\n"}
+    plan = make_project(tmp_path, files, plan=PLAN.replace("conf.settings", "conf.missing"))
+    child = f"""
+import sys
+from pathlib import Path
+from codemods.runner import Mode, rewrite
+from migrator.plan import load_plan
+assert rewrite(load_plan(Path({str(plan.file)!r})), mode=Mode.CHECK).files_seen == 3
+raise SystemExit("libcst" in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", child], timeout=60, check=True)
