@@ -43,6 +43,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="only these cases; patterns are allowed")
     parser.add_argument("--accept", action="store_true", help="write what differs now into the sample's lock")
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--through-broker", action="store_true", help="through real workers")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="parity-sample-") as name:
         plan = rewritten_sample(Path(name))
@@ -50,7 +51,10 @@ def main() -> int:
         for number in range(options.runs):
             started = time.perf_counter()
             chosen = ParityOptions(
-                names=tuple(options.names), accept=("all",) if options.accept else (), prune=options.accept
+                names=tuple(options.names),
+                accept=("all",) if options.accept else (),
+                prune=options.accept,
+                through_broker=options.through_broker,
             )
             report = parity_check(plan, environ=os.environ, options=chosen)
             red += not report.ok

@@ -6,14 +6,9 @@ Redis-compatible server of its own, is given one call after another, and is repl
 
 from __future__ import annotations
 
-import os
-import select
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -21,17 +16,12 @@ from threading import Event
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-import orjson
-
 from checks.cases import Call, Case
+from checks.children import START_TIMEOUT_S, Side, start_child
 from checks.configuration import SCRATCH_DBS, Configuration
+from checks.through_broker import BrokerSide, worker_arguments
 from migrator.plan import Plan
 from migrator.servers import EmbeddedServer, embedded_server
-
-START_TIMEOUT_S = 90.0
-STOP_TIMEOUT_S = 5.0
-#: Largest answer that is taken from a side.
-REPLY_LIMIT_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,63 +62,10 @@ class Surroundings:
     upstream: str
     #: A fresh process for each call.
     isolate: bool = False
+    #: Messages go through workers of the project.
+    through_broker: bool = False
     #: Set when the run is given up: lanes end after the call that they are at.
     stopped: Event = field(default_factory=Event)
-
-
-@dataclass(slots=True)
-class Side:
-    """A running child."""
-
-    process: subprocess.Popen[bytes]
-    requests: Any
-    replies: int
-    buffer: bytearray = field(default_factory=bytearray)
-
-    def ask(self, document: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
-        """Send one line and return the answer; what went wrong is an answer too, under ``broken``."""
-        try:
-            self.requests.write(orjson.dumps(document) + b"\n")
-            self.requests.flush()
-        except OSError:
-            return {"broken": self._ended(), "gone": True}
-        return self.listen(timeout_s)
-
-    def listen(self, timeout_s: float) -> dict[str, Any]:
-        """Return the next line that the child writes."""
-        deadline = time.monotonic() + timeout_s
-        while (end := self.buffer.find(b"\n")) < 0:
-            left_s = deadline - time.monotonic()
-            if left_s <= 0 or not select.select([self.replies], [], [], left_s)[0]:
-                return {"broken": f"did not finish within {timeout_s:g} s and was cut off", "gone": True}
-            chunk = os.read(self.replies, 1 << 20)
-            if not chunk:
-                return {"broken": self._ended(), "gone": True}
-            self.buffer += chunk
-            if len(self.buffer) > REPLY_LIMIT_BYTES:
-                return {"broken": f"answered with more than {REPLY_LIMIT_BYTES} bytes", "gone": True}
-        line, self.buffer = bytes(self.buffer[:end]), self.buffer[end + 1 :]
-        answer: dict[str, Any] = orjson.loads(line)
-        return answer
-
-    def stop(self) -> None:
-        """End the child and what it started, by its process group."""
-        with suppress(OSError):
-            self.requests.close()
-        try:
-            self.process.wait(0.5)
-        except subprocess.TimeoutExpired:
-            with suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(STOP_TIMEOUT_S)
-        os.close(self.replies)
-
-    def _ended(self) -> str:
-        try:
-            status = self.process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            return "closed its pipe"
-        return f"ended its process (status {status})"
 
 
 def run_document(lane: Lane, case: Case, call: Call) -> Mapping[str, Any]:
@@ -170,36 +107,56 @@ def run_lane(lane: Lane, runs: Sequence[Run], surroundings: Surroundings) -> Ite
 
 
 @contextmanager
-def _side(lane: Lane, surroundings: Surroundings) -> Iterator[tuple[Side, dict[str, Any]]]:
+def _side(lane: Lane, surroundings: Surroundings) -> Iterator[tuple[Side | BrokerSide, dict[str, Any]]]:
     folder = surroundings.scratch / f"{lane.name}-{time.monotonic_ns()}"
     folder.mkdir(parents=True)
     with embedded_server(folder=folder / "redis") as server:
-        side = _start(lane, surroundings, server, folder)
+        start = _start_with_worker if surroundings.through_broker and not lane.bare else _start_alone
+        side, greet = start(lane, surroundings, server, folder)
         try:
-            yield side, side.ask(_side_configuration(lane, surroundings, server, folder), START_TIMEOUT_S)
+            yield side, greet()
         finally:
             side.stop()
 
 
-def _start(lane: Lane, surroundings: Surroundings, server: EmbeddedServer, folder: Path) -> Side:
-    to_child, requests = os.pipe()
-    replies, from_child = os.pipe()
+def _start_alone(
+    lane: Lane, surroundings: Surroundings, server: EmbeddedServer, folder: Path
+) -> tuple[Side, Callable[[], dict[str, Any]]]:
+    side = start_child(
+        "checks.side",
+        (),
+        cwd=surroundings.plan.source_root,
+        environment=_environment(lane, surroundings, server, folder),
+        log_file=surroundings.logs / f"{lane.name}.log",
+    )
+    configuration = _side_configuration(lane, surroundings, server, folder)
+    return side, lambda: side.ask(configuration, START_TIMEOUT_S)
+
+
+def _start_with_worker(
+    lane: Lane, surroundings: Surroundings, server: EmbeddedServer, folder: Path
+) -> tuple[BrokerSide, Callable[[], dict[str, Any]]]:
+    """Start the plan's worker, and beside it a process that sends to it."""
+    plan, environment = surroundings.plan, _environment(lane, surroundings, server, folder)
+    node = f"parity-{lane.name}@localhost"
+    arguments = worker_arguments(plan, lane.system, node=node, state=folder, environ=environment)
+    (folder / "producer").mkdir()
+    worker = start_child(
+        "checks.side.worker",
+        arguments,
+        cwd=plan.source_root,
+        environment=environment,
+        log_file=surroundings.logs / f"{lane.name}-worker.log",
+    )
     try:
-        with (surroundings.logs / f"{lane.name}.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "checks.side", str(to_child), str(from_child)],
-                cwd=surroundings.plan.source_root,
-                env=_environment(lane, surroundings, server, folder),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=(to_child, from_child),
-                start_new_session=True,
-            )
-    finally:
-        os.close(to_child)
-        os.close(from_child)
-    return Side(process=process, requests=os.fdopen(requests, "wb"), replies=replies)
+        producer, _ = _start_alone(lane, surroundings, server, folder / "producer")
+    except BaseException:
+        worker.stop()
+        raise
+    side = BrokerSide(worker=worker, producer=producer)
+    to_worker = {**_side_configuration(lane, surroundings, server, folder), "modules": [], "worker": arguments}
+    to_producer = _side_configuration(lane, surroundings, server, folder / "producer")
+    return side, lambda: side.greet(to_worker, to_producer, START_TIMEOUT_S)
 
 
 def _environment(lane: Lane, surroundings: Surroundings, server: EmbeddedServer, folder: Path) -> dict[str, str]:

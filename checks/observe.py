@@ -53,6 +53,8 @@ class Asked:
     whole: bool
     #: Only these systems (``dramatiq``, ``celery``, ``unified``); empty for all that have a case.
     systems: tuple[str, ...] = ()
+    #: Messages go through workers of the project instead of being taken from the queue by the tool.
+    through_broker: bool = False
     circumstances: Circumstances = field(default_factory=Circumstances)
 
 
@@ -153,6 +155,7 @@ def _surroundings(asked: Asked, environ: Mapping[str, str]) -> Iterator[Surround
                 environ={name: environ[name] for name in PASSED_VARIABLES if name in environ},
                 upstream=where,
                 isolate=asked.isolate,
+                through_broker=asked.through_broker,
             )
 
 

@@ -46,6 +46,8 @@ class ParityOptions:
     processes: int = 2
     #: A fresh process for each call.
     isolate: bool = False
+    #: Messages travel through workers of the project on a scratch broker.
+    through_broker: bool = False
     #: Run the legacy side twice to know its noise.
     noise: bool = True
     #: Hash seeds and clock offset of the runs.
@@ -86,6 +88,7 @@ def parity_check(
         noise=options.noise,
         isolate=options.isolate,
         whole=whole,
+        through_broker=options.through_broker,
         circumstances=options.circumstances,
     )
     seen = observe(asked, environ=environ, processes=options.processes, listener=listener)
@@ -95,7 +98,7 @@ def parity_check(
         findings=(*_unmoved(plan, source), *report.findings),
         started_at=started_at.isoformat(timespec="seconds"),
         elapsed_s=time.monotonic() - started,
-        facts=_facts(plan, configuration),
+        facts={**_facts(plan, configuration), "through_broker": options.through_broker},
     )
     return _published(plan, report, configuration)
 

@@ -24,51 +24,23 @@ _STANDARD_HEADERS = frozenset(
 )
 
 
-class TaskSide:
-    """The project's Celery application and a connection to its broker."""
+class TaskListener:
+    """Hear how one message ends and what else is published."""
 
-    def __init__(self, app: Any) -> None:
-        self.app = app
-        app.finalize()
-        app.set_current()
-        self.connection = app.connection_for_read()
+    def __init__(self) -> None:
         self.current = ""
-        self.sent_to = ""
         self.ended: dict[str, Any] = {}
         signals.before_task_publish.connect(self._published, weak=False)
         signals.task_success.connect(self._succeeded, weak=False)
         signals.task_failure.connect(self._failed, weak=False)
         signals.task_retry.connect(self._retried, weak=False)
 
-    def run(self, task: Any, call: Mapping[str, Any]) -> dict[str, Any]:
-        """Send one message, process it, and return how it ended."""
-        self.current, self.ended = call["id"], {"outcome": "rejected"}
-        RECORDER.active = False
-        task.apply_async(
-            args=list(call["args"]), kwargs=dict(call["kwargs"]), task_id=call["id"], retries=call["attempts"]
-        )
-        with self.connection.channel() as channel:
-            queue = self.app.amqp.queues[self.sent_to].bind(channel)
-            message = queue.get(no_ack=False)
-            if message is None:
-                raise TimeoutError(f"the message did not come out of queue {self.sent_to!r}")
-            request = symbol_by_name(task.Request)(
-                message,
-                on_ack=lambda logger, errors: message.ack(),
-                on_reject=lambda logger, errors, requeue: message.reject(requeue=requeue),
-                app=self.app,
-                hostname="parity@localhost",
-                task=task,
-            )
-            RECORDER.start()
-            try:
-                request.execute()
-            finally:
-                self.current = ""
-        return self.ended
+    def begin(self, task_id: str) -> None:
+        """Forget what was, and listen to one message."""
+        self.current, self.ended = task_id, {"outcome": "rejected"}
+        RECORDER.start()
 
     def _published(self, sender: str, body: Any, headers: Mapping[str, Any], **options: Any) -> None:
-        self.sent_to = options["routing_key"]
         if not RECORDER.active:
             return
         args, kwargs = body[0], body[1]
@@ -91,6 +63,59 @@ class TaskSide:
     def _retried(self, sender: Any, request: Any, reason: Any, **_: Any) -> None:
         if request.id == self.current:
             self.ended |= {"outcome": "retry", "exception": getattr(reason, "exc", None)}
+
+
+class TaskSide(TaskListener):
+    """The project's Celery application and a connection to its broker."""
+
+    def __init__(self, app: Any) -> None:
+        super().__init__()
+        self.app = app
+        app.finalize()
+        app.set_current()
+        self.connection = app.connection_for_read()
+
+    def run(self, task: Any, call: Mapping[str, Any]) -> dict[str, Any]:
+        """Send one message, process it, and return how it ended."""
+        RECORDER.active = False
+        sent_to = send(task, call)
+        with self.connection.channel() as channel:
+            queue = self.app.amqp.queues[sent_to].bind(channel)
+            message = queue.get(no_ack=False)
+            if message is None:
+                raise TimeoutError(f"the message did not come out of queue {sent_to!r}")
+            request = symbol_by_name(task.Request)(
+                message,
+                on_ack=lambda logger, errors: message.ack(),
+                on_reject=lambda logger, errors, requeue: message.reject(requeue=requeue),
+                app=self.app,
+                hostname="parity@localhost",
+                task=task,
+            )
+            self.begin(call["id"])
+            try:
+                request.execute()
+            finally:
+                self.current = ""
+        return self.ended
+
+
+def send(target: Any, call: Mapping[str, Any]) -> str:
+    """Send one message and return the queue that it went to."""
+    sent_to = []
+
+    def published(sender: str, headers: Mapping[str, Any], routing_key: str, **_: Any) -> None:
+        if headers.get("id") == call["id"]:
+            sent_to.append(routing_key)
+
+    signals.after_task_publish.connect(published, weak=False)
+    try:
+        target.apply_async(
+            args=list(call["args"]), kwargs=dict(call["kwargs"]), task_id=call["id"], retries=call["attempts"]
+        )
+    finally:
+        signals.after_task_publish.disconnect(published)
+    return sent_to[0]
 
 
 def _options(headers: Mapping[str, Any]) -> dict[str, Any]:

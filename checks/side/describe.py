@@ -31,7 +31,7 @@ PROBES: Mapping[str, Any] = {
 #: Dramatiq's own; a project's further ones are told by name.
 _STANDARD = frozenset(
     {"AgeLimit", "TimeLimit", "ShutdownNotifications", "Callbacks", "Pipelines", "Retries", "AsyncIO", "Prometheus"}
-    | {"CurrentMessage", "Results", "GroupCallbacks", "_Listener"}
+    | {"CurrentMessage", "Results", "GroupCallbacks", "ActorListener", "_Sower"}
 )
 
 

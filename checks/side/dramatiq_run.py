@@ -9,13 +9,16 @@ Source: ``dramatiq/worker.py`` (ConsumerThread.handle_message, WorkerThread.proc
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import dramatiq
+from dramatiq.middleware import Retries
 from dramatiq.worker import ConsumerThread, Worker, WorkerThread
 
+from checks.side.chance import sow
 from checks.side.recorder import RECORDER
 
 FETCH_TIMEOUT_S = 5.0
@@ -28,8 +31,8 @@ class ActorSide:
 
     def __init__(self, broker: Any) -> None:
         self.broker = broker
-        self.listener = _Listener()
-        broker.add_middleware(self.listener)
+        self.listener = ActorListener()
+        attend(broker, self.listener)
         self.worker = Worker(broker, worker_threads=1)
         broker.emit_after("process_boot")
         broker.emit_before("worker_boot", self.worker)
@@ -37,20 +40,17 @@ class ActorSide:
 
     def run(self, actor: Any, call: Mapping[str, Any]) -> dict[str, Any]:
         """Send one message, process it, and return how it ended."""
-        options = {"retries": call["attempts"]} if call["attempts"] else {}
-        message = actor.message_with_options(args=tuple(call["args"]), kwargs=dict(call["kwargs"]), **options)
-        message = message.copy(message_id=call["id"])
-        self.broker.enqueue(message)
-        self.listener.begin(call["id"])
+        queue = send(actor, call)
+        self.listener.begin(call["id"], call["seed"])
         consumer = ConsumerThread(
             broker=self.broker,
-            queue_name=message.queue_name,
+            queue_name=queue,
             prefetch=1,
             work_queue=self.worker.work_queue,
             worker_timeout=50,
         )
-        consumer.consumer = self.broker.consume(queue_name=message.queue_name, prefetch=1, timeout=50)
-        consumers = {message.queue_name: consumer}
+        consumer.consumer = self.broker.consume(queue_name=queue, prefetch=1, timeout=50)
+        consumers = {queue: consumer}
         thread = WorkerThread(
             broker=self.broker, consumers=consumers, work_queue=self.worker.work_queue, worker_timeout=50
         )
@@ -60,23 +60,27 @@ class ActorSide:
         finally:
             consumer.consumer.close()
             self.listener.current = ""
-            _finish_coroutines()
+            finish_coroutines()
         return self.listener.ended
 
 
-class _Listener(dramatiq.Middleware):  # type: ignore[misc]  # Dramatiq has no type information here
+class ActorListener(dramatiq.Middleware):  # type: ignore[misc]  # Dramatiq has no type information here
     """Hear how a message ends and what else is enqueued."""
 
+    in_worker = False
+
     def __init__(self) -> None:
-        self.current = ""
+        self.current, self.seed = "", 0
         self.ended: dict[str, Any] = {}
 
-    def begin(self, message_id: str) -> None:
-        self.current, self.ended = message_id, {"outcome": "lost"}
+    def begin(self, message_id: str, seed: int) -> None:
+        """Forget what was, and listen to one message."""
+        self.current, self.seed, self.ended = message_id, seed, {"outcome": "lost"}
         RECORDER.start()
 
     def after_enqueue(self, broker: Any, message: Any, delay: int | None) -> None:
-        if not self.current:
+        # A worker's own consumers put messages back whose time has come; that is no effect of a task.
+        if not self.current or (self.in_worker and isinstance(threading.current_thread(), ConsumerThread)):
             return
         call = {"args": list(message.args), "kwargs": dict(message.kwargs)}
         delay_s = None if delay is None else delay / 1000
@@ -109,7 +113,36 @@ class _Listener(dramatiq.Middleware):  # type: ignore[misc]  # Dramatiq has no t
             RECORDER.note("dead_letters", entry | {"kwargs": dict(message.kwargs)})
 
 
-def _finish_coroutines() -> None:
+class _Sower(dramatiq.Middleware):  # type: ignore[misc]  # as above
+    """Stands so that it comes right before Retries, whose jitter is then the same however often others drew."""
+
+    def __init__(self, listener: ActorListener) -> None:
+        self.listener = listener
+
+    def after_process_message(
+        self, broker: Any, message: Any, *, result: Any = None, exception: BaseException | None = None
+    ) -> None:
+        if message.message_id == self.listener.current:
+            sow(self.listener.seed)
+
+
+def attend(broker: Any, listener: ActorListener) -> None:
+    """Add the listener to a broker's middleware."""
+    if any(type(item) is Retries for item in broker.middleware):
+        broker.add_middleware(_Sower(listener), after=Retries)
+    broker.add_middleware(listener)
+
+
+def send(target: Any, call: Mapping[str, Any]) -> str:
+    """Send one message and return the queue that it went to."""
+    options = {"retries": call["attempts"]} if call["attempts"] else {}
+    message = target.message_with_options(args=tuple(call["args"]), kwargs=dict(call["kwargs"]), **options)
+    message = message.copy(message_id=call["id"])
+    target.broker.enqueue(message)
+    return str(message.queue_name)
+
+
+def finish_coroutines() -> None:
     """Let what the actor left running in the event loop finish, or cancel it: it belongs to this run alone."""
     from dramatiq.asyncio import get_event_loop_thread
 

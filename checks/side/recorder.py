@@ -66,9 +66,9 @@ class LogHandler(logging.Handler):
 
 
 def attach_logs() -> None:
-    """Add one handler where records end up: the root, and every logger that keeps its records to itself."""
-    handler = LogHandler()
-    logging.getLogger().addHandler(handler)
-    for logger in list(logging.root.manager.loggerDict.values()):
-        if isinstance(logger, logging.Logger) and not logger.propagate:
-            logger.addHandler(handler)
+    """Have a handler where records end up: the root, and every logger that keeps its records to itself."""
+    for logger in [logging.getLogger(), *logging.root.manager.loggerDict.values()]:
+        if not isinstance(logger, logging.Logger) or (logger.propagate and logger is not logging.root):
+            continue
+        if not any(isinstance(handler, LogHandler) for handler in logger.handlers):
+            logger.addHandler(LogHandler())

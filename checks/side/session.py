@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import random
 import sys
 import time
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ import time_machine
 
 from checks.canonical import Frame, canonical
 from checks.side import django_world
+from checks.side.chance import sow
 from checks.side.guard import close_network, limit_resources
 from checks.side.http_fixture import Answers, serve, settle
 from checks.side.recorder import RECORDER, attach_logs
@@ -54,30 +54,35 @@ class Session:
             raise PermissionError(f"while it was imported: {RECORDER.violations[0]}")
 
     def run(self, run: Mapping[str, Any]) -> dict[str, Any]:
-        """Run one call in a fresh world and return its observation, JSON-safe; or describe tasks."""
+        """Run one call in a fresh world and return its observation, JSON-safe; or describe tasks, or only send."""
         if "describe" in run:
             from checks.side.describe import describe
 
             return describe(run["describe"])
+        if "send" in run:
+            return self._send(run["send"])
         began = time.monotonic()
         clock = datetime.fromisoformat(run["clock"])
         target = _resolve(run["path"])
         with time_machine.travel(clock, tick=False):
-            before = self._prepare(run, clock)
-            call = {**run, "args": django_world.moments(run["args"], clock)}
-            call["kwargs"] = django_world.moments(run["kwargs"], clock)
+            before = self.prepare(run, clock)
             side = self._side(target, run)
             started = time.monotonic()
-            ended = side.run(target, call)
+            ended = side.run(target, _call(run, clock))
             duration_s = time.monotonic() - started
-            settle(SETTLE_TIMEOUT_S)
-            RECORDER.stop()
-            observation = self._observe(run, ended, before)
+            observation = self.observe(run, ended, before)
         return {**observation, "duration_s": duration_s, "run_s": time.monotonic() - began}
 
-    def _prepare(self, run: Mapping[str, Any], clock: datetime) -> Any:
+    def prepare(self, run: Mapping[str, Any], clock: datetime, *, kept_keys: bytes | None = None) -> Any:
+        """Make the world of a run and return what its databases hold.
+
+        Args:
+            run: The run's document.
+            clock: Its moment, which the process already takes for now.
+            kept_keys: Start of the broker's keys that stay.
+        """
         RECORDER.stop()
-        self._clear_broker()
+        self._clear_broker(kept_keys)
         self.databases.reset()
         django_world.clear_outside()
         self.answers.load(run["world"]["http"])
@@ -85,20 +90,35 @@ class Session:
             django_world.fill(run["world"]["rows"], run["world"]["cache"], clock)
         except Exception as error:
             raise ValueError(f"the case's world can't be made: {type(error).__name__}: {error}") from error
-        random.seed(run["seed"])
-        if "numpy" in sys.modules:
-            sys.modules["numpy"].random.seed(run["seed"])
+        sow(run["seed"])
         return self.databases.snapshot()
 
-    def _clear_broker(self) -> None:
-        """Delete every key of the server that was started for this process alone."""
+    def observe(self, run: Mapping[str, Any], ended: dict[str, Any], before: Any) -> dict[str, Any]:
+        """Return everything that a run did, after what it left behind had its time."""
+        settle(SETTLE_TIMEOUT_S)
+        RECORDER.stop()
+        return self._observe(run, ended, before)
+
+    def _send(self, run: Mapping[str, Any]) -> dict[str, Any]:
+        """Send the message of a run as a producer of the project does; a worker will take it."""
+        clock, target = datetime.fromisoformat(run["clock"]), _resolve(run["path"])
+        _check_name(target, run)
+        with time_machine.travel(clock, tick=False):
+            if run["system"] == "dramatiq":
+                from checks.side.dramatiq_run import send
+            else:
+                from checks.side.celery_run import send
+            return {"sent_to": send(target, _call(run, clock))}
+
+    def _clear_broker(self, kept: bytes | None) -> None:
+        """Delete every key of the server that was started for this lane alone, but those a worker lives by."""
         import redis
 
         if not self.clients:
             port = self.configuration["redis_port"]
             self.clients = [redis.Redis(port=port, db=db) for db in range(self.configuration["dbs"])]
         for client in self.clients:
-            keys = list(client.scan_iter(count=1000))
+            keys = [key for key in client.scan_iter(count=1000) if kept is None or not key.startswith(kept)]
             if keys:
                 client.unlink(*keys)
 
@@ -152,6 +172,12 @@ class Session:
 def _resolve(path: str) -> Any:
     module, _, attribute = path.rpartition(".")
     return getattr(importlib.import_module(module), attribute)
+
+
+def _call(run: Mapping[str, Any], clock: datetime) -> dict[str, Any]:
+    """Return the run with the moments of its arguments filled in."""
+    moved = {name: django_world.moments(run[name], clock) for name in ("args", "kwargs")}
+    return {**run, **moved}
 
 
 def _check_name(target: Any, run: Mapping[str, Any]) -> None:

@@ -27,6 +27,7 @@ FORMATS = ("text", "json", "junit", "github")
     "--cases", type=click.Path(path_type=Path, file_okay=False), help="Folder of cases instead of the plan's."
 )
 @click.option("--isolate", is_flag=True, help="A fresh process for each call.")
+@click.option("--through-broker", is_flag=True, help="Through the plan's workers, on a scratch broker.")
 @click.option("--no-noise", is_flag=True, help="Run the legacy side once; its own noise then counts as a difference.")
 @click.option("--processes", type=click.IntRange(1), default=2, show_default=True, help="Child processes at a time.")
 @click.option("--accept", multiple=True, metavar="WAIVER", help="Accept what differs now under this waiver ('all').")
@@ -41,6 +42,7 @@ def command(
     names: tuple[str, ...],
     cases: Path | None,
     isolate: bool,
+    through_broker: bool,
     no_noise: bool,
     processes: int,
     accept: tuple[str, ...],
@@ -71,6 +73,7 @@ def command(
         names=names,
         processes=processes,
         isolate=isolate,
+        through_broker=through_broker,
         noise=not no_noise,
         accept=accept,
         prune=prune,

@@ -1,0 +1,13 @@
+"""Make what is drawn at random the same in every run of a case."""
+
+from __future__ import annotations
+
+import random
+import sys
+
+
+def sow(seed: int) -> None:
+    """Seed the generators that everybody shares."""
+    random.seed(seed)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(seed)
