@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -208,6 +208,8 @@ class Plan:
     cutover: Cutover
     #: SHA-256 of the canonical form, environment references unexpanded.
     fingerprint: str
+    #: Variables that a rehearsal sets; ``{redis}`` and ``{scratch}`` stand for its server and its folder.
+    rehearsal: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:

@@ -76,6 +76,7 @@ def _plan(top: Table, file: Path, fingerprint: str) -> Plan:
         processes=tuple(read_process(table) for table in top.tables("process")),
         cutover=_cutover(top.table("cutover")) if "cutover" in top.data else Cutover(),
         fingerprint=fingerprint,
+        rehearsal=_rehearsal(top.table("rehearsal")) if "rehearsal" in top.data else {},
     )
     for table in (migration, legacy, top):
         table.close()
@@ -103,6 +104,15 @@ def _cutover(table: Table) -> Cutover:
     )
     table.close()
     return cutover
+
+
+def _rehearsal(table: Table) -> Mapping[str, str]:
+    variables = table.mapping("environment")
+    for name, value in variables.items():
+        if not isinstance(value, str):
+            table.problem(f"environment.{name}", "needs a string", f"found {value!r}")
+    table.close()
+    return {name: str(value) for name, value in variables.items()}
 
 
 def _endpoint(table: Table, side: Side, system: System) -> Endpoint:

@@ -3,8 +3,9 @@
 The waiting messages are copied, carried over and back for real, but no copy is ever run: a rehearsal must send no mail
 twice. So copies enter when the legacy workers are gone, and the unified workers don't consume while copies lie there.
 Only workers take part: schedulers and producers would make new work of their own. Before anything is started, the
-project's own code is asked what it would connect to; anything but the scratch broker and a file in the scratch folder
-is refused.
+project's own code is asked what it would connect to; any broker but the scratch one and any database but a file in the
+scratch folder is refused. Variables that name a broker's server, such as that of a cache, name the scratch one instead;
+others are set by the plan's ``[rehearsal.environment]``. Whatever is left that a task could reach is said.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from migrator.journal import ensure_state_folder
 from migrator.plan import Plan, Role, Side, expand, load_plan
 from migrator.runner import cutover, rollback
 from migrator.runner_report import RunOutcome, RunReport
-from migrator.servers import embedded_server
+from migrator.servers import EmbeddedServer, embedded_server
 from migrator.snapshot import restore_snapshot, write_snapshot
 from migrator.steps import RunOptions
 from migrator.steps.probe import probe
@@ -53,6 +54,8 @@ class Rehearsal:
     #: Copies of waiting messages that took part.
     messages: int
     elapsed_s: float
+    #: What the clone's processes could reach outside the scratch world; no task ran that would have.
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -135,13 +138,15 @@ def rehearse(
         messages = write_snapshot(plan, environ=environ, file=snapshot).messages
         clone = _clone(plan, folder, environ)
         server = stack.enter_context(embedded_server(folder=folder / "redis"))
-        own = _scratch_environ(clone, server.url, environ)
-        _require_scratch(clone, own, server.port, folder)
+        own = _scratch_environ(clone, server, folder, environ)
+        notes = _require_scratch(clone, own, server.port, folder)
+        for text in notes:
+            listener(Event(kind=EventKind.NOTE, step="rehearse", text=text))
         stage = _Stage(plan=clone, environ=own, snapshot=snapshot, listener=listener)
         stack.callback(_end, stage)
         options = replace(options_for(clone, RunOptions()), check_proof=options_for(plan, RunOptions()).check_proof)
         runs = _there_and_back(stage, options)
-    return Rehearsal(runs=runs, messages=messages, elapsed_s=time.monotonic() - began)
+    return Rehearsal(runs=runs, messages=messages, elapsed_s=time.monotonic() - began, notes=notes)
 
 
 def _there_and_back(stage: _Stage, options: RunOptions) -> tuple[RunReport, ...]:
@@ -183,31 +188,56 @@ def _clone(plan: Plan, folder: Path, environ: Mapping[str, str]) -> Plan:
     return replace(clone, processes=tuple(process for process in clone.processes if process.role is Role.WORKER))
 
 
-def _scratch_environ(plan: Plan, url: Callable[[int], str], environ: Mapping[str, str]) -> dict[str, str]:
+def _scratch_environ(plan: Plan, server: EmbeddedServer, folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the scratch world: every variable with a URL of a broker's server names ours."""
     own = dict(environ)
     databases: dict[str, int] = {}
+    real_servers = set()
     for endpoint in (*plan.legacy, plan.unified):
         match = _NAME.fullmatch(endpoint.url)
         where = f"{endpoint.side.value}.{endpoint.system.value}.broker"
         if match is None:
             raise RefusedError(where, "names its server word for word", remedy="write ${NAME:-redis://…} to rehearse")
         real = expand(endpoint.url, environ, where=where)
-        own[match["name"]] = url(databases.setdefault(real, len(databases)))
+        real_servers.add(_server(real))
+        own[match["name"]] = server.url(databases.setdefault(real, len(databases)))
+    for name, value in environ.items():
+        if "://" in value and _server(value) in real_servers and own[name] == value:
+            own[name] = server.url(databases.setdefault(value, len(databases)))
+    for name, value in plan.rehearsal.items():
+        own[name] = value.replace("{redis}", f"redis://127.0.0.1:{server.port}").replace("{scratch}", str(folder))
     return own
 
 
-def _require_scratch(plan: Plan, environ: dict[str, str], port: int, folder: Path) -> None:
+def _server(url: str) -> tuple[str, int | None]:
+    """Return host and port of a URL; what can't be read is a server of its own."""
+    try:
+        parts = urlsplit(url)
+        return parts.hostname or url, parts.port
+    except ValueError:
+        return url, None
+
+
+def _require_scratch(plan: Plan, environ: dict[str, str], port: int, folder: Path) -> tuple[str, ...]:
+    """Refuse brokers and databases that are not scratch; return what else could be reached."""
     reach = probe(plan, environ=environ)
     if any(not _inside(name, folder) for name in reach.databases) and "DATABASE_URL" in environ:
         environ["DATABASE_URL"] = f"sqlite:///{folder / 'rehearsal.sqlite3'}"
         reach = probe(plan, environ=environ)
     for name in reach.databases:
         if not _inside(name, folder):
-            raise RefusedError("rehearsal", "the project would use a database that is not scratch", found=name)
+            remedy = "name another one by a variable under [rehearsal.environment] in the plan"
+            raise RefusedError("rehearsal", "the project would use a real database", found=name, remedy=remedy)
     for url in reach.brokers:
         if urlsplit(url).port != port:
             remedy = "let the project read its broker from the variable that the plan names"
             raise RefusedError("rehearsal", "the project would use a real broker", found=url, remedy=remedy)
+    return tuple(
+        f"{name} is the real one ({where}); no task runs, but code that runs at start could use it: set its variable "
+        "under [rehearsal.environment] in the plan"
+        for name, where in reach.others.items()
+        if _server(where)[1] != port
+    )
 
 
 def _inside(database: str, folder: Path) -> bool:

@@ -57,7 +57,7 @@ def test_a_project_that_would_reach_a_real_broker_or_database_is_refused(shop: S
         rehearse(shop.plan, environ=shop.environ, options_for=options_for)
     shop.git("revert", "--no-edit", "HEAD")
     real = {**shop.environ, "SHOP_DATABASE": str(shop.folder / "real.sqlite3")}
-    with pytest.raises(RefusedError, match="would use a database that is not scratch"):
+    with pytest.raises(RefusedError, match="would use a real database"):
         rehearse(shop.plan, environ=real, options_for=options_for)
     (shop.folder / "src/web.py").write_text("# not committed\n")
     with pytest.raises(RefusedError, match="the source is not committed"):

@@ -25,7 +25,8 @@ def command(scratch: Path | None, plan: Plan, output_format: str) -> None:
 
     Uses a clone of the source, a broker and a database of its own and copies of the waiting messages, none of which is
     ever run. The real system is only read. Refused (4) if the project would reach a broker or database that is not
-    scratch.
+    scratch; a cache, a result backend or a mail server that is not is named. The plan's [rehearsal.environment] sets
+    further variables for it.
 
     Example: migrator rehearse --scratch /tmp/rehearsal
     """
@@ -59,6 +60,7 @@ def _answer(found: Rehearsal) -> Answer:
     verdict = "went there, back and there again" if found.ok else "DID NOT go through"
     lines = [f"rehearsal with copies of {found.messages:,} messages {verdict} in {found.elapsed_s:.1f} s"]
     lines += table("", columns, rows)
+    lines += [f"note: {text}" for text in found.notes]
     last = found.runs[-1]
     lines += [last.failure, *finding_lines(last.findings)] if not found.ok else []
     code = ExitCode.CLEAN if found.ok else ExitCode(last.exit_code or ExitCode.DIFFERENCES)

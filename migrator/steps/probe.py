@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import orjson
 
 from migrator.errors import RefusedError
+from migrator.journal import redact
 from migrator.plan import Plan
 from migrator.steps.subprocesses import last_lines, run
 from migrator.workers.command import fill
@@ -31,10 +32,16 @@ for name in sys.argv[2:]:
     importlib.import_module(name)
 databases = settings.DATABASES.values()
 found = {"brokers": [], "databases": [f"{d.get('NAME')}@{d.get('HOST') or ''}" for d in databases]}
+found["others"] = {f"cache {name}": str(cache.get("LOCATION")) for name, cache in settings.CACHES.items()
+                   if "Redis" in cache["BACKEND"] or "Memcache" in cache["BACKEND"]}
+if settings.EMAIL_BACKEND.endswith("smtp.EmailBackend"):
+    found["others"]["mail"] = f"smtp://{settings.EMAIL_HOST}:{settings.EMAIL_PORT}"
 from celery import _state
 for app in _state._get_active_apps():
     if app.main != "default" or app.conf.broker_url:
         found["brokers"].append(app.connection_for_write().as_uri().replace(":**@", ""))
+    if app.conf.result_backend:
+        found["others"][f"results of {app.main}"] = str(app.conf.result_backend)
 if "dramatiq" in sys.modules:
     import dramatiq
     client = getattr(dramatiq.get_broker(), "client", None)
@@ -53,6 +60,8 @@ class Reach:
     brokers: tuple[str, ...]
     #: ``name@host``; for SQLite the file and nothing behind the @.
     databases: tuple[str, ...]
+    #: Where else a task could have an effect, by what it is: caches, results, mail; without secrets.
+    others: Mapping[str, str]
 
 
 def probe(plan: Plan, *, environ: Mapping[str, str]) -> Reach:
@@ -71,4 +80,5 @@ def probe(plan: Plan, *, environ: Mapping[str, str]) -> Reach:
             str(plan.source_root), "the project can't be imported", found=last_lines(errors), remedy="see why by hand"
         )
     found = orjson.loads(output.strip().splitlines()[-1])
-    return Reach(brokers=tuple(found["brokers"]), databases=tuple(found["databases"]))
+    others = {name: redact(where) for name, where in sorted(found["others"].items())}
+    return Reach(brokers=tuple(found["brokers"]), databases=tuple(found["databases"]), others=others)
