@@ -21,7 +21,7 @@ from migrator.message import State, System
 pytestmark = pytest.mark.timeout(120)
 
 DRAMATIQ_WORKER = """
-import dramatiq, os, sys, time
+import dramatiq, os, signal, sys, time
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 broker = RabbitmqBroker(url=os.environ["BROKER"])
 dramatiq.set_broker(broker)
@@ -33,6 +33,11 @@ def fetch_news_task():
     raise RuntimeError("no news")
 worker = dramatiq.Worker(broker, worker_threads=2)
 worker.start()
+def stop(*_):
+    worker.stop()
+    broker.close()
+    os._exit(0)
+signal.signal(signal.SIGTERM, stop)
 print("started", flush=True)
 time.sleep(120)
 """
@@ -40,7 +45,7 @@ time.sleep(120)
 
 @contextmanager
 def dramatiq_worker(scene: RabbitScene, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A real Dramatiq worker, killed at the end."""
+    """A real Dramatiq worker, killed at the end unless it was told to stop before."""
     script = folder / "worker.py"
     script.write_text(DRAMATIQ_WORKER)
     log = (folder / "worker.log").open("wb")

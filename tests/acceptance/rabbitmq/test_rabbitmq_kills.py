@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import time
+import traceback
 
 import pytest
 from rabbit_kills import campaign
 from rabbit_scene import RabbitScene, mixed
 from rabbit_server import RabbitServer
 
+from migrator.events import Event
 from migrator.transfer import TransferOptions, transfer
 
 pytestmark = pytest.mark.timeout(900)
@@ -30,18 +31,29 @@ def test_a_restart_of_the_broker_in_the_middle(rabbit_only: RabbitScene, rabbit:
     """In good order: the run waits, connects again and goes on. (A crash of the broker is another matter.)"""
     scene = rabbit_only
     ids = mixed(scene, 150)
+    begun, told = os.pipe()
     pid = os.fork()
     if pid == 0:
         code = 9
         try:
-            options = TransferOptions(batch_size=5, max_rate=60, reconnect_s=60)
-            report = transfer(scene.plan, environ=scene.environ, options=options)
+
+            def listen(event: Event) -> None:
+                if event.done:
+                    os.write(told, b".")
+
+            options = TransferOptions(batch_size=5, max_rate=60, reconnect_s=120)
+            report = transfer(scene.plan, environ=scene.environ, options=options, listener=listen)
             code = 0 if report.reconnects and report.balance == 0 else 3
+        except Exception:
+            traceback.print_exc()
+            raise
         finally:
             os._exit(code)
-    time.sleep(1.5)
+    os.close(told)
+    assert os.read(begun, 1) == b".", "it ended before anything was moved"
     rabbit.restart()
     _, status = os.waitpid(pid, 0)
+    os.close(begun)
     assert os.waitstatus_to_exitcode(status) == 0
     assert scene.ids() == {("unified", identity): 1 for identity in ids}
     assert scene.forward().seen == 0

@@ -180,12 +180,14 @@ def test_any_bytes_are_kept_not_lost(rabbit_only: RabbitScene) -> None:
 
 def test_a_message_that_expires_does_not_expire_with_us(rabbit_only: RabbitScene) -> None:
     scene = rabbit_only
-    scene.apply("debug_task", expiration=1)
-    time.sleep(0.2)
-    report = scene.forward()
-    assert report.kept == 1
-    time.sleep(1.2)
-    assert scene.broker("celery").depths()["celery", State.KEPT] == 1
+    scene.apply("debug_task", expiration=600)
+    ((body, before),) = amqp_content(scene.urls["celery"], "celery")
+    assert before["expiration"] == "600000"
+    assert scene.forward().kept == 1
+    ((kept_body, kept),) = amqp_content(scene.urls["celery"], "tqm.kept.legacy.celery.celery")
+    assert kept_body == body and "expiration" not in kept
+    assert scene.back().restored == 1
+    assert amqp_content(scene.urls["celery"], "celery") == [(body, before)]
 
 
 def test_the_history_of_dead_letters_is_not_copied(rabbit_only: RabbitScene) -> None:

@@ -105,7 +105,10 @@ def test_legacy_workers_take_what_came_back(rabbit_only: RabbitScene, tmp_path: 
     with celery_worker(scene, tmp_path, "legacy") as log:
         until(lambda: len(ran(log)) >= 2)
     assert Counter(ran(log)) == {mine: 1, born: 1}
-    with dramatiq_worker(scene, tmp_path):
-        until(lambda: (tmp_path / "worker.log").read_text().count("ran") == 2)
+    with dramatiq_worker(scene, tmp_path) as worker:
+        until(lambda: (tmp_path / "worker.log").read_text().count("ran") == 2, 60)
+        # It acknowledges after it has run.
+        worker.terminate()
+        assert worker.wait(60) == 0
     assert not scene.ids()
     assert "PRECONDITION" not in log.read_text()
