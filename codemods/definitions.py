@@ -14,6 +14,7 @@ from codemods.engine.actor_calls import declaration
 from codemods.engine.actor_options import check_scheduled, task_options
 from codemods.engine.context import FileContext, LeaveError
 from codemods.engine.registry import Rewrite
+from codemods.engine.statements import remove_line
 from codemods.engine.targets import Target
 from codemods.engine.task_support import coroutine_wrapper, note_definition
 
@@ -56,12 +57,7 @@ def _remove_clocks(context: FileContext, node: cst.FunctionDef, target: Target) 
         if not isinstance(clock, cst.Call) or context.values.only(clock.func) not in _CLOCKS:
             continue
         check_scheduled(context, target, clock)
-        text = context.source.text
-        start, end = context.source.span(decorator)
-        opening, closing = text.rfind(b"\n", 0, start) + 1, text.find(b"\n", context.source.span(clock)[1])
-        if text[context.source.span(clock)[1] : closing].strip() or closing < end - 1:
-            raise LeaveError("SCHEDULE-JOB", decorator, "a comment stands beside it")
-        context.replace_span(opening, closing + 1, "")
+        remove_line(context, decorator)
         context.replaced.append(clock.func)
 
 

@@ -81,9 +81,10 @@ def scan(root: Path) -> Inventory:
         asked |= makers
         worth = naming(makers)
     tasks = [found for facts in modules.values() for found in definitions(facts, modules, applications)]
+    names = frozenset(task.path.rpartition(".")[2] for task in tasks)
     return Inventory(
         tasks=tuple(sorted(tasks, key=lambda task: (str(task.file), task.line))),
-        schedule=tuple(entry for facts in modules.values() for entry in schedule_entries(facts)),
+        schedule=tuple(entry for facts in modules.values() for entry in schedule_entries(facts, names)),
         files=len(every),
         unreadable=tuple(unreadable),
     )

@@ -18,6 +18,8 @@ from pathlib import Path
 from migrator.inventory_modules import ModuleFacts
 
 _SETTINGS = frozenset({"CELERY_BEAT_SCHEDULE", "CELERYBEAT_SCHEDULE", "BEAT_SCHEDULE", "beat_schedule"})
+_SENDS = frozenset({"send", "delay"})
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +34,13 @@ class ScheduleDefinition:
     line: int
 
 
-def schedule_entries(facts: ModuleFacts) -> Iterator[ScheduleDefinition]:
-    """Yield the entries that one file declares, in its order."""
+def schedule_entries(facts: ModuleFacts, tasks: frozenset[str] = frozenset()) -> Iterator[ScheduleDefinition]:
+    """Yield the entries that one file declares, in its order.
+
+    Args:
+        facts: The file.
+        tasks: Names of the functions that are tasks; a job that is a plain function counts if all it does is send one.
+    """
     for node in facts.nodes:
         if isinstance(node, ast.Assign):
             for target in node.targets:
@@ -41,9 +48,9 @@ def schedule_entries(facts: ModuleFacts) -> Iterator[ScheduleDefinition]:
         elif isinstance(node, ast.AnnAssign) and node.value is not None:
             yield from _assigned(facts, node.target, node.value)
         elif isinstance(node, ast.Call):
-            yield from _called(facts, node)
+            yield from _called(facts, node, tasks)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            yield from _decorated(facts, node)
+            yield from _decorated(facts, node, tasks)
 
 
 def _assigned(facts: ModuleFacts, target: ast.expr, value: ast.expr) -> Iterator[ScheduleDefinition]:
@@ -90,7 +97,7 @@ def _entry(facts: ModuleFacts, key: ast.expr, value: ast.expr) -> ScheduleDefini
     return _definition(facts, facts.text(key) or "", task, key.lineno)
 
 
-def _called(facts: ModuleFacts, node: ast.Call) -> Iterator[ScheduleDefinition]:
+def _called(facts: ModuleFacts, node: ast.Call, tasks: frozenset[str]) -> Iterator[ScheduleDefinition]:
     if not isinstance(node.func, ast.Attribute):
         return
     if node.func.attr == "update" and _is_schedule(node.func.value):
@@ -106,10 +113,12 @@ def _called(facts: ModuleFacts, node: ast.Call) -> Iterator[ScheduleDefinition]:
         yield _definition(facts, facts.text(named) or task, task, node.lineno)
     elif node.func.attr in {"add_job", "scheduled_job"}:
         job = node.args[0] if node.args else next((k.value for k in node.keywords if k.arg == "func"), None)
-        if isinstance(job, ast.Attribute) and job.attr in {"send", "delay"}:
-            named = next((keyword.value for keyword in node.keywords if keyword.arg == "id"), None)
+        named = next((keyword.value for keyword in node.keywords if keyword.arg == "id"), None)
+        if isinstance(job, ast.Attribute) and job.attr in _SENDS:
             task = _leaf(job.value)
             yield _definition(facts, facts.text(named) or task, task, node.lineno)
+        elif isinstance(job, ast.Name) and (task := _only_sends(facts, _function(facts, job.id))) in tasks:
+            yield _definition(facts, facts.text(named) or job.id, task, node.lineno)
 
 
 def _signature(facts: ModuleFacts, node: ast.expr) -> str:
@@ -131,7 +140,7 @@ def _leaf(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def _decorated(facts: ModuleFacts, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ScheduleDefinition]:
+def _decorated(facts: ModuleFacts, node: Function, tasks: frozenset[str]) -> Iterator[ScheduleDefinition]:
     """``@dramatiq.actor(periodic=cron(…))`` of periodiq and ``@cron(…)`` of dramatiq-crontab."""
     for decorator in node.decorator_list:
         if not isinstance(decorator, ast.Call):
@@ -140,6 +149,26 @@ def _decorated(facts: ModuleFacts, node: ast.FunctionDef | ast.AsyncFunctionDef)
         periodic = any(keyword.arg == "periodic" for keyword in decorator.keywords) and "actor" in dotted
         if periodic or dotted.startswith("dramatiq_crontab."):
             yield _definition(facts, node.name, node.name, node.lineno)
+
+        elif isinstance(decorator.func, ast.Attribute) and decorator.func.attr == "scheduled_job":
+            task = _only_sends(facts, node)
+            named = next((keyword.value for keyword in decorator.keywords if keyword.arg == "id"), None)
+            if task in tasks:
+                yield _definition(facts, facts.text(named) or node.name, task, node.lineno)
+
+
+def _function(facts: ModuleFacts, name: str) -> Function | None:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return next((item for item in facts.tree.body if isinstance(item, kinds) and item.name == name), None)
+
+
+def _only_sends(facts: ModuleFacts, node: Function | None) -> str:
+    """Return the task that a function sends, if it does nothing else."""
+    body = node.body[1:] if node is not None and ast.get_docstring(node) else node.body if node is not None else []
+    value = body[0].value if len(body) == 1 and isinstance(body[0], (ast.Expr, ast.Return)) else None
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr in _SENDS:
+        return facts.dotted(value.func.value).rpartition(".")[2]
+    return ""
 
 
 def _definition(facts: ModuleFacts, entry: str, task: str, line: int) -> ScheduleDefinition:

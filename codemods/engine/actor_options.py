@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import libcst as cst
 
 from codemods.engine.context import FileContext, LeaveError
-from codemods.engine.job_triggers import trigger_text
+from codemods.engine.job_triggers import tell_difference, trigger_text
 from codemods.engine.schedule_text import quoted
 from codemods.engine.scopes import Kind
 from codemods.engine.targets import Target
@@ -66,8 +66,10 @@ def check_scheduled(context: FileContext, target: Target, node: cst.BaseExpressi
         LeaveError: The plan is silent about it; the same schedule in the plan's words is shown.
     """
     module, _, name = target.path.rpartition(".")
+    text = trigger_text(context, node)
     if f"{module}:{name}" not in context.index.schedule:
-        raise LeaveError("SCHEDULE-JOB", node, trigger_text(context, node) or context.source.code(node))
+        raise LeaveError("SCHEDULE-JOB", node, text or context.source.code(node))
+    tell_difference(context, node, f"{module}:{name}", text)
 
 
 def _routing(context: FileContext, given: Options) -> list[str]:

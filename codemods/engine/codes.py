@@ -75,6 +75,7 @@ REASONS = MappingProxyType(
         "ACTOR-OPTION": _left("an actor option without an equal", "decide what it should become"),
         "SCHEDULE-COMPUTED": _left("a schedule entry that can't be read", "move it to the plan's schedule by hand"),
         "SCHEDULE-JOB": _left("another scheduler sends a legacy task", "let beat send it: add a [[schedule]]"),
+        "SCHEDULE-DIFFERS": _told("ran at another time than the plan's schedule says", "correct one of them"),
         "SETTINGS": _left("the settings can't be completed safely", "add it by hand"),
         "DRAMATIQ-SETTING": _told("a setting of Dramatiq that nothing reads after the migration", "remove it"),
         "TEXT-NAME": _told("a text file names a legacy task, module or command", "run with --text, or correct it"),

@@ -67,6 +67,32 @@ def trigger_text(context: FileContext, node: cst.BaseExpression, depth: int = 0)
     return cron(given) if made.startswith(_TRIGGERS) and made.endswith("CronTrigger") else ""
 
 
+def tell_difference(context: FileContext, node: cst.CSTNode, entry: str, text: str) -> None:
+    """Tell if the plan's schedule says another time than the job that it replaces."""
+    planned = {f"replaced by {item.name}": item for item in context.index.entries}.get(context.index.schedule[entry])
+    if planned is None or not text:
+        return
+    kind, _, value = text.partition(" = ")
+    mine = _fields(value.strip('"')) if kind == "crontab" else [{value}]
+    theirs = _fields(planned.crontab) if planned.every_s is None else [{f"{planned.every_s:g}"}]
+    if mine != theirs:
+        context.leave(node, "SCHEDULE-DIFFERS", f"{text} here, {planned.name} in the plan")
+
+
+def _fields(crontab: str) -> list[set[str]]:
+    """Return a crontab's fields as sets of values, weekdays and their ranges as numbers, Sunday as 0."""
+    found = [set(field.split(",")) for field in crontab.lower().split()]
+    days: set[str] = set()
+    for part in found[4] if len(found) == 5 else ():
+        ends = [str(_FROM_SUNDAY.index(end)) if end in _FROM_SUNDAY else end for end in part.split("-")]
+        if len(ends) == 2 and all(end.isdigit() for end in ends):
+            first, last = int(ends[0]), int(ends[1])
+            days |= {str(day % 7) for day in range(first, last + 1 if last >= first else last + 8)}
+        else:
+            days |= {str(int(end) % 7) if end.isdigit() else end for end in ends}
+    return [*found[:4], days]
+
+
 def _constants(args: Sequence[cst.Arg]) -> dict[str, object] | None:
     found: dict[str, object] = {}
     for arg in args:

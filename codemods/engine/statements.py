@@ -40,3 +40,13 @@ def remove_statement(context: FileContext, statement: cst.CSTNode) -> None:
     else:
         opening = context.source.text.rfind(b"\n", 0, start) + 1
         context.replace_span(opening, min(closing + 1, len(context.source.text)), "")
+
+
+def remove_line(context: FileContext, decorator: cst.Decorator) -> None:
+    """Remove a decorator with its lines and what is edited in it; a comment beside it goes too."""
+    text = context.source.text
+    start, end = context.source.span(decorator.decorator)
+    opening = text.rfind(b"\n", 0, text.rfind(b"@", 0, start) + 1) + 1
+    closing = text.find(b"\n", end)
+    context.edits.take((opening, closing + 1), text)
+    context.replace_span(opening, closing + 1, "")
