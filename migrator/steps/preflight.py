@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from migrator.report import Report, merge
-from migrator.steps.guards import brokers, database, managers, messages, source, workers
+from migrator.steps.guards import brokers, database, managers, messages, schedulers, source, trial, workers
 from migrator.steps.protocol import Context, Step, nothing_to_check, nothing_to_do
 
 NAME = "preflight"
 
-GUARDS = (source.guard, database.guard, brokers.guard, managers.guard, workers.guard, messages.guard)
+GUARDS = (
+    source.guard,
+    database.guard,
+    brokers.guard,
+    managers.guard,
+    workers.guard,
+    schedulers.guard,
+    trial.guard,
+    messages.guard,
+)
 
 
 def check(context: Context) -> Report:

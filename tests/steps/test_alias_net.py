@@ -78,9 +78,7 @@ def test_late_legacy_names_run_once_and_a_rollback_gives_the_queue_back(shop: Sh
     assert any("jobs.old_celery.pack_order: 14, last " in note for note in looked.notes), looked.notes
     with time_machine.travel(time.time() + 3000, tick=True):
         later = {f.code for f in complete(shop.plan, environ=shop.environ, options=options(dry_run=True)).findings}
-    assert later == {"COMPLETE-ALIAS-HITS", "COMPLETE-LEFT"}, (
-        "one is due in 900 s"
-    )
+    assert later == {"COMPLETE-ALIAS-HITS", "COMPLETE-LEFT"}, "one is due in 900 s"
     with time_machine.travel(time.time() + 25 * 3600, tick=True):
         later = {f.code for f in complete(shop.plan, environ=shop.environ, options=options(dry_run=True)).findings}
     assert later == {"COMPLETE-LEFT"}

@@ -9,14 +9,16 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from shop import Shop, eventually, options, send_orders, start_legacy
 
 from migrator.journal import open_journal
 from migrator.message import System
+from migrator.plan import Process, load_plan
 from migrator.report import Report, Severity
 from migrator.servers import free_port
 from migrator.steps import STEPS, Context
-from migrator.steps.guards import brokers, database, messages, source, workers
+from migrator.steps.guards import brokers, database, messages, schedulers, source, trial, workers
 from migrator.workers import celery_control
 from migrator.workers.identity import wait_gone
 from migrator.workers.records import read_record, record_file
@@ -177,3 +179,142 @@ def test_orphaned_children_are_refused_and_missing_processes_are_mentioned(shop:
     assert missing == ["process old-celery", "process old-beat", "process old-web"]
     for child in record.living_children:
         os.kill(child.pid, signal.SIGKILL)
+
+
+def settings_of_the_shop(shop: Shop, *lines: str) -> None:
+    """Change the unified app as a careless project would."""
+    file = shop.folder / "src/jobs/unified.py"
+    file.write_text("\n".join((file.read_text(), *lines, "")))
+
+
+def test_a_trial_worker_shows_what_settings_would_spoil(shop: Shop) -> None:
+    report = trial.guard(context(shop))
+    assert codes(report) == set(), [str(finding) for finding in report.errors]
+    assert codes(report, Severity.WARNING) == {"PRIORITY-FLAT"}, "the shop sends both levels alike"
+    settings_of_the_shop(
+        shop,
+        "app.conf.task_always_eager = True",
+        "app.conf.task_routes = {'jobs.mail': {'queue': 'slow'}}",
+        "app.conf.broker_transport_options = {",
+        "    'priority_steps': list(range(10)), 'global_keyprefix': 'shop:', 'visibility_timeout': 600}",
+        "app.conf.beat_schedule = {'nightly': {'task': 'jobs.old_celery.pack_order', 'schedule': 60}}",
+        "pack.priority, mail.priority = 9, 0",
+    )
+    seen = {finding.code: str(finding) for finding in trial.guard(context(shop)).errors}
+    assert set(seen) == {
+        "TASK-EAGER",
+        "TASK-QUEUE",
+        "PRIORITY-STEPS",
+        "BROKER-PREFIX",
+        "VISIBILITY-MISMATCH",
+        "SCHEDULE-UNKNOWN-TASK",
+        "PRIORITY-INVERTED",
+    }
+    assert "jobs.mail" in seen["TASK-QUEUE"]
+    assert "settings have 600 s, the plan 3600 s" in seen["VISIBILITY-MISMATCH"]
+
+
+def test_the_order_of_priorities_is_the_brokers(shop: Shop) -> None:
+    settings_of_the_shop(shop, "pack.priority, mail.priority = 0, 9")
+    assert codes(trial.guard(context(shop)), Severity.WARNING) == set()
+    environ = {**shop.environ, "SHOP_BROKER": "amqp://guest@127.0.0.1:1//"}
+    assert codes(trial.guard(context(shop, environ=environ))) == {"PRIORITY-INVERTED"}
+
+
+def test_a_task_that_no_unified_worker_would_know_and_an_app_that_cant_be_imported(shop: Shop) -> None:
+    file = shop.folder / "src/jobs/unified.py"
+    file.write_text(file.read_text().replace('name="jobs.mail"', 'name="jobs.mails"'))
+    (finding,) = trial.guard(context(shop)).errors
+    assert finding.code == "TASK-NOT-REGISTERED"
+    assert "jobs.mails" in finding.remedy
+    file.write_text("raise RuntimeError('no such broker, password hunter2')\n")
+    (finding,) = trial.guard(context(shop)).errors
+    assert finding.code == "TRIAL-FAILED"
+    assert "RuntimeError" in str(finding)
+
+
+def test_a_net_that_nobody_would_catch_with_is_refused(shop: Shop) -> None:
+    shop.plan.file.write_text(shop.plan.file.read_text() + "\n[cutover]\nalias_net = true\n")
+    plan = load_plan(shop.plan.file)
+    assert codes(trial.guard(context(shop, plan=plan))) == {"ALIAS-UNSUPPORTED"}
+    elsewhere = replace(plan, unified=replace(plan.unified, url="redis://elsewhere/0", priority_steps=(0, 9)))
+    whats = {finding.what for finding in trial.guard(context(shop, plan=elsewhere)).errors}
+    assert len([what for what in whats if what.startswith("unified workers ")]) == 3
+
+
+def test_a_beat_that_the_plan_does_not_know_is_refused(shop: Shop) -> None:
+    start_legacy(shop, ["old-beat", "old-dramatiq"])
+    report = schedulers.guard(context(shop))
+    assert codes(report) == set(), [str(finding) for finding in report.errors]
+    command = [sys.executable, "-m", "celery", "-A", "jobs.old_celery", "beat", "--pidfile", "celerybeat.pid"]
+    log = (shop.folder / "stranger.log").open("wb")
+    stranger = subprocess.Popen(
+        [*command, "--schedule", "stranger"],
+        cwd=shop.folder / "src",
+        env=shop.environ,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+    try:
+        eventually((shop.folder / "src/celerybeat.pid").exists, timeout_s=60)
+        found = schedulers.guard(context(shop)).errors
+        assert {finding.code for finding in found} == {"SCHEDULER-UNKNOWN"}
+        wheres = {finding.where for finding in found}
+        assert wheres == {f"pid {stranger.pid}", str(shop.folder / "src/celerybeat.pid")}
+    finally:
+        stranger.terminate()
+        stranger.wait(30)
+        log.close()
+    assert codes(schedulers.guard(context(shop))) == set()
+
+
+def test_other_schedulers_in_redis_in_the_source_and_in_the_plan(shop: Shop) -> None:
+    (shop.folder / "src/clock.py").write_text('"""Jobs."""\n\nfrom apscheduler.schedulers.background import X\n')
+    with shop.redis() as client:
+        client.set("redbeat::lock", "somebody")
+        client.zadd("redbeat::schedule", {"redbeat:nightly": 1})
+    twice = replace(
+        shop.plan, processes=(*shop.plan.processes, beating(shop, "new-worker"), beating(shop, "old-celery"))
+    )
+    report = schedulers.guard(context(shop, plan=twice))
+    assert codes(report) == {"SCHEDULER-UNKNOWN", "SCHEDULER-TWICE"}
+    assert codes(report, Severity.WARNING) == {"SCHEDULE-IN-REDIS", "SCHEDULER-IN-SOURCE", "SCHEDULER-EMBEDDED"}
+    (found,) = (finding for finding in report.findings if finding.code == "SCHEDULER-IN-SOURCE")
+    assert found.where == "src/clock.py:3"
+
+
+def beating(shop: Shop, name: str) -> Process:
+    """A worker of the shop with a beat inside."""
+    worker = next(process for process in shop.plan.processes if process.name == name)
+    return replace(worker, name=f"{name}-b", command=(*worker.command, "-B"))
+
+
+@pytest.mark.parametrize(
+    ("command", "kind"),
+    [
+        (["/usr/bin/python3", "-m", "celery", "-A", "x", "beat", "-l", "info"], "celery beat"),
+        (["/venv/bin/celery", "-A", "x", "worker", "-B"], "celery worker with beat"),
+        (["/venv/bin/python", "/venv/bin/celery", "-A", "x", "worker"], ""),
+        (["[celery beat] -A x beat"], "celery beat"),
+        (["periodiq", "-v", "module"], "periodiq"),
+        (["python", "manage.py", "crontab"], "dramatiq-crontab"),
+        (["python", "manage.py", "runapscheduler"], "APScheduler"),
+        (["python", "-m", "dramatiq", "tasks"], "dramatiq"),
+        (["vim", "beat.py"], ""),
+        (["grep", "-r", "celery beat"], ""),
+        (["python", "manage.py", "runserver"], ""),
+        ([], ""),
+    ],
+)
+def test_command_lines_that_schedule(command: list[str], kind: str) -> None:
+    assert schedulers.kind_of(command) == kind
+
+
+def test_late_messages_on_rabbitmq_are_not_said_to_be_parked(shop: Shop) -> None:
+    """What the transfer counts is the same; what happens to such a message is not."""
+    shop.run("from jobs.old_celery import pack_order; pack_order.apply_async((1,), countdown=7200)")
+    installed = replace(shop.plan, project=replace(shop.plan.project, install_package="migrator.tasks"))
+    report = messages.guard(context(shop, plan=installed))
+    assert codes(report) == set()
+    assert "ETA-PARKED" in codes(report, Severity.WARNING)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from migrator.brokers.rabbitmq_facts import CONSUMER_TIMEOUT_S
 from migrator.errors import MigratorError
 from migrator.report import Finding, Report
+from migrator.steps.guards.trial import on_redis
 from migrator.steps.protocol import Context, error, findings_report, warning
 from migrator.transfer import transfer
 from migrator.transfer_options import Direction, TransferOptions, TransferReport
 
 #: Findings of the transfer that are said here with more weight, or that the stop of the workers settles.
-SAID_HERE = frozenset({"TRANSFER-ETA", "TRANSFER-CLAIMED"})
+SAID_HERE = frozenset({"TRANSFER-ETA", "TRANSFER-PARKED", "TRANSFER-CLAIMED"})
 
 
 def guard(context: Context) -> Report:
@@ -46,15 +48,22 @@ def _kept(plan: TransferReport) -> Iterator[Finding]:
 
 
 def _eta(context: Context, plan: TransferReport) -> Iterator[Finding]:
-    limit_s = context.plan.unified.visibility_timeout_s
+    """Say what becomes of messages that are due later than a worker may hold them: three different things."""
+    found = f"visibility timeout {context.plan.unified.visibility_timeout_s:g} s"
+    if plan.parked:
+        what = f"{plan.parked} are due late; they wait beside the queue until the unified workers take them in"
+        yield warning("ETA-PARKED", "waiting messages", what, found=found)
     if not plan.beyond_visibility:
         return
-    found = f"visibility timeout {limit_s:g} s"
-    remedy = "raise visibility_timeout in the broker's transport options and in the plan"
-    if context.plan.project.install_package:
-        what = f"{plan.beyond_visibility} are due later than a worker may hold them; they are parked until it may"
-        yield warning("ETA-PARKED", "waiting messages", what, found=found, remedy=remedy)
+    what = f"{plan.beyond_visibility} are due later than a worker may hold them"
+    if not on_redis(context):
+        # On RabbitMQ nothing is parked, and what the server's settings say can't be asked.
+        what += ": RabbitMQ closes its channel and delivers them again"
+        found = f"consumer_timeout {CONSUMER_TIMEOUT_S:g} s unless the server's settings say else"
+        remedy = "raise consumer_timeout in rabbitmq.conf above the longest ETA"
+        yield warning("ETA-BEYOND-CONSUMER-TIMEOUT", "waiting messages", what, found=found, remedy=remedy)
         return
     # Only the installed unified app releases parked messages.
-    what = f"{plan.beyond_visibility} are due later than a worker may hold them, and nothing here releases parked ones"
+    what += ", and nothing here releases parked ones"
+    remedy = "raise visibility_timeout in the broker's transport options and in the plan"
     yield error("ETA-BEYOND-VISIBILITY", "waiting messages", what, found=found, remedy=remedy)

@@ -1,0 +1,175 @@
+"""Would a unified worker know every task, read what is carried over to it, and take urgent work first?
+
+A trial worker is asked (:mod:`migrator.steps.trial_worker`): the project's own code with the project's own settings,
+not what the plan hopes.
+
+Source: kombu/transport/redis.py (lists by `priority_steps` and `sep`, `global_keyprefix`, `visibility_timeout`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from bisect import bisect
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from migrator.brokers import endpoint_url
+from migrator.errors import MigratorError
+from migrator.plan import Plan, Priority, Process, Role, Side
+from migrator.report import Finding, Report
+from migrator.steps.protocol import Context, error, findings_report, warning
+from migrator.steps.subprocesses import last_lines, run
+from migrator.workers import alias_net
+from migrator.workers.command import environment, fill
+
+TRIAL_TIMEOUT_S = 60.0
+SCRIPT = Path(__file__).parents[1] / "trial_worker.py"
+APP_OPTIONS = ("-A", "--app")
+
+
+def guard(context: Context) -> Report:
+    """Return what a trial worker shows."""
+    try:
+        seen = ask(context)
+    except (MigratorError, orjson.JSONDecodeError, IndexError) as failure:
+        remedy = "import the unified app in the project by hand to see why"
+        return findings_report("trial worker", [error("TRIAL-FAILED", "unified app", str(failure), remedy=remedy)])
+    findings = [*_tasks(context.plan, seen), *_settings(context, seen["settings"]), *_priorities(context, seen)]
+    findings += [*_net(context, seen["settings"]), *_schedule(context.plan, seen)]
+    return findings_report("trial worker", findings, checked=len(context.plan.tasks))
+
+
+def ask(context: Context) -> Any:
+    """Run the trial worker and return its answer."""
+    plan, environ = context.plan, context.environ
+    worker = next(iter(plan.select(side=Side.UNIFIED, role=Role.WORKER)), None)
+    own = environment(plan, worker, environ=environ) if worker is not None else dict(environ)
+    python = fill(plan, "{python}", environ=environ, where="trial") or sys.executable
+    tasks = [f"{task.name}={task.path}" for task in plan.tasks]
+    command = [python, str(SCRIPT), plan.project.settings, application(worker), *tasks]
+    folder = plan.folder / worker.directory if worker is not None and worker.command else plan.source_root
+    code, output, errors = run(command, folder=folder, environ=own, limit_s=TRIAL_TIMEOUT_S)
+    if code != 0:
+        raise MigratorError(str(folder), "the unified app can't be imported", found=last_lines(errors or output))
+    return orjson.loads(output.strip().splitlines()[-1])
+
+
+def application(worker: Process | None) -> str:
+    """Return what a worker's command names with ``-A``; empty if that stands elsewhere."""
+    parts = worker.command if worker is not None else ()
+    for part, after in zip(parts, (*parts[1:], ""), strict=True):
+        if part in APP_OPTIONS:
+            return after
+        if part.startswith("--app="):
+            return part.partition("=")[2]
+    return ""
+
+
+def _tasks(plan: Plan, seen: Mapping[str, Any]) -> Iterator[Finding]:
+    for task in plan.tasks:
+        if task.name not in seen["registered"]:
+            close = difflib.get_close_matches(task.name, seen["registered"], n=1)
+            yield error(
+                "TASK-NOT-REGISTERED",
+                f"task {task.name}",
+                "no unified worker would know it",
+                remedy=f"did you mean {close[0]!r}?" if close else "import its module in the app's `include`",
+            )
+            continue
+        queue = seen["sent"].get(task.name, {}).get("queue")
+        if queue is not None and queue not in plan.unified.queues:
+            yield error(
+                "TASK-QUEUE",
+                f"task {task.name}",
+                f"would be sent to {queue!r}, which no unified worker consumes",
+                found=f"the plan has {', '.join(plan.unified.queues)}",
+                remedy="correct CELERY_TASK_ROUTES or CELERY_TASK_DEFAULT_QUEUE, or [unified] queues in the plan",
+            )
+
+
+def _settings(context: Context, settings: Mapping[str, Any]) -> Iterator[Finding]:
+    unified = context.plan.unified
+    if settings["always_eager"]:
+        remedy = "remove CELERY_TASK_ALWAYS_EAGER"
+        yield error("TASK-EAGER", "settings", "tasks would run where they are sent, not in a worker", remedy=remedy)
+    if not on_redis(context):
+        return
+    transport = settings["transport"]
+    given = transport.get("sep", "\x06\x16"), tuple(transport.get("priority_steps", (0, 3, 6, 9)))
+    if given != (unified.priority_separator, unified.priority_steps):
+        what = "unified workers read other lists than messages are carried to"
+        found = f"settings have steps {list(given[1])}, the plan {list(unified.priority_steps)}"
+        remedy = "write `priority_steps` and `priority_separator` under [unified] as the settings have them"
+        yield error("PRIORITY-STEPS", "settings", what, found=found, remedy=remedy)
+    if transport.get("global_keyprefix"):
+        what = "unified workers read keys with a prefix that the plan doesn't know"
+        found, remedy = f"global_keyprefix {transport['global_keyprefix']!r}", "take it out for the migration"
+        yield error("BROKER-PREFIX", "settings", what, found=found, remedy=remedy)
+    timeout_s = float(transport.get("visibility_timeout", 3600))
+    if timeout_s < unified.visibility_timeout_s:
+        what = "the plan counts on a longer visibility timeout than workers have; late messages would run twice"
+        found = f"settings have {timeout_s:g} s, the plan {unified.visibility_timeout_s:g} s"
+        remedy = f"visibility_timeout_s = {timeout_s:g} under [unified], or raise it in the settings"
+        yield error("VISIBILITY-MISMATCH", "settings", what, found=found, remedy=remedy)
+
+
+def _priorities(context: Context, seen: Mapping[str, Any]) -> Iterator[Finding]:
+    """Compare the order in which levels are served with the order that the plan means."""
+    served: dict[Priority, list[float]] = {}
+    for task in context.plan.tasks:
+        if task.name in seen["sent"]:
+            number = seen["sent"][task.name]["priority"] or 0
+            served.setdefault(task.priority, []).append(_turn(context, int(number)))
+    levels = [level for level in Priority if level in served]
+    for urgent, other in pairwise(levels):
+        found = "; ".join(f"{name}: {sent['priority']}" for name, sent in list(seen["sent"].items())[:4])
+        where = f"priorities of {urgent.value} and {other.value} tasks"
+        if max(served[urgent]) > min(served[other]):
+            what = f"some {urgent.value} tasks would run after {other.value} ones"
+            remedy = "on Redis 0 runs first, on RabbitMQ the highest number does"
+            yield error("PRIORITY-INVERTED", where, what, found=found, remedy=remedy)
+        elif max(served[urgent]) == min(served[other]):
+            what = "are served alike"
+            remedy = "nothing if it was so before; carried messages keep the order that the plan gives"
+            yield warning("PRIORITY-FLAT", where, what, found=found, remedy=remedy)
+
+
+def _turn(context: Context, number: int) -> float:
+    """Return a number that is lower for what is served sooner."""
+    if not on_redis(context):
+        return -number
+    steps = sorted(context.plan.unified.priority_steps)
+    return steps[max(bisect(steps, number) - 1, 0)]
+
+
+def _net(context: Context, settings: Mapping[str, Any]) -> Iterator[Finding]:
+    plan = context.plan
+    if not plan.cutover.alias_net:
+        return
+    remedy = "leave alias_net out, and run `migrator transfer --follow` for late producers"
+    for what, found in alias_net.obstacles(plan, context.environ):
+        yield error("ALIAS-UNSUPPORTED", "alias net", what, found=found, remedy=remedy)
+    if not settings["catches_aliases"]:
+        what = "the unified app has no part that catches legacy names"
+        yield error("ALIAS-UNSUPPORTED", "alias net", what, found="no AliasNet in its consumer", remedy=remedy)
+
+
+def _schedule(plan: Plan, seen: Mapping[str, Any]) -> Iterator[Finding]:
+    for entry, task in seen["schedule"].items():
+        if task not in seen["registered"]:
+            what = f"sends {task!r}, which no unified worker knows"
+            remedy = "name a unified task, or take the entry out"
+            yield error("SCHEDULE-UNKNOWN-TASK", f"schedule entry {entry}", what, remedy=remedy)
+    if "django_celery_beat" in seen["settings"]["beat_scheduler"]:
+        what, remedy = "reads rows of the database, which this does not look at", "see that they name unified tasks"
+        yield warning("SCHEDULE-IN-DATABASE", "beat", what, found=seen["settings"]["beat_scheduler"], remedy=remedy)
+
+
+def on_redis(context: Context) -> bool:
+    """True if the unified queue lies on Redis."""
+    return not endpoint_url(context.plan.unified, context.environ).startswith(("amqp", "pyamqp"))

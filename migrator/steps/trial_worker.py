@@ -1,0 +1,86 @@
+"""Be a unified worker as far as its imports go, and say what it would do; run as a script in the project's folder.
+
+It imports what a worker imports, and sends each task of the plan once to a broker in memory: name, queue and priority
+on the wire are those of a real message. No connection is opened. The answer is one line of JSON, the last one.
+
+Usage: trial_worker.py SETTINGS APP [TASK=PATH…]
+
+Source: celery/loaders/base.py (`import_default_modules`), celery/app/base.py (`send_task`), celery/app/amqp.py
+(`before_task_publish` comes with the properties of the message).
+"""
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Import, send, answer."""
+    settings, name, *tasks = arguments
+    os.environ["DJANGO_SETTINGS_MODULE"] = settings
+    # As with `python -m celery`: the project's folder, not this script's, whose modules have names of their own.
+    sys.path[:] = [str(Path.cwd()), *(entry for entry in sys.path if Path(entry) != Path(__file__).parent)]
+    import django
+
+    django.setup()
+    paths = dict(task.split("=", 1) for task in tasks)
+    app = _application(name, paths)
+    app.loader.import_default_modules()
+    app.finalize()
+    answer = {"app": str(app.main), "registered": sorted(app.tasks), "settings": _settings(app)}
+    known = [task for task in paths if task in app.tasks]
+    sys.stdout.write("\n" + json.dumps({**answer, "sent": _sent(app, known), "schedule": _schedule(app)}) + "\n")
+    return 0
+
+
+def _application(name: str, paths: Mapping[str, str]) -> Any:
+    if name:
+        from celery.app.utils import find_app
+
+        return find_app(name)
+    module, _, function = next(iter(paths.values())).rpartition(".")
+    return getattr(importlib.import_module(module), function).app
+
+
+def _settings(app: Any) -> dict[str, Any]:
+    options = app.conf.broker_transport_options or {}
+    names = ("visibility_timeout", "sep", "priority_steps", "global_keyprefix", "queue_order_strategy")
+    steps = {getattr(step, "__name__", str(step).rpartition(":")[2]) for step in app.steps["consumer"]}
+    return {
+        "scheme": str(app.conf.broker_read_url or app.conf.broker_url or "").partition("://")[0],
+        "transport": {name: options[name] for name in names if name in options},
+        "always_eager": bool(app.conf.task_always_eager),
+        "beat_scheduler": str(app.conf.beat_scheduler),
+        "catches_aliases": "AliasNet" in steps and "DeadLetterConsumer" in str(app.conf.worker_consumer),
+        "releases_parked": "ReleaseParked" in steps,
+    }
+
+
+def _sent(app: Any, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return queue and priority of a message of each task, as it is about to be published."""
+    import kombu
+    from celery.signals import before_task_publish
+
+    found: dict[str, dict[str, Any]] = {}
+
+    def note(sender: str, routing_key: str, properties: Mapping[str, Any], **_: Any) -> None:
+        found[sender] = {"queue": routing_key, "priority": properties.get("priority")}
+
+    before_task_publish.connect(note, weak=False)
+    with kombu.Connection("memory://") as connection, connection.Producer() as producer:
+        for name in names:
+            options = app.tasks[name]._get_exec_options()
+            app.send_task(name, producer=producer, **{**options, "ignore_result": True, "retry": False})
+    return found
+
+
+def _schedule(app: Any) -> dict[str, str]:
+    return {str(name): str(entry.get("task")) for name, entry in (app.conf.beat_schedule or {}).items()}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
