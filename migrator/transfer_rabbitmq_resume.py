@@ -17,7 +17,7 @@ from migrator.errors import MigratorError, UnreachableError
 from migrator.transfer_lock import acquire
 from migrator.transfer_rabbitmq_hub import MixedHub
 
-_MAX_LOSSES = 100
+_MAX_CUTS = 100
 _PAUSE_S = 0.2
 _LOCK_AGAIN_S = 5.0
 
@@ -25,7 +25,7 @@ _LOCK_AGAIN_S = 5.0
 def keep_trying(
     mixed: MixedHub, action: Callable[[], None], *, token: str, limit_s: float, connect_wait_s: float | None = None
 ) -> int:
-    """Run ``action``, again after each loss of a connection; return how often it was lost.
+    """Run ``action``, again after each loss of a connection; return how often one was lost or could not be made.
 
     Args:
         mixed: The servers.
@@ -38,7 +38,7 @@ def keep_trying(
         UnreachableError: A connection stayed lost, or can't be made at all.
         RefusedError: A server refuses, or another run took over.
     """
-    losses, deadline, is_first = 0, 0.0, connect_wait_s is not None
+    losses, cuts, deadline, is_first = 0, 0, 0.0, connect_wait_s is not None
     needed = is_first
     while True:
         try:
@@ -54,8 +54,10 @@ def keep_trying(
             if not _is_transient(error):
                 raise lost from error
         losses += 1
+        # A server that is away is waited for; one that cuts us off again and again is not.
+        cuts += not needed
         deadline = deadline or time.monotonic() + limit_s
-        if is_first or time.monotonic() > deadline or losses > _MAX_LOSSES:
+        if is_first or time.monotonic() > deadline or cuts > _MAX_CUTS:
             raise lost
         needed = True
         time.sleep(_PAUSE_S)
