@@ -2,8 +2,8 @@
 
 Our keys on a server: ``tqm:lock`` (fence), ``tqm:claim:…`` (taken, not yet carried), ``tqm:passed:…`` (left out by a
 filter), ``tqm:kept:<side>:<system>`` (kept back, with the reason), ``tqm:ledger`` (what has arrived from another
-server), ``tqm:parked`` (ETA further away than the visibility timeout), ``tqm:alias:…`` (the alias net: what unified
-workers do with legacy names, and how often they had to).
+server), ``tqm:parked`` (ETA further away than the visibility timeout), ``tqm:alias:…`` (the alias net,
+:mod:`migrator.workers.alias_net`).
 
 Source: dramatiq/brokers/redis/dispatch.lua; kombu/transport/redis.py (``_q_for_pri``, ``priority``).
 """
@@ -20,11 +20,6 @@ from migrator.translation import Place
 LOCK = "tqm:lock"
 LEDGER = "tqm:ledger"
 PARKED = "tqm:parked"
-#: The alias net; the same names as in ``migrator/tasks/alias_net.py``.
-ALIAS_QUEUES = "tqm:alias:queues"
-ALIAS_TABLE = "tqm:alias:table"
-ALIAS_HITS = "tqm:alias:hits"
-ALIAS_LAST = "tqm:alias:last"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,14 +13,17 @@ from typing import Any
 
 import orjson
 
-from migrator.brokers import endpoint_url
-from migrator.brokers.redis_keys import ALIAS_HITS, ALIAS_LAST, ALIAS_QUEUES, ALIAS_TABLE
 from migrator.errors import UnreachableError
 from migrator.message import System
-from migrator.plan import Endpoint, OperationKind, Plan, Process, TaskMapping
+from migrator.plan import Endpoint, OperationKind, Plan, Process, TaskMapping, expand
 from migrator.workers import celery_control, drain
 from migrator.workers.dramatiq_control import connection
 
+#: The same names as in ``migrator/tasks/alias_net.py``, where each is explained.
+ALIAS_QUEUES = "tqm:alias:queues"
+ALIAS_TABLE = "tqm:alias:table"
+ALIAS_HITS = "tqm:alias:hits"
+ALIAS_LAST = "tqm:alias:last"
 #: Everything that makes the net, and what it has counted.
 KEYS = (ALIAS_QUEUES, ALIAS_TABLE, ALIAS_HITS, ALIAS_LAST)
 REPLY_TIMEOUT_S = 15.0
@@ -67,7 +70,7 @@ def obstacles(plan: Plan, environ: Mapping[str, str]) -> Iterator[tuple[str, str
     if legacy is None:
         yield "there is no legacy Celery whose names could come late", "no [legacy.celery]"
         return
-    there, here = endpoint_url(legacy, environ), endpoint_url(plan.unified, environ)
+    there, here = _url(legacy, environ), _url(plan.unified, environ)
     schemes = there.partition("://")[0], here.partition("://")[0]
     if schemes[1] not in ("redis", "rediss", "unix"):
         yield "the unified broker is no Redis", schemes[1]
@@ -164,6 +167,10 @@ def missing(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tupl
     with celery_control.control(plan.unified, environ) as app:
         consumed = _consumed(app, node)
     return tuple(name for name in queues(plan) if name not in consumed)
+
+
+def _url(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
+    return expand(endpoint.url, environ, where=f"{endpoint.side.value}.{endpoint.system.value}.broker")
 
 
 def _consumed(app: celery_control.Control, node: str) -> tuple[str, ...]:
