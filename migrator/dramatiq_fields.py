@@ -17,7 +17,7 @@ _NULL = Raw(b"null")
 _NUMERIC = ("eta", "retries", "max_age", "time_limit")
 
 
-class PlainOptions(msgspec.Struct, forbid_unknown_fields=True):
+class PlainOptions(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """Options that change nothing about what a message is; any other one takes the slow way."""
 
     redis_message_id: str = ""
@@ -33,7 +33,7 @@ class PlainOptions(msgspec.Struct, forbid_unknown_fields=True):
     time_limit: float | None = None
 
 
-class Fields(msgspec.Struct):
+class Fields(msgspec.Struct, gc=False):
     """A Dramatiq message; arguments and id as the bytes they were."""
 
     actor_name: str

@@ -15,10 +15,9 @@ from typing import Any
 from migrator.brokers.kept import kept_entry
 from migrator.brokers.redis_keys import LEDGER, PARKED, Source, kept_key
 from migrator.envelope import copy_id_of, read_envelope
-from migrator.plan import Side
 from migrator.transfer_hub import Hub
 from migrator.translate import Translator
-from migrator.translation import Carried, KeptBack, Place, Translation, ledger_entry
+from migrator.translation import Carried, KeptBack, Translation, ledger_entry
 from migrator.wire import UnreadableError, text_of
 
 #: One message as it was taken: id of the copy (Dramatiq only) and its bytes, None if the body is gone.
@@ -39,16 +38,18 @@ class Batch:
 
 @dataclass(slots=True, kw_only=True)
 class Group:
-    """Messages for one destination, as the scripts take them."""
+    """Messages for one destination, one list for each thing that the scripts take of them."""
 
     #: ``list`` (Celery), ``hash`` (Dramatiq: list and hash of bodies) or ``zset`` (parked).
     kind: str
     name: str
     bodies: str = ""
-    count: int = 0
-    #: For another server: ledger entry, [id,] message for each.
-    flat: list[Any] = field(default_factory=list)
-    ids: list[Any] = field(default_factory=list)
+    is_remote: bool = False
+    messages: list[bytes] = field(default_factory=list)
+    #: For another server: the entries of its ledger.
+    entries: list[bytes] = field(default_factory=list)
+    #: Dramatiq's ids; of parked messages the time of their release.
+    keys: list[Any] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,8 +65,8 @@ class Work:
     without_body: int = 0
     #: Reached another server in an interrupted run, and would not be sent there now; only taken away here.
     arrived: int = 0
-    #: By place, priority and whether it is parked: the group, and whether it is for another server.
-    ways: dict[tuple[Place, int, bool], tuple[Group, bool]] = field(default_factory=dict)
+    #: By identity of the place (hashing one takes long), priority and whether it is parked.
+    ways: dict[tuple[int, int, bool], Group] = field(default_factory=dict)
     #: By identity of the server, then by list.
     groups: dict[str, dict[str, Group]] = field(default_factory=dict)
     kept_flat: list[bytes] = field(default_factory=list)
@@ -82,35 +83,42 @@ _numbers = (f"{uuid.uuid4().hex[:12]}{number:x}" for number in itertools.count()
 def prepare(hub: Hub, batch: Batch, translate: Translator, selects: Callable[[Translation], bool]) -> Work:
     """Translate a batch and sort it by destination."""
     work = Work(batch=batch)
-    source, home = batch.source, hub.identity(batch.source.place)
-    place, with_ids = source.place, bool(source.bodies)
+    place, with_ids = batch.source.place, bool(batch.source.bodies)
+    prefix = ledger_entry(place, "")
     seen: set[bytes] = set()
-    for identity, raw in batch.items:
+    for item in batch.items:
+        identity, raw = item
         if raw is None or (with_ids and identity in seen):
             work.without_body += 1
             continue
         seen.add(identity)
-        copy_id = identity.decode(errors="surrogateescape")
-        translation = translate(place, copy_id, raw)
-        goes = not isinstance(translation, KeptBack) and selects(translation)
-        if not goes and batch.arrived and ledger_entry(place, item_copy(source, (identity, raw))) in batch.arrived:
-            # Since it was pushed it has expired, or another filter was given: it is there all the same.
-            work.arrived += 1
+        translation = translate(place, identity.decode(errors="surrogateescape"), raw)
+        if type(translation) is Carried and selects(translation):
+            _sort_in(hub, work, translation, prefix)
             if with_ids:
                 work.gone_ids.append(identity)
-            continue
-        if not selects(translation):
-            work.passed += 1
-            work.passed_flat.append(identity if with_ids else raw)
-            continue
-        if with_ids:
-            work.gone_ids.append(identity)
-        if isinstance(translation, KeptBack):
-            work.kept.append((copy_id, translation))
-            work.kept_flat.extend(kept_entry(source, copy_id, next(_numbers), translation, raw))
         else:
-            _sort_in(hub, work, translation, home)
+            _leave(work, item, translation, selects)
     return work
+
+
+def _leave(work: Work, item: Item, translation: Translation, selects: Callable[[Translation], bool]) -> None:
+    """Sort in a message that is not carried: kept back, or left out by the filter."""
+    source, arrived = work.batch.source, work.batch.arrived
+    identity, raw = item[0], item[1] or b""
+    if arrived and ledger_entry(source.place, item_copy(source, item)) in arrived:
+        # Since it was pushed it has expired, or another filter was given: it is there all the same.
+        work.arrived += 1
+    elif isinstance(translation, KeptBack) and selects(translation):
+        copy_id = identity.decode(errors="surrogateescape")
+        work.kept.append((copy_id, translation))
+        work.kept_flat.extend(kept_entry(source, copy_id, next(_numbers), translation, raw))
+    else:
+        work.passed += 1
+        work.passed_flat.append(identity if source.bodies else raw)
+        return
+    if source.bodies:
+        work.gone_ids.append(identity)
 
 
 def item_copy(source: Source, item: Item) -> str:
@@ -124,41 +132,38 @@ def item_copy(source: Source, item: Item) -> str:
         return ""
 
 
-def _sort_in(hub: Hub, work: Work, carried: Carried, home: str) -> None:
+def _sort_in(hub: Hub, work: Work, carried: Carried, prefix: str) -> None:
+    # Run for every message.
     work.carried.append(carried)
-    is_parked = carried.eta_ms is not None and hub.park_after_ms is not None and carried.eta_ms > hub.park_after_ms
-    is_parked = is_parked and carried.place.side is Side.UNIFIED
-    way = (carried.place, carried.priority, is_parked)
-    known = work.ways.get(way)
-    if known is None:
-        known = work.ways[way] = _way(hub, work, carried, home, is_parked=is_parked)
-    group, is_remote = known
-    group.count += 1
-    flat = group.flat
-    if is_remote:
-        flat.append(ledger_entry(work.batch.source.place, carried.source_copy).encode(errors="surrogateescape"))
+    eta_ms, place = carried.eta_ms, carried.place
+    is_parked = eta_ms is not None and hub.parks(place, eta_ms)
+    way = (id(place), carried.priority, is_parked)
+    group = work.ways.get(way)
+    if group is None:
+        group = work.ways[way] = _way(hub, work, carried, is_parked=is_parked)
+    group.messages.append(carried.payload)
+    if group.is_remote:
+        group.entries.append((prefix + carried.source_copy).encode(errors="surrogateescape"))
         if carried.forget:
             work.forget.append(carried.forget)
-    if is_parked:
-        work.parked += 1
-        flat.append((carried.eta_ms or 0) - hub.release_lead_ms)
     if group.bodies:
-        copy_id = carried.copy_id.encode(errors="surrogateescape")
-        flat.append(copy_id)
-        group.ids.append(copy_id)
-    flat.append(carried.payload)
+        group.keys.append(carried.copy_id.encode(errors="surrogateescape"))
+    elif is_parked:
+        work.parked += 1
+        group.keys.append((eta_ms or 0) - hub.release_lead_ms)
 
 
-def _way(hub: Hub, work: Work, carried: Carried, home: str, *, is_parked: bool) -> tuple[Group, bool]:
-    """Return the group that takes a message, and whether it is for another server."""
+def _way(hub: Hub, work: Work, carried: Carried, *, is_parked: bool) -> Group:
+    """Return the group that takes a message."""
     identity = hub.identity(carried.place)
     name, bodies = (PARKED, "") if is_parked else hub.target(carried)
     groups = work.groups.setdefault(identity, {})
     group = groups.get(name)
     if group is None:
         kind = "zset" if is_parked else "hash" if bodies else "list"
-        group = groups[name] = Group(kind=kind, name=name, bodies=bodies)
-    return group, identity != home
+        is_remote = identity != hub.identity(work.batch.source.place)
+        group = groups[name] = Group(kind=kind, name=name, bodies=bodies, is_remote=is_remote)
+    return group
 
 
 def push_request(groups: dict[str, Group], *, token: str, life_ms: int, stamp: str) -> tuple[list[Any], list[Any]]:
@@ -171,8 +176,10 @@ def push_request(groups: dict[str, Group], *, token: str, life_ms: int, stamp: s
         if group.bodies:
             keys.append(group.bodies)
             bodies = len(keys) - 1
-        arguments += [group.kind, number, bodies, group.count]
-        arguments += group.flat
+        arguments += [group.kind, number, bodies, len(group.messages)]
+        arguments += group.entries
+        arguments += group.keys
+        arguments += group.messages
     return keys, arguments
 
 
@@ -189,13 +196,14 @@ def apply_request(hub: Hub, work: Work, *, claimed: int, token: str, life_ms: in
     source = work.batch.source
     operations: list[tuple[str, str, str, list[Any]]] = []
     for group in work.groups.get(hub.identity(source.place), {}).values():
+        pairs = list(itertools.chain.from_iterable(zip(group.keys, group.messages, strict=True))) if group.keys else []
         if group.bodies:
-            operations.append(("HSET", group.bodies, "hash", group.flat))
-            operations.append(("RPUSH", group.name, "list", group.ids))
+            operations.append(("HSET", group.bodies, "hash", pairs))
+            operations.append(("RPUSH", group.name, "list", group.keys))
         elif group.kind == "zset":
-            operations.append(("ZADD", group.name, "zset", group.flat))
+            operations.append(("ZADD", group.name, "zset", pairs))
         else:
-            operations.append(("LPUSH", group.name, "list", group.flat))
+            operations.append(("LPUSH", group.name, "list", group.messages))
     if work.kept_flat:
         operations.append(("HSET", kept_key(hub.endpoint(source.place)), "hash", work.kept_flat))
     if work.passed_flat:
@@ -208,6 +216,10 @@ def apply_request(hub: Hub, work: Work, *, claimed: int, token: str, life_ms: in
     arguments: list[Any] = [token, life_ms, claimed, len(work.batch.items), len(operations)]
     for command, key, kind, values in operations:
         keys.append(key)
-        arguments += [command, len(keys) - 1, kind, len(values)]
-        arguments += values
+        if values is work.gone_ids and len(values) == len(work.batch.items):
+            # All of those that leave the claim: the script finds their ids there.
+            arguments += [command, len(keys) - 1, kind, "claimed"]
+        else:
+            arguments += [command, len(keys) - 1, kind, len(values)]
+            arguments += values
     return keys, arguments

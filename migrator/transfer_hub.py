@@ -61,6 +61,10 @@ class Hub:
         """Return the identity of the server on which a place lies."""
         return self.identities[place.side, place.system]
 
+    def parks(self, place: Place, eta_ms: int) -> bool:
+        """Say whether a message with this ETA is parked."""
+        return self.park_after_ms is not None and eta_ms > self.park_after_ms and place.side is Side.UNIFIED
+
     def endpoint(self, place: Place) -> Endpoint:
         """Return the endpoint to which a place belongs."""
         return self.brokers[place.side, place.system].endpoint

@@ -1,8 +1,8 @@
 """Dramatiq messages as unified Celery messages. Pure: bytes in, bytes out.
 
-The fast way reads a message with msgspec and passes the arguments on as the bytes they are, so that every digit
-stays. What it refuses (NaN, lone surrogates, unusual options) goes the slow way, through the decoder that the workers
-themselves use.
+Ordinary messages go the fast way (:mod:`migrator.dramatiq_plain`). Others are read with msgspec here, and the
+arguments passed on as the bytes they are, so that every digit stays. What it refuses (NaN, lone surrogates, unusual
+options) goes through the decoder that the workers themselves use.
 
 Source: dramatiq/message.py, dramatiq/brokers/redis.py (eta, redis_message_id), middleware/retries.py, age_limit.py,
 pipelines.py, group_callbacks.py, callbacks.py, time_limit.py.
@@ -20,6 +20,7 @@ from msgspec import Raw
 
 from migrator.adapters import AdaptationError, adapt
 from migrator.dramatiq_fields import Fields, checked
+from migrator.dramatiq_plain import PlainForward, PlainTask, plain_template
 from migrator.envelope import expect
 from migrator.message import System
 from migrator.plan import Endpoint, Plan, TaskMapping
@@ -54,6 +55,8 @@ _decode_text = msgspec.json.Decoder(str).decode
 class _Task:
     mapping: TaskMapping
     priority: int
+    #: The envelope, with a place for whatever differs between messages of this task and one queue.
+    template: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,25 +94,24 @@ class DramatiqForward:
         self.priorities = priorities
         self.new_tag = new_tag
         self.destination = Place(plan.unified.side, System.CELERY, plan.unified.queues[0])
-        self._tasks = {
-            mapping.name: _Task(mapping=mapping, priority=priorities[mapping.unified])
-            for mapping in plan.mappings()
-            if mapping.system is System.DRAMATIQ
-        }
-        self._templates: dict[tuple[str, str], bytes] = {}
+        self._mappings = {mapping.name: mapping for mapping in plan.mappings() if mapping.system is System.DRAMATIQ}
+        #: By the wire name of a queue, then by actor.
+        self._tasks: dict[str, dict[str, _Task]] = {}
         self._encoder = load_encoder(endpoint.encoder, plan.source_root)
+        self._plain = PlainForward(
+            self._plain_tasks,
+            destination=self.destination,
+            max_age_ms=endpoint.max_age_ms,
+            now_ms=now_ms,
+            new_tag=new_tag,
+        )
 
     def __call__(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
         """Return the message as its destination takes it, or why it is kept back."""
         try:
             if self._encoder is not None:
                 return self._unusual(origin, copy_id, as_text(raw), decoded(self._encoder, raw))
-            text = text_of(raw)
-            try:
-                fields = _decode(raw)
-            except (msgspec.MsgspecError, RecursionError):
-                return self._unusual(origin, copy_id, text, loads(text))
-            return self._carry(origin, copy_id, text, fields)
+            return self._plain(origin, copy_id, raw) or self.slowly(origin, copy_id, raw)
         except AdaptationError as error:
             document = decoded(self._encoder, raw) if self._encoder else loads(raw)
             return KeptBack(Reason.ARGUMENTS, str(error), document["actor_name"], document["message_id"])
@@ -117,26 +119,36 @@ class DramatiqForward:
             reason = Reason.CONTENT_TYPE if raw[:1] == b"\x80" else Reason.UNREADABLE
             return KeptBack(reason, str(error))
 
+    def slowly(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
+        """Translate any message, also one that :mod:`migrator.dramatiq_plain` could."""
+        text = text_of(raw)
+        try:
+            fields = _decode(raw)
+        except (msgspec.MsgspecError, RecursionError):
+            return self._unusual(origin, copy_id, text, loads(text))
+        return self._carry(origin, copy_id, text, fields)
+
     def _carry(
         self, origin: Place, copy_id: str, text: str, fields: Fields, unusual: _Unusual | None = None
     ) -> Translation:
-        task = self._tasks.get(fields.actor_name)
-        identity = bytes(fields.message_id)
+        name, identity, options = fields.actor_name, bytes(fields.message_id), fields.options
         if identity[:1] != b'"':
             raise UnreadableError("message_id is no text")
         id_text = _decode_text(identity) if b"\\" in identity else identity[1:-1].decode()
+        tasks = self._tasks.get(origin.wire_queue) or self._tasks_of(origin.wire_queue)
+        task = tasks.get(name)
         if task is None:
-            return self._without_successor(fields.actor_name, id_text)
-        options = fields.options
-        expires_ms = self._expires_ms(fields)
+            return self._without_successor(name, id_text)
+        # Dramatiq takes the message's own limit first, then the broker's; both count from the first enqueue.
+        max_age = options.max_age or self.endpoint.max_age_ms
+        expires_ms = int(fields.message_timestamp + max_age) if max_age else None
         eta_ms = None if options.eta is None or options.eta <= self.now_ms else int(options.eta)
-        if expires_ms is not None and max(eta_ms or 0, self.now_ms) >= expires_ms:
-            detail = f"its age limit ended at {iso_from_ms(expires_ms)}"
-            return KeptBack(Reason.EXPIRED, detail, fields.actor_name, id_text)
-        args, kwargs = _arguments(task.mapping, fields)
+        if expires_ms is not None and (expires_ms <= self.now_ms or (eta_ms is not None and eta_ms >= expires_ms)):
+            return KeptBack(Reason.EXPIRED, f"its age limit ended at {iso_from_ms(expires_ms)}", name, id_text)
+        args, kwargs = _arguments(task.mapping, bytes(fields.args), bytes(fields.kwargs))
         tag = self.new_tag()
         tag_bytes = tag.encode()
-        payload = self._template(task, origin.wire_queue) % (
+        payload = task.template % (
             b2a_base64(b"[%b,%b,%b]" % (args, kwargs, unusual.embed if unusual else _NO_EMBED), newline=False),
             identity,
             identity,
@@ -153,22 +165,25 @@ class DramatiqForward:
             tag_bytes,
         )
         dropped = unusual.dropped if unusual else ()
-        return Carried(
-            payload, self.destination, id_text, fields.actor_name, copy_id, tag, task.priority, eta_ms, dropped
-        )
+        return Carried(payload, self.destination, id_text, name, copy_id, tag, task.priority, eta_ms, dropped)
 
-    def _template(self, task: _Task, wire_queue: str) -> bytes:
-        """Return the envelope with a place for whatever differs between messages of one task and queue."""
-        template = self._templates.get((task.mapping.name, wire_queue))
-        if template is None:
-            template = _envelope(task, wire_queue, self.destination.queue)
-            self._templates[task.mapping.name, wire_queue] = template
-        return template
+    def _tasks_of(self, wire_queue: str) -> dict[str, _Task]:
+        tasks = self._tasks[wire_queue] = {
+            name: _Task(
+                mapping=mapping,
+                priority=self.priorities[mapping.unified],
+                template=_envelope(mapping, self.priorities[mapping.unified], wire_queue, self.destination.queue),
+            )
+            for name, mapping in self._mappings.items()
+        }
+        return tasks
 
-    def _expires_ms(self, fields: Fields) -> int | None:
-        # Dramatiq takes the message's own limit first, then the broker's; both count from the first enqueue.
-        max_age = fields.options.max_age or self.endpoint.max_age_ms
-        return int(fields.message_timestamp + max_age) if max_age else None
+    def _plain_tasks(self, wire_queue: str) -> dict[str, PlainTask]:
+        return {
+            name: PlainTask(plain_template(task.template), task.priority, len(task.mapping.parameters))
+            for name, task in (self._tasks.get(wire_queue) or self._tasks_of(wire_queue)).items()
+            if not task.mapping.operations
+        }
 
     def _without_successor(self, name: str, id_text: str) -> KeptBack:
         retired = self.plan.retirement(System.DRAMATIQ, name)
@@ -185,7 +200,7 @@ class DramatiqForward:
             if extra.get(option):
                 return KeptBack(Reason.CALLBACK, f"has {option}={extra[option]!r}", name, id_text)
         embed = _NO_EMBED
-        if extra.get("pipe_target") and name in self._tasks:
+        if extra.get("pipe_target") and name in self._mappings:
             chain = pipeline_as_chain(self.plan, extra["pipe_target"], self.priorities)
             if isinstance(chain, str):
                 return KeptBack(Reason.PIPELINE, chain, name, id_text)
@@ -194,13 +209,9 @@ class DramatiqForward:
         return self._carry(origin, copy_id, text, fields, _Unusual(embed=embed, dropped=dropped))
 
 
-def _arguments(mapping: TaskMapping, fields: Fields) -> tuple[bytes, bytes]:
-    args, kwargs = bytes(fields.args), bytes(fields.kwargs)
-    if (
-        kwargs == b"{}"
-        and not mapping.operations
-        and (args == b"[]" or (args[:1] == b"[" and len(_decode_list(args)) <= len(mapping.parameters)))
-    ):
+def _arguments(mapping: TaskMapping, args: bytes, kwargs: bytes) -> tuple[bytes, bytes]:
+    as_they_are = not mapping.operations
+    if as_they_are and kwargs == b"{}" and args[:1] == b"[" and len(_decode_list(args)) <= len(mapping.parameters):
         return args, kwargs
     try:
         values, named = _decode_list(args), _decode_dict(kwargs)
@@ -209,14 +220,12 @@ def _arguments(mapping: TaskMapping, fields: Fields) -> tuple[bytes, bytes]:
         values = [Raw(dumps(value)) for value in expect(loads(args), list)]
         named = {name: Raw(dumps(value)) for name, value in expect(loads(kwargs), dict).items()}
     new_args, new_kwargs = adapt(mapping, values, named)
-    if not mapping.operations:
-        return args, kwargs
-    return encode_json(new_args), encode_json(new_kwargs)
+    return (args, kwargs) if as_they_are else (encode_json(new_args), encode_json(new_kwargs))
 
 
-def _envelope(task: _Task, wire_queue: str, queue: str) -> bytes:
+def _envelope(mapping: TaskMapping, priority: int, wire_queue: str, queue: str) -> bytes:
     name, origin, destination = (
-        encode_json(text).replace(b"%", b"%%") for text in (task.mapping.unified, wire_queue, queue)
+        encode_json(text).replace(b"%", b"%%") for text in (mapping.unified, wire_queue, queue)
     )
     return b"".join((
         b'{"body":"%b","content-encoding":"utf-8","content-type":"application/json",',
@@ -227,6 +236,6 @@ def _envelope(task: _Task, wire_queue: str, queue: str) -> bytes:
         # The same as migrator.wire.mark writes, with places for what differs.
         b'"' + HEADER.encode() + b'":{"v":1,"system":"dramatiq","queue":', origin, b',"id":%b,"tag":"%b","raw":%b}},',
         b'"properties":{"correlation_id":%b,"reply_to":"","delivery_mode":2,',
-        b'"delivery_info":{"exchange":"","routing_key":', destination, b'},"priority":', str(task.priority).encode(),
+        b'"delivery_info":{"exchange":"","routing_key":', destination, b'},"priority":', str(priority).encode(),
         b',"body_encoding":"base64","delivery_tag":"%b"}}',
     ))  # fmt: skip

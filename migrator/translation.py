@@ -1,7 +1,8 @@
 """What translating one queued message gives: carried, or kept back with a reason.
 
 These are the values that pass between the translation (:mod:`migrator.translate`), the brokers and the transfer.
-They are msgspec structs, because one is made for every message.
+They are msgspec structs, because one is made for every message, and the cycle collector need not look at them:
+what they hold are texts, bytes and numbers.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Reason(StrEnum):
     NO_LEGACY_FORM = "no-legacy-form"
 
 
-class Place(msgspec.Struct, frozen=True):
+class Place(msgspec.Struct, frozen=True, gc=False):
     """A queue that holds messages of one format."""
 
     side: Side
@@ -60,7 +61,7 @@ class Place(msgspec.Struct, frozen=True):
         return f"{self.system.value}:{self.wire_queue}"
 
 
-class Carried(msgspec.Struct, frozen=True):
+class Carried(msgspec.Struct, frozen=True, gc=False):
     """A message in the form of its destination."""
 
     payload: bytes
@@ -84,7 +85,7 @@ class Carried(msgspec.Struct, frozen=True):
     forget: str = ""
 
 
-class KeptBack(msgspec.Struct, frozen=True):
+class KeptBack(msgspec.Struct, frozen=True, gc=False):
     """A message that stays on its own side, with the reason."""
 
     reason: Reason

@@ -31,8 +31,6 @@ EMPTY_EMBED_SPACED = b'{"callbacks": null, "errbacks": null, "chain": null, "cho
 MAX_DEPTH = 100
 #: Python refuses to read longer integers (sys.int_info.default_max_str_digits).
 _LONG_INTEGER = re.compile(rb"[0-9]{4301}")
-#: More than this many brackets, and the depth is counted.
-_MAX_ESCAPED_BRACKETS = MAX_DEPTH
 
 encode_json = msgspec.json.Encoder().encode
 
@@ -65,10 +63,12 @@ def text_of(raw: bytes) -> str:
     except UnicodeDecodeError as error:
         start = "pickle" if raw[:1] == b"\x80" else "not UTF-8"
         raise UnreadableError(f"{start}: byte {raw[error.start]:#04x} at {error.start}") from None
-    if raw.count(b"[") + raw.count(b"{") > _MAX_ESCAPED_BRACKETS and depth(text) > MAX_DEPTH:
-        raise UnreadableError(f"nested deeper than {MAX_DEPTH} levels")
-    if len(raw) > 4300 and _LONG_INTEGER.search(raw):
-        raise UnreadableError("holds an integer of more than 4300 digits")
+    # Each level is opened and closed, so a short text can't be deep; this is asked of every message.
+    if len(raw) > 2 * MAX_DEPTH:
+        if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and depth(text) > MAX_DEPTH:
+            raise UnreadableError(f"nested deeper than {MAX_DEPTH} levels")
+        if len(raw) > 4300 and _LONG_INTEGER.search(raw):
+            raise UnreadableError("holds an integer of more than 4300 digits")
     return text
 
 
@@ -126,13 +126,16 @@ def iso_from_ms(milliseconds: float) -> str:
 def quoted_iso(milliseconds: float) -> bytes:
     """Return what :func:`iso_from_ms` does, as JSON."""
     whole, rest = divmod(int(milliseconds), 1000)
-    return b'"%b.%03d000+00:00"' % (_iso_second(whole), rest)
+    return _iso_second(whole) + _MILLISECONDS[rest]
+
+
+_MILLISECONDS = tuple(b'.%03d000+00:00"' % number for number in range(1000))
 
 
 @lru_cache(maxsize=4096)
 def _iso_second(second: int) -> bytes:
     try:
-        return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0").encode()
+        return b'"' + datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0").encode()
     except (ValueError, OverflowError, OSError):
         raise UnreadableError(f"a time out of range ({second} s)") from None
 
@@ -154,6 +157,4 @@ def ms_from_iso(text: str) -> int:
 
 def new_tags() -> Callable[[], str]:
     """Return a function that gives a new copy id at each call; never the same in two runs."""
-    numbers = itertools.count()
-    run = uuid.uuid4().hex
-    return lambda: f"{run}-{next(numbers):x}"
+    return map(f"{uuid.uuid4().hex}-%x".__mod__, itertools.count()).__next__

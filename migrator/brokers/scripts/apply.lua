@@ -1,7 +1,8 @@
 -- Carry out one batch on the server that holds the claim, and shorten the claim by it: all or nothing.
 -- KEYS: fence, claim, then the keys that the operations name by number (from 1).
 -- ARGV: token, fence's life in ms, expected length of the claim, how many leave it, number of operations,
---       then for each operation: command, key number, type that the key must have, number of arguments, arguments.
+--       then for each operation: command, key number, type that the key must have, number of arguments, arguments;
+--       the number may be 'claimed': the arguments are the entries that leave the claim.
 -- Redis does not roll back: everything that can fail is looked at before the first write, and copies are written
 -- before anything is deleted (the caller orders the operations so).
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('FENCED another run holds the lock') end
@@ -15,20 +16,25 @@ for _ = 1, tonumber(ARGV[5]) do
   if found ~= 'none' and found ~= wanted then
     return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. found .. ', not a ' .. wanted)
   end
-  at = at + 4 + tonumber(ARGV[at + 3])
+  at = at + 4 + (tonumber(ARGV[at + 3]) or 0)
 end
 local changed = {}
 at = 6
 for op = 1, tonumber(ARGV[5]) do
   local command, key, count = ARGV[at], KEYS[2 + tonumber(ARGV[at + 1])], tonumber(ARGV[at + 3])
-  local i, last, sum = at + 4, at + 3 + count, 0
+  local from, i, sum = ARGV, at + 4, 0
+  local last = at + 3 + (count or 0)
+  at = last + 1
+  if not count then
+    from = redis.call('LRANGE', KEYS[2], 0, ARGV[4] - 1)
+    i, last = 1, #from
+  end
   while i <= last do
     local till = math.min(i + 999, last)
-    sum = sum + redis.call(command, key, unpack(ARGV, i, till))
+    sum = sum + redis.call(command, key, unpack(from, i, till))
     i = till + 1
   end
   changed[op] = sum
-  at = last + 1
 end
 if tonumber(ARGV[4]) > 0 then redis.call('LTRIM', KEYS[2], ARGV[4], -1) end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])

@@ -1,0 +1,124 @@
+"""Ordinary Dramatiq messages as unified Celery messages, the fast way: nothing unknown, no keyword arguments.
+
+Run for every message of a transfer, so calls and copies are few: the message is decoded once, and its parts go as the
+bytes they are into a template of the envelope. Whatever is not exactly ordinary gives None here and goes the slow way
+(:mod:`migrator.translate_dramatiq`), which gives the same bytes for the same message.
+
+Source: dramatiq/message.py, dramatiq/brokers/redis.py.
+"""
+
+from __future__ import annotations
+
+from binascii import b2a_base64
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Raw
+
+from migrator.dramatiq_fields import PlainOptions
+from migrator.translation import Carried, Place
+from migrator.wire import EMPTY_EMBED, MAX_DEPTH, encode_json, quoted_iso
+
+_NO_KWARGS = Raw(b"{}")
+_TAIL = b",{}," + EMPTY_EMBED
+#: The names of the fields take up more than this, and they can't be nested.
+_NAMES = 80
+
+
+class PlainTask(NamedTuple):
+    """Where the messages of one actor in one queue go."""
+
+    #: The envelope, with a place for whatever differs between messages.
+    template: bytes
+    priority: int
+    #: More arguments than these don't fit.
+    most_args: int
+
+
+class _Fields(msgspec.Struct, gc=False):
+    actor_name: str
+    args: Raw
+    kwargs: Raw
+    options: PlainOptions
+    message_id: str
+    message_timestamp: float
+
+
+_decode = msgspec.json.Decoder(_Fields).decode
+_decode_list = msgspec.json.Decoder(list[Raw]).decode
+
+
+def plain_template(template: bytes) -> bytes:
+    """Return the envelope's template with what is the same for all ordinary messages filled in."""
+    without_limit = template.replace(b'"timelimit":[null,%b]', b'"timelimit":[null,null]')
+    return without_limit.replace(b'"kwargsrepr":%b', b'"kwargsrepr":"{}"')
+
+
+class PlainForward:
+    """The translation of ordinary messages.
+
+    Args:
+        tasks_of: Gives the actors whose arguments stay as they are, for the wire name of a queue.
+        destination: Where they go.
+        max_age_ms: The broker's age limit; None for none.
+        now_ms: What counts as now.
+        new_tag: Gives the id of a new copy.
+    """
+
+    __slots__ = ("_destination", "_max_age_ms", "_new_tag", "_now_ms", "_origin", "_tasks", "_tasks_of")
+
+    def __init__(
+        self,
+        tasks_of: Callable[[str], dict[str, PlainTask]],
+        *,
+        destination: Place,
+        max_age_ms: float | None,
+        now_ms: int,
+        new_tag: Callable[[], str],
+    ) -> None:
+        self._tasks_of = tasks_of
+        self._destination = destination
+        self._max_age_ms = max_age_ms
+        self._now_ms = now_ms
+        self._new_tag = new_tag
+        self._origin: Place | None = None
+        self._tasks: dict[str, PlainTask] = {}
+
+    def __call__(self, origin: Place, copy_id: str, raw: bytes) -> Carried | None:
+        """Return the message as its destination takes it; None if it is not ordinary, or not to be carried."""
+        if origin is not self._origin:
+            self._origin, self._tasks = origin, self._tasks_of(origin.wire_queue)
+        try:
+            fields, text = _decode(raw), raw.decode()
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            return None
+        options, task, args = fields.options, self._tasks.get(fields.actor_name), bytes(fields.args)
+        if task is None or fields.kwargs != _NO_KWARGS or options.time_limit is not None or b"\\" in raw:
+            return None
+        # Each level is opened and closed, so what is short can't be nested deeply.
+        if len(args) > 2 * MAX_DEPTH or len(raw) - len(args) > 2 * MAX_DEPTH + _NAMES or args[:1] != b"[":
+            return None
+        template, priority, most_args = task
+        eta_ms = None if options.eta is None or options.eta <= self._now_ms else int(options.eta)
+        max_age_ms = options.max_age or self._max_age_ms
+        expires_ms = int(fields.message_timestamp + max_age_ms) if max_age_ms else None
+        if len(_decode_list(args)) > most_args or (expires_ms is not None and expires_ms <= (eta_ms or self._now_ms)):
+            return None
+        identity, tag = fields.message_id, self._new_tag()
+        quoted, tag_bytes = b'"%b"' % identity.encode(), tag.encode()
+        payload = template % (
+            b2a_base64(b"".join((b"[", args, _TAIL)), newline=False),
+            quoted,
+            quoted,
+            b"null" if eta_ms is None else quoted_iso(eta_ms),
+            b"null" if expires_ms is None else quoted_iso(expires_ms),
+            options.retries or 0,
+            encode_json(args.decode()),
+            encode_json(copy_id),
+            tag_bytes,
+            encode_json(text),
+            quoted,
+            tag_bytes,
+        )
+        return Carried(payload, self._destination, identity, fields.actor_name, copy_id, tag, priority, eta_ms)
