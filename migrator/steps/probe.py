@@ -34,7 +34,8 @@ databases = settings.DATABASES.values()
 found = {"brokers": [], "databases": [f"{d.get('NAME')}@{d.get('HOST') or ''}" for d in databases]}
 found["others"] = {f"cache {name}": str(cache.get("LOCATION")) for name, cache in settings.CACHES.items()
                    if "Redis" in cache["BACKEND"] or "Memcache" in cache["BACKEND"]}
-if settings.EMAIL_BACKEND.endswith("smtp.EmailBackend"):
+# Django's defaults say that mail goes to this machine; only who has set something sends mail.
+if settings.EMAIL_BACKEND.endswith("smtp.EmailBackend") and settings.is_overridden("EMAIL_HOST"):
     found["others"]["mail"] = f"smtp://{settings.EMAIL_HOST}:{settings.EMAIL_PORT}"
 from celery import _state
 for app in _state._get_active_apps():

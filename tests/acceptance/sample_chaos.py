@@ -222,8 +222,9 @@ def kill_tool(chaos: Chaos, attempt: subprocess.Popen[str]) -> None:
 
 
 def interrupt_tool(chaos: Chaos, attempt: subprocess.Popen[str]) -> None:
+    """Do what a terminal does at Ctrl-C: whatever the tool runs in the foreground gets it as well."""
     if attempt.poll() is None:
-        attempt.send_signal(signal.SIGINT)
+        os.killpg(attempt.pid, signal.SIGINT)
 
 
 def kill_process(chaos: Chaos, attempt: subprocess.Popen[str]) -> None:
