@@ -17,7 +17,7 @@ from migrator.wire import EMPTY_EMBED, EMPTY_EMBED_SPACED
 _NULL = Raw(b"null")
 
 
-class PlainHeaders(msgspec.Struct, forbid_unknown_fields=True):
+class PlainHeaders(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """The headers that Celery writes on every message."""
 
     lang: Raw
@@ -42,7 +42,7 @@ class PlainHeaders(msgspec.Struct, forbid_unknown_fields=True):
     mark: Raw = msgspec.field(name="x-tqm", default=_NULL)
 
 
-class PlainProperties(msgspec.Struct, forbid_unknown_fields=True):
+class PlainProperties(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """The properties that kombu writes on every message."""
 
     correlation_id: Raw
@@ -57,6 +57,7 @@ class PlainProperties(msgspec.Struct, forbid_unknown_fields=True):
 class PlainEnvelope(
     msgspec.Struct,
     forbid_unknown_fields=True,
+    gc=False,
     rename={"content_type": "content-type", "content_encoding": "content-encoding"},
 ):
     """An ordinary message."""

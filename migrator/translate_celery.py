@@ -75,6 +75,11 @@ class CeleryForward:
         self.new_tag = new_tag
         self.destination = Place(plan.unified.side, System.CELERY, plan.unified.queues[0])
         self._mappings = {m.name: m for m in plan.mappings() if m.system is System.CELERY}
+        #: By task: the names that are free after so many positional arguments.
+        self._free_names = {
+            name: tuple(frozenset(m.parameters[number:]) for number in range(len(m.parameters) + 1))
+            for name, m in self._mappings.items()
+        }
         self._delivery = Raw(encode_json({"exchange": "", "routing_key": self.destination.queue}))
 
     def __call__(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
@@ -108,7 +113,8 @@ class CeleryForward:
             return KeptBack(Reason.EXPIRED, f"it expired at {iso_from_ms(expires_ms)}", name, id_text)
         text_of(body)
         args, kwargs, _ = body_parts(body)
-        if mapping.operations or kwargs or len(args) > len(mapping.parameters):
+        free = self._free_names[name]
+        if mapping.operations or len(args) >= len(free) or not kwargs.keys() <= free[len(args)]:
             new_args, new_kwargs = adapt(mapping, args, kwargs)
             if mapping.operations:
                 changed = b"[%b,%b,%b" % (encode_json(new_args), encode_json(new_kwargs), EMPTY_EMBED)
