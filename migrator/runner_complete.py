@@ -12,31 +12,25 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import Any
 
 from migrator.brokers import connect
 from migrator.brokers.redis_keys import LEDGER, kept_key
 from migrator.errors import ExitCode
 from migrator.events import Listener, ignore
-from migrator.journal import Entry, Mark, Phase, entry, open_journal, run_lock
+from migrator.journal import Mark, Phase, entry, open_journal, run_lock
 from migrator.message import State, System
 from migrator.plan import Endpoint, Plan, Role, Side
 from migrator.report import Finding, Report
+from migrator.runner_quiet import QuietTime, iso, quiet_time, reasons, utc
 from migrator.runner_report import ActionResult, RunOutcome, RunReport, StepResult
 from migrator.runner_state import MigrationState, read_state
 from migrator.steps import Context, RunOptions
 from migrator.steps.protocol import error, findings_report
 from migrator.workers import alias_net
-from migrator.workers.alias_net import AliasHit
 from migrator.workers.dramatiq_control import connection
 from migrator.workers.side import list_processes
-
-#: The journal's line about the alias net.
-HUNG = ("alias_net", "hang", Mark.DONE)
-#: The unified tasks wait 60, 120, 240 … seconds between attempts.
-FIRST_RETRY_S = 60.0
 
 
 def complete(
@@ -55,59 +49,6 @@ def complete(
         return _complete(context)
     with run_lock(plan, "complete"):
         return _complete(context)
-
-
-def retry_horizon_s(plan: Plan) -> float:
-    """Return how long after its first failure a task may still retry."""
-    most = max((task.max_retries or 0 for task in plan.tasks), default=0)
-    return FIRST_RETRY_S * float(2**most - 1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuietTime:
-    """From when on the last run may be closed, and why not sooner; moments in seconds since the epoch."""
-
-    #: When the cutover had ended.
-    done_at: float
-    #: When the last delayed message is due; 0 if there is none.
-    eta_at: float
-    retry_horizon_s: float
-    #: When the alias net was hung; 0 if it hangs not.
-    net_at: float
-    alias_quiet_s: float
-    #: What the net has caught, the latest first.
-    hits: tuple[AliasHit, ...]
-
-    @property
-    def messages_at(self) -> float:
-        """When nothing that was carried over can still be due or retry."""
-        return max(self.done_at, self.eta_at) + self.retry_horizon_s
-
-    @property
-    def names_at(self) -> float:
-        """When nobody is expected to send a legacy name any more; 0 without a net."""
-        last = max((self.net_at, *(hit.last_at for hit in self.hits)))
-        return last + max(self.alias_quiet_s, self.retry_horizon_s) if self.net_at else 0.0
-
-    @property
-    def until(self) -> float:
-        """When all of it is over."""
-        return max(self.messages_at, self.names_at)
-
-
-def quiet_time(context: Context, entries: tuple[Entry, ...]) -> QuietTime:
-    """Compute the quiet time from the journal and from what the alias net has counted."""
-    plan = context.plan
-    due = [line.data.get("longest_eta_at") for line in entries if line.step == "verify" and line.mark is Mark.DONE]
-    hung = [line.at.timestamp() for line in entries if (line.step, line.action, line.mark) == HUNG]
-    return QuietTime(
-        done_at=max((line.at.timestamp() for line in entries if line.mark is Mark.RUN_DONE), default=time.time()),
-        eta_at=max((float(eta) for eta in due if eta), default=0.0),
-        retry_horizon_s=retry_horizon_s(plan),
-        net_at=max(hung, default=0.0),
-        alias_quiet_s=plan.cutover.alias_quiet_s,
-        hits=alias_net.hits(plan, context.environ) if hung else (),
-    )
 
 
 def _complete(context: Context) -> RunReport:
@@ -149,14 +90,14 @@ def _look(context: Context) -> Report:
     if state is not MigrationState.MIGRATED:
         finding = error("COMPLETE-NOT-MIGRATED", "journal", "nothing is migrated", found=state.value, remedy="cutover")
         return findings_report("complete", [finding])
-    quiet = quiet_time(context, entries)
+    quiet = quiet_time(plan, context.environ, entries)
     facts: dict[str, Any] = {
-        "quiet_until": _iso(quiet.until),
-        "quiet_because": _reasons(quiet),
-        "longest_eta_at": _iso(quiet.eta_at) if quiet.eta_at else None,
+        "quiet_until": iso(quiet.until),
+        "quiet_because": reasons(quiet),
+        "longest_eta_at": iso(quiet.eta_at) if quiet.eta_at else None,
         "retry_horizon_s": quiet.retry_horizon_s,
         "alias_quiet_s": quiet.alias_quiet_s if quiet.net_at else None,
-        "alias_hits": {hit.name: {"count": hit.count, "last_at": _iso(hit.last_at)} for hit in quiet.hits},
+        "alias_hits": {hit.name: {"count": hit.count, "last_at": iso(hit.last_at)} for hit in quiet.hits},
     }
     findings = [*_too_early(quiet), *_running(context)]
     for endpoint in plan.legacy:
@@ -171,38 +112,18 @@ def _too_early(quiet: QuietTime) -> Iterator[Finding]:
             "COMPLETE-TOO-EARLY",
             "quiet time",
             f"has {(quiet.messages_at - now) / 60:.0f} minutes to go",
-            found=f"until {_utc(quiet.messages_at)}",
+            found=f"until {utc(quiet.messages_at)}",
             remedy="wait: until then a carried message may still be due or retry, and a rollback is worth having",
         )
     if quiet.names_at > now:
-        names = ", ".join(f"{hit.name} ({hit.count}, last {_utc(hit.last_at)})" for hit in quiet.hits[:3])
+        names = ", ".join(f"{hit.name} ({hit.count}, last {utc(hit.last_at)})" for hit in quiet.hits[:3])
         yield error(
             "COMPLETE-ALIAS-HITS",
             "alias net",
-            f"must catch nothing until {_utc(quiet.names_at)}",
-            found=names or f"nothing so far, it hangs since {_utc(quiet.net_at)}",
+            f"must catch nothing until {utc(quiet.names_at)}",
+            found=names or f"nothing so far, it hangs since {utc(quiet.net_at)}",
             remedy="redeploy who sends under legacy names; alias_quiet_s in the plan says how long is long enough",
         )
-
-
-def _reasons(quiet: QuietTime) -> tuple[str, ...]:
-    """Say what the quiet time is made of."""
-    found = [f"the cutover ended {_utc(quiet.done_at)}"]
-    found.append(f"the last delayed message is due {_utc(quiet.eta_at)}" if quiet.eta_at else "no message is delayed")
-    found.append(f"a failed task may retry for {quiet.retry_horizon_s:g} s")
-    if quiet.net_at:
-        caught = "; ".join(f"{hit.name}: {hit.count}, last {_utc(hit.last_at)}" for hit in quiet.hits)
-        found.append(f"legacy names that came since {_utc(quiet.net_at)}: {caught or 'none'}")
-        found.append(f"none may come for {quiet.alias_quiet_s:g} s")
-    return (*found, f"quiet until {_utc(quiet.until)}")
-
-
-def _utc(moment: float) -> str:
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def _iso(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
 
 
 def _running(context: Context) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Where are we, what is waiting, what comes next: for ``migrator status``."""
+"""Where are we, what moves, what is waiting, what ends that, what comes next: for ``migrator status``."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 
 from migrator.brokers import connect
 from migrator.errors import MigratorError
-from migrator.journal import lock_owner
+from migrator.journal import Entry, lock_owner, open_journal
 from migrator.plan import Plan
+from migrator.progress import Progress, read_progress
+from migrator.runner_quiet import QuietTime, quiet_time, reasons
 from migrator.runner_state import MigrationState, RunState
+from migrator.runner_waits import doing, how_it_ends
 from migrator.steps import ROLLBACK, STEPS
+from migrator.workers.alias_net import AliasHit
 from migrator.workers.side import ProcessState, list_processes
 
 
@@ -26,6 +30,17 @@ class Status:
     text: str
     #: Who is at it right now; empty if no command runs.
     owner: str
+    #: What is under way, for how many seconds; empty if nothing is.
+    doing: str = ""
+    doing_for_s: float = 0.0
+    #: What ends that, by itself or by a command.
+    ends: tuple[str, ...] = ()
+    #: How far messages have come, while they move.
+    moving: Progress | None = None
+    #: What the alias net has caught, the latest first.
+    alias_hits: tuple[AliasHit, ...] = ()
+    #: What the quiet time before `complete` is made of, when all is migrated.
+    quiet: tuple[str, ...] = ()
     #: Steps done, forward or back.
     done: tuple[str, ...]
     #: Steps still to do, in order.
@@ -56,6 +71,9 @@ def read_status(plan: Plan, *, environ: Mapping[str, str], state: RunState) -> S
             if count:
                 waiting[f"{side}.{endpoint.system.value} {queue} {where.value}"] = count
     processes = list_processes(plan, environ=environ, problems=problems)
+    entries = open_journal(plan).entries(state.run)
+    now = doing(entries, state.run)
+    quiet = _quiet(plan, environ, entries, state, problems)
     owner = lock_owner(plan)
     at = f" at step {state.step}" if state.state in (MigrationState.MIGRATING, MigrationState.ROLLING_BACK) else ""
     back = state.state is MigrationState.ROLLING_BACK
@@ -67,6 +85,12 @@ def read_status(plan: Plan, *, environ: Mapping[str, str], state: RunState) -> S
         run=state.run,
         text=_sentence(state, at, owner),
         owner=owner,
+        doing=now.text if now is not None else "",
+        doing_for_s=now.since_s if now is not None else 0.0,
+        ends=how_it_ends(plan, now, owner) if now is not None else (),
+        moving=read_progress(plan),
+        alias_hits=quiet.hits if quiet is not None else (),
+        quiet=reasons(quiet) if quiet is not None else (),
         done=done,
         left=() if finished else tuple(name for name in order if name not in done),
         waiting=waiting,
@@ -74,6 +98,20 @@ def read_status(plan: Plan, *, environ: Mapping[str, str], state: RunState) -> S
         problems=tuple(problems),
         next_steps=("migrator status",) if owner else next_commands(state),
     )
+
+
+def _quiet(
+    plan: Plan, environ: Mapping[str, str], entries: tuple[Entry, ...], state: RunState, problems: list[str]
+) -> QuietTime | None:
+    """Return from when on the run may be closed; None if that is no question, or the broker does not answer."""
+    if state.state is not MigrationState.MIGRATED:
+        return None
+    try:
+        return quiet_time(plan, environ, entries)
+    except MigratorError as failure:
+        if str(failure) not in problems:
+            problems.append(str(failure))
+        return None
 
 
 def _sentence(state: RunState, at: str, owner: str) -> str:

@@ -12,6 +12,7 @@ from migrator.cli.output import Answer, finish, format_option, plan_option
 
 if TYPE_CHECKING:
     from migrator.plan import Plan
+    from migrator.runner import Status
 
 
 @click.command("status")
@@ -30,7 +31,7 @@ def command(plan: Plan, output_format: str) -> None:
     running = [
         (p.name, p.side.value, p.role.value, p.state, p.pid or "") for p in now.processes if p.state != "stopped"
     ]
-    lines = [f"{plan.name}: {now.text}"]
+    lines = [f"{plan.name}: {now.text}", *_under_way(now)]
     if now.done:
         lines.append("done: " + ", ".join(now.done))
     if now.left:
@@ -43,8 +44,20 @@ def command(plan: Plan, output_format: str) -> None:
         lines += table("", ["process", "side", "role", "state", "#pid"], running)
     else:
         lines.append("no process of the plan is running")
+    lines += ["complete: " + "; ".join(now.quiet)] if now.quiet else []
     lines += [f"not known: {problem}" for problem in dict.fromkeys(now.problems)]
     data = dataclasses.asdict(now)
     data.pop("next_steps")
+    if now.moving is not None:
+        data["moving"] |= {"rate": now.moving.rate, "left": now.moving.left, "left_s": now.moving.left_s}
     code = ExitCode.UNREACHABLE if now.problems else ExitCode.CLEAN
     finish(Answer(exit_code=code, lines=lines, data=data, next_steps=now.next_steps), output_format)
+
+
+def _under_way(now: Status) -> list[str]:
+    """Say what moves, what is waited for, and what ends that."""
+    lines = [f"moving: {now.moving.text}"] if now.moving is not None else []
+    if now.doing:
+        lines.append(f"now: {now.doing} (begun {now.doing_for_s:,.0f} s ago)")
+        lines += [f"      {sentence}" for sentence in now.ends]
+    return lines

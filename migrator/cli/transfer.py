@@ -41,6 +41,7 @@ def command(plan: Plan, yes: bool, output_format: str, find: str, **chosen: obje
     Example: migrator transfer --dry-run
     """
     from migrator.cli.progress import shown_progress
+    from migrator.progress import recorded_progress
     from migrator.transfer import transfer
     from migrator.transfer_options import Direction, TransferOptions
 
@@ -59,7 +60,11 @@ def command(plan: Plan, yes: bool, output_format: str, find: str, **chosen: obje
     )
     if not options.dry_run:
         confirm(f"Carry the waiting messages of {plan.name} {options.direction.value}?", yes=yes)
-    with _until_interrupted() as should_stop, shown_progress() as listener:
+    with (
+        _until_interrupted() as should_stop,
+        shown_progress() as shown,
+        recorded_progress(plan, f"messages {options.direction.value}", shown) as listener,
+    ):
         report = transfer(plan, environ=os.environ, options=options, listener=listener, should_stop=should_stop)
     finish(_answer(report, interrupted=should_stop() and not options.follow), output_format)
 

@@ -11,6 +11,7 @@ from functools import partial
 
 from migrator.message import State
 from migrator.plan import Role, Side
+from migrator.progress import recorded_progress
 from migrator.report import Report
 from migrator.steps.gap import moment
 from migrator.steps.process_actions import stop_actions, verify_stopped
@@ -72,7 +73,9 @@ def move(context: Context, direction: Direction, *, owners_dead: bool = True) ->
         owners_dead: All workers of the emptied side are gone, so what they had claimed moves too.
     """
     options = TransferOptions(direction=direction, tasks=frozenset(context.options.tasks), owners_dead=owners_dead)
-    report = transfer(context.plan, environ=context.environ, options=options, listener=context.listener)
+    what = f"messages to the {'unified' if direction is Direction.FORWARD else 'legacy'} queues"
+    with recorded_progress(context.plan, what, context.listener) as listener:
+        report = transfer(context.plan, environ=context.environ, options=options, listener=listener)
     return {
         "moved": report.moved,
         "kept": report.kept,
