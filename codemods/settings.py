@@ -1,6 +1,6 @@
 """The project's settings: the whole schedule of the plan as ``CELERY_BEAT_SCHEDULE``, the queue, the unified app.
 
-Only in the settings module that the plan names. Settings of Dramatiq stay until the cutover and are listed.
+Only in the settings module that the plan names; for those of Dramatiq see :mod:`codemods.dramatiq_settings`.
 Source: https://docs.celeryq.dev/en/stable/userguide/configuration.html
 """
 
@@ -30,9 +30,6 @@ def rewrite(context: FileContext) -> None:
     if tail:
         _append(context, tail)
     add_imports(context, None, instead=False)
-    for name in context.tree.module.bindings:
-        if name.startswith("DRAMATIQ_"):
-            context.leave(context.tree.module.bindings[name][0].node, "DRAMATIQ-SETTING", name)
 
 
 def _assigned(context: FileContext, name: str) -> cst.BaseExpression | None:

@@ -51,9 +51,12 @@ def task_options(context: FileContext, target: Target, given: Options, place: cs
     stored = given.get("store_results")
     if stored is not None and not (isinstance(stored, cst.Name) and stored.value in {"True", "False", "None"}):
         raise LeaveError("ACTOR-OPTION", stored, "store_results is computed")
-    parts.append(f"ignore_result={not (isinstance(stored, cst.Name) and stored.value == 'True')}")
+    stores = isinstance(stored, cst.Name) and stored.value == "True" if stored else context.index.policy.stores_results
+    parts.append(f"ignore_result={not stores}")
     if "periodic" in given:
         check_scheduled(context, target, given["periodic"])
+        if isinstance(given["periodic"], cst.Call):
+            context.replaced.append(given["periodic"].func)
     if features:
         parts.insert(1, f"base={base_class(context, features)}")
     return [*parts, *extra]

@@ -65,7 +65,7 @@ def _read_all(plan: Plan, words: Mapping[str, ModuleFacts]) -> tuple[list[Module
     pattern = re.compile(b"|".join(rb"\b%s\b" % re.escape(word.encode()) for word in sorted(words)) or rb"(?!)")
     for file in python_files(plan.folder):
         data = file.read_bytes()
-        if (b"dramatiq" in data and b"Broker" in data) or b"DRAMATIQ_BROKER" in data:
+        if (b"dramatiq" in data and b"Broker" in data) or b"DRAMATIQ_BROKER" in data or file == settings:
             try:
                 brokers.append(read_module(plan.source_root, file, data))
             except (SyntaxError, ValueError):

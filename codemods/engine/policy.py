@@ -1,7 +1,8 @@
 """Which middleware a project's Dramatiq broker really has: it decides whether and how an actor is retried.
 
 Read from the source: ``SomeBroker(…, middleware=[…])``, ``broker.add_middleware(…)``, and django_dramatiq's setting.
-Source: ``dramatiq/middleware/__init__.py`` (the default list), ``retries.py``, ``time_limit.py``, ``age_limit.py``.
+Source: ``dramatiq/middleware/__init__.py`` (the default list), ``retries.py``, ``time_limit.py``, ``age_limit.py``,
+``dramatiq/results/middleware.py``, ``django_dramatiq/apps.py``.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class Policy:
     #: None means no limit.
     time_limit_ms: int | None = _DEFAULT_TIME_LIMIT_MS
     max_age_ms: int | None = None
+    #: True if results are stored unless an actor says otherwise.
+    stores_results: bool = False
 
 
 def read_policy(modules: Iterable[ModuleFacts]) -> Policy:
@@ -78,12 +81,14 @@ def _policy(facts: ModuleFacts, call: ast.Call, added: list[ast.expr]) -> Policy
 
 def _from_items(facts: ModuleFacts, items: list[ast.expr], names: list[str]) -> Policy:
     options: dict[str, dict[str, int | None]] = {name: {} for name in names}
+    stores = False
     for item in items:
         if isinstance(item, ast.Call):
             values = _numbers(facts, item)
             if values is None and facts.dotted(item.func).rpartition(".")[2] in _DEFAULTS:
                 return Policy(known=False, why="a middleware's options are computed")
             options[facts.dotted(item.func).rpartition(".")[2]] = values or {}
+            stores |= any(k.arg == "store_results" and _is_true(k.value) for k in item.keywords)
         elif isinstance(item, (ast.Name, ast.Attribute)):
             options[facts.dotted(item).rpartition(".")[2]] = {}
         elif isinstance(item, ast.Constant) and isinstance(item.value, str):
@@ -100,7 +105,12 @@ def _from_items(facts: ModuleFacts, items: list[ast.expr], names: list[str]) -> 
         max_backoff_ms=retries.get("max_backoff") or _DEFAULT_MAX_BACKOFF_MS,
         time_limit_ms=limit,
         max_age_ms=options.get("AgeLimit", {}).get("max_age"),
+        stores_results=stores,
     )
+
+
+def _is_true(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is True
 
 
 def _numbers(facts: ModuleFacts, call: ast.Call) -> dict[str, int | None] | None:
@@ -130,9 +140,19 @@ def number(facts: ModuleFacts, node: ast.expr) -> float | None:
 
 
 def _django(facts: ModuleFacts) -> Iterator[Policy]:
-    """django_dramatiq's setting names the middleware by path, without options."""
+    """django_dramatiq's setting names the middleware by path, without options; without the setting it has defaults."""
     value = facts.values.get("DRAMATIQ_BROKER")
+    apps = facts.values.get("INSTALLED_APPS")
     if isinstance(value, ast.Dict):
-        for key, item in zip(value.keys, value.values, strict=True):
-            if isinstance(key, ast.Constant) and key.value == "MIDDLEWARE" and isinstance(item, (ast.List, ast.Tuple)):
-                yield _from_items(facts, list(item.elts), [])
+        given = {
+            key.value: item
+            for key, item in zip(value.keys, value.values, strict=True)
+            if isinstance(key, ast.Constant) and isinstance(key.value, str)
+        }
+        listed = given.get("MIDDLEWARE", ast.List([]))
+        if isinstance(listed, (ast.List, ast.Tuple)):
+            yield _from_items(facts, list(listed.elts), [])
+    elif value is None and any(
+        isinstance(item, ast.Constant) and item.value == "django_dramatiq" for item in getattr(apps, "elts", ())
+    ):
+        yield _from_items(facts, [], list(_DEFAULTS))

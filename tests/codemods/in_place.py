@@ -30,6 +30,40 @@ dramatiq.set_broker(RedisBroker(url="redis://localhost/0"))
 """
 
 
+#: The plan of the corpus for actors that stay where they are.
+CORPUS = (
+    HEAD
+    + """
+[[task]]
+name = "jobs.work"
+path = "jobs.work"
+parameters = ["x"]
+  [[task.replaces]]
+  system = "dramatiq"
+  name = "work"
+  path = "jobs.work"
+  parameters = ["x"]
+
+[[task]]
+name = "jobs.nightly"
+path = "jobs.nightly"
+parameters = []
+  [[task.replaces]]
+  system = "dramatiq"
+  name = "nightly"
+  path = "jobs.nightly"
+  parameters = []
+"""
+)
+CORPUS_SCHEDULE = """
+[[schedule]]
+name = "nightly"
+task = "jobs.nightly"
+crontab = "30 4 * * sun"
+replaces = ["jobs:nightly"]
+"""
+
+
 def make_in_place(folder: Path, actors: Mapping[str, list[str]], files: Mapping[str, str]) -> Plan:
     """Write a project with actors in ``jobs.py`` and its plan: each actor is its own successor."""
     text = HEAD
