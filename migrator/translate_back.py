@@ -30,12 +30,13 @@ from migrator.envelope import (
 from migrator.message import System
 from migrator.plan import Plan, Side, TaskMapping
 from migrator.translate_back_celery import changed_celery, newborn_celery
+from migrator.translate_canvas import CALLBACK_OPTIONS
 from migrator.translate_encoder import decoded, from_text, load_encoder
 from migrator.translation import Carried, KeptBack, Place, Reason, Translation, ledger_entry
 from migrator.wire import HEADER, READING_ERRORS, UnreadableError, dumps, iso_from_ms, loads, text_of
 
 
-class Mark(msgspec.Struct):
+class Mark(msgspec.Struct, gc=False):
     """Our header on a carried message; see :mod:`migrator.wire`."""
 
     v: int
@@ -46,23 +47,23 @@ class Mark(msgspec.Struct):
     raw: str
 
 
-class _MarkedHeaders(msgspec.Struct):
+class _MarkedHeaders(msgspec.Struct, gc=False):
     task: str
     id: str
     mark: Mark = msgspec.field(name="x-tqm")
 
 
-class _Tagged(msgspec.Struct):
+class _Tagged(msgspec.Struct, gc=False):
     delivery_tag: str
     priority: int | None = None
 
 
-class _Marked(msgspec.Struct):
+class _Marked(msgspec.Struct, gc=False):
     headers: _MarkedHeaders
     properties: _Tagged
 
 
-class _Plain(msgspec.Struct):
+class _Plain(msgspec.Struct, gc=False):
     properties: _Tagged
 
 
@@ -134,7 +135,7 @@ class Backward:
         mapping = self._mapping_of(System.DRAMATIQ, document["actor_name"], envelope)
         args, kwargs, embed = _call(envelope)
         options = {**document["options"]}
-        if any(embed.values()) and not options.get("pipe_target"):
+        if any(embed.values()) and not any(options.get(option) for option in ("pipe_target", *CALLBACK_OPTIONS)):
             return KeptBack(Reason.CANVAS, "callbacks were added since", mapping.unified, document["message_id"])
         before = adapt(mapping, document["args"], document["kwargs"])
         if [list(before[0]), before[1]] != [args, kwargs]:

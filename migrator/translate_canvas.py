@@ -3,8 +3,13 @@
 A part that can't be said in the other words makes the whole message stay: a function here then returns the reason as
 text instead of a value.
 
-Source: dramatiq/middleware/pipelines.py (the result is appended last, unless ``pipe_ignore``);
-celery/canvas.py (a chain is stored last step first, and the result is prepended unless ``immutable``).
+A result comes last in Dramatiq and first in Celery. Where the plan's adapters make keywords of a call's own arguments
+and leave the result to the unified task's first parameter, both mean the same.
+
+Source: dramatiq/middleware/pipelines.py (the result is appended last, unless ``pipe_ignore``), callbacks.py and
+retries.py (``on_success`` gets message and result, ``on_failure`` is called after every attempt that fails,
+``on_retry_exhausted`` once); celery/canvas.py (a chain is stored last step first, and the result is prepended unless
+``immutable``), celery/backends/base.py (errbacks are called once, when a task has failed for good).
 """
 
 from __future__ import annotations
@@ -17,6 +22,12 @@ from migrator.message import System
 from migrator.plan import Plan
 
 _MAX_STEPS = 50
+#: Stands for a result that is not known yet.
+_RESULT = object()
+_Call = tuple[list[Any], dict[str, Any]]
+#: Options of a message that name actors to be called.
+CALLBACK_OPTIONS = ("on_success", "on_failure", "on_retry_exhausted")
+GROUP_OPTIONS = ("group_completion_uuid", "group_completion_callbacks")
 #: Celery's own tasks that hold signatures in their arguments, and under which names.
 _CONTAINERS = {
     "celery.group": ("tasks",),
@@ -46,29 +57,75 @@ def _pipeline_step(plan: Plan, target: Any, priorities: Mapping[str, int]) -> di
     if not isinstance(target, dict) or not isinstance(target.get("options"), dict):
         return "a step of the pipeline is no message"
     name, args, kwargs, options = target.get("actor_name"), target.get("args"), target.get("kwargs"), target["options"]
-    mapping = plan.mapping(System.DRAMATIQ, name) if isinstance(name, str) else None
-    if mapping is None:
-        return f"its step {name!r} has no successor in the plan"
     if not isinstance(args, list) or not isinstance(kwargs, dict):
         return f"its step {name!r} has no readable arguments"
-    ignore = bool(options.get("pipe_ignore"))
-    if not ignore and (args or kwargs or mapping.operations):
-        return f"its step {name!r} takes the result last, after arguments of its own; Celery would put it first"
-    if options.get("delay") or options.get("group_completion_uuid"):
-        return f"its step {name!r} has a delay or belongs to a group"
+    if options.get("delay") or any(options.get(option) for option in (*GROUP_OPTIONS, *CALLBACK_OPTIONS)):
+        return f"its step {name!r} has a delay or callbacks, or belongs to a group"
+    if not options.get("pipe_ignore"):
+        args = [*args, _RESULT]
+    return _signature(plan, name, (args, kwargs), where=f"its step {name!r}", priorities=priorities)
+
+
+def callback_as_link(
+    plan: Plan, option: str, name: Any, message: Mapping[str, Any], *, priorities: Mapping[str, int]
+) -> dict[str, Any] | str:
+    """Return the signature that does what a callback of a message does, or why there is none.
+
+    Args:
+        plan: The plan.
+        option: ``on_success`` or ``on_retry_exhausted``; nothing in Celery is called after each attempt that fails.
+        name: The callback's actor.
+        message: The message, which the callback gets as its first argument.
+        priorities: Unified task name to the number on the destination's wire.
+    """
+    if option == "on_failure":
+        return f"on_failure={name!r} is called after every attempt that fails, Celery's errback once"
+    call: _Call = ([dict(message), _RESULT], {})
+    found = _signature(plan, name, call, where=f"{option}={name!r}", priorities=priorities)
+    if option == "on_success" or isinstance(found, str):
+        return found
+    if not found["immutable"]:
+        return f"{option}={name!r} takes the number of retries, which Celery does not tell"
+    return found
+
+
+def _signature(
+    plan: Plan, name: Any, call: _Call, *, where: str, priorities: Mapping[str, int]
+) -> dict[str, Any] | str:
+    """Return a call as a signature; of a result among its arguments, Celery has to make the first one."""
+    mapping = plan.mapping(System.DRAMATIQ, name) if isinstance(name, str) else None
+    if mapping is None:
+        return f"{where} has no successor in the plan"
     try:
-        new_args, new_kwargs = adapt(mapping, args, kwargs)
+        new_args, named = adapt(mapping, *call)
     except AdaptationError as error:
         return str(error)
+    positional = [value for value in new_args if value is not _RESULT]
+    takes_result = len(positional) < len(new_args)
+    if takes_result and new_args[0] is not _RESULT:
+        return f"{where} takes the result last, after arguments of its own; Celery would put it first"
+    first = next((key for key, value in named.items() if value is _RESULT), None)
+    if first is not None:
+        task = plan.task(mapping.unified)
+        if task is None or task.parameters[:1] != (first,):
+            return f"{where} takes the result as {first!r}, which is not the first parameter; Celery would put it first"
+        del named[first]
+        takes_result = True
+    if _holds_result(named):
+        return f"{where} takes the result in another form, which Celery does not give it"
     return {
         "task": mapping.unified,
-        "args": list(new_args),
-        "kwargs": new_kwargs,
+        "args": positional,
+        "kwargs": named,
         "options": {"queue": plan.unified.queues[0], "priority": priorities[mapping.unified]},
         "subtask_type": None,
-        "immutable": ignore,
+        "immutable": not takes_result,
         "chord_size": None,
     }
+
+
+def _holds_result(named: Mapping[str, Any]) -> bool:
+    return any(isinstance(value, list) and any(item is _RESULT for item in value) for value in named.values())
 
 
 def rename_embed(plan: Plan, embed: Mapping[str, Any]) -> dict[str, Any] | str:

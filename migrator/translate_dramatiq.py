@@ -24,7 +24,7 @@ from migrator.dramatiq_plain import PlainForward, PlainTask, plain_template
 from migrator.envelope import expect
 from migrator.message import System
 from migrator.plan import Endpoint, Plan, TaskMapping
-from migrator.translate_canvas import pipeline_as_chain
+from migrator.translate_canvas import CALLBACK_OPTIONS, GROUP_OPTIONS, callback_as_link, pipeline_as_chain
 from migrator.translate_encoder import as_text, decoded, load_encoder
 from migrator.translation import Carried, KeptBack, Place, Reason, Translation
 from migrator.wire import (
@@ -42,7 +42,7 @@ from migrator.wire import (
 
 _NO_EMBED = EMPTY_EMBED[:-1]
 #: Options that the translation itself takes care of.
-_EXPRESSED = ("pipe_target", "pipe_ignore", "on_success", "on_failure", "on_retry_exhausted")
+_EXPRESSED = ("pipe_target", "pipe_ignore", *CALLBACK_OPTIONS)
 
 
 _decode = msgspec.json.Decoder(Fields).decode
@@ -191,20 +191,30 @@ class DramatiqForward:
             return KeptBack(Reason.RETIRED_TASK, retired.reason, name, id_text)
         return KeptBack(Reason.UNKNOWN_TASK, "the plan does not name this actor", name, id_text)
 
+    def _embed(self, document: dict[str, Any], extra: dict[str, Any]) -> bytes | KeptBack:
+        """Return what hangs on a message as Celery writes it, or why it can't be said."""
+        links: dict[str, Any] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+        for option in CALLBACK_OPTIONS:
+            if extra.get(option):
+                link = callback_as_link(self.plan, option, extra[option], document, priorities=self.priorities)
+                if isinstance(link, str):
+                    return KeptBack(Reason.CALLBACK, link)
+                links["callbacks" if option == "on_success" else "errbacks"] = [link]
+        if extra.get("pipe_target"):
+            chain = pipeline_as_chain(self.plan, extra["pipe_target"], self.priorities)
+            if isinstance(chain, str):
+                return KeptBack(Reason.PIPELINE, chain)
+            links["chain"] = chain
+        return dumps(links) if any(links.values()) else _NO_EMBED
+
     def _unusual(self, origin: Place, copy_id: str, text: str, document: Any) -> Translation:
         fields, extra = checked(document)
         name, id_text = fields.actor_name, _decode_text(bytes(fields.message_id))
-        if "group_completion_uuid" in extra or "group_completion_callbacks" in extra:
+        if any(option in extra for option in GROUP_OPTIONS):
             return KeptBack(Reason.GROUP, "belongs to a group with callbacks", name, id_text)
-        for option in ("on_success", "on_failure", "on_retry_exhausted"):
-            if extra.get(option):
-                return KeptBack(Reason.CALLBACK, f"has {option}={extra[option]!r}", name, id_text)
-        embed = _NO_EMBED
-        if extra.get("pipe_target") and name in self._mappings:
-            chain = pipeline_as_chain(self.plan, extra["pipe_target"], self.priorities)
-            if isinstance(chain, str):
-                return KeptBack(Reason.PIPELINE, chain, name, id_text)
-            embed = dumps({"callbacks": None, "errbacks": None, "chain": chain, "chord": None})
+        embed = self._embed(document, extra) if name in self._mappings else _NO_EMBED
+        if isinstance(embed, KeptBack):
+            return KeptBack(embed.reason, embed.detail, name, id_text)
         dropped = tuple(sorted(key for key, value in extra.items() if value is not None and key not in _EXPRESSED))
         return self._carry(origin, copy_id, text, fields, _Unusual(embed=embed, dropped=dropped))
 

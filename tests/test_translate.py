@@ -9,11 +9,13 @@ import json
 import os
 import pickle
 import random
+import re
 import time
 import zlib
 from pathlib import Path
 from typing import Any
 
+import celery
 import dramatiq
 import pytest
 from hypothesis import given, settings
@@ -397,3 +399,153 @@ def test_time_limit_becomes_a_soft_limit() -> None:
 def test_etas_outside_of_the_calendar_are_kept_back(eta: int) -> None:
     raw = dramatiq_raw("fetch_news_task", options={"eta": eta, "max_age": 2**61})
     assert isinstance(FROM_DRAMATIQ(READY, "copy", raw), (Carried, KeptBack))
+
+
+CALLBACKS = """
+[[task]]
+name = "tasks.notify"
+path = "tasks.unified_tasks.notify"
+parameters = ["result", "source"]
+priority = "LOW"
+
+  [[task.replaces]]
+  system = "dramatiq"
+  name = "notify_task"
+  path = "tasks.scheduler_tasks.notify_task"
+  parameters = ["message", "result"]
+  arguments = [{ rename = "message", to = "source" }]
+
+[[task]]
+name = "tasks.give_up"
+path = "tasks.unified_tasks.give_up"
+parameters = ["source"]
+priority = "LOW"
+
+  [[task.replaces]]
+  system = "dramatiq"
+  name = "give_up_task"
+  path = "tasks.scheduler_tasks.give_up_task"
+  parameters = ["message", "info"]
+  arguments = [{ rename = "message", to = "source" }, { drop = "info", reason = "the retries are in the log" }]
+
+[[task]]
+name = "tasks.store"
+path = "tasks.unified_tasks.store"
+parameters = ["data", "where", "mode"]
+priority = "LOW"
+
+  [[task.replaces]]
+  system = "dramatiq"
+  name = "store_task"
+  path = "tasks.scheduler_tasks.store_task"
+  parameters = ["path", "data", "mode"]
+  arguments = [{ rename = "path", to = "where" }]
+"""
+
+
+@pytest.fixture(scope="module")
+def with_callbacks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    """The translation there and back by a plan that also maps the actors that are callbacks."""
+    file = tmp_path_factory.mktemp("callbacks") / "migration.toml"
+    file.write_text(PLAN_FILE.read_text() + CALLBACKS)
+    plan = load_plan(file)
+    return forward(plan, plan.legacy[0], unified_url="redis://", now_ms=NOW_MS), backward(plan, now_ms=NOW_MS)
+
+
+def called_with(link: dict[str, Any], given: tuple[Any, ...]) -> tuple[list[Any], dict[str, Any]]:
+    """Return what Celery itself calls a signature's task with."""
+    app = celery.Celery("callbacks", set_as_current=False)
+    seen: list[Any] = []
+
+    @app.task(name=link["task"], shared=False)
+    def task(*args: Any, **kwargs: Any) -> None:
+        seen.append((list(args), kwargs))
+
+    app.signature(link).apply(given)
+    return seen[0]
+
+
+@pytest.mark.parametrize(
+    ("option", "actor", "part", "call"),
+    [
+        ("on_success", "notify_task", "callbacks", lambda m: (["the result"], {"source": m})),
+        ("on_success", "store_task", "callbacks", lambda m: (["the result"], {"where": m})),
+        ("on_success", "give_up_task", "callbacks", lambda m: ([], {"source": m})),
+        ("on_retry_exhausted", "give_up_task", "errbacks", lambda m: ([], {"source": m})),
+    ],
+)
+def test_callbacks_that_mean_the_same_are_carried(
+    with_callbacks: tuple[Any, Any], option: str, actor: str, part: str, call: Any
+) -> None:
+    there, back = with_callbacks
+    raw = dramatiq_raw("health_check_task", options={option: actor})
+    moved = carried(there(READY, "copy", raw))
+    _, _, embed = json.loads(as_kombu_reads_it(moved.payload).body)
+    (link,) = embed[part]
+    assert [name for name, value in embed.items() if value] == [part]
+    assert called_with(link, ("the result",)) == call(json.loads(raw))
+    assert link["options"] == {"queue": "unified", "priority": 9}
+    assert carried(back(UNIFIED, "", moved.payload)).payload == raw
+
+
+def test_a_carried_callback_survives_a_retry(with_callbacks: tuple[Any, Any]) -> None:
+    there, back = with_callbacks
+    raw = dramatiq_raw("health_check_task", options={"on_success": "notify_task"})
+    document = json.loads(carried(there(READY, "copy", raw)).payload)
+    document["headers"]["retries"], document["properties"]["delivery_tag"] = 2, "another"
+    again = json.loads(carried(back(UNIFIED, "", json.dumps(document).encode())).payload)
+    assert (again["options"]["on_success"], again["options"]["retries"]) == ("notify_task", 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason", "detail"),
+    [
+        ({"on_failure": "give_up_task"}, Reason.CALLBACK, "after every attempt"),
+        ({"on_retry_exhausted": "notify_task"}, Reason.CALLBACK, "number of retries"),
+        ({"on_success": "fetch_stock_prices_task"}, Reason.CALLBACK, "'limit', which is not the first"),
+        ({"on_success": "health_check_task"}, Reason.CALLBACK, "takes"),
+        ({"on_success": "nobody"}, Reason.CALLBACK, "no successor"),
+        ({"on_success": ["nobody"]}, Reason.CALLBACK, "no successor"),
+        ({"group_completion_uuid": "u", "group_completion_callbacks": []}, Reason.GROUP, "group"),
+    ],
+)
+def test_callbacks_that_would_mean_something_else_stay(
+    with_callbacks: tuple[Any, Any], options: dict[str, Any], reason: Reason, detail: str
+) -> None:
+    kept = with_callbacks[0](READY, "copy", dramatiq_raw("health_check_task", options=options))
+    assert reason_of(kept) is reason and re.search(detail, kept.detail), kept
+
+
+@pytest.mark.parametrize(
+    ("step", "call"),
+    [
+        (dramatiq_raw("store_task", "there"), (["the result"], {"where": "there"})),
+        (dramatiq_raw("store_task", "there", mode="w"), (["the result"], {"where": "there", "mode": "w"})),
+        (dramatiq_raw("fetch_stock_prices_task", count=3), (["the result"], {"limit": 3})),
+        (dramatiq_raw("cache_warming_task"), (["the result"], {})),
+    ],
+)
+def test_a_result_that_both_give_to_the_same_parameter(
+    with_callbacks: tuple[Any, Any], step: bytes, call: tuple[list[Any], dict[str, Any]]
+) -> None:
+    """Dramatiq calls store(path, result), Celery store(result, where=path): the plan's adapters make it the same."""
+    there, back = with_callbacks
+    raw = dramatiq_raw("health_check_task", options={"pipe_target": json.loads(step)})
+    moved = carried(there(READY, "copy", raw))
+    (link,) = json.loads(as_kombu_reads_it(moved.payload).body)[2]["chain"]
+    assert called_with(link, ("the result",)) == call
+    assert carried(back(UNIFIED, "", moved.payload)).payload == raw
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        dramatiq_raw("store_task"),
+        dramatiq_raw("fetch_stock_prices_task", ["A"]),
+        dramatiq_raw("fetch_technical_indicators_task"),
+        dramatiq_raw("store_task", "there", options={"on_success": "notify_task"}),
+    ],
+)
+def test_a_result_for_another_parameter_stays(with_callbacks: tuple[Any, Any], step: bytes) -> None:
+    raw = dramatiq_raw("health_check_task", options={"pipe_target": json.loads(step)})
+    assert reason_of(with_callbacks[0](READY, "copy", raw)) is Reason.PIPELINE
