@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,13 @@ __all__ = ["FileChange", "Mode", "RewriteReport", "check_rewritten", "rewrite"]
 
 
 def rewrite(
-    plan: Plan, *, paths: Sequence[Path] = (), mode: Mode = Mode.WRITE, text: bool = False, mark: bool = False
+    plan: Plan,
+    *,
+    paths: Sequence[Path] = (),
+    mode: Mode = Mode.WRITE,
+    text: bool = False,
+    mark: bool = False,
+    meanwhile: Callable[[], None] | None = None,
 ) -> RewriteReport:
     """Rewrite the source of a plan's project.
 
@@ -36,21 +42,23 @@ def rewrite(
         mode: WRITE writes all files or none and leaves an undo patch; the others change nothing.
         text: Rewrite deployment files and documentation too, where that is sure.
         mark: Write a comment above each place that is left alone.
+        meanwhile: Called before anything is written, while files are parsed; what it raises ends the run.
 
     Raises:
         UsageError: A path lies outside the plan's folder.
         RefusedError: A file changed while the rewrite ran; nothing was written.
         InterruptedRunError: An interrupted write waits to be completed and this mode may not write.
     """
+    choice = Choice(mode=mode, text=text, mark=mark, meanwhile=meanwhile)
     if mode is not Mode.WRITE:
         if pending(plan):
             raise InterruptedRunError(
                 str(plan.folder), "an interrupted rewrite is not finished", remedy="run `migrator rewrite-imports`"
             )
-        return _run(plan, paths, Choice(mode=mode, text=text, mark=mark))[0]
+        return _run(plan, paths, choice)[0]
     with locked(plan):
         recover(plan)
-        report, contents = _run(plan, paths, Choice(mode=mode, text=text, mark=mark))
+        report, contents = _run(plan, paths, choice)
         return _write(plan, report, contents) if contents else report
 
 
@@ -61,6 +69,7 @@ class Choice:
     mode: Mode
     text: bool
     mark: bool
+    meanwhile: Callable[[], None] | None = None
 
 
 def _run(plan: Plan, paths: Sequence[Path], choice: Choice) -> tuple[RewriteReport, dict[Path, bytes]]:
@@ -68,7 +77,8 @@ def _run(plan: Plan, paths: Sequence[Path], choice: Choice) -> tuple[RewriteRepo
     only = _restrict(plan, paths)
     installation = plan_installation(plan, created=created_files(read_record(plan)))
     index = replace(build_index(plan), mark=choice.mark)
-    found = gather(plan, index, skip=index.retire | frozenset(installation.files), only=only)
+    skip = index.retire | frozenset(installation.files)
+    found = gather(plan, index, skip=skip, only=only, meanwhile=choice.meanwhile)
     named = text_outcomes(plan, index, write=choice.text)
     found.outcomes += [o for o in named if not only or any(o.file.is_relative_to(place) for place in only)]
     installed = () if only else installation.to_write

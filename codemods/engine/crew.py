@@ -170,8 +170,10 @@ def _serve(connection: Connection, folder: Path, parent: int) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.disable()
+    from codemods.engine.light_nodes import lighten
     from codemods.engine.station import Station
 
+    lighten()
     station = Station(folder)
     while True:
         try:

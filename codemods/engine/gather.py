@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from codemods.engine.crew import crew
 from codemods.engine.outcome import Outcome
+from codemods.engine.prefilter import prefilter
 from codemods.engine.targets import PlanIndex, index_plan
 from migrator.inventory_modules import ModuleFacts, celery_applications, read_module
 from migrator.inventory_tasks import definitions
@@ -75,28 +75,17 @@ def own_files(plan: Plan, skip: frozenset[Path]) -> list[Path]:
 
 
 def candidates(
-    files: Iterable[Path], pattern: re.Pattern[bytes], words: frozenset[str], always: frozenset[Path]
+    files: Iterable[Path], worth: Callable[[bytes], bool], always: frozenset[Path]
 ) -> Iterator[tuple[Path, bytes | None]]:
-    """Yield the files that hold one of the words, and those of ``always``, with their bytes; None if unreadable."""
-    plain = [word.encode("utf-8") for word in shortest(words)]
+    """Yield the files that are worth parsing, and those of ``always``, with their bytes; None if unreadable."""
     for file in files:
         try:
             data = file.read_bytes()
         except OSError:
             yield file, None
             continue
-        # Searching for plain words is many times faster than the pattern, which only settles what they found.
-        if file in always or (any(word in data for word in plain) and pattern.search(data)):
+        if file in always or worth(data):
             yield file, data
-
-
-def shortest(words: Iterable[str]) -> list[str]:
-    """Return the words that hold no other of them: a file with any of the words holds one of these."""
-    kept: list[str] = []
-    for word in sorted(words, key=len):
-        if not any(part in word for part in kept):
-            kept.append(word)
-    return kept
 
 
 def settings_files(plan: Plan) -> frozenset[Path]:
@@ -105,7 +94,14 @@ def settings_files(plan: Plan) -> frozenset[Path]:
     return frozenset({base.with_suffix(".py"), base / "__init__.py"})
 
 
-def gather(plan: Plan, index: PlanIndex, *, skip: frozenset[Path], only: Sequence[Path] = ()) -> Gathered:
+def gather(
+    plan: Plan,
+    index: PlanIndex,
+    *,
+    skip: frozenset[Path],
+    only: Sequence[Path] = (),
+    meanwhile: Callable[[], None] | None = None,
+) -> Gathered:
     """Run every rewrite over the tree of a plan.
 
     Args:
@@ -113,14 +109,17 @@ def gather(plan: Plan, index: PlanIndex, *, skip: frozenset[Path], only: Sequenc
         index: From :func:`build_index`.
         skip: Files that are not looked at.
         only: Files and folders to which changes are restricted; empty for all.
+        meanwhile: Called once while other processes parse.
     """
     words = index.words()
     files = own_files(plan, skip)
     with crew(plan.folder) as workers:
         known = set()
-        for file, data in candidates(files, index.pattern(), words, settings_files(plan)):
+        for file, data in candidates(files, prefilter(words, index.leaves()), settings_files(plan)):
             workers.add(file, data)
             known.add(file)
+        if meanwhile is not None:
+            meanwhile()
         for _ in range(_ROUNDS):
             exports, renames = workers.survey(index)
             grown = index.with_exports(exports, renames)
@@ -131,7 +130,7 @@ def gather(plan: Plan, index: PlanIndex, *, skip: frozenset[Path], only: Sequenc
             if fresh:
                 words |= fresh
                 others = [file for file in files if file not in known]
-                for file, data in candidates(others, index.pattern(), fresh, frozenset()):
+                for file, data in candidates(others, prefilter(fresh), frozenset()):
                     workers.add(file, data)
                     known.add(file)
         outcomes = workers.rewrite(index, tuple(only))

@@ -7,9 +7,6 @@ Source: ``libcst/metadata/span_provider.py``, ``libcst/_nodes/internal.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import libcst as cst
 from libcst._nodes.internal import CodegenState
 
@@ -40,16 +37,30 @@ class _Spans(CodegenState):
         if node not in self.found:
             self.found[node] = (start, self.position)
 
-    @contextmanager
-    def record_syntactic_position(
+    def record_syntactic_position(  # type: ignore[override]
         self, node: cst.CSTNode, *, start_node: cst.CSTNode | None = None, end_node: cst.CSTNode | None = None
-    ) -> Iterator[None]:
-        start = self.position
-        try:
-            yield
-        finally:
-            end = self.position if end_node is None else self.found[end_node][1]
-            self.found[node] = (start if start_node is None else self.found[start_node][0], end)
+    ) -> _Recorded:
+        return _Recorded(self, node, start_node, end_node)
+
+
+class _Recorded:
+    """Notes where a node starts and ends without its own parentheses and whitespace."""
+
+    __slots__ = ("end_node", "node", "start", "start_node", "state")
+
+    def __init__(
+        self, state: _Spans, node: cst.CSTNode, start_node: cst.CSTNode | None, end_node: cst.CSTNode | None
+    ) -> None:
+        self.state, self.node, self.start_node, self.end_node = state, node, start_node, end_node
+
+    def __enter__(self) -> None:
+        self.start = self.state.position
+
+    def __exit__(self, *error: object) -> None:
+        found = self.state.found
+        start = self.start if self.start_node is None else found[self.start_node][0]
+        end = self.state.position if self.end_node is None else found[self.end_node][1]
+        found[self.node] = (start, end)
 
 
 def character_spans(module: cst.Module) -> tuple[dict[cst.CSTNode, tuple[int, int]], str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -137,7 +136,7 @@ class PlanIndex:
     def words(self) -> frozenset[str]:
         """Return the words of which a file must hold one to be worth parsing."""
         found = {path.rpartition(".")[2] for path in self.targets}
-        found |= {module.rpartition(".")[2] for module in self.modules if module.rpartition(".")[2] != "tasks"}
+        found |= {module.rpartition(".")[2] for module in self.modules} - self.leaves()
         found |= set(self.modules)
         found |= {export.rpartition(".")[2] for export in self.exports}
         found |= {target.name for target in self.targets.values()}
@@ -145,11 +144,10 @@ class PlanIndex:
         found |= {entry.partition(":")[2] for entry in self.schedule}
         return frozenset(word for word in found if word)
 
-    def pattern(self) -> re.Pattern[bytes]:
-        """Return the text prefilter."""
-        words = sorted(self.words(), key=len, reverse=True)
-        joined = b"|".join(re.escape(word.encode("utf-8")) for word in words)
-        return re.compile(rb"(?<![A-Za-z0-9_])(?:" + joined + rb")(?![A-Za-z0-9_])")
+    def leaves(self) -> frozenset[str]:
+        """Return the last names of legacy modules that are too common to be looked for as words."""
+        last = {module.rpartition(".")[2] for module in self.modules if "." in module}
+        return frozenset(name for name in last if "_" not in name)
 
     def with_converted(self, paths: frozenset[str]) -> PlanIndex:
         """Return the index with the targets that are Celery tasks already marked."""

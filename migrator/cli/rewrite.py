@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,9 +51,13 @@ def command(
         raise UsageError("rewrite-imports", "--check, --diff and --undo exclude each other")
     if undo:
         finish(_undone(plan), "json" if output_format == "json" else "text")
-    _require_complete(plan)
     mode = Mode.CHECK if check else Mode.DIFF if diff else Mode.WRITE
-    report = rewrite(plan, paths=paths, mode=mode, text=text, mark=mark)
+    meanwhile = None
+    if mode is Mode.WRITE:
+        _require_complete(plan)
+    else:
+        meanwhile = partial(_require_complete, plan)
+    report = rewrite(plan, paths=paths, mode=mode, text=text, mark=mark, meanwhile=meanwhile)
     next_steps = _next_steps(report)
     if output_format != "text":
         click.echo(_document(report, output_format, next_steps))
