@@ -56,4 +56,4 @@ def test_a_module_called_tasks_that_goes_is_missed_by_its_importers(tmp_path: Pa
         "src/other.py": "from elsewhere import tasks\n\ntasks.helper()\n",
     }
     report = rewrite(make_project(tmp_path, files, plan=plan), mode=Mode.CHECK)
-    assert [(finding.code, finding.where) for finding in report.findings] == [("LEGACY-NAME", "src/app.py:3")]
+    assert [(finding.code, finding.where) for finding in report.findings] == [("MODULE-DYNAMIC", "src/app.py:3")]
