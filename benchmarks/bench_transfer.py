@@ -3,6 +3,10 @@
 Run: ``python benchmarks/bench_transfer.py [--messages 100000] [--rounds 3] [--million]``. All contenders run in turn,
 in every round, on servers of their own; only the ratios are worth quoting. Goals, against ``move``: Dramatiq to Celery
 60, Celery to Celery 44, two servers 40; and a quarter of the floor, which moves the same bytes without reading them.
+
+On a machine that does other things as well the wall clock says little, so the CPU time of the tool and of the servers
+stands beside it, and ratios of it: ``x move, CPU`` compares both together; ``of floor, CPU`` compares the floor with
+the slower of the two, which is what an idle machine with a core for each would show.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "transfer"))
 
@@ -26,8 +31,8 @@ from celery.contrib.migrate import move
 from message_traffic import Scene, fill, make_scene
 
 from migrator.servers import EmbeddedServer, embedded_server
-from migrator.transfer import Direction, TransferOptions, transfer
-from migrator.translate import forward
+from migrator.transfer import Direction, TransferOptions, TransferReport, transfer
+from migrator.translate import Translator, forward
 from migrator.translation import Place
 
 FLOOR = """
@@ -41,6 +46,42 @@ return #ids
 """
 #: A slow contender gets fewer messages; its rate does not depend on their number.
 FEW = 4000
+#: Makes a Dramatiq message 368 bytes long.
+SYMBOLS = (
+    "ETH",
+    "SOL",
+    "ADA",
+    "XRP",
+    "DOT",
+    "LTC",
+    "BCH",
+    "LINK",
+    "ATOM",
+    "AVAX",
+    "NEAR",
+    "ALGO",
+    "UNI",
+    "FIL",
+    "XLM",
+    "TRX",
+    "DOGE",
+    "MATIC",
+)
+
+
+FLOOR_LABEL, MOVE_LABEL = "floor: bodies moved in Lua", "celery.contrib.migrate.move"
+#: Does the work that was prepared and returns the number of messages.
+Run = Callable[[], int]
+
+
+class Cost(NamedTuple):
+    """What one run has cost for each message."""
+
+    #: Messages a second by the clock on the wall.
+    rate: float
+    #: Microseconds of CPU for each message.
+    tool_us: float
+    server_us: float
 
 
 def main() -> int:
@@ -61,7 +102,7 @@ def main() -> int:
                 _compare(folder, first, second, options)
             if options.million:
                 for number in (options.many // 10, options.many):
-                    _memory(folder, first, number)
+                    _memory(folder, first, second, number)
     return 0
 
 
@@ -69,67 +110,89 @@ def _compare(folder: Path, first: EmbeddedServer, second: EmbeddedServer, option
     one, two = folder / "one", folder / "two"
     one.mkdir()
     two.mkdir()
-    rates: dict[str, list[float]] = {}
+    costs: dict[str, list[Cost]] = {}
     with (
         make_scene(one, legacy=first, unified=first) as scene,
         make_scene(two, legacy=first, unified=second) as apart,
     ):
-        contenders: dict[str, Callable[[], float]] = {
-            "floor: bodies moved in Lua": lambda: _floor(scene, options.messages),
-            "one server, Dramatiq to Celery": lambda: _ours(scene, options.messages),
-            "one server, back": lambda: _back(scene),
-            "one server, Celery to Celery": lambda: _rename(scene, options.messages),
-            "two servers, Dramatiq to Celery": lambda: _ours(apart, options.messages),
-            "two servers, back": lambda: _back(apart),
-            "translation alone": lambda: _translation(scene),
-            "celery.contrib.migrate.move": lambda: _contrib(scene),
-            "one by one": lambda: _one_by_one(scene),
+        contenders: dict[str, tuple[Scene, Callable[[], Run]]] = {
+            FLOOR_LABEL: (scene, lambda: _floor(scene, options.messages)),
+            "one server, Dramatiq to Celery": (scene, lambda: _ours(scene, options.messages)),
+            "one server, back": (scene, lambda: _back(scene)),
+            "one server, Celery to Celery": (scene, lambda: _rename(scene, options.messages)),
+            "two servers, Dramatiq to Celery": (apart, lambda: _ours(apart, options.messages)),
+            "two servers, back": (apart, lambda: _back(apart)),
+            "translation alone": (scene, lambda: _translation(scene)),
+            MOVE_LABEL: (scene, lambda: _contrib(scene)),
+            "one by one": (scene, lambda: _one_by_one(scene)),
         }
         for number in range(options.rounds):
-            for label, run in contenders.items():
-                rates.setdefault(label, []).append(run())
-                print(f"round {number + 1}: {label}: {rates[label][-1]:,.0f}", file=sys.stderr, flush=True)
-    _table(rates)
+            for label, (where, prepared) in contenders.items():
+                cost = _measured(where, prepared())
+                costs.setdefault(label, []).append(cost)
+                print(f"round {number + 1}: {label}: {cost.rate:,.0f}", file=sys.stderr, flush=True)
+    _table(costs)
 
 
-def _table(rates: dict[str, list[float]]) -> None:
-    medians = {label: statistics.median(values) for label, values in rates.items()}
-    floor, contrib = medians["floor: bodies moved in Lua"], medians["celery.contrib.migrate.move"]
-    print(f"{'':34}{'msg/s':>10}{'of floor':>10}{'x move':>9}{'x one by one':>14}")
-    for label, rate in medians.items():
+def _measured(scene: Scene, run: Run) -> Cost:
+    clients = {scene.legacy, scene.unified}
+    server_s, tool_s, started = sum(map(_server_cpu_s, clients)), time.process_time(), time.perf_counter()
+    number = run()
+    elapsed_s, tool_s = time.perf_counter() - started, time.process_time() - tool_s
+    server_s = sum(map(_server_cpu_s, clients)) - server_s
+    return Cost(rate=number / elapsed_s, tool_us=tool_s / number * 1e6, server_us=server_s / number * 1e6)
+
+
+def _server_cpu_s(client: redis.Redis) -> float:
+    facts = client.info("cpu")
+    return float(facts["used_cpu_user"]) + float(facts["used_cpu_sys"])
+
+
+def _table(costs: dict[str, list[Cost]]) -> None:
+    rates = {label: statistics.median(cost.rate for cost in values) for label, values in costs.items()}
+    tool = {label: statistics.median(cost.tool_us for cost in values) for label, values in costs.items()}
+    server = {label: statistics.median(cost.server_us for cost in values) for label, values in costs.items()}
+    titles = ("msg/s", "of floor", "x move", "x one by one", "tool us", "server us", "x move, CPU", "of floor, CPU")
+    print(f"{'':34}" + "".join(f"{title:>14}" for title in titles))
+    for label, rate in rates.items():
+        both, floor = tool[label] + server[label], server[FLOOR_LABEL]
         print(
-            f"{label:34}{rate:>10,.0f}{rate / floor:>10.2f}{rate / contrib:>9.1f}{rate / medians['one by one']:>14.1f}"
+            f"{label:34}{rate:>14,.0f}{rate / rates[FLOOR_LABEL]:>14.2f}{rate / rates[MOVE_LABEL]:>14.1f}"
+            f"{rate / rates['one by one']:>14.1f}{tool[label]:>14.2f}{server[label]:>14.2f}"
+            f"{(tool[MOVE_LABEL] + server[MOVE_LABEL]) / both:>14.1f}{floor / max(tool[label], server[label]):>14.2f}"
         )
 
 
 def _fresh(scene: Scene, number: int) -> None:
     for client in {scene.legacy, scene.unified}:
         client.flushall()
-    fill(scene.legacy, number)
+    fill(scene.legacy, number, symbols=SYMBOLS)
 
 
-def _floor(scene: Scene, number: int) -> float:
+def _floor(scene: Scene, number: int) -> Run:
     _fresh(scene, number)
     script = scene.legacy.register_script(FLOOR)
-    started = time.perf_counter()
-    while script(keys=["dramatiq:default", "dramatiq:default.msgs", "floor"]):
-        pass
-    return number / (time.perf_counter() - started)
+
+    def run() -> int:
+        while script(keys=["dramatiq:default", "dramatiq:default.msgs", "floor"]):
+            pass
+        return number
+
+    return run
 
 
-def _ours(scene: Scene, number: int) -> float:
+def _ours(scene: Scene, number: int) -> Run:
     _fresh(scene, number)
-    started = time.perf_counter()
-    report = scene.forward()
-    assert (report.moved, report.balance) == (number, 0)
-    return number / (time.perf_counter() - started)
+    return lambda: _all_of(scene.forward(), number)
 
 
-def _back(scene: Scene) -> float:
-    started = time.perf_counter()
-    report = scene.back()
-    assert report.moved and not report.balance
-    return report.moved / (time.perf_counter() - started)
+def _back(scene: Scene) -> Run:
+    return lambda: _all_of(scene.back(), None)
+
+
+def _all_of(report: TransferReport, number: int | None) -> int:
+    assert report.moved == (number or report.moved) and not report.balance, report
+    return report.moved
 
 
 def _celery_messages(scene: Scene, number: int) -> None:
@@ -148,53 +211,63 @@ def _celery_messages(scene: Scene, number: int) -> None:
     pipe.execute()
 
 
-def _rename(scene: Scene, number: int) -> float:
+def _rename(scene: Scene, number: int) -> Run:
     _celery_messages(scene, number)
-    started = time.perf_counter()
-    report = scene.forward()
-    assert (report.moved, report.balance) == (number, 0), report
-    return number / (time.perf_counter() - started)
+    return lambda: _all_of(scene.forward(), number)
 
 
-def _contrib(scene: Scene) -> float:
+def _contrib(scene: Scene) -> Run:
     _celery_messages(scene, FEW)
     app = Celery("mover", broker=scene.environ["CELERY_BROKER_URL"], set_as_current=False)
-    started = time.perf_counter()
-    move(lambda body, message: ("", "elsewhere"), app=app, source=["celery"], limit=FEW, timeout=1.0)
-    elapsed = time.perf_counter() - started
-    moved = scene.legacy.llen("elsewhere")
-    app.close()
-    assert moved >= FEW - 1, moved
-    return moved / elapsed
+
+    def run() -> int:
+        move(lambda body, message: ("", "elsewhere"), app=app, source=["celery"], limit=FEW, timeout=1.0)
+        moved = scene.legacy.llen("elsewhere")
+        app.close()
+        assert moved >= FEW - 1, moved
+        return moved
+
+    return run
 
 
-def _one_by_one(scene: Scene) -> float:
+def _one_by_one(scene: Scene) -> Run:
     _fresh(scene, FEW)
-    translate = forward(scene.plan, scene.plan.legacy[0], unified_url="redis://", now_ms=int(time.time() * 1000))
-    place = Place(scene.plan.legacy[0].side, scene.plan.legacy[0].system, "default")
-    client, started = scene.legacy, time.perf_counter()
-    while copy_id := client.lindex("dramatiq:default", 0):
-        raw = client.hget("dramatiq:default.msgs", copy_id)
-        with client.pipeline() as pipe:
-            pipe.lpush("unified", translate(place, copy_id.decode(), raw).payload)  # type: ignore[union-attr]
-            pipe.lpop("dramatiq:default").hdel("dramatiq:default.msgs", copy_id)
-            pipe.execute()
-    return FEW / (time.perf_counter() - started)
+    translate, place = _translator(scene)
+    client = scene.legacy
+
+    def run() -> int:
+        while copy_id := client.lindex("dramatiq:default", 0):
+            raw = client.hget("dramatiq:default.msgs", copy_id)
+            with client.pipeline() as pipe:
+                pipe.lpush("unified", translate(place, copy_id.decode(), raw).payload)  # type: ignore[union-attr]
+                pipe.lpop("dramatiq:default").hdel("dramatiq:default.msgs", copy_id)
+                pipe.execute()
+        return FEW
+
+    return run
 
 
-def _translation(scene: Scene) -> float:
+def _translation(scene: Scene) -> Run:
     _fresh(scene, 20_000)
     items = list(scene.legacy.hgetall("dramatiq:default.msgs").items())
-    translate = forward(scene.plan, scene.plan.legacy[0], unified_url="redis://", now_ms=int(time.time() * 1000))
-    place = Place(scene.plan.legacy[0].side, scene.plan.legacy[0].system, "default")
-    started = time.perf_counter()
-    for copy_id, raw in items:
-        translate(place, copy_id.decode(), raw)
-    return len(items) / (time.perf_counter() - started)
+    translate, place = _translator(scene)
+
+    def run() -> int:
+        for copy_id, raw in items:
+            translate(place, copy_id.decode(), raw)
+        return len(items)
+
+    return run
 
 
-def _memory(folder: Path, server: EmbeddedServer, number: int) -> None:
-    """Carry many in a process of its own, watched from another client."""
+def _translator(scene: Scene) -> tuple[Translator, Place]:
+    endpoint = scene.plan.legacy[0]
+    translate = forward(scene.plan, endpoint, unified_url="redis://", now_ms=int(time.time() * 1000))
+    return translate, Place(endpoint.side, endpoint.system, "default")
+
+
+def _memory(folder: Path, server: EmbeddedServer, idle: EmbeddedServer, number: int) -> None:
+    """Carry many in a process of its own, watched from another client of this server and of an idle one."""
     scene_folder = folder / f"many-{number}"
     scene_folder.mkdir()
     with make_scene(scene_folder, legacy=server, unified=server) as scene:
@@ -202,21 +275,27 @@ def _memory(folder: Path, server: EmbeddedServer, number: int) -> None:
         before = scene.legacy.info("memory")["used_memory"]
         job = json.dumps({"plan": str(scene.plan.file), "environ": scene.environ})
         child = subprocess.Popen([sys.executable, __file__, "--child", job], stdout=subprocess.PIPE, text=True)
-        pings = []
-        with redis.Redis(port=server.port, socket_timeout=10) as bystander:
-            while child.poll() is None:
+        pings: list[list[float]] = [[], []]
+        clients = [redis.Redis(port=one.port, socket_timeout=10) for one in (server, idle)]
+        while child.poll() is None:
+            for client, taken in zip(clients, pings, strict=True):
                 started = time.perf_counter()
-                bystander.ping()
-                pings.append((time.perf_counter() - started) * 1000)
-                time.sleep(0.002)
+                client.ping()
+                taken.append((time.perf_counter() - started) * 1000)
+            time.sleep(0.002)
         result = json.loads(child.stdout.read() if child.stdout else "{}")
         after = scene.legacy.info("memory")["used_memory"]
-        pings.sort()
         print(
-            f"{number:>9,} messages: {result['elapsed_s']:.1f} s, tool {result['rss_mib']:.0f} MiB, "
-            f"server {before >> 20} to {after >> 20} MiB, PING p99 {pings[len(pings) * 99 // 100]:.1f} ms, "
-            f"max {pings[-1]:.1f} ms"
+            f"{number:>9,} messages: {result['elapsed_s']:.1f} s, CPU {result['cpu_us']:.2f} us each, "
+            f"tool {result['rss_mib']:.0f} MiB, server {before >> 20} to {after >> 20} MiB, "
+            f"PING {_tail(pings[0])}; of an idle server {_tail(pings[1])}",
+            flush=True,
         )
+
+
+def _tail(pings: list[float]) -> str:
+    ordered = sorted(pings)
+    return f"p99 {ordered[len(ordered) * 99 // 100]:.1f} ms, max {ordered[-1]:.1f} ms"
 
 
 def _child(job: str) -> int:
@@ -227,8 +306,10 @@ def _child(job: str) -> int:
     options = TransferOptions(direction=Direction.FORWARD)
     report = transfer(load_plan(Path(arguments["plan"])), environ=arguments["environ"], options=options)
     assert report.balance == 0
-    rss_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"elapsed_s": time.perf_counter() - started, "rss_mib": rss_mib}))
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    cpu_us = (used.ru_utime + used.ru_stime) / report.seen * 1e6
+    elapsed_s = time.perf_counter() - started
+    print(json.dumps({"elapsed_s": elapsed_s, "rss_mib": used.ru_maxrss / 1024, "cpu_us": cpu_us}))
     return 0
 
 

@@ -23,8 +23,9 @@ from migrator.transfer_guard import emptied_side, guard, selected_sources
 from migrator.transfer_hub import Hub, open_hub
 from migrator.transfer_kept import adopt, restore_kept, unpass
 from migrator.transfer_lock import acquire, new_token, release
-from migrator.transfer_mover import Mover, Pace, claim_entries
+from migrator.transfer_mover import Mover, claim_entries
 from migrator.transfer_options import Direction, ShouldStop, Tally, TransferOptions, TransferReport
+from migrator.transfer_pace import Pace
 from migrator.transfer_parked import park_after_ms, release_lead_ms, release_parked
 from migrator.transfer_report import build_report, count
 from migrator.transfer_resume import keep_lock, keep_trying

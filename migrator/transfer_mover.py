@@ -7,7 +7,6 @@ read again.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,30 +17,12 @@ from migrator.brokers.redis_keys import LEDGER, LOCK, Source
 from migrator.transfer_batch import Batch, Item, Work, apply_request, item_copy, prepare, push_request
 from migrator.transfer_hub import Hub
 from migrator.transfer_lock import LIFE_MS
+from migrator.transfer_pace import Pace
 from migrator.translate import Translator
 from migrator.translation import Translation, ledger_entry
 
 #: A batch ends before this many bytes, or 25 messages later.
 BATCH_BYTES = 4 << 20
-_SLOW_MS, _FAST_MS, _SMALLEST = 9.0, 5.0, 50
-
-
-@dataclass(slots=True, kw_only=True)
-class Pace:
-    """How many messages one step takes: fewer while the server answers slowly, so that others are served."""
-
-    most: int
-    size: int = field(default=0)
-
-    def __post_init__(self) -> None:
-        self.size = self.most
-
-    def observe(self, elapsed_ms: float) -> None:
-        """Adapt to how long the server took for one step of about the present size."""
-        if elapsed_ms > _SLOW_MS:
-            self.size = max(_SMALLEST, self.size * 2 // 3)
-        elif elapsed_ms < _FAST_MS:
-            self.size = min(self.most, self.size + 25)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,7 +32,6 @@ class Flight:
     work: Work
     pushes: list[tuple[Lane, Ticket]] = field(default_factory=list)
     applied: Ticket | None = None
-    sent_at: float = 0.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -187,7 +167,6 @@ class Mover:
 
     def _apply(self, lane: Lane, flight: Flight) -> None:
         keys, arguments = apply_request(self.hub, flight.work, claimed=self._claimed, token=self.token, life_ms=LIFE_MS)
-        flight.sent_at = time.monotonic()
         flight.applied = lane.send("apply", [LOCK, *keys], arguments)
         self._claimed -= len(flight.work.batch.items)
 
@@ -197,11 +176,8 @@ class Mover:
             flight = self.flights[0]
             if flight.applied is None:
                 return
-            asked_at = time.monotonic()
             lane.result(flight.applied)
-            now = time.monotonic()
-            # Without waiting for the answer there is no telling how early it came.
-            self.pace.observe((now - flight.sent_at) * 1000 if now - asked_at > 0.001 else 0.0)
+            self.pace.step(self.hub.lanes.values())
             self.settled(flight.work)
             self.flights.popleft()
 

@@ -42,8 +42,12 @@ class Lane:
 
     def send(self, name: str, keys: Sequence[Any], arguments: Sequence[Any]) -> Ticket:
         """Send a script and return at once."""
+        return self.ask("EVALSHA", script(name)[0], len(keys), *keys, *arguments)
+
+    def ask(self, *command: Any) -> Ticket:
+        """Send a command and return at once."""
         ticket = Ticket()
-        self._connection.send_packed_command([packed(["EVALSHA", script(name)[0], len(keys), *keys, *arguments])])
+        self._connection.send_packed_command([packed(command)])
         self._waiting.append(ticket)
         return ticket
 

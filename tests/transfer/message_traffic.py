@@ -180,7 +180,9 @@ def mixed(scene: Scene, number: int, *, seed: int = 7) -> dict[str, System]:
     return ids
 
 
-def fill(client: redis.Redis, number: int, *, actor: str = "fetch_crypto_prices_task") -> None:
+def fill(
+    client: redis.Redis, number: int, *, actor: str = "fetch_crypto_prices_task", symbols: tuple[str, ...] = ()
+) -> None:
     """Put many Dramatiq messages into the default queue, fast; the bytes are Dramatiq's own."""
     pipe = client.pipeline(transaction=False)
     now = int(time.time() * 1000)
@@ -189,7 +191,7 @@ def fill(client: redis.Redis, number: int, *, actor: str = "fetch_crypto_prices_
         message: dramatiq.Message[Any] = dramatiq.Message(
             queue_name="default",
             actor_name=actor,
-            args=([f"C{index}"],),
+            args=([f"C{index}", *symbols],),
             kwargs={},
             options={"redis_message_id": copy_id},
             message_timestamp=now,

@@ -13,14 +13,16 @@ import pytest
 import redis
 from message_traffic import Scene, fill, mixed
 
+from migrator.brokers.lane import Lane
 from migrator.brokers.redis_keys import sources
+from migrator.brokers.redis_server import RedisServer
 from migrator.errors import ExitCode, InterruptedRunError, RefusedError, UnreachableError
 from migrator.ledger import Book
 from migrator.message import State, System
 from migrator.transfer import Direction, TransferOptions, TransferReport, transfer
 from migrator.transfer_locate import locate
 from migrator.transfer_lock import new_token
-from migrator.transfer_mover import Pace
+from migrator.transfer_pace import Pace
 
 
 def test_nothing_to_move_is_a_clean_report(any_scene: Scene) -> None:
@@ -585,6 +587,23 @@ def test_steps_become_smaller_while_the_server_is_slow_and_larger_again() -> Non
     for _ in range(40):
         pace.observe(1.0)
     assert pace.size == 500
+
+
+def test_the_server_says_how_long_scripts_kept_it_busy(scene: Scene) -> None:
+    server = RedisServer(scene.environ["UNIFIED_BROKER_URL"])
+    busy = scene.unified.script_load("local n = 0 for i = 1, ARGV[1] do n = n + i % 7 end return 1")
+
+    def size_after(loops: int) -> int:
+        lane, pace = Lane(server), Pace(most=500)
+        for _ in range(40):
+            lane.result(lane.ask("EVALSHA", busy, 0, loops))
+            pace.step([lane])
+        lane.close()
+        return pace.size
+
+    assert size_after(1) == 500
+    assert size_after(2_000_000) < 500
+    server.close()
 
 
 def test_runs_that_start_together_take_turns(scene: Scene) -> None:

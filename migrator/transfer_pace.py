@@ -1,0 +1,81 @@
+"""How large a step may be: while a script runs, the server answers nobody else.
+
+The server itself counts how long scripts have kept it busy (``INFO commandstats``). Asked now and then on the lane that
+the scripts use, it costs no waiting. What the tool could measure would be the server's time and its own together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from migrator.brokers.lane import Lane, Ticket
+
+#: What one step of ours may keep a server busy, so that others are served within 10 ms: above the first steps become
+#: smaller, below the second larger again.
+_SLOW_MS, _FAST_MS = 5.0, 3.0
+_SMALLEST, _GROWTH = 50, 25
+#: Steps between two questions.
+_EVERY = 8
+_SCRIPTS = re.compile(rb"cmdstat_evalsha:calls=\d+,usec=(\d+)")
+
+
+@dataclass(slots=True)
+class _Gauge:
+    """What one server has said."""
+
+    asked: Ticket
+    #: Steps taken when it was asked.
+    step: int
+    #: What the last answer said, in microseconds, and the number of steps at that time.
+    before: tuple[int, int] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Pace:
+    """How many messages one step takes: fewer while it keeps a server busy for long."""
+
+    most: int
+    size: int = field(default=0)
+    _steps: int = 0
+    _gauges: dict[Lane, _Gauge] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.size = self.most
+
+    def observe(self, busy_ms: float) -> None:
+        """Adapt to how long a server was kept busy by one step of about the present size."""
+        if busy_ms > _SLOW_MS:
+            self.size = max(_SMALLEST, self.size * 2 // 3)
+        elif busy_ms < _FAST_MS:
+            self.size = min(self.most, self.size + _GROWTH)
+
+    def step(self, lanes: Iterable[Lane]) -> None:
+        """Take note of one step, and ask the servers if it is time."""
+        self._steps += 1
+        if self._steps % _EVERY == 1:
+            readings = [self._ask(lane) for lane in lanes]
+            self.observe(max(readings, default=0.0))
+
+    def _ask(self, lane: Lane) -> float:
+        """Ask one server again; return how long one step has kept it busy, by its last two answers, in ms."""
+        gauge = self._gauges.get(lane)
+        busy_ms = 0.0
+        if gauge is None:
+            gauge = self._gauges[lane] = _Gauge(asked=lane.ask("INFO", "commandstats"), step=self._steps)
+            return busy_ms
+        if gauge.asked.done:
+            found = _script_us(gauge.asked.answer)
+            if gauge.before is not None and gauge.step > gauge.before[1] and found >= gauge.before[0]:
+                busy_ms = (found - gauge.before[0]) / (gauge.step - gauge.before[1]) / 1000
+            gauge.before = (found, gauge.step)
+        gauge.asked, gauge.step = lane.ask("INFO", "commandstats"), self._steps
+        return busy_ms
+
+
+def _script_us(answer: Any) -> int:
+    text = answer if isinstance(answer, bytes) else str(answer).encode()
+    found = _SCRIPTS.search(text)
+    return int(found[1]) if found else 0
