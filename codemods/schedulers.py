@@ -18,12 +18,15 @@ from codemods.engine.scopes import Kind
 from codemods.engine.statements import remove_line, remove_statement
 from codemods.engine.values import text_of
 
+#: The uses of tasks by what is done with them.
+Uses = dict[cst.BaseExpression, Use]
+
 _SENDS = frozenset({"send", "delay"})
 
 
 def rewrite(context: FileContext) -> None:
     """Look at every job of a file."""
-    uses = {use.attribute: use for use in context.uses if use.attribute is not None}
+    uses: Uses = {use.attribute: use for use in context.uses if use.attribute is not None}
     for call in context.tree.calls:
         if not isinstance(call.func, cst.Attribute):
             continue
@@ -33,7 +36,7 @@ def rewrite(context: FileContext) -> None:
             _decorated(context, call, uses)
 
 
-def _job(context: FileContext, call: cst.Call, uses: dict[cst.Attribute | None, Use]) -> None:
+def _job(context: FileContext, call: cst.Call, uses: Uses) -> None:
     job = argument(call, 0, "func")
     use = uses.get(job.value) if job is not None and isinstance(job.value, cst.Attribute) else None
     name = ""
@@ -53,7 +56,7 @@ def _job(context: FileContext, call: cst.Call, uses: dict[cst.Attribute | None, 
         context.leave(call, "SCHEDULE-JOB", text)
 
 
-def _decorated(context: FileContext, call: cst.Call, uses: dict[cst.Attribute | None, Use]) -> None:
+def _decorated(context: FileContext, call: cst.Call, uses: Uses) -> None:
     decorator = context.parent(call)
     function = context.parent(decorator) if isinstance(decorator, cst.Decorator) else None
     if not isinstance(decorator, cst.Decorator) or not isinstance(function, cst.FunctionDef):
@@ -69,7 +72,7 @@ def _decorated(context: FileContext, call: cst.Call, uses: dict[cst.Attribute | 
         context.leave(call, "SCHEDULE-JOB", text)
 
 
-def _only_sends(node: cst.FunctionDef, uses: dict[cst.Attribute | None, Use]) -> bool:
+def _only_sends(node: cst.FunctionDef, uses: Uses) -> bool:
     """True if a function does nothing but send a legacy task."""
     body = list(node.body.body)
     if body and isinstance(body[0], cst.SimpleStatementLine) and node.get_docstring() is not None:

@@ -53,8 +53,9 @@ _CALLBACKS = """    success_task = failure_task = exhausted_task = None
     def call_back(self, name, task_id, args, kwargs, outcome):
         if name is None:
             return
-        message = {{"queue_name": self.queue, "actor_name": self.name, "args": args, "kwargs": kwargs, "options": {{}}}}
-        message |= {{"message_id": task_id, "message_timestamp": int({time}() * 1000)}}
+        message = {{"actor_name": self.name, "args": args, "kwargs": kwargs, "options": {{}}, "message_id": task_id}}
+        message["queue_name"] = (self.request.delivery_info or {{}}).get("routing_key")
+        message["message_timestamp"] = int({time}() * 1000)
         self.app.signature(name).delay(message, outcome)
 """
 

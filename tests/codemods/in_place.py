@@ -64,15 +64,16 @@ replaces = ["jobs:nightly"]
 """
 
 
-def make_in_place(folder: Path, actors: Mapping[str, list[str]], files: Mapping[str, str]) -> Plan:
-    """Write a project with actors in ``jobs.py`` and its plan: each actor is its own successor."""
-    text = HEAD
+def make_in_place(
+    folder: Path, actors: Mapping[str, list[str]], files: Mapping[str, str], *, module: str = "jobs"
+) -> Plan:
+    """Write a project with its actors in one module, and its plan: each actor is its own successor."""
+    text = HEAD.replace('["jobs"]', f'["{module}"]')
     for name, parameters in actors.items():
         listed = ", ".join(f'"{parameter}"' for parameter in parameters)
-        text += f'\n[[task]]\nname = "jobs.{name}"\npath = "jobs.{name}"\nparameters = [{listed}]\n'
-        text += (
-            f'[[task.replaces]]\nsystem = "dramatiq"\nname = "{name}"\npath = "jobs.{name}"\nparameters = [{listed}]\n'
-        )
+        text += f'\n[[task]]\nname = "{module}.{name}"\npath = "{module}.{name}"\nparameters = [{listed}]\n'
+        text += f'[[task.replaces]]\nsystem = "dramatiq"\nname = "{name}"\n'
+        text += f'path = "{module}.{name}"\nparameters = [{listed}]\n'
     for file, content in {"migration.toml": text, "broker.py": BROKER, **files}.items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).write_text(content, encoding="utf-8")
