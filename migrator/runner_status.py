@@ -57,19 +57,8 @@ class Status:
 
 def read_status(plan: Plan, *, environ: Mapping[str, str], state: RunState) -> Status:
     """Ask brokers and processes, and put it together with what the journal says."""
-    waiting: dict[str, int] = {}
     problems: list[str] = []
-    for endpoint in (*plan.legacy, plan.unified):
-        side = endpoint.side.value
-        try:
-            with closing(connect(endpoint, environ)) as broker:
-                depths = broker.depths()
-        except MigratorError as failure:
-            problems.append(str(failure))
-            continue
-        for (queue, where), count in depths.items():
-            if count:
-                waiting[f"{side}.{endpoint.system.value} {queue} {where.value}"] = count
+    waiting = _waiting(plan, environ, problems)
     processes = list_processes(plan, environ=environ, problems=problems)
     entries = open_journal(plan).entries(state.run)
     now = doing(entries, state.run)
@@ -98,6 +87,22 @@ def read_status(plan: Plan, *, environ: Mapping[str, str], state: RunState) -> S
         problems=tuple(problems),
         next_steps=("migrator status",) if owner else next_commands(state),
     )
+
+
+def _waiting(plan: Plan, environ: Mapping[str, str], problems: list[str]) -> dict[str, int]:
+    waiting: dict[str, int] = {}
+    for endpoint in (*plan.legacy, plan.unified):
+        side = endpoint.side.value
+        try:
+            with closing(connect(endpoint, environ)) as broker:
+                depths = broker.depths()
+        except MigratorError as failure:
+            problems.append(str(failure))
+            continue
+        for (queue, where), count in depths.items():
+            if count:
+                waiting[f"{side}.{endpoint.system.value} {queue} {where.value}"] = count
+    return waiting
 
 
 def _quiet(

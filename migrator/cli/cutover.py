@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from migrator.cli.output import confirm, finish, format_option, plan_option, yes_option
+from migrator.cli.questions import ask_kill
 
 if TYPE_CHECKING:
     from migrator.plan import Plan
@@ -63,5 +65,6 @@ def command(
         hooks=hooks,
     )
     with shown_progress(quiet=output_format == "json") as listener:
+        options = replace(options, ask_kill=ask_kill(listener, yes=yes))
         report = cutover(plan, environ=os.environ, options=guarded(plan, options), listener=listener)
     finish(run_answer(report), output_format)

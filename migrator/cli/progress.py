@@ -84,6 +84,15 @@ class LiveView:
             if event.kind is EventKind.PROGRESS:
                 self._progress.update(row, completed=event.done, total=event.total)
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take the view off the terminal while somebody is asked something."""
+        self._progress.stop()
+        try:
+            yield
+        finally:
+            self._progress.start()
+
     def _end(self, event: Event) -> None:
         """Print the step's last line above and take its row away."""
         from rich.markup import escape

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from migrator.cli.output import confirm, finish, format_option, plan_option, yes_option
+from migrator.cli.questions import ask_kill
 
 if TYPE_CHECKING:
     from migrator.plan import Plan
@@ -39,5 +40,6 @@ def command(dry_run: bool, tasks: tuple[str, ...], plan: Plan, yes: bool, output
         click.echo(f"can't be undone: {text}", err=True)
     confirm(f"Take {', '.join(tasks) or f'run {planned.run}'} of {plan.name} back now?", yes=yes)
     with shown_progress(quiet=output_format == "json") as listener:
-        report = rollback(plan, environ=os.environ, options=guarded(plan, RunOptions(tasks=tasks)), listener=listener)
+        options = RunOptions(tasks=tasks, ask_kill=ask_kill(listener, yes=yes))
+        report = rollback(plan, environ=os.environ, options=guarded(plan, options), listener=listener)
     finish(run_answer(report), output_format)

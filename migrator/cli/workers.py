@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from migrator.cli.output import Answer, confirm, finish, format_option, plan_option, yes_option
+from migrator.cli.questions import kill_question
 
 if TYPE_CHECKING:
     from migrator.plan import Plan
@@ -20,22 +21,38 @@ if TYPE_CHECKING:
 @click.argument("verb", type=click.Choice(["list", "start", "stop"]), default="list")
 @click.argument("side", type=click.Choice(["legacy", "unified"]), required=False)
 @click.option("--name", "names", multiple=True, metavar="PROCESS", help="Only this process; may be repeated.")
+@click.option(
+    "--kill", "kills", multiple=True, metavar="PROCESS", help="stop: kill this one if it has not ended in its time."
+)
 @plan_option
 @yes_option
 @format_option
-def command(verb: str, side: str | None, names: tuple[str, ...], plan: Plan, yes: bool, output_format: str) -> None:
+def command(
+    verb: str,
+    side: str | None,
+    names: tuple[str, ...],
+    kills: tuple[str, ...],
+    plan: Plan,
+    yes: bool,
+    output_format: str,
+) -> None:
     """List, start or stop the plan's processes.
 
-    A process is stopped with SIGTERM, by its pid and start time, and only if the plan knows it; nothing stronger is
-    sent. During a migration `cutover` and `rollback` do this themselves.
+    A process is stopped with SIGTERM, by its pid and start time, and only if the plan knows it, and gets its
+    stop_timeout_s. Nothing stronger is sent unless you say so: on a terminal you are asked, with what would be lost or
+    repeated; elsewhere --kill PROCESS together with --yes says it. During a migration `cutover` and `rollback` stop and
+    start by themselves.
 
     Example: migrator workers list
     """
     from migrator.cli.progress import shown_progress
     from migrator.errors import ExitCode, UsageError
     from migrator.plan import Side
+    from migrator.workers.command import process_named
     from migrator.workers.side import list_processes, start_side, stop_side
 
+    for name in kills:
+        process_named(plan, name)
     if verb == "list":
         states: Sequence[ProcessState] = list_processes(plan, environ=os.environ)
         chosen = [state for state in states if side in (None, state.side.value) and (not names or state.name in names)]
@@ -43,9 +60,12 @@ def command(verb: str, side: str | None, names: tuple[str, ...], plan: Plan, yes
     if side is None:
         raise UsageError(f"workers {verb}", "which side is missing", remedy=f"migrator workers {verb} legacy|unified")
     confirm(f"{verb} the {side} processes of {plan.name}?", yes=yes)
-    act = start_side if verb == "start" else stop_side
     with shown_progress(quiet=output_format == "json") as listener:
-        states = act(plan, Side(side), environ=os.environ, names=names, listener=listener)
+        if verb == "start":
+            states = start_side(plan, Side(side), environ=os.environ, names=names, listener=listener)
+        else:
+            ask = kill_question(plan, kills=kills, yes=yes, listener=listener)
+            states = stop_side(plan, Side(side), environ=os.environ, names=names, ask_kill=ask, listener=listener)
     finish(_answer(states, ExitCode.CLEAN), output_format)
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from migrator.errors import UnreachableError
 from migrator.plan import Driver, Plan, Process
 from migrator.report import Finding, Report
+from migrator.steps.consequences import consequences
 from migrator.steps.gap import moment
 from migrator.steps.protocol import Action, Context, Facts, error, findings_report, note
 from migrator.workers import drain
 from migrator.workers.drivers import current, start, stop
 from migrator.workers.identity import descendants
+from migrator.workers.kill import kill, stuck
 from migrator.workers.readiness import missing_for, wait_ready
 from migrator.workers.side import state_of
 
@@ -70,10 +72,18 @@ def cease(context: Context, step: str, process: Process) -> Facts:
 
 
 def wait_drained(context: Context, process: Process, ceased: Facts) -> Facts:
-    """Wait until a worker that has ceased has finished its tasks."""
+    """Wait until a worker that has ceased has finished its tasks.
+
+    If it does not in its time, whoever is there is asked: with a yes the stop that follows breaks off what is left.
+    """
     if ceased.get("silent"):
         return {"drained_in_s": 0.0}
-    return {"drained_in_s": round(drain.wait_idle(context.plan, process, environ=context.environ), 3)}
+    try:
+        return {"drained_in_s": round(drain.wait_idle(context.plan, process, environ=context.environ), 3)}
+    except UnreachableError as cause:
+        if not asked_to_kill(context, process, cause):
+            raise
+        return {"given_up": cause.found}
 
 
 def verify_ready(context: Context, processes: Iterable[Process]) -> Report:
@@ -129,7 +139,29 @@ def _ready(context: Context, process: Process, started: set[str]) -> Facts:
 
 
 def _stop(context: Context, process: Process) -> Facts:
-    return {"stopped_in_s": round(stop(context.plan, process, environ=context.environ), 3)}
+    return stopped_or_killed(context, process, lambda: stop(context.plan, process, environ=context.environ))
+
+
+def stopped_or_killed(context: Context, process: Process, wait: Callable[[], float]) -> Facts:
+    """Wait until a process has ended; if it does not in its time, ask whether to kill it.
+
+    Raises:
+        UnreachableError: It runs, and nobody could be asked or the answer was no; says which command ends it.
+    """
+    try:
+        return {"stopped_in_s": round(wait(), 3)}
+    except UnreachableError as cause:
+        if not asked_to_kill(context, process, cause):
+            raise stuck(process, cause) from cause
+        return {"killed_in_s": round(kill(context.plan, process, environ=context.environ), 3)}
+
+
+def asked_to_kill(context: Context, process: Process, cause: UnreachableError) -> bool:
+    """Put the question to whoever is there: what still runs, and what a kill would lose or repeat."""
+    if context.options.ask_kill is None:
+        return False
+    text = consequences(context.plan, process, environ=context.environ)
+    return context.options.ask_kill(process, f"{cause.where} {cause.what} ({cause.found}). {text}")
 
 
 def _pid(context: Context, process: Process) -> str:

@@ -16,6 +16,7 @@ from migrator.events import Event, EventKind, Listener, ignore
 from migrator.journal import Journal, Mark, Phase
 from migrator.plan import Plan, Process, Role, Side
 from migrator.report import Finding, Report, Severity
+from migrator.workers.kill import AskKill
 
 #: Facts that an action leaves in the journal.
 Facts = Mapping[str, Any]
@@ -50,6 +51,8 @@ class RunOptions:
     #: `complete` may drop messages that were kept back; they stay in the snapshots.
     discard_kept: bool = False
     ready_timeout_s: float = 60.0
+    #: Asked, on a terminal, about a process that has not ended in its time; without it such a process stops the run.
+    ask_kill: AskKill | None = None
     #: How long the run waits for the postpone file to go, in seconds.
     postpone_timeout_s: float = 24 * 3600.0
     #: Is there a fresh parity proof that is ours?

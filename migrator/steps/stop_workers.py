@@ -2,6 +2,7 @@
 
 Celery workers first cease to consume, confirmed by reply, and finish; then all workers get SIGTERM, by pid and start
 time, at the same moment. From the first of these signals on the tasks wait: the gap that the run reports begins here.
+One that does not end in its time stops the run; on a terminal its fate is asked for, never taken for granted.
 Undo starts those that ran before, or lets them consume again if they were not told to stop yet.
 
 Source: celery/apps/worker.py and dramatiq/cli.py: SIGTERM ends running tasks and gives the rest back to the queue.
@@ -17,7 +18,7 @@ from migrator.message import System
 from migrator.plan import Process, Role, Side
 from migrator.report import Report
 from migrator.steps.gap import moment
-from migrator.steps.process_actions import cease, start_actions, verify_stopped, wait_drained
+from migrator.steps.process_actions import cease, start_actions, stopped_or_killed, verify_stopped, wait_drained
 from migrator.steps.protocol import (
     Action,
     Context,
@@ -32,6 +33,7 @@ from migrator.steps.protocol import (
 from migrator.workers import drain
 from migrator.workers.drivers import current, signal_stop, wait_stopped
 from migrator.workers.identity import Identity, descendants
+from migrator.workers.kill import kill
 from migrator.workers.side import state_of
 
 NAME = "stop_workers"
@@ -129,7 +131,11 @@ def _gone(context: Context, process: Process) -> Facts:
     noted = recorded(context, NAME, "note").get("families", {}).get(process.name, ())
     family = tuple(Identity(pid=pid, start_ticks=ticks, boot_id=boot) for pid, ticks, boot in noted)
     now = signal_stop(context.plan, process, environ=context.environ)
-    return {"stopped_in_s": round(wait_stopped(process, dict.fromkeys((*family[:1], *now, *family[1:]))), 3)}
+    everybody = tuple(dict.fromkeys((*family[:1], *now, *family[1:])))
+    if recorded(context, NAME, f"drain:{process.name}").get("given_up"):
+        # Somebody has said so: what it runs is broken off.
+        return {"killed_in_s": round(kill(context.plan, process, environ=context.environ), 3)}
+    return stopped_or_killed(context, process, lambda: wait_stopped(process, everybody))
 
 
 def _resume(context: Context, process: Process) -> Facts:

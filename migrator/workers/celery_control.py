@@ -50,6 +50,7 @@ def control(endpoint: Endpoint, environ: Mapping[str, str]) -> Iterator[Control]
     """
     from celery import Celery
     from kombu.exceptions import OperationalError
+    from redis.exceptions import RedisError
 
     url = expand(endpoint.url, environ, where=f"{endpoint.side.value}.{endpoint.system.value}.broker")
     app = Celery("migrator-control", broker=url, set_as_current=False)
@@ -63,7 +64,8 @@ def control(endpoint: Endpoint, environ: Mapping[str, str]) -> Iterator[Control]
     try:
         with app.connection_for_write(url) as connection:
             yield Control(app=app, connection=connection)
-    except (OperationalError, ConnectionError, OSError) as error:
+    except (OperationalError, RedisError, OSError) as error:
+        # kombu translates what fails while it connects; a server that goes away later raises the client's own error.
         raise UnreachableError(
             redact(url), "the broker does not answer", found=redact(str(error)), remedy="start it or correct the URL"
         ) from error

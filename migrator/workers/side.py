@@ -7,19 +7,23 @@ finishes first, because the manager may be less gentle than we are.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrator.errors import MigratorError
+from migrator.errors import MigratorError, UnreachableError
 from migrator.events import Event, EventKind, Listener, ignore
 from migrator.plan import Driver, Plan, Process, Role, Side
 from migrator.workers import drain
 from migrator.workers.command import process_named
 from migrator.workers.drivers import current, signal_stop, start, wait_stopped
 from migrator.workers.identity import Identity, descendants
+from migrator.workers.kill import kill, stuck
 from migrator.workers.readiness import READY_TIMEOUT_S, wait_ready
 from migrator.workers.records import ProcessRecord, living, read_record
+
+#: Asked about a process that has not ended in its time: may it be killed?
+AskStop = Callable[[Process], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,10 +101,14 @@ def stop_side(
     *,
     environ: Mapping[str, str],
     names: Sequence[str] = (),
-    timeout_s: float | None = None,
+    ask_kill: AskStop | None = None,
     listener: Listener = ignore,
 ) -> tuple[ProcessState, ...]:
-    """Stop the processes of one side, or those named: schedulers and producers first, then workers."""
+    """Stop the processes of one side, or those named: schedulers and producers first, then workers.
+
+    Args:
+        ask_kill: Asked about each that has not ended in its time; with a yes it is killed.
+    """
     chosen = _chosen(plan, side, names)
     for works in (False, True):
         group = [process for process in chosen if (process.role is Role.WORKER) is works]
@@ -109,9 +117,20 @@ def stop_side(
                 _drain(plan, process, environ)
         families = [(process, signal_stop(plan, process, environ=environ)) for process in group]
         for process, family in families:
-            wait_stopped(process, family, timeout_s=timeout_s)
+            _wait_stopped(plan, process, family, environ, ask_kill)
             _tell(listener, f"{process.name} has stopped")
     return tuple(state_of(plan, process, environ=environ) for process in chosen)
+
+
+def _wait_stopped(
+    plan: Plan, process: Process, family: Sequence[Identity], environ: Mapping[str, str], ask: AskStop | None
+) -> None:
+    try:
+        wait_stopped(process, family)
+    except UnreachableError as cause:
+        if ask is None or not ask(process):
+            raise stuck(process, cause) from cause
+        kill(plan, process, environ=environ)
 
 
 def _drain(plan: Plan, process: Process, environ: Mapping[str, str]) -> None:
