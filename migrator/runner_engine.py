@@ -9,9 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from migrator.errors import InterruptedRunError, MigratorError, RefusedError
+from redis.exceptions import RedisError
+
+from migrator.errors import InterruptedRunError, MigratorError, RefusedError, UnreachableError
 from migrator.events import Event, EventKind
-from migrator.journal import Mark, Phase, entry
+from migrator.journal import Mark, Phase, entry, redact
 from migrator.report import Report
 from migrator.runner_report import ActionResult, StepResult
 from migrator.runner_state import RunState, read_state
@@ -117,6 +119,13 @@ def _run_action(context: Context, step: Step, phase: Phase, action: Action) -> A
             action.sentence,
             found=failure.strerror or str(failure),
             remedy="settle it, then run the same command again",
+        ) from failure
+    except RedisError as failure:
+        raise UnreachableError(
+            step.name,
+            action.sentence,
+            found=redact(f"{type(failure).__name__}: {failure}"),
+            remedy="look at the broker, then run the same command again",
         ) from failure
     elapsed_s = time.monotonic() - began
     context.listener(
