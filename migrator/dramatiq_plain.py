@@ -16,14 +16,25 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Raw
 
+from migrator.adapters import adapt
 from migrator.dramatiq_fields import PlainOptions
+from migrator.plan import TaskMapping
 from migrator.translation import Carried, Place
 from migrator.wire import EMPTY_EMBED, MAX_DEPTH, encode_json, quoted_iso
 
 _NO_KWARGS = Raw(b"{}")
-_TAIL = b",{}," + EMPTY_EMBED
+_TAIL = b"," + EMPTY_EMBED
 #: The names of the fields take up more than this, and they can't be nested.
 _NAMES = 80
+
+
+class Form(NamedTuple):
+    """How a call with a certain number of arguments is said with keyword arguments only."""
+
+    #: The keyword arguments, with a place for each value.
+    kwargs: bytes
+    #: Which argument goes into each place.
+    order: tuple[int, ...]
 
 
 class PlainTask(NamedTuple):
@@ -32,8 +43,8 @@ class PlainTask(NamedTuple):
     #: The envelope, with a place for whatever differs between messages.
     template: bytes
     priority: int
-    #: More arguments than these don't fit.
-    most_args: int
+    #: By the number of arguments; None leaves them as they are. More arguments than these don't fit.
+    forms: tuple[Form | None, ...]
 
 
 class _Fields(msgspec.Struct, gc=False):
@@ -49,17 +60,36 @@ _decode = msgspec.json.Decoder(_Fields).decode
 _decode_list = msgspec.json.Decoder(list[Raw]).decode
 
 
-def plain_template(template: bytes) -> bytes:
-    """Return the envelope's template with what is the same for all ordinary messages filled in."""
-    without_limit = template.replace(b'"timelimit":[null,%b]', b'"timelimit":[null,null]')
-    return without_limit.replace(b'"kwargsrepr":%b', b'"kwargsrepr":"{}"')
+def plain_task(mapping: TaskMapping, template: bytes, priority: int) -> PlainTask:
+    """Return what the fast way needs to know about an actor.
+
+    Args:
+        mapping: The plan's.
+        template: The envelope as the slow way fills it.
+        priority: The number on the destination's wire.
+    """
+    forms = tuple(_form(mapping, number) for number in range(len(mapping.parameters) + 1))
+    return PlainTask(template.replace(b'"timelimit":[null,%b]', b'"timelimit":[null,null]'), priority, forms)
+
+
+def _form(mapping: TaskMapping, number: int) -> Form | None:
+    if not mapping.operations:
+        return None
+    marks = [b'"\\u0000%d."' % index for index in range(number)]
+    kwargs = encode_json(adapt(mapping, [Raw(mark) for mark in marks], {})[1]).replace(b"%", b"%%")
+    order = tuple(
+        sorted((index for index in range(number) if marks[index] in kwargs), key=lambda i: kwargs.find(marks[i]))
+    )
+    for index in order:
+        kwargs = kwargs.replace(marks[index], b"%b")
+    return Form(kwargs, order)
 
 
 class PlainForward:
     """The translation of ordinary messages.
 
     Args:
-        tasks_of: Gives the actors whose arguments stay as they are, for the wire name of a queue.
+        tasks_of: Gives the actors, for the wire name of a queue.
         destination: Where they go.
         max_age_ms: The broker's age limit; None for none.
         now_ms: What counts as now.
@@ -99,22 +129,26 @@ class PlainForward:
         # Each level is opened and closed, so what is short can't be nested deeply.
         if len(args) > 2 * MAX_DEPTH or len(raw) - len(args) > 2 * MAX_DEPTH + _NAMES or args[:1] != b"[":
             return None
-        template, priority, most_args = task
+        template, priority, forms = task
         eta_ms = None if options.eta is None or options.eta <= self._now_ms else int(options.eta)
         max_age_ms = options.max_age or self._max_age_ms
         expires_ms = int(fields.message_timestamp + max_age_ms) if max_age_ms else None
-        if len(_decode_list(args)) > most_args or (expires_ms is not None and expires_ms <= (eta_ms or self._now_ms)):
+        values, kwargs = _decode_list(args), b"{}"
+        if len(values) >= len(forms) or (expires_ms is not None and expires_ms <= (eta_ms or self._now_ms)):
             return None
+        if form := forms[len(values)]:
+            args, kwargs = b"[]", form.kwargs % tuple([values[index] for index in form.order])
         identity, tag = fields.message_id, self._new_tag()
         quoted, tag_bytes = b'"%b"' % identity.encode(), tag.encode()
         payload = template % (
-            b2a_base64(b"".join((b"[", args, _TAIL)), newline=False),
+            b2a_base64(b"".join((b"[", args, b",", kwargs, _TAIL)), newline=False),
             quoted,
             quoted,
             b"null" if eta_ms is None else quoted_iso(eta_ms),
             b"null" if expires_ms is None else quoted_iso(expires_ms),
             options.retries or 0,
             encode_json(args.decode()),
+            b'"{}"' if form is None else encode_json(kwargs[:200].decode("utf-8", "replace")),
             encode_json(copy_id),
             tag_bytes,
             encode_json(text),

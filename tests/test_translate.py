@@ -28,6 +28,7 @@ from migrator.message import System
 from migrator.plan import Plan, Side, load_plan
 from migrator.tasks.priority import Priority
 from migrator.translate import backward, forward, wire_priorities
+from migrator.translate_dramatiq import DramatiqForward
 from migrator.translation import Carried, KeptBack, Place, Reason, Translation
 
 PLAN_FILE = Path(__file__).resolve().parents[1] / "fixtures" / "legacy_project" / "migration.toml"
@@ -225,6 +226,53 @@ def test_mangled_messages() -> None:
             assert (type(args), type(kwargs), type(embed)) == (list, dict, dict)
     assert answers[Carried] > number / 100
     assert answers[KeptBack] > number / 10
+
+
+def _two_ways() -> tuple[DramatiqForward, DramatiqForward]:
+    """Return the translation, and the one that takes the slow way with every message."""
+    numbers = wire_priorities(PLAN, "redis://")
+    made = [
+        DramatiqForward(PLAN, PLAN.legacy[0], priorities=numbers, now_ms=NOW_MS, new_tag=lambda: "tag") for _ in "12"
+    ]
+    made[1]._plain = lambda *message: None  # type: ignore[assignment]
+    return made[0], made[1]
+
+
+FAST, SLOW = _two_ways()
+
+
+@given(
+    args=st.lists(json_values, max_size=2),
+    options=st.fixed_dictionaries(
+        {},
+        optional={
+            "retries": st.integers(0, 99),
+            "eta": st.integers(NOW_MS - 9_000, NOW_MS + 4_000_000),
+            "max_age": st.sampled_from([None, 1, 3_600_000, 1e15]),
+            "traceback": st.text(),
+            "time_limit": st.sampled_from([None, 1000]),
+        },
+    ),
+    name=st.text(),
+)
+def test_the_fast_way_and_the_slow_way_give_the_same_bytes(args: list[Any], options: dict[str, Any], name: str) -> None:
+    for actor in ("fetch_crypto_prices_task", "fetch_stock_prices_task", "health_check_task", "cleanup_old_cache_task"):
+        raw = dramatiq_raw(actor, *args, options=options)
+        assert FAST(READY, name, raw) == SLOW(READY, name, raw)
+
+
+def test_mangled_messages_are_the_same_on_both_ways() -> None:
+    number, fast, chance = int(os.environ.get("MIGRATOR_FUZZ", "15000")), 0, random.Random(8)
+    sane = [
+        dramatiq_raw("fetch_crypto_prices_task", ["BTC"]),
+        dramatiq_raw("fetch_stock_prices_task", ["A"], 3, options={"retries": 1, "eta": NOW_MS + 9}),
+        dramatiq_raw("health_check_task", options={"redis_message_id": "x", "max_age": 3_600_000}),
+    ]
+    assert all(FAST._plain(READY, "copy", raw) is not None for raw in sane)
+    for raw in _mutations(sane, number, chance):
+        fast += FAST._plain(READY, "copy", raw) is not None
+        assert FAST(READY, "copy", raw) == SLOW(READY, "copy", raw)
+    assert fast > number / 300
 
 
 @pytest.mark.parametrize(
