@@ -20,7 +20,7 @@ from msgspec import Raw
 
 from migrator.adapters import AdaptationError, adapt
 from migrator.dramatiq_fields import Fields, checked
-from migrator.dramatiq_plain import PlainForward, PlainTask, plain_template
+from migrator.dramatiq_plain import PlainForward, PlainTask, plain_task
 from migrator.envelope import expect
 from migrator.message import System
 from migrator.plan import Endpoint, Plan, TaskMapping
@@ -180,9 +180,8 @@ class DramatiqForward:
 
     def _plain_tasks(self, wire_queue: str) -> dict[str, PlainTask]:
         return {
-            name: PlainTask(plain_template(task.template), task.priority, len(task.mapping.parameters))
+            name: plain_task(task.mapping, task.template, task.priority)
             for name, task in (self._tasks.get(wire_queue) or self._tasks_of(wire_queue)).items()
-            if not task.mapping.operations
         }
 
     def _without_successor(self, name: str, id_text: str) -> KeptBack:
