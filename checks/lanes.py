@@ -62,6 +62,9 @@ class Surroundings:
     upstream: str
     #: A fresh process for each call.
     isolate: bool = False
+    #: URL of a PostgreSQL server for the sides' databases, and how those are called; empty for SQLite files.
+    database: str = ""
+    database_prefix: str = ""
     #: Messages go through workers of the project.
     through_broker: bool = False
     #: Set when the run is given up: lanes end after the call that they are at.
@@ -188,6 +191,7 @@ def _side_configuration(
         "modules": modules,
         "scratch": str(folder),
         "templates": str(surroundings.scratch / "templates"),
+        "database": {"server": surroundings.database, "prefix": surroundings.database_prefix},
         "environment": {name: value for name, value in environment.items() if "{http}" in value},
         "upstream": surroundings.upstream,
         "redis_port": server.port,

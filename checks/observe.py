@@ -16,6 +16,7 @@ from checks.configuration import Configuration, fixture_command
 from checks.experiment import CLOCK_OFFSET_S
 from checks.kinds import Context
 from checks.lanes import Lane, Run, Surroundings, run_document, run_lane
+from checks.scratch_server import room_on
 from migrator.events import Event, EventKind, Listener
 from migrator.message import System
 from migrator.plan import Plan
@@ -55,6 +56,8 @@ class Asked:
     systems: tuple[str, ...] = ()
     #: Messages go through workers of the project instead of being taken from the queue by the tool.
     through_broker: bool = False
+    #: URL of a PostgreSQL server on which each side gets databases of its own; empty for SQLite files.
+    database: str = ""
     circumstances: Circumstances = field(default_factory=Circumstances)
 
 
@@ -146,7 +149,7 @@ def _surroundings(asked: Asked, environ: Mapping[str, str]) -> Iterator[Surround
     logs.mkdir(parents=True)
     with tempfile.TemporaryDirectory(prefix="parity-") as name:
         folder = Path(name)
-        with fixture_server(asked.configuration, folder) as where:
+        with fixture_server(asked.configuration, folder) as where, room_on(asked.database) as prefix:
             yield Surroundings(
                 plan=asked.plan,
                 configuration=asked.configuration,
@@ -156,6 +159,8 @@ def _surroundings(asked: Asked, environ: Mapping[str, str]) -> Iterator[Surround
                 upstream=where,
                 isolate=asked.isolate,
                 through_broker=asked.through_broker,
+                database=asked.database,
+                database_prefix=prefix,
             )
 
 

@@ -48,6 +48,8 @@ class ParityOptions:
     isolate: bool = False
     #: Messages travel through workers of the project on a scratch broker.
     through_broker: bool = False
+    #: URL of a PostgreSQL server on which each side gets databases of its own; SQLite files if empty.
+    database: str = ""
     #: Run the legacy side twice to know its noise.
     noise: bool = True
     #: Hash seeds and clock offset of the runs.
@@ -81,16 +83,7 @@ def parity_check(
     chosen = load_cases(configuration.cases, plan)
     cases, whole = _selected(chosen, options)
     load_waivers(configuration.waivers)  # what is wrong with them is told before anything is started
-    asked = Asked(
-        plan=plan,
-        cases=cases,
-        configuration=configuration,
-        noise=options.noise,
-        isolate=options.isolate,
-        whole=whole,
-        through_broker=options.through_broker,
-        circumstances=options.circumstances,
-    )
+    asked = _asked(plan, configuration, (cases, whole), options)
     seen = observe(asked, environ=environ, processes=options.processes, listener=listener)
     report = _judged(asked, seen, options)
     report = replace(
@@ -98,9 +91,29 @@ def parity_check(
         findings=(*_unmoved(plan, source), *report.findings),
         started_at=started_at.isoformat(timespec="seconds"),
         elapsed_s=time.monotonic() - started,
-        facts={**_facts(plan, configuration), "through_broker": options.through_broker},
+        facts={
+            **_facts(plan, configuration),
+            "through_broker": options.through_broker,
+            "database": "postgresql" if options.database else "sqlite",
+        },
     )
     return _published(plan, report, configuration)
+
+
+def _asked(
+    plan: Plan, configuration: Configuration, chosen: tuple[tuple[Case, ...], bool], options: ParityOptions
+) -> Asked:
+    return Asked(
+        plan=plan,
+        cases=chosen[0],
+        whole=chosen[1],
+        configuration=configuration,
+        noise=options.noise,
+        isolate=options.isolate,
+        through_broker=options.through_broker,
+        database=options.database,
+        circumstances=options.circumstances,
+    )
 
 
 def check_installed(plan: Plan) -> None:

@@ -1,67 +1,31 @@
 """Set the host project's Django up with databases, caches and mail of its own, and fill them for a case.
 
-Source: ``django.conf.LazySettings`` takes values before ``django.setup()``; SQLite's ``init_command`` option.
+Source: ``django.conf.LazySettings`` takes values before ``django.setup()``.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 from operator import itemgetter
-from pathlib import Path
 from typing import Any
 
-from checks.side.tables import Snapshot, changes, reset, snapshot
+from checks.side.databases import Databases, Place, make, redirect
 
 _RELATIVE = re.compile(r"@clock(?:(?P<sign>[+-])(?P<amount>\d+(?:\.\d+)?)(?P<unit>[smhdw]))?")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Databases:
-    """The SQLite files of this side, by alias, and what each looks like with no case in it."""
-
-    files: Mapping[str, Path]
-    templates: Mapping[str, Path]
-
-    def reset(self) -> None:
-        """Make each database what its migrations left."""
-        for alias, file in self.files.items():
-            reset(file, self.templates[alias])
-
-    def snapshot(self) -> dict[str, Snapshot]:
-        """Return all rows of all databases."""
-        return {alias: snapshot(file) for alias, file in self.files.items()}
-
-    def changes(self, before: Mapping[str, Snapshot]) -> dict[str, Any]:
-        """Return what changed since a snapshot, by table; tables of further databases carry their alias."""
-        result = {}
-        for alias, file in self.files.items():
-            for table, change in changes(file, before[alias], snapshot(file)).items():
-                result[table if alias == "default" else f"{alias}:{table}"] = change
-        return result
-
-
-def set_up(settings_module: str, scratch: Path, templates: Path) -> Databases:
-    """Set Django up for this process.
-
-    Args:
-        settings_module: The project's settings.
-        scratch: Folder of this process.
-        templates: Folder with the migrated, empty databases; shared by all sides, made by the first.
-    """
+def set_up(settings_module: str, place: Place) -> Databases:
+    """Set Django up for this process, with databases of its own, and return them."""
     os.environ["DJANGO_SETTINGS_MODULE"] = settings_module
     import django
     from django.conf import settings
 
-    files = {alias: scratch / f"{alias}.sqlite3" for alias in settings.DATABASES}
-    settings.DATABASES = {alias: _database(file) for alias, file in files.items()}
+    redirect(settings, place)
     caches = {
         alias: {
             "BACKEND": "checks.side.cache_backend.RecordingCache",
@@ -73,8 +37,7 @@ def set_up(settings_module: str, scratch: Path, templates: Path) -> Databases:
     settings.CACHES = caches
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     django.setup()
-    _migrate(files, templates)
-    return Databases(files=files, templates={alias: templates / f"{alias}.sqlite3" for alias in files})
+    return make(settings, place)
 
 
 def fill(rows: Sequence[Mapping[str, Any]], cache: Sequence[Mapping[str, Any]], clock: datetime) -> None:
@@ -134,32 +97,6 @@ def sent_mail() -> list[dict[str, Any]]:
         {"to": list(item.to), "cc": list(item.cc), "from": item.from_email, "subject": item.subject, "body": item.body}
         for item in getattr(mail, "outbox", [])
     ]
-
-
-def _database(file: Path) -> dict[str, Any]:
-    options = {"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF", "timeout": 20}
-    return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(file), "OPTIONS": options}
-
-
-def _migrate(files: Mapping[str, Path], templates: Path) -> None:
-    from django.core.management import call_command
-    from django.db import connections
-
-    templates.mkdir(parents=True, exist_ok=True)
-    with (templates / "lock").open("w") as lock:
-        # The first side makes the templates, the others wait for it; the parent bounds the wait.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for alias, file in files.items():
-            template = templates / f"{alias}.sqlite3"
-            if template.exists():
-                shutil.copyfile(template, file)
-                continue
-            call_command("migrate", database=alias, run_syncdb=True, interactive=False, verbosity=0)
-            with connections[alias].cursor() as cursor:
-                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            connections[alias].close()
-            shutil.copyfile(file, template.with_suffix(".new"))
-            template.with_suffix(".new").rename(template)
 
 
 def _resolved(model: Any, fields: Mapping[str, Any], clock: datetime, found: dict[Any, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import time_machine
 from checks.canonical import Frame, canonical
 from checks.side import django_world
 from checks.side.chance import sow
+from checks.side.databases import Place
 from checks.side.guard import close_network, limit_resources
 from checks.side.http_fixture import Answers, serve, settle
 from checks.side.recorder import RECORDER, attach_logs
@@ -44,7 +45,13 @@ class Session:
         sys.path.insert(0, configuration["source_root"])
         RECORDER.active = True
         close_network(frozenset(ports))
-        self.databases = django_world.set_up(configuration["settings"], self.scratch, Path(configuration["templates"]))
+        place = Place(
+            scratch=self.scratch,
+            templates=Path(configuration["templates"]),
+            server=configuration["database"]["server"],
+            prefix=configuration["database"]["prefix"],
+        )
+        self.databases = django_world.set_up(configuration["settings"], place)
         for module in configuration["modules"]:
             importlib.import_module(module)
         attach_logs()
@@ -65,16 +72,16 @@ class Session:
         clock = datetime.fromisoformat(run["clock"])
         target = _resolve(run["path"])
         with time_machine.travel(clock, tick=False):
-            before = self.prepare(run, clock)
+            self.prepare(run, clock)
             side = self._side(target, run)
             started = time.monotonic()
             ended = side.run(target, _call(run, clock))
             duration_s = time.monotonic() - started
-            observation = self.observe(run, ended, before)
+            observation = self.observe(run, ended)
         return {**observation, "duration_s": duration_s, "run_s": time.monotonic() - began}
 
-    def prepare(self, run: Mapping[str, Any], clock: datetime, *, kept_keys: bytes | None = None) -> Any:
-        """Make the world of a run and return what its databases hold.
+    def prepare(self, run: Mapping[str, Any], clock: datetime, *, kept_keys: bytes | None = None) -> None:
+        """Make the world of a run.
 
         Args:
             run: The run's document.
@@ -91,13 +98,13 @@ class Session:
         except Exception as error:
             raise ValueError(f"the case's world can't be made: {type(error).__name__}: {error}") from error
         sow(run["seed"])
-        return self.databases.snapshot()
+        self.databases.remember()
 
-    def observe(self, run: Mapping[str, Any], ended: dict[str, Any], before: Any) -> dict[str, Any]:
+    def observe(self, run: Mapping[str, Any], ended: dict[str, Any]) -> dict[str, Any]:
         """Return everything that a run did, after what it left behind had its time."""
         settle(SETTLE_TIMEOUT_S)
         RECORDER.stop()
-        return self._observe(run, ended, before)
+        return self._observe(run, ended)
 
     def _send(self, run: Mapping[str, Any]) -> dict[str, Any]:
         """Send the message of a run as a producer of the project does; a worker will take it."""
@@ -136,7 +143,7 @@ class Session:
             self.sides[id(owner)] = kind(owner)
         return self.sides[id(owner)]
 
-    def _observe(self, run: Mapping[str, Any], ended: Any, before: Any) -> dict[str, Any]:
+    def _observe(self, run: Mapping[str, Any], ended: Any) -> dict[str, Any]:
         import orjson
 
         clock = datetime.fromisoformat(run["clock"])
@@ -153,7 +160,7 @@ class Session:
         told = {
             **ended,
             "exception": None if exception is None else {"type": type(exception).__name__, "message": str(exception)},
-            "rows": self.databases.changes(before),
+            "rows": self.databases.changes(),
             "cache": RECORDER.cache,
             "http": RECORDER.http,
             "mail": django_world.sent_mail(),

@@ -60,7 +60,6 @@ class Hook:
             self.reply({"broken": f"the project can't be set up: {type(error).__name__}: {error}"})
             raise
         self.run: Mapping[str, Any] = {}
-        self.before: Any = None
         self.travel: Any = None
 
     def serve(self, agent: Agent) -> None:
@@ -90,7 +89,7 @@ class Hook:
         self.run, clock = run, datetime.fromisoformat(run["clock"])
         self.travel = time_machine.travel(clock, tick=False)
         self.travel.start()
-        self.before = self.session.prepare(run, clock, kept_keys=KEPT_KEYS)
+        self.session.prepare(run, clock, kept_keys=KEPT_KEYS)
         # A worker sets its logging up anew; a handler that is there already stays alone.
         attach_logs()
         agent.expect(run["id"], run["seed"])
@@ -110,7 +109,7 @@ class Hook:
             self._return_to_now()
             return {"broken": agent.broken}
         agent.settle()
-        observation = self.session.observe(self.run, agent.ended, self.before)
+        observation = self.session.observe(self.run, agent.ended)
         self._return_to_now()
         spent = {"duration_s": agent.finished_at - agent.started_at, "run_s": time.monotonic() - self.began}
         return {**observation, **spent}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,6 +28,13 @@ FORMATS = ("text", "json", "junit", "github")
 )
 @click.option("--isolate", is_flag=True, help="A fresh process for each call.")
 @click.option("--through-broker", is_flag=True, help="Through the plan's workers, on a scratch broker.")
+@click.option(
+    "--database",
+    default="",
+    envvar="PARITY_DATABASE_URL",
+    metavar="URL",
+    help="A PostgreSQL server on which each side gets databases of its own; SQLite files by default.",
+)
 @click.option("--no-noise", is_flag=True, help="Run the legacy side once; its own noise then counts as a difference.")
 @click.option("--processes", type=click.IntRange(1), default=2, show_default=True, help="Child processes at a time.")
 @click.option("--accept", multiple=True, metavar="WAIVER", help="Accept what differs now under this waiver ('all').")
@@ -38,20 +45,14 @@ FORMATS = ("text", "json", "junit", "github")
 @plan_option
 @lambda function: format_option(function, FORMATS)
 def command(
-    tasks: tuple[str, ...],
-    names: tuple[str, ...],
     cases: Path | None,
-    isolate: bool,
-    through_broker: bool,
     no_noise: bool,
-    processes: int,
-    accept: tuple[str, ...],
-    prune: bool,
     explain: str,
     gate: bool,
     capture: bool,
     plan: Plan,
     output_format: str,
+    **chosen: Any,
 ) -> None:
     """Run legacy and unified tasks on the same cases and compare.
 
@@ -65,19 +66,9 @@ def command(
 
     if capture:
         finish(_captured(plan, cases), "json" if output_format == "json" else "text")
-    if gate and (tasks or names):
+    if gate and (chosen["tasks"] or chosen["names"]):
         raise UsageError("parity-check --gate", "takes all cases", remedy="leave the names of tasks and cases away")
-    options = ParityOptions(
-        cases=cases,
-        tasks=tasks,
-        names=names,
-        processes=processes,
-        isolate=isolate,
-        through_broker=through_broker,
-        noise=not no_noise,
-        accept=accept,
-        prune=prune,
-    )
+    options = ParityOptions(cases=cases, noise=not no_noise, **chosen)
     finish(_checked(plan, options, output_format, gate=gate, noise=explain), output_format)
 
 
