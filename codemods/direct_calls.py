@@ -10,13 +10,14 @@ import libcst as cst
 
 from codemods.engine.arguments import adapt_arguments, one_meaning
 from codemods.engine.context import FileContext, LeaveError, Use
+from codemods.engine.literals import replace_string
 from codemods.engine.receivers import unknown_senders
 from codemods.engine.registry import Rewrite
-from codemods.engine.values import UNKNOWN, enclosing
+from codemods.engine.values import UNKNOWN, enclosing, text_of
 from migrator.message import System
 
 _LOOKERS = frozenset(
-    f"builtins.{name}" for name in ("isinstance", "print", "repr", "str", "type", "id", "callable", "hasattr", "len")
+    f"builtins.{name}" for name in ("isinstance", "print", "repr", "str", "type", "id", "callable", "len")
 )
 _CONTAINERS = (cst.Element, cst.DictElement, cst.Tuple, cst.List, cst.Set, cst.Dict, cst.IfExp)
 
@@ -54,6 +55,22 @@ def actor_name(context: FileContext, use: Use) -> None:
 
 def kept_attribute(context: FileContext, use: Use) -> None:
     """Attributes that a Celery task has too."""
+
+
+def computed_name(context: FileContext, use: Use) -> None:
+    """A task's module, read to make up a name of a task that will be another one's.
+
+    Raises:
+        LeaveError: Always, unless the task stays where it is.
+    """
+    if not use.target.in_place:
+        raise LeaveError("COMPUTED-NAME", use.attribute or use.node)
+
+
+def wrapped(context: FileContext, use: Use) -> None:
+    """``task.__wrapped__(…)`` takes the task's own arguments."""
+    if use.call is not None:
+        direct(context, use)
 
 
 def bare_actor(context: FileContext, use: Use) -> None:
@@ -100,8 +117,12 @@ def _followed(context: FileContext, node: cst.CSTNode) -> bool:
         call = context.parent(parent)
         if not isinstance(call, cst.Call):
             return False
-        if context.values.only(call.func) in _LOOKERS | {"builtins.getattr", "unittest.mock.patch.object"}:
+        if context.values.only(call.func) in {"builtins.getattr", "builtins.hasattr"}:
+            return _by_name(context, call)
+        if context.values.only(call.func) in _LOOKERS | {"unittest.mock.patch.object"}:
             return True
+        if context.source.code(call.func) in {"mocker.spy", "monkeypatch.setattr"}:
+            return call.args[0] is parent
         return isinstance(call.func, cst.Attribute) and call.func.attr.value in {"assertIs", "assertIsNot", "object"}
     if isinstance(parent, (cst.For, cst.CompFor)):
         return parent.iter is node
@@ -110,6 +131,20 @@ def _followed(context: FileContext, node: cst.CSTNode) -> bool:
     if isinstance(parent, (cst.Assign, cst.AnnAssign, cst.NamedExpr)):
         return _stays_here(context, parent)
     return False
+
+
+def _by_name(context: FileContext, call: cst.Call) -> bool:
+    """``getattr(actor, "send")``: the method's name follows, if no argument changes; False if that can't be said."""
+    named = call.args[1].value if len(call.args) > 1 else None
+    use = next((use for use in context.uses if use.node is call.args[0].value), None)
+    if use is None or not isinstance(named, cst.SimpleString):
+        return False
+    if use.target.system is System.CELERY or use.target.converted:
+        return not use.target.operations
+    if text_of(named) != "send" or use.target.operations:
+        return False
+    replace_string(context, named, "delay")
+    return True
 
 
 def _stays_here(context: FileContext, node: cst.Assign | cst.AnnAssign | cst.NamedExpr) -> bool:
@@ -144,6 +179,9 @@ REWRITE = Rewrite(
         (System.DRAMATIQ, "fn"): function,
         (System.CELERY, "run"): run,
         (System.DRAMATIQ, "actor_name"): actor_name,
+        (System.DRAMATIQ, "__module__"): computed_name,
+        (System.CELERY, "__module__"): computed_name,
+        (System.CELERY, "__wrapped__"): wrapped,
         (System.DRAMATIQ, "__name__"): kept_attribute,
         (System.DRAMATIQ, "__doc__"): kept_attribute,
         (System.DRAMATIQ, ""): bare_actor,

@@ -77,7 +77,7 @@ def apply_async(context: FileContext, use: Use) -> None:
 def adapt_options(context: FileContext, call: cst.Call, use: Use) -> None:
     """Adapt the arguments and routing of an ``apply_async``, or of an assertion about one."""
     given = _given(call, _POSITIONS)
-    _check_routing(context, given)
+    check_routing(context, given)
     _adapt(context, call, use, given, also_removed=[])
 
 
@@ -119,7 +119,12 @@ def _given(call: cst.Call, positions: tuple[str, ...]) -> dict[str, cst.Arg]:
     return found
 
 
-def _check_routing(context: FileContext, given: dict[str, cst.Arg]) -> None:
+def check_routing(context: FileContext, given: dict[str, cst.Arg]) -> None:
+    """Send what names a legacy queue to the unified one.
+
+    Raises:
+        LeaveError: It names a queue that no unified worker reads.
+    """
     for name in ("queue", "routing_key", "exchange"):
         arg = given.get(name)
         if arg is None:
@@ -138,6 +143,7 @@ REWRITE = Rewrite(
     methods={
         (System.DRAMATIQ, "send_with_options"): send_with_options,
         (System.CELERY, "apply_async"): apply_async,
+        (System.CELERY, "apply_async_on_commit"): apply_async,
         (System.CELERY, "apply"): apply_async,
     },
 )

@@ -114,8 +114,27 @@ def _module_object(context: FileContext, call: cst.Call, node: cst.SimpleString)
     if target.retired:
         raise LeaveError("RETIRED-TASK", node, f"{target.name}: {target.reason}")
     if path == target.path:
-        raise LeaveError("MODULE-DYNAMIC", node, path)
+        _by_path(context, call, target)
+        return
     replace_string(context, node, _renamed(context, path).rpartition(".")[2])
+    _assertions(context, call, target, "")
+
+
+def _by_path(context: FileContext, call: cst.Call, target: Target) -> None:
+    """``patch.object(legacy_module, "task")`` becomes ``patch("unified.module.task")``."""
+    first, second = call.args[0], call.args[1]
+    if target.in_place:
+        return
+    if first.keyword or second.keyword or not isinstance(call.func, cst.Attribute):
+        raise LeaveError("MODULE-DYNAMIC", call, target.path)
+    if call.func.attr.value == "object":
+        context.replace(call.func, context.source.code(call.func.value))
+    elif call.func.attr.value != "setattr":
+        raise LeaveError("MODULE-DYNAMIC", call, target.path)
+    start, end = context.source.span(first.value)[0], context.source.span(second.value)[1]
+    context.replace_span(start, end, f'"{target.unified_path}"')
+    for item in context.imports:
+        item.others = [node for node in item.others if node is not first.value]
     _assertions(context, call, target, "")
 
 

@@ -58,5 +58,9 @@ def _stored_to(context: FileContext, node: cst.Attribute) -> bool:
 
 REWRITE = Rewrite(
     name="sends",
-    methods={(System.DRAMATIQ, "send"): send, (System.CELERY, "delay"): delay},
+    methods={
+        (System.DRAMATIQ, "send"): send,
+        (System.CELERY, "delay"): delay,
+        (System.CELERY, "delay_on_commit"): delay,
+    },
 )

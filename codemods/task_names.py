@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import libcst as cst
 
-from codemods.engine.arguments import adapt_literals
-from codemods.engine.context import FileContext, LeaveError
+from codemods.engine.arguments import adapt_arguments, adapt_literals
+from codemods.engine.context import FileContext, LeaveError, Use
 from codemods.engine.literals import argument, replace_string, strings_of
 from codemods.engine.registry import Rewrite
 from codemods.engine.sequences import remove_items
 from codemods.engine.targets import Target
 from codemods.engine.values import text_of
+from codemods.options import adapt_options, check_routing
 
 _SIGNATURES = frozenset(
     {"celery.signature", "celery.Signature", "celery.canvas.signature", "celery.canvas.Signature", "celery.subtask"}
@@ -32,6 +33,7 @@ def rewrite(context: FileContext) -> None:
     for node in context.tree.strings:
         if isinstance(node, cst.SimpleString) and _is_lookup(context, node):
             with context.attempt(node):
+                _looked_up(context, node)
                 _name(context, node)
     for assignment in context.tree.assignments:
         if assignment.value is not None and _assigns_routes(assignment):
@@ -59,6 +61,7 @@ def _call(context: FileContext, call: cst.Call) -> None:
     for target in targets:
         if target.retired:
             raise LeaveError("RETIRED-TASK", call, f"{target.name}: {target.reason}")
+    check_routing(context, {arg.keyword.value: arg for arg in call.args if arg.keyword is not None})
     args, kwargs = argument(call, 1, "args"), argument(call, 2, "kwargs")
     result = adapt_literals(context, targets, args.value if args else None, kwargs.value if kwargs else None)
     for node in strings:
@@ -90,7 +93,7 @@ def _name(context: FileContext, node: cst.SimpleString) -> None:
 
 
 def _is_lookup(context: FileContext, node: cst.SimpleString) -> bool:
-    """``app.tasks["name"]`` and comparisons with ``task.name``."""
+    """``app.tasks["name"]``, ``app.tasks.get("name")`` and comparisons with ``task.name``."""
     parent = context.parent(node)
     if isinstance(parent, cst.Index):
         element = context.parent(parent)
@@ -100,12 +103,39 @@ def _is_lookup(context: FileContext, node: cst.SimpleString) -> bool:
             and isinstance(subscript.value, cst.Attribute)
             and subscript.value.attr.value == "tasks"
         )
+    if isinstance(parent, cst.Arg):
+        call = context.parent(parent)
+        asks = isinstance(call, cst.Call) and isinstance(call.func, cst.Attribute) and call.func.attr.value == "get"
+        return asks and context.source.code(call.func.value).endswith("tasks")  # type: ignore[union-attr]
     if isinstance(parent, (cst.Comparison, cst.ComparisonTarget)):
         comparison = parent if isinstance(parent, cst.Comparison) else context.parent(parent)
         assert isinstance(comparison, cst.Comparison)
         sides = [comparison.left, *(item.comparator for item in comparison.comparisons)]
         return any(isinstance(side, cst.Attribute) and side.attr.value in {"name", "task"} for side in sides)
     return False
+
+
+def _looked_up(context: FileContext, node: cst.SimpleString) -> None:
+    """``app.tasks["name"].delay(…)``: its arguments change with the name."""
+    target = _target(context, node)
+    here: cst.CSTNode | None = node
+    while here is not None and not isinstance(here, (cst.Subscript, cst.Call)):
+        here = context.parent(here)
+    if target is None or here is None or not target.operations:
+        return
+    method, call = context.parent(here), None
+    if isinstance(method, cst.Attribute):
+        call = context.parent(method)
+    if not isinstance(method, cst.Attribute) or not isinstance(call, cst.Call):
+        if isinstance(method, (cst.Assign, cst.NamedExpr, cst.Arg, cst.Return)):
+            raise LeaveError("ESCAPES", here, "the plan changes its arguments")
+        return
+    if method.attr.value in {"delay", "s", "si", "run", "delay_on_commit"}:
+        adapt_arguments(context, call, (target,))
+    elif method.attr.value in {"apply_async", "apply", "signature"}:
+        adapt_options(context, call, Use(node=method.value, targets=(target,), attribute=method, call=call))
+    elif call.args:
+        raise LeaveError("ARGUMENTS", call, method.attr.value)
 
 
 def _assigns_routes(node: cst.Assign | cst.AnnAssign | cst.AugAssign) -> bool:

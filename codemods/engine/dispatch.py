@@ -12,6 +12,7 @@ from codemods.engine.outcome import Leftover
 from codemods.engine.registry import handlers, rewrites
 from codemods.engine.retired_names import named_in_python
 from codemods.engine.uses import collect_uses, is_mixed, legacy_imports, own_names
+from codemods.engine.values import text_of
 from migrator.message import System
 
 #: What a converted actor has as a Celery task.
@@ -49,12 +50,19 @@ def _name_the_rest(context: FileContext) -> None:
     listed |= {context.source.line(use.node) for use in context.uses if not use.rewritten}
     listed |= {context.source.line(statement) for statement in context.tree.imports}
     edited = [(edit.start, edit.end) for edit in context.edits.items]
+    whole = {context.source.line(node): text_of(node) for node in context.tree.strings if _is_value(context, node)}
     for offset, name in named_in_python(context.index, context.source.text, edited):
         line = context.source.line_at(offset)
         if line not in listed:
             listed.add(line)
             found = context.source.line_text(line).strip()
-            context.leftovers.append(Leftover(code="TEXT-NAME", line=line, found=found, detail=name))
+            code = "LEGACY-STRING" if whole.get(line) == name else "TEXT-NAME"
+            context.leftovers.append(Leftover(code=code, line=line, found=found, detail=name))
+
+
+def _is_value(context: FileContext, node: cst.SimpleString | cst.FormattedString) -> bool:
+    """True for a plain string that isn't a statement of its own."""
+    return isinstance(node, cst.SimpleString) and not isinstance(context.parent(node), cst.Expr)
 
 
 def _extent(context: FileContext, use: Use) -> int:

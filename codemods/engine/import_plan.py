@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 import libcst as cst
 
 from codemods.engine.context import FileContext, Use
-from codemods.engine.names import exported_name, free_name, is_none, planned_name, used_names
+from codemods.engine.names import (
+    exported_name,
+    free_name,
+    is_none,
+    listed_in_all,
+    offering_module,
+    planned_name,
+    used_names,
+)
 from codemods.engine.targets import Target
 from codemods.engine.uses import LegacyImport
 
@@ -52,7 +60,7 @@ def _task(context: FileContext, item: LegacyImport, target: Target, used: set[st
         return None
     rewritten = [use for use in item.uses if use.rewritten]
     kept = [use for use in item.uses if not use.rewritten]
-    module = _unified_module(target) if item.dotted == target.path else item.dotted.rpartition(".")[0]
+    module = offering_module(context, item)
     offered = exported_name(context, item)
     if kept and not rewritten:
         return None
@@ -66,7 +74,7 @@ def _task(context: FileContext, item: LegacyImport, target: Target, used: set[st
         for other in item.binding.scope.bindings[item.binding.name]:
             if is_none(other):
                 context.replace(other.node, local)
-    if not kept and item.dotted != target.path and offered == item.dotted.rpartition(".")[2]:
+    if not kept and f"{module}.{offered}" == item.dotted:
         return None
     return Change(item=item, keep=bool(kept), become=[(module, offered, local)])
 
@@ -156,7 +164,8 @@ def _side_effect(context: FileContext, item: LegacyImport, module: str) -> Chang
         return None
     home = homes.pop()
     name = home.rpartition(".")[2]
-    local = item.binding.name if item.alias.asname else "" if isinstance(item.statement, cst.Import) else name
+    kept = item.alias.asname or item.binding.name in listed_in_all(context)
+    local = item.binding.name if kept else "" if isinstance(item.statement, cst.Import) else name
     return Change(item=item, keep=False, become=[(home, "", local)])
 
 

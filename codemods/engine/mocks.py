@@ -8,12 +8,12 @@ from __future__ import annotations
 import libcst as cst
 
 from codemods.engine.arguments import adapt_arguments
+from codemods.engine.call_args import CALL, compared_calls, rewrite_reads
 from codemods.engine.context import FileContext, Use
 from codemods.engine.targets import Target
 from migrator.message import System
 
 _ASSERTIONS = frozenset({"assert_called_with", "assert_called_once_with", "assert_any_call", "assert_has_calls"})
-_CALL = frozenset({"unittest.mock.call", "mock.call"})
 _READERS = frozenset({"call_args", "call_args_list", "mock_calls", "await_args"})
 #: Methods whose assertion holds options instead of the task's own arguments.
 OPTION_METHODS = frozenset({"send_with_options", "apply_async"})
@@ -86,7 +86,16 @@ def rewrite_assertions(context: FileContext, name: cst.Name | cst.Param, target:
         if parent.attr.value in _ASSERTIONS:
             _assertion(context, parent, target, inner)
         elif parent.attr.value in _READERS and (target.operations or inner == "send_with_options"):
-            context.leave(parent, "FORWARDED")
+            _read(context, parent, target, inner)
+
+
+def _read(context: FileContext, node: cst.Attribute, target: Target, method: str) -> None:
+    """Rewrite what is read from recorded calls, or tell about it."""
+    compared = compared_calls(context, node)
+    for call in compared:
+        _arguments(context, call, target, method)
+    if not compared and (method in OPTION_METHODS or not rewrite_reads(context, node, target)):
+        context.leave(node, "FORWARDED")
 
 
 def _returned(context: FileContext, node: cst.Attribute, target: Target) -> None:
@@ -101,7 +110,7 @@ def _assertion(context: FileContext, node: cst.Attribute, target: Target, method
         return
     if node.attr.value == "assert_has_calls":
         elements = context.values.items(call.args[0].value) if call.args else []
-        inner = [item for item in elements if isinstance(item, cst.Call) and context.values.only(item.func) in _CALL]
+        inner = [item for item in elements if isinstance(item, cst.Call) and context.values.only(item.func) in CALL]
         for item in inner:
             _arguments(context, item, target, method)
         return

@@ -7,6 +7,10 @@ import libcst as cst
 from codemods.engine.context import FileContext
 from codemods.engine.scopes import Binding, Kind
 from codemods.engine.uses import LegacyImport
+from codemods.engine.values import text_of
+
+#: New name of a re-export by a star import: readers name the unified module instead.
+STAR = "*"
 
 
 def planned_name(context: FileContext, item: LegacyImport) -> str:
@@ -28,9 +32,28 @@ def exported_name(context: FileContext, item: LegacyImport) -> str:
     """Return the name under which the (new) module offers the task."""
     target = item.target(context.index)
     assert target is not None
-    if item.dotted == target.path:
+    if item.dotted == target.path or context.index.renames.get(item.dotted) == STAR:
         return target.leaf
     return context.index.renames.get(item.dotted, item.dotted.rpartition(".")[2])
+
+
+def offering_module(context: FileContext, item: LegacyImport) -> str:
+    """Return the module from which the task is imported after the rewrite."""
+    target = item.target(context.index)
+    assert target is not None
+    if item.dotted == target.path or context.index.renames.get(item.dotted) == STAR:
+        return target.unified_path.rpartition(".")[0]
+    return item.dotted.rpartition(".")[0]
+
+
+def listed_in_all(context: FileContext) -> set[str]:
+    """Return the names in the module's ``__all__``, as far as they are written out."""
+    found = set()
+    for node in context.tree.assignments:
+        targets = [t.target for t in node.targets] if isinstance(node, cst.Assign) else [node.target]
+        if any(isinstance(target, cst.Name) and target.value == "__all__" for target in targets) and node.value:
+            found |= {text_of(item) or "" for item in context.values.items(node.value)}
+    return found
 
 
 def taken(context: FileContext, name: str, unified_path: str) -> bool:

@@ -132,9 +132,9 @@ def _climb(context: FileContext, name: cst.Name) -> tuple[Use | None, cst.BaseEx
 
 
 def _literal_getattr(context: FileContext, arg: cst.Arg) -> cst.Call | None:
-    """Return the call if ``arg`` is the object of ``getattr(object, "name")``."""
+    """Return the call if ``arg`` is the object of ``getattr(object, "name")``, with or without a default."""
     call = context.parent(arg)
-    if not isinstance(call, cst.Call) or len(call.args) != 2 or call.args[0] is not arg:
+    if not isinstance(call, cst.Call) or len(call.args) not in {2, 3} or call.args[0] is not arg:
         return None
     named = text_of(call.args[1].value) is not None
     return call if named and context.values.only(call.func) == "builtins.getattr" else None

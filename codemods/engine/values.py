@@ -187,6 +187,8 @@ class Values:
         elif called == {"builtins.getattr"} and second:
             for base in self._value(node.args[0].value, depth + 1):
                 yield UNKNOWN if base == UNKNOWN else f"{base}.{second}"
+            if len(node.args) > 2:
+                yield from self._several((node.args[2].value,), depth)
         elif called == {"celery.Celery"}:
             yield UNKNOWN
         else:

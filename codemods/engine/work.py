@@ -13,7 +13,7 @@ import libcst as cst
 from codemods.engine.context import FileContext
 from codemods.engine.dispatch import rewrite_file
 from codemods.engine.edits import OverlapError
-from codemods.engine.names import planned_name
+from codemods.engine.names import STAR, planned_name
 from codemods.engine.outcome import Leftover, Outcome
 from codemods.engine.scopes import Kind
 from codemods.engine.source import Source, UnparsableError, read_source
@@ -82,6 +82,9 @@ def survey(source: Source, index: PlanIndex, shown: str) -> Survey:
         new = planned_name(context, item)
         if new != item.binding.name:
             renames[name] = new
+    for name, path in context.values.stars.items():
+        if index.target(path) is not None:
+            exports[f"{module}.{name}"], renames[f"{module}.{name}"] = path, STAR
     for name, bindings in context.tree.module.bindings.items():
         if len(bindings) == 1 and bindings[0].kind is Kind.ASSIGN and bindings[0].value is not None:
             path = context.values.only(bindings[0].value)

@@ -8,6 +8,7 @@ import pytest
 from in_place import HEAD, make_in_place
 
 from codemods.runner import Mode, rewrite
+from migrator.plan import load_plan
 
 DEFAULT = (
     "autoretry_for=(Exception,), max_retries=20, retry_backoff=15, retry_backoff_max=604800, retry_jitter=True, "
@@ -126,3 +127,15 @@ def test_callers_of_an_actor_that_stays_stay_too(tmp_path: Path) -> None:
     assert "def other" in text and '@shared_task(name="jobs.other"' in text
     assert (tmp_path / "caller.py").read_text() == "from jobs import other, work\nwork.send(1)\nother.delay(1)\n"
     assert {"ACTOR-OPTION", "LINKED"} <= codes
+
+
+def test_a_send_in_a_module_that_keeps_its_actors_is_listed(tmp_path: Path) -> None:
+    source = "import dramatiq\n@dramatiq.actor\ndef work(x):\n    work.send(x)\n"
+    plan = make_in_place(tmp_path, {"work": ["x"]}, {"jobs.py": source})
+    plan.file.write_text(plan.file.read_text().replace('name = "jobs.work"\npath = "jobs.work"', PATH))
+    report = rewrite(load_plan(plan.file))
+    assert (tmp_path / "jobs.py").read_text() == source
+    assert "OWN-ACTOR" in {finding.code for finding in report.findings if finding.where == "jobs.py:4"}
+
+
+PATH = 'name = "unified.work"\npath = "unified.work"'
