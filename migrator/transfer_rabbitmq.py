@@ -1,9 +1,10 @@
 """Carry messages over where an endpoint is on RabbitMQ; the entry is :func:`migrator.transfer.transfer`.
 
 What is guaranteed: whatever happens to this process or its connections, no message is lost and none is doubled
-(:mod:`migrator.transfer_rabbitmq_mover` says how). What is not: RabbitMQ writes acknowledgements to disk a moment after
-it has taken them, so a broker that crashes in the middle of a run may bring back messages that were carried already
-(:mod:`migrator.transfer_rabbitmq_lane`); the report says when a connection was lost.
+(:mod:`migrator.transfer_rabbitmq_mover` says how). RabbitMQ writes acknowledgements to disk a moment after it has taken
+them, so a broker that crashes brings back messages that were carried already; the run that it happens to knows them
+again (:mod:`migrator.transfer_rabbitmq_window`). What is not: if this process dies together with the broker, the next
+run can't know them, and they are doubled.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from migrator.transfer_parked import release_parked
 from migrator.transfer_rabbitmq_hub import MixedHub, open_mixed_hub
 from migrator.transfer_rabbitmq_mover import RabbitmqMover
 from migrator.transfer_rabbitmq_report import with_findings
-from migrator.transfer_rabbitmq_resume import keep_trying
+from migrator.transfer_rabbitmq_resume import First, keep_trying
 from migrator.transfer_report import build_report
 from migrator.transfer_report import count as count_work
 from migrator.translate import Translator, backward, forward
@@ -88,7 +89,10 @@ def _translators(plan: Plan, environ: Mapping[str, str]) -> dict[tuple[Side, Sys
 
 def _guard(mixed: MixedHub) -> None:
     for broker in mixed.whole.brokers.values():
-        for finding in broker.facts().findings:
+        facts = broker.facts()
+        if broker.endpoint.side is Side.UNIFIED and facts.visibility_timeout_s:
+            mixed.consumer_timeout_s = facts.visibility_timeout_s
+        for finding in facts.findings:
             if finding.severity is Severity.ERROR:
                 raise RefusedError(finding.where, finding.what, found=finding.found, remedy=finding.remedy)
 
@@ -190,7 +194,7 @@ class _Run:
         intake, moved = lane.intake(queue, self.options.batch_size), 0
         while batch := intake.take(self.options.batch_size):
             for message in batch:
-                intake.publish(public_copy(message), lane.destination(spot.place))
+                intake.publish(public_copy(message), lane.destination(spot.place), origin=message)
             intake.commit()
             moved += len(batch)
         lane.close_intake(queue)
@@ -233,9 +237,9 @@ class _Run:
         )
 
     def _resilient(self, action: Callable[[], None], *, connect_first: bool = False) -> None:
-        wait_s = self.options.lock_wait_s if connect_first else None
+        first = First(wait_s=self.options.lock_wait_s, takeover=self.options.takeover) if connect_first else None
         self.tally.reconnects += keep_trying(
-            self.mixed, action, token=self.token, limit_s=self.options.reconnect_s, connect_wait_s=wait_s
+            self.mixed, action, token=self.token, limit_s=self.options.reconnect_s, first=first
         )
 
     def _settled(self, work: Work, arrived: int) -> None:

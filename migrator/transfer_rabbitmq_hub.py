@@ -10,8 +10,9 @@ from typing import Any
 
 from migrator import brokers
 from migrator.brokers.rabbitmq_facts import CONSUMER_TIMEOUT_S
+from migrator.brokers.rabbitmq_management import Management
 from migrator.brokers.rabbitmq_private import ID, own_header
-from migrator.brokers.rabbitmq_queues import Spot, arriving_queue, delete_if_empty, spots
+from migrator.brokers.rabbitmq_queues import ALIVE, Spot, arriving_queue, delete_if_empty, spots
 from migrator.brokers.rabbitmq_reading import look
 from migrator.brokers.rabbitmq_server import RabbitmqServer
 from migrator.brokers.redis_keys import Source
@@ -22,6 +23,7 @@ from migrator.transfer_hub import Hub
 from migrator.transfer_options import TransferOptions
 from migrator.transfer_parked import park_after_ms, release_lead_ms
 from migrator.transfer_rabbitmq_lane import RabbitmqLane, open_lane
+from migrator.transfer_rabbitmq_window import Window
 from migrator.translation import Place
 
 
@@ -36,21 +38,38 @@ class MixedHub:
     #: By identity.
     rabbits: dict[str, RabbitmqServer]
     lanes: dict[str, RabbitmqLane] = field(default_factory=dict)
+    #: How long a worker may hold a message of the unified queue on RabbitMQ, as far as can be found out.
+    consumer_timeout_s: float = CONSUMER_TIMEOUT_S
+    #: What queues gave to this run, by identity of the server and by queue.
+    windows: dict[str, dict[str, Window]] = field(default_factory=dict)
     #: Ids of messages that came from other servers before this connection and are not yet in their queues.
     arrived: set[str] = field(default_factory=set)
 
-    def connect(self, *, wait_s: float) -> None:
+    def connect(self, *, wait_s: float, takeover: bool = False) -> None:
         """Take the lock of every RabbitMQ and read what has arrived there; py-amqp's errors pass.
+
+        Args:
+            wait_s: How long to wait for another run's lock.
+            takeover: End the other run's connection, where the management plugin is named.
 
         Raises:
             RefusedError: Another run holds a lock.
         """
         self.arrived.clear()
         for identity, server in self.rabbits.items():
-            lane = self.lanes[identity] = open_lane(server, wait_s=wait_s)
+            windows = self.windows.setdefault(identity, {})
+            breaking = self.management(identity) if takeover else None
+            lane = open_lane(server, wait_s=wait_s, windows=windows, break_lock=breaking)
+            self.lanes[identity] = lane
+            lane.compare()
             for endpoint in self.endpoints(identity):
                 queue = arriving_queue(endpoint)
                 self.arrived.update(own_header(message, ID) for message in look(lane.connection, queue))
+
+    def management(self, identity: str) -> Management | None:
+        """Return the management plugin of a server, if it is named."""
+        found = (broker for key, broker in self.whole.brokers.items() if self.whole.identities[key] == identity)
+        return next((getattr(broker, "management", None) for broker in found), None)
 
     def drop_lanes(self, *, lost: bool = False) -> None:
         """End every connection to RabbitMQ; what was under way is unknown."""
@@ -113,8 +132,15 @@ class MixedHub:
         """Return the latest ETA, in ms since the epoch, that a worker may hold."""
         if self.whole.park_after_ms is not None:
             return math.inf
-        limit_s = CONSUMER_TIMEOUT_S if self.unified_on_rabbitmq() else self.whole.plan.unified.visibility_timeout_s
+        limit_s = (
+            self.consumer_timeout_s if self.unified_on_rabbitmq() else self.whole.plan.unified.visibility_timeout_s
+        )
         return (time.time() + limit_s) * 1000
+
+    @property
+    def returned(self) -> int:
+        """How many messages a crash of a server brought back that were carried already."""
+        return sum(window.returned for windows in self.windows.values() for window in windows.values())
 
     def tidy(self) -> None:
         """Delete our queues as far as they are empty."""
@@ -126,6 +152,7 @@ class MixedHub:
                         delete_if_empty(lane.connection, queue)
                 lane.close_intake(arriving_queue(endpoint))
                 delete_if_empty(lane.connection, arriving_queue(endpoint))
+            delete_if_empty(lane.connection, ALIVE)
 
 
 def open_mixed_hub(plan: Plan, environ: Mapping[str, str]) -> MixedHub:

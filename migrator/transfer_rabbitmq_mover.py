@@ -81,7 +81,7 @@ class RabbitmqMover:
         while left > 0 and not self.should_stop() and (batch := source.take(self.size)):
             left -= len(batch)
             for message in batch:
-                source.publish(private_copy(message, {ID: uuid.uuid4().hex}), spot.moving)
+                source.publish(private_copy(message, {ID: uuid.uuid4().hex}), spot.moving, origin=message)
             source.commit()
             self._carry(spot, moving, moving.take(len(batch), expected=len(batch)), translate)
 
@@ -113,7 +113,8 @@ class RabbitmqMover:
         """Carry out one batch from RabbitMQ."""
         self._refresh()
         source, home = spot.as_source(), self._home(spot.place)
-        messages = {own_header(message, ID) or uuid.uuid4().hex: public_copy(message) for message in taken}
+        origins = {own_header(message, ID) or uuid.uuid4().hex: message for message in taken}
+        messages = {copy: public_copy(message) for copy, message in origins.items()}
         arrived = self._arrived([ledger_entry(spot.place, copy) for copy in messages]) if resumed else set()
         fresh: list[Item] = [
             (copy.encode(), raw_of(spot.place, message))
@@ -127,11 +128,12 @@ class RabbitmqMover:
         others = self._send_elsewhere(work, encoded, home)
         for carried in work.carried:
             if self.mixed.lane(carried.place) is home:
-                intake.publish(encoded[carried.copy_id], home.destination(carried.place))
+                origin = origins[carried.source_copy]
+                intake.publish(encoded[carried.copy_id], home.destination(carried.place), origin=origin)
         for copy, kept in work.kept:
-            intake.publish(kept_copy(messages[copy], copy, kept), home.own(spot.kept))
-        for identity in work.passed_flat:
-            intake.publish(private_copy(messages[identity.decode()], {}), home.own(spot.passed))
+            intake.publish(kept_copy(messages[copy], copy, kept), home.own(spot.kept), origin=origins[copy])
+        for copy in map(bytes.decode, work.passed_flat):
+            intake.publish(private_copy(messages[copy], {}), home.own(spot.passed), origin=origins[copy])
         intake.commit()
         for lane, queue in others:
             self._drain(lane, queue)
@@ -213,7 +215,7 @@ class RabbitmqMover:
         intake = lane.intake(lane.own(queue), self.size)
         while batch := intake.take(self.size):
             for message in batch:
-                intake.publish(public_copy(message), own_header(message, TO))
+                intake.publish(public_copy(message), own_header(message, TO), origin=message)
             intake.commit()
 
     def _arrived(self, keys: list[str]) -> set[str]:

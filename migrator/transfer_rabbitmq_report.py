@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from migrator.brokers.rabbitmq_facts import CONSUMER_TIMEOUT_S
 from migrator.report import Finding, Severity
 from migrator.transfer_options import TransferReport
 from migrator.transfer_rabbitmq_hub import MixedHub
@@ -41,12 +40,18 @@ def with_findings(report: TransferReport, mixed: MixedHub, made: Collection[str]
                 code="TRANSFER-RECONNECTED",
                 severity=Severity.WARNING,
                 where=", ".join(sorted(server.where for server in mixed.rabbits.values())),
-                what="connections were lost; if a broker crashed itself, it may have brought back carried messages",
+                what=_reconnected(mixed.returned),
                 found=f"{report.reconnects} times",
-                remedy="after a crash of the broker compare the ids on both sides before workers are started",
+                remedy="if a broker crashed, compare the ids on both sides before workers are started",
             )
         )
     return replace(report, findings=tuple(found))
+
+
+def _reconnected(returned: int) -> str:
+    if not returned:
+        return "connections were lost, and nothing that was carried came back"
+    return f"connections were lost; {returned} messages that were carried came back with a broker and were known again"
 
 
 def _late(report: TransferReport, mixed: MixedHub) -> Iterator[Finding]:
@@ -56,6 +61,6 @@ def _late(report: TransferReport, mixed: MixedHub) -> Iterator[Finding]:
             severity=Severity.WARNING,
             where=f"unified.{mixed.whole.plan.unified.queues[0]}",
             what="a worker holds a message until its ETA, and RabbitMQ closes its channel (406) after consumer_timeout",
-            found=f"{report.beyond_visibility} messages, timeout {CONSUMER_TIMEOUT_S:g} s unless it is set otherwise",
+            found=f"{report.beyond_visibility} messages, timeout {mixed.consumer_timeout_s:g} s as far as AMQP tells",
             remedy="raise consumer_timeout in rabbitmq.conf above the longest ETA",
         )

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import redis
 
-from migrator.brokers.rabbitmq_server import CONNECTION_ERRORS, ERRORS, failure
+from migrator.brokers.rabbitmq_server import CONNECTION_ERRORS, ERRORS, BlockedError, failure
 from migrator.brokers.redis_server import CONNECTION_ERRORS as REDIS_CONNECTION_ERRORS
 from migrator.brokers.redis_server import failure as redis_failure
 from migrator.errors import MigratorError, UnreachableError
@@ -22,8 +23,18 @@ _PAUSE_S = 0.2
 _LOCK_AGAIN_S = 5.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class First:
+    """How to connect for the first time."""
+
+    #: How long to wait for another run's lock.
+    wait_s: float
+    #: Break that lock.
+    takeover: bool = False
+
+
 def keep_trying(
-    mixed: MixedHub, action: Callable[[], None], *, token: str, limit_s: float, connect_wait_s: float | None = None
+    mixed: MixedHub, action: Callable[[], None], *, token: str, limit_s: float, first: First | None = None
 ) -> int:
     """Run ``action``, again after each loss of a connection; return how often one was lost or could not be made.
 
@@ -32,20 +43,21 @@ def keep_trying(
         action: May be repeated at any time.
         token: The token of the locks in Redis.
         limit_s: How long a connection may stay lost.
-        connect_wait_s: Connect first, and wait so long for another run's lock; None if the connections are there.
+        first: Connect first; None if the connections are there.
 
     Raises:
         UnreachableError: A connection stayed lost, or can't be made at all.
         RefusedError: A server refuses, or another run took over.
     """
-    losses, cuts, deadline, is_first = 0, 0, 0.0, connect_wait_s is not None
+    losses, cuts, deadline, is_first = 0, 0, 0.0, first is not None
     needed = is_first
     while True:
         try:
             if needed:
                 mixed.drop_lanes(lost=True)
                 acquire(mixed.redis.servers.values(), token, wait_s=0, takeover=False)
-                mixed.connect(wait_s=_LOCK_AGAIN_S if connect_wait_s is None else connect_wait_s)
+                given = first or First(wait_s=_LOCK_AGAIN_S)
+                mixed.connect(wait_s=given.wait_s, takeover=given.takeover)
                 needed, deadline = False, 0.0
             action()
             return losses
@@ -64,6 +76,8 @@ def keep_trying(
 
 
 def _is_transient(error: Exception) -> bool:
+    if isinstance(error, BlockedError):
+        return False
     return isinstance(error, (*CONNECTION_ERRORS, *REDIS_CONNECTION_ERRORS, UnreachableError))
 
 

@@ -126,6 +126,15 @@ class RabbitServer:
         """Kill the node as a power cut does; :meth:`start` brings it back."""
         self._end_node(signal.SIGKILL)
 
+    def control(self, *arguments: str) -> str:
+        """Run ``rabbitmqctl`` on this node and return what it prints."""
+        command = [str(self.binary.with_name("rabbitmqctl")), *arguments]
+        done = subprocess.run(
+            command, env=self._environ(), cwd=self.folder, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def _end_node(self, how: signal.Signals) -> None:
         node, self._node = self._node, None
         if node is None:

@@ -55,22 +55,46 @@ class Management:
         Raises:
             UnreachableError: The plugin does not answer.
         """
-        address = f"{self._base}/api/queues/{quote(virtual_host, safe='')}/{quote(name, safe='')}"
-        request = urllib.request.Request(address, headers={"Authorization": f"Basic {self._credentials}"})
+        facts = self._ask("GET", "queues", virtual_host, name)
+        if facts is None:
+            return None
+        arguments = dict(facts.get("arguments") or {})
+        policy = (facts.get("effective_policy_definition") or {}).get("consumer-timeout")
+        if policy is not None:
+            arguments.setdefault("x-consumer-timeout", policy)
+        return QueueDetails(
+            unacknowledged=int(facts.get("messages_unacknowledged") or 0),
+            kind=str(facts.get("type", "classic")),
+            arguments=arguments,
+        )
+
+    def close_owner(self, virtual_host: str, name: str) -> str:
+        """Close the connection that an exclusive queue belongs to; return its name, empty if there is none.
+
+        Raises:
+            UnreachableError: The plugin does not answer, or does not allow it.
+        """
+        facts = self._ask("GET", "queues", virtual_host, name) or {}
+        owner = str((facts.get("owner_pid_details") or {}).get("name") or "")
+        if owner:
+            self._ask("DELETE", "connections", owner)
+        return owner
+
+    def _ask(self, method: str, *path: str) -> Any:
+        """Return the plugin's answer, None if there is no such thing."""
+        address = "/".join((self._base, "api", *(quote(part, safe="") for part in path)))
+        headers = {"Authorization": f"Basic {self._credentials}", "X-Reason": "migrator: another run takes over"}
+        request = urllib.request.Request(address, headers=headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
-                facts = json.load(answer)
+                text = answer.read()
+                return json.loads(text) if text else {}
         except urllib.error.HTTPError as error:
             if error.code == 404:
                 return None
             raise self._failure(error) from error
         except (OSError, ValueError) as error:
             raise self._failure(error) from error
-        return QueueDetails(
-            unacknowledged=int(facts.get("messages_unacknowledged") or 0),
-            kind=str(facts.get("type", "classic")),
-            arguments=facts.get("arguments") or {},
-        )
 
     def _failure(self, error: Exception) -> UnreachableError:
         remedy = f"correct {URL_VARIABLE}, or unset it to do without"

@@ -28,6 +28,10 @@ CONNECTION_ERRORS = (amqp.exceptions.ConnectionError, amqp.exceptions.Recoverabl
 ERRORS = (amqp.AMQPError, OSError)
 
 
+class BlockedError(UnreachableError):
+    """The server takes nothing from those who publish: it is short of memory or disk. Connecting again won't help."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueCount:
     """What a passive declaration tells."""
@@ -63,7 +67,7 @@ class RabbitmqServer:
 
     def open(self, *, heartbeat_s: int = 0) -> Any:
         """Return a new connection; py-amqp's errors pass."""
-        connection = amqp.Connection(
+        connection: Any = amqp.Connection(
             **self._options,
             login_method="PLAIN",
             connect_timeout=CONNECT_TIMEOUT_S,
@@ -71,6 +75,8 @@ class RabbitmqServer:
             write_timeout=ANSWER_TIMEOUT_S,
             heartbeat=heartbeat_s,
             client_properties={"connection_name": "migrator"},
+            on_blocked=lambda reason: setattr(connection, "blocked_because", str(reason)),
+            on_unblocked=lambda: setattr(connection, "blocked_because", ""),
         )
         connection.connect()
         return connection
@@ -105,6 +111,24 @@ class RabbitmqServer:
         return f"rabbitmq:{properties.get('cluster_name', self.where)}{self.virtual_host}"
 
 
+@contextmanager
+def patient(connection: Any, where: str) -> Iterator[None]:
+    """Tell a server that is slow, or away, from one that has an alarm.
+
+    Raises:
+        BlockedError: It has said that it takes nothing, and has not taken it back within the time for one answer.
+    """
+    try:
+        yield
+    except TimeoutError as error:
+        reason = getattr(connection, "blocked_because", "")
+        if not reason:
+            raise
+        what = f"the server has taken nothing for {ANSWER_TIMEOUT_S:g} s: it is short of memory or disk"
+        remedy = "free memory or disk there (rabbitmqctl status), then run the same command again"
+        raise BlockedError(where, what, found=reason, remedy=remedy) from error
+
+
 def count(connection: Any, queue: str) -> QueueCount | None:
     """Return what a queue holds, None if there is none."""
     channel = connection.channel()
@@ -120,7 +144,10 @@ def failure(where: str, error: Exception) -> UnreachableError | RefusedError | I
     """Return an error of py-amqp as one of ours."""
     text = str(error)[:300]
     if isinstance(error, amqp.exceptions.ResourceLocked):
-        remedy = "let that run finish; its lock goes with its connection"
+        remedy = (
+            "let that run finish, its lock goes with its connection; if it hangs on another machine, name the "
+            "management plugin in RABBITMQ_MANAGEMENT_URL and take its lock with --takeover"
+        )
         return RefusedError(where, "another run holds the lock", found=text, remedy=remedy)
     if isinstance(error, amqp.exceptions.AccessRefused):
         remedy = "correct the user in the broker's URL, or give it its permissions"

@@ -16,6 +16,10 @@ class TcpProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._open: list[socket.socket] = []
+        #: Pieces that came from the server so far.
+        self.answers = 0
+        #: At this number of pieces everything is cut once, before that piece is passed on: the server has done it.
+        self.lose_at = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> int:
@@ -38,11 +42,17 @@ class TcpProxy:
                 server = socket.create_connection(("127.0.0.1", self._target))
                 self._open += [client, server]
                 for source, sink in ((client, server), (server, client)):
-                    threading.Thread(target=self._forward, args=(source, sink), daemon=True).start()
+                    given = (source, sink, source is server)
+                    threading.Thread(target=self._forward, args=given, daemon=True).start()
 
-    def _forward(self, source: socket.socket, sink: socket.socket) -> None:
+    def _forward(self, source: socket.socket, sink: socket.socket, is_answer: bool) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
+                self.answers += is_answer
+                if is_answer and self.lose_at and self.answers >= self.lose_at:
+                    self.lose_at = 0
+                    self.cut()
+                    break
                 sink.sendall(data)
         for end in (source, sink):
             with suppress(OSError):

@@ -22,14 +22,16 @@ from rabbit_scene import RabbitScene, amqp_content, fill, mixed
 from rabbit_server import RabbitServer
 from test_rabbitmq_brokers import dramatiq_worker, until
 
+from migrator.brokers import rabbitmq_server
 from migrator.brokers.rabbitmq_queues import LOCK
 from migrator.brokers.rabbitmq_server import RabbitmqServer
-from migrator.errors import RefusedError
+from migrator.errors import RefusedError, UnreachableError
 from migrator.events import Event
 from migrator.message import State
 from migrator.transfer import TransferOptions, transfer
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600 if os.environ.get("RABBITMQ_LONG") else 120)
+LONG = os.environ.get("RABBITMQ_LONG") == "1"
 
 
 def test_there_and_back_gives_the_same_bytes(any_scene: RabbitScene, rabbit: RabbitServer) -> None:
@@ -230,6 +232,41 @@ def test_a_second_run_is_refused_and_a_dead_one_is_not_in_the_way(rabbit_only: R
     assert scene.forward().moved == 20
 
 
+def test_the_lock_of_a_run_that_hangs_can_be_taken(rabbit_only: RabbitScene, rabbit: RabbitServer) -> None:
+    """With the management plugin: it ends the connection that holds the lock, and with it all that the run could do."""
+    scene = rabbit_only
+    mixed(scene, 20)
+    scene.environ["RABBITMQ_MANAGEMENT_URL"] = rabbit.management_url
+    connection = RabbitmqServer(scene.urls["unified"]).open()
+    connection.channel().queue_declare(queue=LOCK, exclusive=True, durable=False, auto_delete=False)
+    vhost = scene.urls["unified"].rpartition("/")[2]
+    until(lambda: rabbit.manage("GET", f"queues/{vhost}/{LOCK}").get("owner_pid_details"), 60)
+    with pytest.raises(RefusedError, match="--takeover"):
+        scene.forward(lock_wait_s=0.2)
+    assert scene.forward(takeover=True, lock_wait_s=20).moved == 20
+    with pytest.raises((amqp.AMQPError, OSError)):
+        connection.channel().queue_declare(queue="default", passive=True)
+    connection.collect()
+
+
+def test_a_server_with_an_alarm_ends_the_run_clearly(
+    rabbit_only: RabbitScene, rabbit: RabbitServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is short of memory a RabbitMQ reads nothing from those who publish, and answers nothing."""
+    scene = rabbit_only
+    ids = mixed(scene, 20)
+    monkeypatch.setattr(rabbitmq_server, "ANSWER_TIMEOUT_S", 3.0)
+    rabbit.control("set_vm_memory_high_watermark", "0.0000001")
+    try:
+        with pytest.raises(UnreachableError, match=r"short of memory or disk.*rabbitmqctl status"):
+            scene.forward()
+    finally:
+        rabbit.control("set_vm_memory_high_watermark", "0.6")
+    monkeypatch.undo()
+    assert scene.forward().balance == 0
+    assert scene.ids() == {("unified", identity): 1 for identity in ids}
+
+
 def test_a_paused_run_that_lost_its_connection_changes_nothing(two_hosts: RabbitScene, rabbit: RabbitServer) -> None:
     """Stopped in the middle, cut off, overtaken, woken: it connects again and finds nothing to do."""
     scene = two_hosts
@@ -279,6 +316,30 @@ def test_connections_that_are_cut_are_opened_again(any_scene: RabbitScene, monke
     monkeypatch.undo()
     assert report.reconnects and report.balance == 0
     assert scene.ids() == {("unified", identity): 1 for identity in ids}
+
+
+def test_answers_that_are_lost(any_scene: RabbitScene, rabbit: RabbitServer) -> None:
+    """Cut after the server has done what it was told and before its answer arrives, at one point after the other."""
+    scene = any_scene
+    ids = mixed(scene, 40)
+    with tcp_proxy(rabbit.port) as proxy:
+        environ = {name: url.replace(f":{rabbit.port}/", f":{proxy.port}/") for name, url in scene.environ.items()}
+        options = TransferOptions(batch_size=8)
+        assert transfer(scene.plan, environ=environ, options=options).moved == 40
+        answers, lost_at = proxy.answers, 0
+        points = range(25, answers, 1 if LONG else max(1, answers // 7))
+        for point in points:
+            assert scene.back().moved == 40
+            proxy.answers, proxy.lose_at = 0, point
+            try:
+                report = transfer(scene.plan, environ=environ, options=options)
+            except UnreachableError:
+                # While it looked around, or at the very end: the same command again goes on.
+                report = transfer(scene.plan, environ=environ, options=options)
+            assert report.balance == 0
+            assert scene.ids() == {("unified", identity): 1 for identity in ids}, point
+            lost_at += proxy.lose_at == 0
+    assert lost_at > len(points) / 2
 
 
 def test_a_live_worker_is_refused(rabbit_only: RabbitScene, tmp_path: Path) -> None:
