@@ -2,7 +2,8 @@
 
 The package is found without importing it. Left out: caches, and its own ``settings.py``, which a project with settings
 never loads. One line changes: ``DEFAULT_SETTINGS_MODULE`` names the project's settings. A file that is there with other
-content is never overwritten, unless an earlier run created it and nobody touched it since.
+content is never overwritten, unless an earlier run created it and nobody touched it since. Projects that keep their
+schedule in rows of django_celery_beat get a migration for them beside (:mod:`codemods.beat_rows`).
 Source: https://docs.python.org/3/library/importlib.html#importlib.util.find_spec
 """
 
@@ -15,7 +16,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from codemods.beat_rows import beat_rows_migration, installs_beat_rows
 from migrator.errors import UsageError
+from migrator.message import System
 from migrator.plan import Plan
 from migrator.source_tree import module_name
 
@@ -33,6 +36,8 @@ class Installation:
     to_write: tuple[Path, ...] = ()
     #: Those that are there with other content.
     conflicts: tuple[Path, ...] = ()
+    #: Settings that keep the schedule in rows, where nothing is installed that could hold a migration for them.
+    rows_in: Path | None = None
 
 
 def plan_installation(plan: Plan, *, created: Mapping[str, str]) -> Installation:
@@ -46,26 +51,26 @@ def plan_installation(plan: Plan, *, created: Mapping[str, str]) -> Installation
         UsageError: The package can't be found, or the folder lies outside the project.
     """
     if not plan.project.install_package or not plan.project.install_to:
-        return Installation()
+        renames = any(task.system is System.CELERY and task.name != task.unified for task in plan.mappings())
+        return Installation(rows_in=installs_beat_rows(plan) if renames else None)
     destination = (plan.folder / plan.project.install_to).resolve()
     if not destination.is_relative_to(plan.folder):
         raise UsageError("project.install_to", "lies outside the plan's folder", found=plan.project.install_to)
-    package = _find(plan.project.install_package)
+    wanted = _package_files(plan, destination)
+    migrations = sorted(file.stem for file in wanted if file.parent.name == "migrations" and file.stem != "__init__")
+    generated = beat_rows_migration(plan, migrations)
+    if generated is not None:
+        wanted[generated[0]] = generated[1]
     files: dict[Path, bytes] = {}
     to_write, conflicts = [], []
-    for source in sorted(package.rglob("*")):
-        relative = source.relative_to(package)
-        if not source.is_file() or "__pycache__" in relative.parts or str(relative) in _LEFT_OUT:
-            continue
-        target = destination / relative
-        content = _content(plan, relative, source.read_bytes())
+    for target, content in wanted.items():
         if target.is_symlink() or any(parent.is_symlink() for parent in _below(target, plan.folder)):
             conflicts.append(target)
             continue
         if not target.exists():
             files[target] = content
             to_write.append(target)
-        elif relative.name == "__init__.py" and len(relative.parts) == 1:
+        elif target == destination / "__init__.py":
             continue
         else:
             files[target] = content
@@ -74,6 +79,16 @@ def plan_installation(plan: Plan, *, created: Mapping[str, str]) -> Installation
             if present != content:
                 (to_write if ours else conflicts).append(target)
     return Installation(files=files, to_write=tuple(to_write), conflicts=tuple(conflicts))
+
+
+def _package_files(plan: Plan, destination: Path) -> dict[Path, bytes]:
+    package = _find(plan.project.install_package)
+    found = {}
+    for source in sorted(package.rglob("*")):
+        relative = source.relative_to(package)
+        if source.is_file() and "__pycache__" not in relative.parts and str(relative) not in _LEFT_OUT:
+            found[destination / relative] = _content(plan, relative, source.read_bytes())
+    return found
 
 
 def _below(target: Path, root: Path) -> list[Path]:

@@ -134,6 +134,8 @@ def _findings(plan: Plan, outcomes: Iterable[Outcome], installation: Installatio
             yield _finding("UNPARSABLE", f"{outcome.shown}:1", outcome.unparsable)
     for file in installation.conflicts:
         yield _finding("EXISTS", f"{file.relative_to(plan.folder)}:1", "")
+    if installation.rows_in is not None:
+        yield _finding("PERIODIC-ROW", f"{installation.rows_in.relative_to(plan.folder)}:1", "django_celery_beat")
 
 
 def to_finding(shown: str, leftover: Leftover) -> Finding:

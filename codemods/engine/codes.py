@@ -79,7 +79,9 @@ REASONS = MappingProxyType(
         "SETTINGS": _left("the settings can't be completed safely", "add it by hand"),
         "DRAMATIQ-SETTING": _told("a setting of Dramatiq that nothing reads after the migration", "remove it"),
         "TEXT-NAME": _told("a text file names a legacy task, module or command", "run with --text, or correct it"),
-        "PERIODIC-ROW": _left("a database row may name a legacy task", "run the generated data migration"),
+        "PERIODIC-ROW": _left(
+            "a row of django_celery_beat may name a legacy task", "rename the task of that row by hand"
+        ),
         "IN-PLACE-ADAPTER": _left("an in-place task whose arguments change", "use a new name for the unified task"),
         "FORWARDED": _told("a patched name's assertions can't be followed", "check the arguments that they read"),
         "OVERLAP": _left("two rewrites want the same place", "do one by hand, then run again"),
