@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,20 @@ def open_shop(folder: Path, server: EmbeddedServer) -> Iterator[Shop]:
         yield Shop(plan=plan, environ=environ, server=server)
     finally:
         end_everything(plan)
+
+
+def with_net(shop: Shop) -> Shop:
+    """Give the shop's plan the net, and its unified app what the installed app has."""
+    unified = shop.folder / "src/jobs/unified.py"
+    unified.write_text(
+        "from migrator.tasks.alias_net import AliasNet\n"
+        + unified.read_text()
+        + '\napp.conf.worker_consumer = "migrator.tasks.consumer:DeadLetterConsumer"\n'
+        + 'app.steps["consumer"].add(AliasNet)\n'
+    )
+    shop.plan.file.write_text(shop.plan.file.read_text() + "\n[cutover]\nalias_net = true\n")
+    git(shop.folder, "commit", "-q", "-a", "-m", "Hang a net")
+    return replace(shop, plan=load_plan(shop.plan.file))
 
 
 def end_everything(plan: Plan) -> None:

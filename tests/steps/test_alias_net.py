@@ -6,19 +6,18 @@ import json
 import os
 import signal
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
-from shop import Shop, eventually, git, options, orders_done, start_legacy
+from shop import Shop, eventually, options, orders_done, start_legacy, with_net
 
 from migrator import runner
 from migrator.adapters import AdaptationError, adapt
 from migrator.message import System
-from migrator.plan import Operation, OperationKind, Side, TaskMapping, load_plan
+from migrator.plan import Operation, OperationKind, Side, TaskMapping
 from migrator.runner_complete import complete, take_down
 from migrator.runner_report import RunOutcome
 from migrator.tasks import alias_net as worker_side
@@ -33,20 +32,6 @@ from celery import Celery, chain, signature
 late = Celery(broker=os.environ["SHOP_BROKER"])
 name = "jobs.old_celery.pack_order"
 """
-
-
-def with_net(shop: Shop) -> Shop:
-    """Give the shop's plan the net, and its unified app what the installed app has."""
-    unified = shop.folder / "src/jobs/unified.py"
-    unified.write_text(
-        "from migrator.tasks.alias_net import AliasNet\n"
-        + unified.read_text()
-        + '\napp.conf.worker_consumer = "migrator.tasks.consumer:DeadLetterConsumer"\n'
-        + 'app.steps["consumer"].add(AliasNet)\n'
-    )
-    shop.plan.file.write_text(shop.plan.file.read_text() + "\n[cutover]\nalias_net = true\n")
-    git(shop.folder, "commit", "-q", "-a", "-m", "Hang a net")
-    return replace(shop, plan=load_plan(shop.plan.file))
 
 
 @pytest.mark.acceptance

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
-from shop import Shop, eventually, options, orders_done, send_orders, start_legacy
+from shop import Shop, eventually, in_child, kill_at, options, orders_done, send_orders, start_legacy, with_net
+from supervised import supervised_shop
 
 from migrator.brokers import connect
 from migrator.journal import Mark, Phase, entry, open_journal
 from migrator.message import State
-from migrator.plan import Side
+from migrator.plan import Driver, Side
 from migrator.runner_engine import run_back, run_forward
-from migrator.steps import ROLLBACK, STEPS, Context, step_named
+from migrator.steps import ROLLBACK, STEPS, Context, Step, step_named
+from migrator.workers import alias_net
+from migrator.workers.command import process_named
 from migrator.workers.side import list_processes, start_side, stop_side
 
 
@@ -49,6 +55,10 @@ def seen(shop: Shop) -> dict[str, Any]:
         "tree": shop.git("ls-files", "--stage", "--", "src/jobs"),
         "status": shop.git("status", "--porcelain"),
         "waiting": waiting,
+        "net": [
+            alias_net.hangs(shop.plan, shop.environ),
+            alias_net.missing(shop.plan, process_named(shop.plan, "new-worker"), environ=shop.environ),
+        ],
     }
 
 
@@ -87,30 +97,82 @@ def test_dead_letters_survive_rollbacks_however_often_and_wherever_these_are_kil
     assert failures(shop) == [(1, "letter 0"), (2, "letter 1")]
 
 
+#: Steps that start or stop processes: what differs under a process manager.
+WITH_PROCESSES = (
+    "start_workers",
+    "quiesce_schedulers",
+    "stop_producers",
+    "start_producers",
+    "stop_workers",
+    "alias_net",
+    "start_scheduler",
+)
+
+
+@pytest.fixture(params=["command", "supervisor"])
+def site(shop: Shop, request: pytest.FixtureRequest) -> Iterator[Shop]:
+    """The shop with an alias net, run by ourselves or by a supervisord of its own."""
+    shop = with_net(shop)
+    if request.param == "command":
+        yield shop
+        return
+    with supervised_shop(shop) as (supervised, _):
+        yield supervised
+
+
+def killed_everywhere(context: Context, step: Step, go: Callable[[Context, Step], object], *, then: int) -> int:
+    """Do a step, killed after the effect of an action and before its record, until it ends; return the kills.
+
+    Args:
+        then: The event at which the repeated run is killed: 3 is the beginning of the next action, so that each action
+            is killed in both places; with 5 every other one is.
+    """
+    for kills in range(100):
+        listener = kill_at(2 if kills % 2 == 0 else then)
+        code = in_child(partial(go, replace(context, listener=listener), step))
+        if code == 0:
+            return kills
+        assert code == -signal.SIGKILL, f"{step.name} ended with {code} after {kills} kills"
+    pytest.fail("no end")
+
+
 @pytest.mark.acceptance
-def test_every_step_there_and_back_and_there_again(shop: Shop) -> None:
-    start_legacy(shop)
-    send_orders(shop, 0, 40, later_s=900)
-    eventually(lambda: len(orders_done(shop)) == 30)
-    given = Context(plan=shop.plan, environ=shop.environ, journal=open_journal(shop.plan), run=0, options=options())
+def test_every_step_there_and_back_and_there_again_killed_after_each_action(site: Shop) -> None:
+    start_legacy(site)
+    send_orders(site, 0, 40, later_s=900)
+    eventually(lambda: len(orders_done(site)) == 30, timeout_s=60)
+    given = Context(plan=site.plan, environ=site.environ, journal=open_journal(site.plan), run=0, options=options())
+    # Under supervisord half of the kills have to do, and the steps that start or stop something.
+    ours = site.plan.processes[0].driver is Driver.COMMAND
+    then = 3 if ours else 5
+    kills = {"preflight": 0}
     for step in STEPS:
         context = begin(given)
-        before = seen(shop)
-        run_forward(context, step)
-        after = seen(shop)
-        run_back(context, step)
+        if not ours and step.name not in WITH_PROCESSES:
+            given = context
+            run_forward(given, step)
+            continue
+        before = seen(site)
+        there = killed_everywhere(context, step, run_forward, then=then)
+        after = seen(site)
+        kills[step.name] = there + killed_everywhere(context, step, run_back, then=then)
         if step.name == "start_workers":
-            stop_side(shop.plan, Side.UNIFIED, environ=shop.environ)
-        back = seen(shop)
+            stop_side(site.plan, Side.UNIFIED, environ=site.environ)
+        back = seen(site)
         if step.name == "transfer":
             # Its undo waits until the unified workers are gone: in a rollback they were told to stop before.
-            start_side(shop.plan, Side.UNIFIED, environ=shop.environ, names=["new-worker"])
+            start_side(site.plan, Side.UNIFIED, environ=site.environ, names=["new-worker"])
             back["running"].add("new-worker")
         assert back == before, step.name
         given = begin(context)
         run_forward(given, step)
-        assert seen(shop) == after, step.name
+        assert seen(site) == after, step.name
     assert after["running"] == {"new-worker", "new-beat", "new-web"}
+    assert after["net"] == [True, ()]
+    assert set(kills) == ({step.name for step in STEPS} if ours else {"preflight", *WITH_PROCESSES})
+    assert {name for name, number in kills.items() if not number} == {"preflight"}, "every other step has actions"
+    done = orders_done(site)
+    assert len(done) == len(set(done)) == 30, "nothing ran twice, and nothing that is due later"
 
 
 def test_the_way_back_names_every_step_once() -> None:
