@@ -7,7 +7,7 @@ MESSAGES ?= 2000
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-servers demo test lint fmt types contracts bench chaos mutation docs check clean
+.PHONY: help setup setup-servers demo test lint fmt types contracts bench chaos faults mutation docs check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ bench: $(STAMP) ## all benchmarks: ratios against something run beside it
 
 chaos: $(STAMP) ## kill the transfer again and again: lost and duplicated must stay 0
 	$(BIN)/python benchmarks/chaos.py $(ARGS)
+
+faults: $(STAMP) ## cut the connection at every single point, and carry 100,000 mangled payloads: nothing lost, doubled, changed
+	$(BIN)/python benchmarks/faults.py $(ARGS)
 
 mutation: $(STAMP) ## break the unified tasks in small ways: the parity check must see it
 	$(BIN)/python benchmarks/parity_mutation.py $(ARGS)

@@ -55,7 +55,6 @@ class _MarkedHeaders(msgspec.Struct, gc=False):
 
 class _Tagged(msgspec.Struct, gc=False):
     delivery_tag: str
-    priority: int | None = None
 
 
 class _Marked(msgspec.Struct, gc=False):
@@ -63,8 +62,12 @@ class _Marked(msgspec.Struct, gc=False):
     properties: _Tagged
 
 
+class _Ranked(msgspec.Struct, gc=False):
+    priority: int | None = None
+
+
 class _Plain(msgspec.Struct, gc=False):
-    properties: _Tagged
+    properties: _Ranked
 
 
 _decode_marked = msgspec.json.Decoder(_Marked).decode
@@ -239,7 +242,9 @@ def _priority_of(original: bytes) -> int:
     try:
         return _decode_plain(original).properties.priority or 0
     except (msgspec.MsgspecError, RecursionError):
-        return msgspec.convert(loads(original), _Plain).properties.priority or 0
+        # Its bytes go back whatever they are; only the list that it stood in can't be told.
+        number = loads(original)["properties"].get("priority")
+        return number if isinstance(number, int) else 0
 
 
 def _call(envelope: Envelope) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:

@@ -147,6 +147,17 @@ def test_celery_there_and_back(args: list[Any], extra: dict[str, Any]) -> None:
         assert (back.payload, back.place, back.priority) == (raw, CELERY, 5)
 
 
+@pytest.mark.parametrize("properties", [{"delivery_tag": None}, {"priority": "high"}, {"priority": 1e30}])
+def test_a_celery_message_with_odd_properties_goes_back_as_it_was(properties: dict[str, Any]) -> None:
+    document = json.loads(celery_raw("calculate_indicators_task", [["A"], {}, EMBED]))
+    document["properties"].update(properties)
+    raw = json.dumps(document).encode()
+    there = carried(FROM_CELERY(CELERY, "", raw))
+    assert as_kombu_reads_it(there.payload).delivery_tag == there.copy_id
+    back = carried(BACK(UNIFIED, "", there.payload))
+    assert (back.payload, back.place) == (raw, CELERY)
+
+
 @given(args=st.lists(json_values, max_size=2))
 def test_an_ordinary_celery_message_and_one_with_a_header_more_give_the_same(args: list[Any]) -> None:
     for function in ("fetch_yahoo_stocks_task", "calculate_indicators_task", "update_single_asset_task"):
