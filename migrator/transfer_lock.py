@@ -91,18 +91,30 @@ def _acquire_one(server: RedisServer, token: str, *, wait_s: float, takeover: bo
         if time.monotonic() >= deadline:
             raise RefusedError(
                 f"{server.where} {LOCK}",
-                f"another transfer holds the lock since {wait_s:g} s",
-                found=holder,
+                f"another transfer holds the lock; waited {wait_s:g} s for it",
+                found=_named(holder),
                 remedy=f"let it finish; if it has ended, its lock goes within {LIFE_MS // 1000} s",
             )
         time.sleep(0.1)
 
 
+def _named(token: str) -> str:
+    """Return who holds a lock, for a person."""
+    holder = _holder(token)
+    return token if holder is None else f"process {holder.pid} on {holder.host}"
+
+
+def _holder(token: str) -> Holder | None:
+    try:
+        return msgspec.json.decode(token, type=Holder)
+    except msgspec.MsgspecError:
+        return None
+
+
 def _has_ended(token: str) -> bool:
     """Say whether the holder ran on this machine and is no more."""
-    try:
-        holder = msgspec.json.decode(token, type=Holder)
-    except msgspec.MsgspecError:
+    holder = _holder(token)
+    if holder is None:
         return False
     if holder.host != socket.gethostname() or not holder.boot:
         return False

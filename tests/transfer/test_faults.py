@@ -78,32 +78,99 @@ def test_one_run_survives_cuts_by_itself(two_servers: Scene) -> None:
     assert sum(carried_copies(scene).values()) == 4000
 
 
-def test_a_server_that_restarts_in_the_middle(tmp_path: Path, redis_server: EmbeddedServer) -> None:
+@pytest.mark.parametrize("restarted_side", ["legacy", "unified"])
+def test_a_server_that_restarts_in_the_middle(
+    tmp_path: Path, redis_server: EmbeddedServer, restarted_side: str
+) -> None:
     redis.Redis(port=redis_server.port).flushall()
     durable = ("--appendonly", "yes", "--appendfsync", "always")
-    with (
-        embedded_server(folder=tmp_path / "durable", arguments=durable) as server,
-        make_scene(tmp_path, legacy=server, unified=redis_server) as scene,
-    ):
-        fill(scene.legacy, 3000)
-        restarted = threading.Event()
+    with embedded_server(folder=tmp_path / "durable", arguments=durable) as server:
+        sides = {"legacy": redis_server, "unified": redis_server, restarted_side: server}
+        with make_scene(tmp_path, **sides) as scene:
+            fill(scene.legacy, 3000)
+            restarted = threading.Event()
 
-        def restart() -> None:
-            while redis.Redis(port=redis_server.port).llen("unified") < 300:
-                time.sleep(0.001)
-            server.kill()
-            server.start()
-            restarted.set()
+            def restart() -> None:
+                while redis.Redis(port=sides["unified"].port).llen("unified") < 300:
+                    time.sleep(0.001)
+                server.kill()
+                server.start()
+                restarted.set()
 
-        thread = threading.Thread(target=restart)
-        thread.start()
-        report = _through(scene, {})
-        thread.join()
-        assert restarted.is_set()
-        assert report.reconnects > 0
-        assert report.balance == 0
-        assert len(scene.unified_calls()) == 3000
-        assert sum(carried_copies(scene).values()) == 3000
+            thread = threading.Thread(target=restart)
+            thread.start()
+            report = _through(scene, {})
+            thread.join()
+            assert restarted.is_set()
+            assert report.reconnects > 0
+            assert report.balance == 0
+            assert len(scene.unified_calls()) == 3000
+            assert sum(carried_copies(scene).values()) == 3000
+
+
+def test_a_destination_that_becomes_a_replica_in_the_middle(two_servers: Scene) -> None:
+    scene = two_servers
+    fill(scene.legacy, 3000)
+
+    def fail_over() -> bool:
+        if scene.unified.llen("unified") > 300 and scene.unified.info("replication")["role"] == "master":
+            # A replica whose primary is away keeps what it has and takes nothing.
+            scene.unified.replicaof("127.0.0.1", 1)
+        return False
+
+    try:
+        with pytest.raises(RefusedError, match="read-only replica"):
+            transfer(
+                scene.plan,
+                environ=scene.environ,
+                options=TransferOptions(batch_size=50),
+                should_stop=fail_over,
+            )
+    finally:
+        scene.unified.replicaof("NO", "ONE")
+    there, waiting = scene.unified.llen("unified"), scene.legacy.hlen("dramatiq:default.msgs")
+    assert 300 < there < 3000 <= there + waiting
+    # The lock could not be given back there, and the process that held it goes on: this one.
+    report = scene.forward(takeover=True)
+    assert (report.balance, report.left) == (0, {})
+    assert len(scene.unified_calls()) == scene.unified.llen("unified") == 3000
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "dramatiq:default",
+        "dramatiq:default.msgs",
+        "celery",
+        "unified",
+        "tqm:claim:dramatiq:dramatiq:default",
+        "tqm:claim:celery:celery",
+        "tqm:kept:legacy:dramatiq",
+        "tqm:parked",
+    ],
+)
+def test_a_key_of_the_wrong_type_is_a_clear_error_and_nothing_is_changed(any_scene: Scene, key: str) -> None:
+    scene = any_scene
+    produce(scene, 200, seed=9)
+    scene.send("fetch_news_task", delay=3_000_000)
+    client = scene.unified if key in {"unified", "tqm:parked"} else scene.legacy
+    before = _dumps(scene)
+    known = client.dump(key)
+    client.set(key, "somebody's string")
+    with pytest.raises(RefusedError, match="wrong type"):
+        scene.forward()
+    client.delete(key)
+    if known is not None:
+        client.restore(key, 0, known)
+    # What was in other queues may have gone over before the key was met; everything is accounted for.
+    report = scene.forward()
+    assert report.balance == 0
+    scene.back()
+    assert _dumps(scene) == before
+
+
+def _dumps(scene: Scene) -> dict[tuple[str, str, str], list[bytes]]:
+    return {copy: sorted(raws) for copy, raws in legacy_copies(scene).items()}
 
 
 def test_a_server_that_stays_away_is_a_clear_error_and_the_next_run_finishes(
