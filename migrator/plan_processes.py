@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import PurePosixPath
 
 from migrator.message import System
 from migrator.plan_table import Table
+from migrator.shell_line import SHELLS, ShellLine, split_line
 
 
 class Side(StrEnum):
@@ -76,14 +78,18 @@ class Process:
 def read_process(table: Table) -> Process:
     """Read one ``[[process]]``."""
     driver = table.choice("driver", Driver, default=Driver.COMMAND)
+    line = _line(table)
     process = Process(
         name=table.text("name"),
         side=table.choice("side", Side),
         role=table.choice("role", Role),
         system=table.choice("system", System) if "system" in table.data else None,
-        command=table.texts("command") if driver is Driver.COMMAND else table.texts("command", default=()),
+        command=line.words or _command(table, driver),
         directory=table.text("directory", default="."),
-        environment={key: str(value) for key, value in table.mapping("environment").items()},
+        environment={
+            **dict(line.environment),
+            **{key: str(value) for key, value in table.mapping("environment").items()},
+        },
         stop_timeout_s=table.number("stop_timeout_s", default=60) or 60,
         pidfile=table.text("pidfile", default=""),
         driver=driver,
@@ -94,6 +100,32 @@ def read_process(table: Table) -> Process:
     _check_driver(table, process)
     table.close()
     return process
+
+
+def _line(table: Table) -> ShellLine:
+    """Read `shell`, a line that is split into the argument list."""
+    text = table.text("shell", default="")
+    if not text:
+        return ShellLine()
+    if "command" in table.data:
+        table.problem("shell", "stands beside `command`", "keep one of them")
+    line = split_line(text)
+    if line.problem:
+        table.problem("shell", line.problem, line.hint)
+    return ShellLine(words=line.words or ("?",), environment=line.environment)
+
+
+def _command(table: Table, driver: Driver) -> tuple[str, ...]:
+    given = table.data.get("command")
+    if isinstance(given, str):
+        table.take("command")
+        table.problem("command", "needs a list of arguments", f"as a line it is `shell = {given!r}`")
+        return ("?",)
+    words = table.texts("command") if driver is Driver.COMMAND else table.texts("command", default=())
+    if words and PurePosixPath(words[0]).name in SHELLS and "-c" in words:
+        hint = 'write the command itself; `shell = "…"` splits a line without running a shell'
+        table.problem("command", f"runs {words[0]}, which does not pass SIGTERM on to what it starts", hint)
+    return words
 
 
 def _check_driver(table: Table, process: Process) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from migrator.errors import PlanError
 from migrator.plan import Driver, load_plan
+from migrator.shell_line import ShellLine, split_line
 
 SHOP = Path(__file__).parent / "steps/data/shop/migration.toml"
 
@@ -79,4 +80,81 @@ def test_a_command_may_only_be_missing_when_somebody_else_has_it(tmp_path: Path)
 )
 def test_what_means_nothing_is_a_problem(tmp_path: Path, lines: str, expected: str) -> None:
     found = problems(tmp_path, lines)
+    assert any(problem.startswith(expected) for problem in found), found
+
+
+def test_a_line_is_split_and_never_run_by_a_shell(tmp_path: Path) -> None:
+    text = SHOP.read_text()
+    command = next(line for line in text.splitlines() if line.startswith("command") and '"legacy"' in line)
+    line = """A=1 B='two words' exec {python} web.py "the legacy one" 127.0.0.1:${SHOP_PORT:-80 00} --x=\\\\'y"""
+    file = tmp_path / "migration.toml"
+    file.write_text(text.replace(command, f'shell = """{line}"""'))
+    web = load_plan(file).processes[3]
+    assert web.command == ("{python}", "web.py", "the legacy one", "127.0.0.1:${SHOP_PORT:-80 00}", "--x='y")
+    assert web.environment == {"A": "1", "B": "two words"}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("celery -A x worker -n w@%h", ("celery", "-A", "x", "worker", "-n", "w@%h")),
+        ("run --url ${URL:-http://a?b=c&d='}/${B}", ("run", "--url", "${URL:-http://a?b=c&d='}/${B}")),
+        ("run 'a; b' \"c && d\" e\\ f", ("run", "a; b", "c && d", "e f")),
+        ("run --opt=a,b:c # d", ("run", "--opt=a,b:c", "#", "d")),
+    ],
+)
+def test_lines_that_are_plain_commands(line: str, words: tuple[str, ...]) -> None:
+    assert split_line(line) == ShellLine(words=words)
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("cd src && celery worker", "changes the folder"),
+        ("celery worker && celery beat", "uses '&&'"),
+        ("celery worker > log 2>&1", "uses '>'"),
+        ("celery worker &", "uses '&'"),
+        ("cat x | celery worker", "uses '|'"),
+        ("celery worker; celery beat", "uses ';'"),
+        ("celery -A $APP worker", "uses $APP"),
+        ("celery -n $(hostname)", "runs a command inside"),
+        ("celery -n `hostname`", "runs a command inside"),
+        ("celery -A *.py", "has '*.py'"),
+        ("~/venv/bin/celery worker", "has '~/venv/bin/celery'"),
+        ("celery 'worker", "can't be split"),
+        ("A=1", "names no command"),
+    ],
+)
+def test_lines_that_only_a_shell_understands(line: str, problem: str) -> None:
+    found = split_line(line)
+    assert problem in found.problem
+    assert found.words == ()
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ('shell = "web.py"', "shell: stands beside `command`"),
+        ('shell = "a | b"', "shell: uses '|', which only a shell understands"),
+    ],
+)
+def test_a_shell_line_that_is_refused(tmp_path: Path, lines: str, expected: str) -> None:
+    assert any(problem.startswith(expected) for problem in problems(tmp_path, lines))
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ('"celery -A x worker"', "command: needs a list of arguments (as a line it is `shell = 'celery -A x worker'`)"),
+        ('["bash", "-c", "celery worker"]', "command: runs bash, which does not pass SIGTERM on"),
+    ],
+)
+def test_a_command_that_is_a_line_in_disguise(tmp_path: Path, command: str, expected: str) -> None:
+    text = SHOP.read_text()
+    old = next(line for line in text.splitlines() if line.startswith("command") and '"legacy"' in line)
+    file = tmp_path / "migration.toml"
+    file.write_text(text.replace(old, f"command = {command}"))
+    with pytest.raises(PlanError) as caught:
+        load_plan(file)
+    found = [problem.removeprefix("process[3].") for problem in caught.value.problems]
     assert any(problem.startswith(expected) for problem in found), found

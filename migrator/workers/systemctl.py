@@ -28,6 +28,7 @@ PROPERTIES = (
     "UnitFileState",
     "TriggeredBy",
     "NeedDaemonReload",
+    "Type",
 )
 
 _SPAN = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[a-z]+)")
@@ -74,6 +75,8 @@ class UnitFacts:
     #: Timers, sockets and paths that start it, with spaces between.
     triggered_by: str
     needs_reload: bool
+    #: ``simple``, ``exec``, ``notify``, ``forking``, ``oneshot``…; empty if it was not told.
+    kind: str = ""
 
     @property
     def text(self) -> str:
@@ -166,6 +169,7 @@ def parse_show(text: str) -> UnitFacts:
         unit_file=values.get("UnitFileState", ""),
         triggered_by=values.get("TriggeredBy", ""),
         needs_reload=values.get("NeedDaemonReload") == "yes",
+        kind=values.get("Type", ""),
     )
 
 

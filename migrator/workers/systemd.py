@@ -6,8 +6,9 @@ below the plan's `stop_timeout_s`. With `KillMode=control-group`, its default, t
 of a worker, which then break off what they run: a finding of the preflight.
 
 Run in tests, where the machine allows it: a user manager of systemd 252 (start, stop, restart, children left behind,
-time-outs, a whole cutover and rollback). Not run: the system manager with polkit, units with a journal, Type=forking
-and Type=notify, units that a timer or socket triggers; for these only command lines and parsing are tested.
+time-outs, a whole cutover and rollback). Not run: the system manager with polkit, units with a journal, Type=notify,
+units that a timer or socket triggers; for these only command lines and parsing are tested. Refused: Type=forking and
+Type=oneshot, where systemd guesses which process is the main one.
 
 Source: systemctl(1), systemd.kill(5), systemd.service(5), org.freedesktop.systemd1(5) for the properties.
 """
@@ -41,6 +42,8 @@ from migrator.workers.records import ProcessRecord, read_record
 from migrator.workers.systemctl import UnitFacts
 
 RUNNING_STATES = ("active", "activating", "reloading")
+#: Types whose main process is not the one that works: `celery multi`, wrappers of containers.
+UNSUPPORTED_TYPES = ("forking", "oneshot")
 
 
 def current(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> ProcessRecord | None:
@@ -132,6 +135,9 @@ def _facts(process: Process, environ: Mapping[str, str]) -> UnitFacts:
         close = difflib.get_close_matches(process.unit, known, n=1)
         remedy = f"did you mean {close[0]!r}?" if close else "install it, then `systemctl daemon-reload`"
         raise UsageError(where, "there is no such unit", found=facts.text, remedy=f"{remedy} or correct the plan")
+    if facts.kind in UNSUPPORTED_TYPES:
+        remedy = "run the worker itself in the foreground with Type=simple (no `celery multi`, no --detach)"
+        raise RefusedError(where, "is of a type that is not supported", found=f"Type={facts.kind}", remedy=remedy)
     if facts.load != "loaded":
         remedy = f"systemctl unmask {process.unit}" if facts.load == "masked" else f"systemctl status {process.unit}"
         raise RefusedError(where, "can't be used", found=f"LoadState={facts.load}", remedy=remedy)

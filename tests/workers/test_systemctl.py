@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from migrator.errors import MigratorError, RefusedError, UnreachableError, UsageError
-from migrator.plan import Driver, Process, Role, Side
-from migrator.workers import systemctl
+from migrator.plan import Driver, Process, Role, Side, load_plan
+from migrator.workers import systemctl, systemd
 
 DATA = Path(__file__).parent / "data"
+SHOP = Path(__file__).parents[1] / "steps/data/shop/migration.toml"
 WORKER = Process(
     name="worker", side=Side.LEGACY, role=Role.WORKER, system=None, command=(), directory=".", environment={},
     stop_timeout_s=60, driver=Driver.SYSTEMD, unit="-worker@1.service", manager="system",
@@ -90,3 +92,19 @@ def test_last_words(words: str, kind: type[MigratorError], what: str) -> None:
 def test_no_systemd_to_talk_to(tmp_path: Path) -> None:
     with pytest.raises(UnreachableError, match="systemctl: is not installed here"):
         systemctl.show(WORKER, environ={"PATH": str(tmp_path)})
+
+
+@pytest.mark.parametrize("kind", ["forking", "oneshot"])
+def test_a_unit_whose_main_process_is_guessed_is_refused(tmp_path: Path, kind: str) -> None:
+    """`celery multi` is Type=forking; the answer is a recorded one with that type."""
+    answer = tmp_path / "answer"
+    answer.write_text((DATA / "systemctl-show-running.txt").read_text() + f"Type={kind}\n")
+    program = tmp_path / "systemctl"
+    program.write_text(f"#!/bin/sh\nexec /bin/cat {answer}\n")
+    program.chmod(0o755)
+    plan = load_plan(SHOP)
+    for act in (systemd.current, systemd.start, systemd.signal_stop, systemd.faults):
+        with pytest.raises(RefusedError, match=f"is of a type that is not supported .found: Type={kind}|Type={kind}"):
+            act(plan, WORKER, environ={**os.environ, "PATH": str(tmp_path)})
+    answer.write_text((DATA / "systemctl-show-running.txt").read_text() + "Type=simple\n")
+    assert systemctl.show(WORKER, environ={**os.environ, "PATH": str(tmp_path)}).kind == "simple"
