@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 MESSAGES ?= 2000
 ARGS ?=
+ROUNDS ?= 5
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-servers demo test lint fmt types contracts bench chaos faults mutation docs check clean
@@ -54,8 +55,9 @@ types: $(STAMP) ## mypy --strict on what ships
 bench: $(STAMP) ## all benchmarks: ratios against something run beside it
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
-chaos: $(STAMP) ## kill the transfer again and again: lost and duplicated must stay 0
+chaos: $(STAMP) ## kill the transfer, then whole runs of the sample, again and again: lost and doubled must stay 0
 	$(BIN)/python benchmarks/chaos.py $(ARGS)
+	$(BIN)/python benchmarks/chaos_run.py --rounds $(ROUNDS)
 
 faults: $(STAMP) ## cut the connection at every single point, and carry 100,000 mangled payloads: nothing lost, doubled, changed
 	$(BIN)/python benchmarks/faults.py $(ARGS)
@@ -63,7 +65,8 @@ faults: $(STAMP) ## cut the connection at every single point, and carry 100,000 
 mutation: $(STAMP) ## break the unified tasks in small ways: the parity check must see it
 	$(BIN)/python benchmarks/parity_mutation.py $(ARGS)
 
-docs: $(STAMP) ## check that the documents name every command, step, check and code
+docs: $(STAMP) ## fill RUNBOOK.md with what the commands print, and check that the documents name everything
+	$(BIN)/python benchmarks/runbook.py
 	$(BIN)/python -m pytest tests/test_docs.py
 
 check: lint types test ## everything that has to pass before a commit is done

@@ -67,7 +67,7 @@ def _round(chaos: Chaos, number: int, options: argparse.Namespace) -> None:
         if options.every_action:
             chaos.every_action(command)
         else:
-            chaos.leg(command, options.faults)
+            chaos.leg(command, chaos.some(options.faults))
         if command == "cutover":
             chaos.scene.stage.enqueue(max(20, options.messages // 20))
         chaos.settle(f"round {number}, {command}")

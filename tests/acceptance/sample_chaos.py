@@ -15,7 +15,7 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import orjson
@@ -91,9 +91,13 @@ class Chaos:
     latest_s: float = 14.0
     tell: Callable[[str], None] = lambda text: None
 
-    def leg(self, command: str, faults: int) -> None:
-        """Bring the system to one end, with so many faults on the way."""
-        names = [self.chance.choice(list(self.faults)) for _ in range(faults)]
+    def some(self, number: int) -> list[str]:
+        """Return so many faults by chance."""
+        return [self.chance.choice(list(self.faults)) for _ in range(number)]
+
+    def leg(self, command: str, faults: Iterable[str]) -> None:
+        """Bring the system to one end, with these faults on the way, the last one first."""
+        names = list(faults)
         for _ in range(MOST_ATTEMPTS):
             state = self._state()
             if state is ARRIVED[command] and not names:

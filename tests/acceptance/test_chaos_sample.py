@@ -1,0 +1,53 @@
+"""The sample under load, there and back, while tool, workers, Redis and database die: the short form of the campaign.
+
+``make chaos`` runs the long one, with faults by chance.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from sample_chaos import Chaos, interrupt_tool, kill_process, kill_redis, kill_tool
+from sample_databases import SQLite
+from sample_scene import open_scene, prepare
+
+from migrator import runner
+from migrator.demo.scratch import git
+from migrator.plan import Side
+from migrator.runner_state import MigrationState
+
+
+@pytest.mark.acceptance
+@pytest.mark.timeout(600)
+def test_the_sample_there_and_back_while_everything_dies(tmp_path: Path) -> None:
+    database = SQLite(file=tmp_path / "database.sqlite3")
+    faults = {
+        "tool": kill_tool,
+        "Ctrl-C": interrupt_tool,
+        "process": kill_process,
+        "redis": kill_redis,
+        "database": database.fault,
+    }
+    told: list[str] = []
+    with open_scene(tmp_path, DATABASE_URL=database.url) as scene:
+        chaos = Chaos(scene=scene, chance=random.Random(20261123), faults=faults, latest_s=8, tell=told.append)
+        prepare(scene, 300)
+        with scene.stage.load():
+            chaos.leg("cutover", ["redis", "Ctrl-C", "tool"])
+            assert runner.status(scene.stage.scratch.plan, environ=scene.environ).state is MigrationState.MIGRATED
+            assert scene.running(Side.LEGACY) == set()
+            scene.stage.enqueue(60)
+            there = chaos.settle("there")
+            chaos.leg("rollback", ["database", "process", "tool"])
+            back = chaos.settle("back")
+        assert chaos.outcome.clean, [chaos.outcome.line, *chaos.outcome.wrong, *told]
+        assert sum(chaos.outcome.faults.values()) == 6
+        assert back.enqueued > there.enqueued > 360, "it was under load"
+        assert scene.running(Side.LEGACY) == scene.all_of(Side.LEGACY)
+        assert scene.running(Side.UNIFIED) == set()
+        folder = scene.stage.scratch.plan.folder
+        assert git(folder, "status", "--porcelain") == ""
+        first = git(folder, "rev-list", "--max-parents=0", "HEAD").strip()
+        assert git(folder, "diff", "--stat", first) == "", "the source is as it was, what was changed by hand included"
