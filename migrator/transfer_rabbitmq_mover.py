@@ -113,7 +113,7 @@ class RabbitmqMover:
         """Carry out one batch from RabbitMQ."""
         self._refresh()
         source, home = spot.as_source(), self._home(spot.place)
-        origins = {own_header(message, ID) or uuid.uuid4().hex: message for message in taken}
+        origins = _with_ids(taken, given=intake.queue == spot.moving)
         messages = {copy: public_copy(message) for copy, message in origins.items()}
         arrived = self._arrived([ledger_entry(spot.place, copy) for copy in messages]) if resumed else set()
         fresh: list[Item] = [
@@ -249,6 +249,15 @@ class RabbitmqMover:
         lane = self.mixed.lane(place)
         assert lane is not None
         return lane
+
+
+def _with_ids(taken: list[Any], *, given: bool) -> dict[str, Any]:
+    """Return messages by the id of the copy: the one that we gave it, in a queue of ours, else a new one."""
+    found: dict[str, Any] = {}
+    for message in taken:
+        copy = own_header(message, ID) if given else ""
+        found[copy if copy and copy not in found else uuid.uuid4().hex] = message
+    return found
 
 
 def most(waiting: int) -> int:

@@ -156,7 +156,7 @@ def _unpacked(mark: Any) -> Any:
         if mark.startswith("z"):
             mark = zlib.decompress(b64decode(mark[1:])).decode()
         return loads(mark)
-    except (UnreadableError, AttributeError, ValueError, zlib.error):
+    except (UnreadableError, AttributeError, TypeError, ValueError, zlib.error):
         return plain(mark)
 
 

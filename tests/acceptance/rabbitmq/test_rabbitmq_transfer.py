@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import signal
 import socket
 import time
@@ -16,6 +17,7 @@ from typing import Any
 import amqp
 import amqp.transport
 import pytest
+from rabbit_fuzz import put_mangled, whole
 from rabbit_kills import as_counter
 from rabbit_proxy import tcp_proxy
 from rabbit_scene import RabbitScene, amqp_content, fill, mixed
@@ -178,6 +180,18 @@ def test_any_bytes_are_kept_not_lost(rabbit_only: RabbitScene) -> None:
     assert (report.moved, report.kept, report.balance) == (2, 4, 0)
     assert scene.back().restored == 4
     assert as_counter(scene.legacy()) == as_counter(before)
+
+
+def test_mangled_messages_are_carried_or_kept_as_they_were(rabbit_only: RabbitScene) -> None:
+    """`benchmarks/rabbitmq.py` does it with 100,000."""
+    scene = rabbit_only
+    put_mangled(scene, 1000, random.Random(5))
+    before = whole(scene)
+    report = scene.forward()
+    assert (report.balance, report.moved > 100, report.kept > 100) == (0, True, True)
+    assert scene.back().balance == 0
+    after = whole(scene)
+    assert not list((before - after).elements())[:3] and not list((after - before).elements())[:3]
 
 
 def test_a_message_that_expires_does_not_expire_with_us(rabbit_only: RabbitScene) -> None:
