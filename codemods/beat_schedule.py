@@ -12,6 +12,8 @@ from codemods.engine.arguments import adapt_literals
 from codemods.engine.context import FileContext, LeaveError
 from codemods.engine.literals import replace_string
 from codemods.engine.registry import Rewrite
+from codemods.engine.routes import route
+from codemods.engine.targets import Target
 from codemods.engine.values import text_of
 
 SETTINGS = frozenset({"CELERY_BEAT_SCHEDULE", "CELERYBEAT_SCHEDULE", "BEAT_SCHEDULE", "beat_schedule"})
@@ -110,16 +112,17 @@ def rewrite_entry(context: FileContext, value: cst.BaseExpression) -> None:
         return
     given = {text_of(e.key): e for e in value.elements if isinstance(e, cst.DictElement)}
     named = given.get("task")
-    if named is None or not isinstance(named.value, cst.SimpleString):
-        return
-    target = context.index.named(text_of(named.value) or "")
-    if target is None:
+    target = _target(context, named.value) if named is not None else None
+    if named is None or target is None:
         return
     if target.retired:
         raise LeaveError("RETIRED-TASK", named, f"{target.name}: {target.reason}")
+    if "options" in given:
+        route(context, given["options"].value)
     args, kwargs = given.get("args"), given.get("kwargs")
     result = adapt_literals(context, (target,), args.value if args else None, kwargs.value if kwargs else None)
-    replace_string(context, named.value, target.unified)
+    if isinstance(named.value, cst.SimpleString):
+        replace_string(context, named.value, target.unified)
     if result is None or not (args or kwargs):
         return
     text = "{" + ", ".join(f'"{name}": {item}' for name, item in result.items()) + "}"
@@ -130,6 +133,14 @@ def rewrite_entry(context: FileContext, value: cst.BaseExpression) -> None:
     context.replace(first.value, text)
     if args and kwargs:
         _remove(context, value, [kwargs])
+
+
+def _target(context: FileContext, node: cst.BaseExpression) -> Target | None:
+    """Return the task that an entry names: by its name, or by ``task.name``."""
+    if isinstance(node, cst.SimpleString):
+        return context.index.named(text_of(node) or "")
+    use = next((use for use in context.uses if use.attribute is node and use.rewritten), None)
+    return use.target if use is not None and len(use.targets) == 1 else None
 
 
 def _item(context: FileContext, statement: cst.CSTNode, target: cst.Subscript, module: str) -> None:

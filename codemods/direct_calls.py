@@ -10,16 +10,10 @@ import libcst as cst
 
 from codemods.engine.arguments import adapt_arguments, one_meaning
 from codemods.engine.context import FileContext, LeaveError, Use
-from codemods.engine.literals import replace_string
+from codemods.engine.escapes import CONTAINERS, followed, sent_from_result, shown_to_others
 from codemods.engine.receivers import unknown_senders
 from codemods.engine.registry import Rewrite
-from codemods.engine.values import UNKNOWN, enclosing, text_of
 from migrator.message import System
-
-_LOOKERS = frozenset(
-    f"builtins.{name}" for name in ("isinstance", "print", "repr", "str", "type", "id", "callable", "len")
-)
-_CONTAINERS = (cst.Element, cst.DictElement, cst.Tuple, cst.List, cst.Set, cst.Dict, cst.IfExp)
 
 
 def direct(context: FileContext, use: Use) -> None:
@@ -75,22 +69,25 @@ def wrapped(context: FileContext, use: Use) -> None:
 
 def bare_actor(context: FileContext, use: Use) -> None:
     """Let a bare actor through where its use can be seen, or where nothing in the file could send it."""
-    if not _followed(context, use.node):
+    if not followed(context, use.node):
         _hand_on(context, use)
+    elif shown_to_others(context, use.node):
+        context.leave(use.node, "HANDED-ON", use.target.name)
 
 
 def bare_task(context: FileContext, use: Use) -> None:
     """A bare Celery task keeps its interface; only changed arguments need its use to be seen."""
-    if one_meaning(use.targets).operations and not _followed(context, use.node):
+    if one_meaning(use.targets).operations and not followed(context, use.node):
         _hand_on(context, use)
 
 
 def _hand_on(context: FileContext, use: Use) -> None:
     parent = context.parent(use.node)
-    while isinstance(parent, _CONTAINERS):
+    while isinstance(parent, CONTAINERS):
         parent = context.parent(parent)
     given = isinstance(parent, cst.Arg) and not _appended(context, parent)
-    if given or unknown_senders(context):
+    returned = isinstance(parent, cst.Return) and sent_from_result(context, parent) is not None
+    if given or returned or unknown_senders(context):
         raise LeaveError("ESCAPES", use.node)
     context.leave(use.node, "HANDED-ON", use.target.name)
 
@@ -102,73 +99,6 @@ def _appended(context: FileContext, arg: cst.Arg) -> bool:
         and isinstance(call.func, cst.Attribute)
         and call.func.attr.value in {"append", "add"}
     )
-
-
-def _followed(context: FileContext, node: cst.CSTNode) -> bool:
-    """True where the value is only looked at, or where what holds it is followed by the rewrites."""
-    parent = context.parent(node)
-    while isinstance(parent, _CONTAINERS):
-        node, parent = parent, context.parent(parent)
-    if isinstance(parent, (cst.Comparison, cst.ComparisonTarget, cst.Assert, cst.Expr, cst.Annotation, cst.Del)):
-        return True
-    if enclosing(context.tree, node, cst.Annotation) is not None:
-        return True
-    if isinstance(parent, cst.Arg):
-        call = context.parent(parent)
-        if not isinstance(call, cst.Call):
-            return False
-        if context.values.only(call.func) in {"builtins.getattr", "builtins.hasattr"}:
-            return _by_name(context, call)
-        if context.values.only(call.func) in _LOOKERS | {"unittest.mock.patch.object"}:
-            return True
-        if context.source.code(call.func) in {"mocker.spy", "monkeypatch.setattr"}:
-            return call.args[0] is parent
-        return isinstance(call.func, cst.Attribute) and call.func.attr.value in {"assertIs", "assertIsNot", "object"}
-    if isinstance(parent, (cst.For, cst.CompFor)):
-        return parent.iter is node
-    if isinstance(parent, (cst.Subscript, cst.Attribute)):
-        return parent.value is node
-    if isinstance(parent, (cst.Assign, cst.AnnAssign, cst.NamedExpr)):
-        return _stays_here(context, parent)
-    return False
-
-
-def _by_name(context: FileContext, call: cst.Call) -> bool:
-    """``getattr(actor, "send")``: the method's name follows, if no argument changes; False if that can't be said."""
-    named = call.args[1].value if len(call.args) > 1 else None
-    use = next((use for use in context.uses if use.node is call.args[0].value), None)
-    if use is None or not isinstance(named, cst.SimpleString):
-        return False
-    if use.target.system is System.CELERY or use.target.converted:
-        return not use.target.operations
-    if text_of(named) != "send" or use.target.operations:
-        return False
-    replace_string(context, named, "delay")
-    return True
-
-
-def _stays_here(context: FileContext, node: cst.Assign | cst.AnnAssign | cst.NamedExpr) -> bool:
-    """True if every read of the assigned name is an attribute, call, item or loop that the rewrites follow."""
-    targets = [t.target for t in node.targets] if isinstance(node, cst.Assign) else [node.target]
-    if len(targets) != 1:
-        return False
-    target = targets[0]
-    if isinstance(target, cst.Attribute):
-        owner = enclosing(context.tree, node, cst.ClassDef)
-        return owner is not None and isinstance(target.value, cst.Name) and target.value.value in {"self", "cls"}
-    if not isinstance(target, cst.Name):
-        return False
-    for load in context.tree.loads:
-        if load.value != target.value or not any(b.node is target for b in context.values.bindings(load)):
-            continue
-        parent = context.parent(load)
-        called = isinstance(parent, cst.Call) and parent.func is load
-        looked = isinstance(parent, (cst.Attribute, cst.Subscript)) and parent.value is load
-        looped = isinstance(parent, (cst.For, cst.CompFor)) and parent.iter is load
-        counted = isinstance(parent, (cst.Comparison, cst.ComparisonTarget))
-        if not (called or looked or looped or counted) or (UNKNOWN in context.values.dotted(load) and called):
-            return False
-    return True
 
 
 REWRITE = Rewrite(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import libcst as cst
 
 from codemods.engine.context import FileContext, LeaveError, Use
-from codemods.engine.literals import replace_string
+from codemods.engine.literals import argument, replace_string
 from codemods.engine.registry import Rewrite
 from codemods.engine.values import text_of
 
@@ -28,6 +28,9 @@ def rewrite(context: FileContext) -> None:
         elif called in _PATH_CALLS and call.args and isinstance(call.args[0].value, cst.SimpleString):
             with context.attempt(call):
                 _import_string(context, call.args[0].value)
+        elif isinstance(call.func, cst.Attribute) and call.func.attr.value == "autodiscover_tasks":
+            with context.attempt(call):
+                _autodiscover(context, call)
     for node in context.tree.strings:
         if isinstance(node, cst.SimpleString):
             if _in_all(context, node):
@@ -98,6 +101,19 @@ def _import_string(context: FileContext, node: cst.SimpleString) -> None:
     if target.in_place:
         return
     raise LeaveError("MODULE-DYNAMIC", node, target.path)
+
+
+def _autodiscover(context: FileContext, call: cst.Call) -> None:
+    """Celery passes over a package whose module is gone without a word.
+
+    Raises:
+        LeaveError: It looks for a module that goes.
+    """
+    packages, related = argument(call, 0, "packages"), argument(call, 1, "related_name")
+    name = text_of(related.value) if related is not None else "tasks"
+    for node in context.values.items(packages.value) if packages is not None else ():
+        if f"{text_of(node)}.{name}" in context.index.retired_modules:
+            raise LeaveError("MODULE-DYNAMIC", call, f"{text_of(node)}.{name}")
 
 
 def _in_all(context: FileContext, node: cst.SimpleString) -> bool:

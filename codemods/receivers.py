@@ -1,4 +1,4 @@
-"""Sends of Dramatiq whose receiver can't be resolved are listed, never guessed.
+"""Sends of Dramatiq whose receiver can't be resolved are listed, never guessed; so is what is read from their value.
 
 Source: ``dramatiq/actor.py``: no other library has ``send_with_options`` or ``message_with_options``.
 """
@@ -9,6 +9,9 @@ from codemods.engine.context import FileContext
 from codemods.engine.receivers import ONLY_DRAMATIQ
 from codemods.engine.registry import Rewrite
 
+#: What is read from the value of a send.
+_MESSAGES = frozenset({"message_id", "get_result"})
+
 
 def rewrite(context: FileContext) -> None:
     """List what could not be resolved."""
@@ -17,6 +20,10 @@ def rewrite(context: FileContext) -> None:
     for attribute in context.tree.attributes:
         if attribute.attr.value in ONLY_DRAMATIQ and attribute not in patched and not _double(context, attribute):
             context.leave(attribute, "UNRESOLVED-RECEIVER", context.source.code(attribute))
+    if any(use.rewritten and use.attribute is not None and use.call is None for use in context.uses):
+        for attribute in context.tree.attributes:
+            if attribute.attr.value in _MESSAGES and not _double(context, attribute):
+                context.leave(attribute, "RESULT-ESCAPES", context.source.code(attribute))
 
 
 def _double(context: FileContext, attribute: object) -> bool:

@@ -11,6 +11,7 @@ from codemods.engine.arguments import adapt_arguments, adapt_literals
 from codemods.engine.context import FileContext, LeaveError, Use
 from codemods.engine.literals import argument, replace_string, strings_of
 from codemods.engine.registry import Rewrite
+from codemods.engine.routes import route
 from codemods.engine.sequences import remove_items
 from codemods.engine.targets import Target
 from codemods.engine.values import text_of
@@ -36,8 +37,13 @@ def rewrite(context: FileContext) -> None:
                 _looked_up(context, node)
                 _name(context, node)
     for assignment in context.tree.assignments:
-        if assignment.value is not None and _assigns_routes(assignment):
-            _routes(context, assignment.value)
+        named = _assigns_routes(assignment)
+        if assignment.value is not None and named:
+            _routes(context, assignment.value, annotations="annotations" in named.lower())
+    for call in context.tree.calls:
+        for arg in call.args:
+            if arg.keyword is not None and arg.keyword.value in _ROUTES:
+                _routes(context, arg.value, annotations="annotations" in arg.keyword.value)
 
 
 def _names_a_task(context: FileContext, call: cst.Call) -> bool:
@@ -107,6 +113,8 @@ def _is_lookup(context: FileContext, node: cst.SimpleString) -> bool:
         call = context.parent(parent)
         asks = isinstance(call, cst.Call) and isinstance(call.func, cst.Attribute) and call.func.attr.value == "get"
         return asks and context.source.code(call.func.value).endswith("tasks")  # type: ignore[union-attr]
+    if isinstance(parent, cst.Element) and isinstance(context.parent(parent), (cst.Tuple, cst.List, cst.Set)):
+        parent = context.parent(context.parent(parent) or parent)
     if isinstance(parent, (cst.Comparison, cst.ComparisonTarget)):
         comparison = parent if isinstance(parent, cst.Comparison) else context.parent(parent)
         assert isinstance(comparison, cst.Comparison)
@@ -138,15 +146,18 @@ def _looked_up(context: FileContext, node: cst.SimpleString) -> None:
         raise LeaveError("ARGUMENTS", call, method.attr.value)
 
 
-def _assigns_routes(node: cst.Assign | cst.AnnAssign | cst.AugAssign) -> bool:
+def _assigns_routes(node: cst.Assign | cst.AnnAssign | cst.AugAssign) -> str:
+    """Return the setting of routes or annotations that a statement gives a value; empty for another."""
     targets = [t.target for t in node.targets] if isinstance(node, cst.Assign) else [node.target]
-    return any(
-        (isinstance(t, cst.Name) and t.value in _ROUTES) or (isinstance(t, cst.Attribute) and t.attr.value in _ROUTES)
-        for t in targets
-    )
+    names = [_leaf(t) for t in targets]
+    return next((name for name in names if name in _ROUTES), "")
 
 
-def _routes(context: FileContext, value: cst.BaseExpression) -> None:
+def _leaf(node: cst.BaseExpression) -> str:
+    return node.value if isinstance(node, cst.Name) else node.attr.value if isinstance(node, cst.Attribute) else ""
+
+
+def _routes(context: FileContext, value: cst.BaseExpression, *, annotations: bool) -> None:
     if not isinstance(value, cst.Dict):
         return
     for element in value.elements:
@@ -159,21 +170,9 @@ def _routes(context: FileContext, value: cst.BaseExpression) -> None:
                 module.startswith(text.split("*")[0].rstrip(".")) for module in context.index.modules
             ):
                 raise LeaveError("LEGACY-STRING", element.key, text)
-            _route(context, element.value, _target(context, element.key))
-
-
-def _route(context: FileContext, value: cst.BaseExpression, target: Target | None) -> None:
-    """A route that names a legacy queue names the unified one."""
-    if target is None or not isinstance(value, cst.Dict):
-        return
-    for element in value.elements:
-        if not isinstance(element, cst.DictElement) or text_of(element.key) not in {"queue", "routing_key"}:
-            continue
-        queue = text_of(element.value)
-        if queue in context.index.legacy_queues and isinstance(element.value, cst.SimpleString):
-            replace_string(context, element.value, context.index.unified_queue)
-        elif queue != context.index.unified_queue:
-            raise LeaveError("QUEUE-OPTION", element, queue or "")
+            if annotations or _target(context, element.key) is None:
+                continue
+            route(context, element.value)
 
 
 REWRITE = Rewrite(name="task_names", whole_file=rewrite)

@@ -50,13 +50,13 @@ def _name_the_rest(context: FileContext) -> None:
     listed |= {context.source.line(use.node) for use in context.uses if not use.rewritten}
     listed |= {context.source.line(statement) for statement in context.tree.imports}
     edited = [(edit.start, edit.end) for edit in context.edits.items]
-    whole = {context.source.line(node): text_of(node) for node in context.tree.strings if _is_value(context, node)}
+    whole = {(context.source.line(node), text_of(node)) for node in context.tree.strings if _is_value(context, node)}
     for offset, name in named_in_python(context.index, context.source.text, edited):
         line = context.source.line_at(offset)
         if line not in listed:
             listed.add(line)
             found = context.source.line_text(line).strip()
-            code = "LEGACY-STRING" if whole.get(line) == name else "TEXT-NAME"
+            code = "LEGACY-STRING" if (line, name) in whole else "TEXT-NAME"
             context.leftovers.append(Leftover(code=code, line=line, found=found, detail=name))
 
 

@@ -141,7 +141,7 @@ class PlanIndex:
         found |= {export.rpartition(".")[2] for export in self.exports}
         found |= {target.name for target in self.targets.values()}
         found |= {"dramatiq", "periodiq", "send_with_options", "message_with_options", "migrator: ignore"}
-        found |= {entry.partition(":")[2] for entry in self.schedule}
+        found |= {entry.partition(":")[2] for entry in self.schedule} | {"autodiscover_tasks"}
         return frozenset(word for word in found if word)
 
     def leaves(self) -> frozenset[str]:

@@ -155,7 +155,7 @@ def _derived(context: FileContext, seen: set[cst.CSTNode]) -> Iterator[Use]:
             continue
         done.add(node)
         if isinstance(node, cst.Name) and not any(
-            b.kind in {Kind.ASSIGN, Kind.ITEM} for b in context.values.bindings(node)
+            b.kind in {Kind.ASSIGN, Kind.ITEM, Kind.OTHER} for b in context.values.bindings(node)
         ):
             continue
         paths = context.values.dotted(node)

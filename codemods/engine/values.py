@@ -11,10 +11,12 @@ from dataclasses import dataclass
 import libcst as cst
 
 from codemods.engine.scopes import Binding, Kind, Scope, Tree
+from codemods.engine.unpacking import unpacked
 from migrator.source_tree import absolute
 
 UNKNOWN = "?"
 _DEPTH = 12
+_SAME_ITEMS = frozenset(f"builtins.{name}" for name in ("list", "tuple", "set", "reversed", "sorted", "iter"))
 _DEFINES = frozenset({Kind.ASSIGN, Kind.DEFINITION})
 
 
@@ -118,6 +120,8 @@ class Values:
         elif binding.kind is Kind.ITEM and binding.value is not None:
             items = self.items(binding.value, depth)
             yield from self._several(items, depth) if items else [UNKNOWN]
+        elif binding.kind is Kind.OTHER and (items := unpacked(self, binding.node)):
+            yield from self._several(items, depth)
         elif binding.kind is Kind.DEFINITION and binding.scope.parent is None and self.where.module:
             yield f"{self.where.module}.{binding.name}"
         else:
@@ -172,6 +176,8 @@ class Values:
             return [e.value for e in pairs] if len(pairs) == len(node.elements) else []
         if isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute) and node.func.attr.value == "values":
             return self.items(node.func.value, depth + 1)
+        if isinstance(node, cst.Call) and len(node.args) == 1 and self.only(node.func) in _SAME_ITEMS:
+            return self.items(node.args[0].value, depth + 1)
         if isinstance(node, cst.Name):
             found = self.bindings(node)
             if len(found) == 1 and found[0].kind is Kind.ASSIGN and found[0].value is not None:
@@ -189,8 +195,9 @@ class Values:
                 yield UNKNOWN if base == UNKNOWN else f"{base}.{second}"
             if len(node.args) > 2:
                 yield from self._several((node.args[2].value,), depth)
-        elif called == {"celery.Celery"}:
-            yield UNKNOWN
+        elif isinstance(node.func, cst.Attribute) and node.func.attr.value == "get" and node.args:
+            found = self.items(node.func.value, depth)
+            yield from self._several([*found, *(arg.value for arg in node.args[1:])], depth) if found else [UNKNOWN]
         else:
             yield UNKNOWN
 

@@ -1,0 +1,48 @@
+"""What an unpacked name may hold: ``for name, task in TASKS.items()``, ``for task, args in PAIRS``, ``a, b = TASKS``.
+
+Source: https://docs.python.org/3/reference/simple_stmts.html#assignment-statements
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import libcst as cst
+
+if TYPE_CHECKING:
+    from codemods.engine.values import Values
+
+
+def unpacked(values: Values, name: cst.CSTNode) -> list[cst.BaseExpression]:
+    """Return the expressions that a name in a tuple of targets may be given; empty if unknown."""
+    parents = values.tree.parents
+    element = parents.get(name)
+    pair = parents.get(element) if isinstance(element, cst.Element) else None
+    if not isinstance(pair, (cst.Tuple, cst.List)) or not isinstance(element, cst.Element):
+        return []
+    if any(isinstance(item, cst.StarredElement) for item in pair.elements):
+        return []
+    position, holder = list(pair.elements).index(element), parents.get(pair)
+    if isinstance(holder, (cst.For, cst.CompFor)) and holder.target is pair:
+        return _column(values, holder.iter, position)
+    statement = parents.get(holder) if isinstance(holder, cst.AssignTarget) else None
+    if isinstance(statement, cst.Assign):
+        items = values.items(statement.value)
+        return [items[position]] if len(items) == len(pair.elements) else []
+    return []
+
+
+def _column(values: Values, iterated: cst.BaseExpression, position: int) -> list[cst.BaseExpression]:
+    """Return what stands at one position of everything that is iterated over."""
+    if isinstance(iterated, cst.Call) and position == 1:
+        if isinstance(iterated.func, cst.Attribute) and iterated.func.attr.value == "items":
+            return values.items(iterated.func.value)
+        if values.only(iterated.func) == "builtins.enumerate" and iterated.args:
+            return values.items(iterated.args[0].value)
+    found = []
+    for row in values.items(iterated):
+        cells = values.items(row) if isinstance(row, (cst.Tuple, cst.List)) else []
+        if position >= len(cells):
+            return []
+        found.append(cells[position])
+    return found
