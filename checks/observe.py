@@ -17,6 +17,7 @@ from checks.experiment import CLOCK_OFFSET_S
 from checks.kinds import Context
 from checks.lanes import Lane, Run, Surroundings, run_document, run_lane
 from checks.scratch_server import room_on
+from checks.waiting import Waiting
 from migrator.events import Event, EventKind, Listener
 from migrator.message import System
 from migrator.plan import Plan
@@ -91,11 +92,12 @@ def observe(asked: Asked, *, environ: Mapping[str, str], processes: int, listene
     return seen
 
 
-def context(asked: Asked, seen: Seen) -> Context:
+def context(asked: Asked, seen: Seen, waiting: Waiting | None = None) -> Context:
     """Return what the kinds of parity that run nothing look at."""
     return Context(
         plan=asked.plan,
         cases=asked.cases,
+        waiting=waiting,
         described={name: answers[DESCRIPTION] for name, answers in seen.items() if DESCRIPTION in answers},
         bare={name.removesuffix("-bare"): next(iter(seen[name].values())) for name in seen if name.endswith("-bare")},
     )

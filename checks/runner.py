@@ -22,6 +22,7 @@ from checks.observe import Asked, Circumstances, Seen, context, observe
 from checks.parity_report import ParityReport
 from checks.patterns import fits
 from checks.verdict import concluded, judge
+from checks.waiting import Waiting, look
 from checks.waivers import Waivers, accept, load_waivers, pruned, write_lock
 from checks.writers import write_reports
 from migrator.errors import UsageError
@@ -50,6 +51,8 @@ class ParityOptions:
     through_broker: bool = False
     #: URL of a PostgreSQL server on which each side gets databases of its own; SQLite files if empty.
     database: str = ""
+    #: Bind what waits in the live brokers to the new tasks' signatures, too; only reads them.
+    waiting: bool = False
     #: Run the legacy side twice to know its noise.
     noise: bool = True
     #: Hash seeds and clock offset of the runs.
@@ -85,17 +88,14 @@ def parity_check(
     load_waivers(configuration.waivers)  # what is wrong with them is told before anything is started
     asked = _asked(plan, configuration, (cases, whole), options)
     seen = observe(asked, environ=environ, processes=options.processes, listener=listener)
-    report = _judged(asked, seen, options)
+    waiting = look(plan, environ) if options.waiting and whole else None
+    report = _judged(asked, seen, waiting, options)
     report = replace(
         report,
         findings=(*_unmoved(plan, source), *report.findings),
         started_at=started_at.isoformat(timespec="seconds"),
         elapsed_s=time.monotonic() - started,
-        facts={
-            **_facts(plan, configuration),
-            "through_broker": options.through_broker,
-            "database": "postgresql" if options.database else "sqlite",
-        },
+        facts={**_facts(plan, configuration), **_manner(options), "waiting": list(waiting.told) if waiting else []},
     )
     return _published(plan, report, configuration)
 
@@ -139,11 +139,11 @@ def _selected(chosen: CaseSet, options: ParityOptions) -> tuple[tuple[Case, ...]
     return cases, len(cases) == len(chosen.cases)
 
 
-def _judged(asked: Asked, seen: Seen, options: ParityOptions) -> ParityReport:
+def _judged(asked: Asked, seen: Seen, waiting: Waiting | None, options: ParityOptions) -> ParityReport:
     plan, configuration = asked.plan, asked.configuration
     comparisons, disagreements = judge(plan, asked.cases, seen, configuration.rules)
     if asked.whole and asked.cases:
-        comparisons += tuple(compare_all(context(asked, seen)))
+        comparisons += tuple(compare_all(context(asked, seen, waiting)))
     waivers = _revised(load_waivers(configuration.waivers), comparisons, options, whole=asked.whole)
     return replace(concluded(plan, comparisons, waivers, whole=asked.whole), disagreements=disagreements)
 
@@ -177,6 +177,15 @@ def _facts(plan: Plan, configuration: Configuration) -> dict[str, Any]:
         "versions": tool_versions(),
         "cases_folder": str(configuration.cases.resolve()),
         "processors": os.cpu_count(),
+    }
+
+
+def _manner(options: ParityOptions) -> dict[str, Any]:
+    """Return how the run was made, as far as it matters to whoever reads the report."""
+    return {
+        "through_broker": options.through_broker,
+        "isolated": options.isolate,
+        "database": "postgresql" if options.database else "sqlite",
     }
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from checks.cases import Case
 from checks.compare import differences
 from checks.experiment import Comparison
+from checks.waiting import Waiting
 from migrator.plan import Plan, TaskMapping
 from migrator.report import Mismatch, Outcome
 
@@ -28,6 +29,8 @@ class Context:
     described: Mapping[str, Mapping[str, Any]]
     #: By system: what importing the modules gave in a bare environment.
     bare: Mapping[str, Mapping[str, Any]]
+    #: Calls that wait in the live brokers; None if nobody asked for them.
+    waiting: Waiting | None = None
 
     def facts(self, system: str, name: str) -> Mapping[str, Any]:
         """Return what a side says of a task; ``broken`` with the reason if nothing."""

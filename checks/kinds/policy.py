@@ -1,4 +1,4 @@
-"""What a task promises: name, queue, priority, retries, limits, age, results, acknowledgement, encoder, middleware.
+"""What a task promises: queue, priority, retries, backoff, limits, age, results, acks, locks, encoder, middleware.
 
 Source: see :mod:`checks.side.describe`. The unified side is held against the plan as well.
 """
@@ -6,13 +6,37 @@ Source: see :mod:`checks.side.describe`. The unified side is held against the pl
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from checks.experiment import Comparison
 from checks.kinds import Context, pair
+from migrator.plan import UnifiedTask
+from migrator.report import Mismatch, Outcome
 
 
 def compare(context: Context) -> Iterator[Comparison]:
-    """Yield one comparison for each mapped task."""
+    """Yield one comparison for each mapped task, and one for each unified task and what the plan says of it."""
     for mapping in context.plan.mappings():
         legacy = context.facts(mapping.system.value, mapping.name)
         yield pair("policy", mapping, legacy, context.facts("unified", mapping.unified))
+    for task in context.plan.tasks:
+        found = context.facts("unified", task.name)
+        if "broken" not in found:
+            yield _as_planned(context, task, found["policy"])
+
+
+def _as_planned(context: Context, task: UnifiedTask, policy: dict[str, Any]) -> Comparison:
+    queues = context.plan.unified.queues
+    planned = {
+        "queue": policy["queue"] if policy["queue"] in queues else ", ".join(queues),
+        # Without a number the plan says that it is never retried, which Celery has no number for.
+        "max_retries": policy["max_retries"] if task.max_retries is None else task.max_retries,
+    }
+    frame: dict[str, Any] = {"case": f"plan:{task.name}", "task": task.name, "system": "celery"}
+    found = [
+        Mismatch(path=f"policy.planned.{name}", outcome=Outcome.MISMATCHED, legacy=value, unified=policy[name], **frame)
+        for name, value in planned.items()
+        if policy[name] != value
+    ]
+    title = f"{task.name} as the plan says"
+    return Comparison(title=title, kind="policy", legacy_name=context.plan.file.name, mismatches=tuple(found), **frame)

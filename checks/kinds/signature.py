@@ -1,4 +1,4 @@
-"""Whether calls fit: the plan's parameters are the function's, and each case's call binds to the unified task.
+"""Whether calls fit: the plan's parameters are the function's; each case's and each waiting call binds to the new task.
 
 Source: ``inspect.signature`` of the actor's function and of the task's ``run``, as each worker calls them.
 """
@@ -9,7 +9,6 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from checks.cases import Case
 from checks.experiment import Comparison
 from checks.kinds import Context, pair
 from migrator.plan import TaskMapping
@@ -32,15 +31,15 @@ def compare(context: Context) -> Iterator[Comparison]:
         found = {
             "legacy parameters": [item["name"] for item in legacy["parameters"]],
             "unified parameters": [item["name"] for item in unified["parameters"]],
-            "calls that don't bind": _unbound(context.cases, mapping, unified["parameters"]),
+            "calls that don't bind": _unbound(context, mapping, unified["parameters"]),
         }
         yield pair("signature", mapping, {"signature": said}, {"signature": found})
 
 
-def _unbound(cases: Sequence[Case], mapping: TaskMapping, parameters: Sequence[Mapping[str, Any]]) -> list[str]:
+def _unbound(context: Context, mapping: TaskMapping, parameters: Sequence[Mapping[str, Any]]) -> list[str]:
     signature = inspect.Signature([_parameter(item) for item in parameters])
     result = []
-    for case in cases:
+    for case in context.cases:
         for call in case.calls:
             if call.mapping != mapping:
                 continue
@@ -48,6 +47,8 @@ def _unbound(cases: Sequence[Case], mapping: TaskMapping, parameters: Sequence[M
                 signature.bind(*call.unified_args, **call.unified_kwargs)
             except TypeError as error:
                 result.append(f"{case.name}: {error}")
+    if context.waiting is not None:
+        result += context.waiting.unbound(mapping.system.value, mapping.name, signature)
     return result
 
 

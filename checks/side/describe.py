@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from checks.side.locks import lock_options, locks
+
 #: One value of each type that a wire may lose.
 PROBES: Mapping[str, Any] = {
     "datetime": dt.datetime(2026, 3, 2, 12, 0, tzinfo=dt.UTC),
@@ -66,6 +68,8 @@ def _actor(actor: Any) -> dict[str, Any]:
         return None if value is None or kind not in found else value / 1000
 
     retries = found.get(Retries)
+    results = next((item for item in actor.broker.middleware if type(item).__name__ == "Results"), None)
+    stores = results is not None and bool(actor.options.get("store_results", results.store_results))
     encoder = dramatiq.get_encoder()
     names = [type(item).__name__ for item in actor.broker.middleware]
     return {
@@ -74,14 +78,18 @@ def _actor(actor: Any) -> dict[str, Any]:
             "queue": actor.queue_name,
             "priority": actor.priority,
             "max_retries": actor.options.get("max_retries", retries.max_retries) if retries else None,
+            "retried": _retried_actor(actor, retries),
+            "backoff_s": _actor_backoff(seconds("min_backoff", Retries), seconds("max_backoff", Retries)),
             "time_limit_s": seconds("time_limit", TimeLimit),
             "soft_time_limit_s": seconds("time_limit", TimeLimit),
             "max_age_s": seconds("max_age", AgeLimit),
-            "stores_result": "Results" in names and bool(actor.options.get("store_results")),
+            "stores_result": stores,
+            "result_kept_s": actor.options.get("result_ttl", results.result_ttl) / 1000 if results and stores else None,
             "acknowledged": "when done",
             "again_when_worker_dies": True,
             "encoder": type(encoder).__name__,
             "rate_limit": None,
+            "locks": locks(actor.fn),
             "middleware": sorted(name for name in names if name not in _STANDARD),
         },
         "wire": _wire(lambda value: encoder.decode(encoder.encode({"value": value}))["value"]),
@@ -98,6 +106,7 @@ def _task(task: Any) -> dict[str, Any]:
     queue = route.get("queue")
     soft = task.soft_time_limit or app.conf.task_soft_time_limit
     hard = task.time_limit or app.conf.task_time_limit
+    stores = not task.ignore_result and not isinstance(task.backend, DisabledBackend)
 
     def there_and_back(value: Any) -> Any:
         kind, encoding, data = dumps({"value": value}, task.serializer)
@@ -109,19 +118,77 @@ def _task(task: Any) -> dict[str, Any]:
             "queue": getattr(queue, "name", None) or app.conf.task_default_queue,
             "priority": task.priority,
             "max_retries": task.max_retries,
+            "retried": _retried_task(task),
+            "backoff_s": _task_backoff(task),
             "time_limit_s": float(hard) if hard else None,
             "soft_time_limit_s": float(soft) if soft else None,
             "max_age_s": float(task.expires) if isinstance(task.expires, (int, float)) else None,
-            "stores_result": not task.ignore_result and not isinstance(task.backend, DisabledBackend),
+            "stores_result": stores,
+            "result_kept_s": _seconds(app.conf.result_expires) if stores else None,
             "acknowledged": "when done" if task.acks_late else "when taken",
             "again_when_worker_dies": bool(task.acks_late and task.reject_on_worker_lost),
             "encoder": task.serializer,
             "rate_limit": task.rate_limit,
-            "middleware": [],
+            "locks": sorted([*locks(task.run), *lock_options(task)]),
+            "middleware": _base_classes(task),
         },
         "wire": _wire(there_and_back),
         "parameters": _parameters(task.run),
     }
+
+
+def _retried_actor(actor: Any, retries: Any) -> str:
+    """Return for which exceptions a message is tried again."""
+    if retries is None:
+        return "never"
+    when = actor.options.get("retry_when") or retries.retry_when
+    if when is not None:
+        return f"when {getattr(when, '__name__', when)} says so"
+    return _retried((Exception,), actor.options.get("throws"))
+
+
+def _retried_task(task: Any) -> str:
+    autoretry = getattr(task, "autoretry_for", ())
+    if not autoretry:
+        return "when the body asks for it"
+    return _retried(autoretry, getattr(task, "dont_autoretry_for", ()))
+
+
+def _retried(wanted: Any, unwanted: Any) -> str:
+    def names(kinds: Any) -> str:
+        found = kinds if isinstance(kinds, (tuple, list)) else (kinds,) if kinds else ()
+        return ", ".join(sorted(kind.__name__ for kind in found))
+
+    return f"for {names(wanted)}" + (f", not for {names(unwanted)}" if unwanted else "")
+
+
+def _actor_backoff(first_s: float | None, most_s: float | None) -> str | None:
+    return None if first_s is None or most_s is None else f"{first_s:g} to {most_s:g}, doubling, with jitter"
+
+
+def _task_backoff(task: Any) -> str:
+    """Return how long a task waits before it is tried again; what a body says itself shows when cases are run."""
+    from celery import Task
+
+    if task.__class__.retry is not Task.retry:
+        return f"as {next(kind.__name__ for kind in task.__class__.__mro__ if 'retry' in vars(kind))}.retry says"
+    backoff = getattr(task, "retry_backoff", False)
+    if not (getattr(task, "autoretry_for", ()) and backoff):
+        return f"{task.default_retry_delay:g}, fixed, where the body says nothing else"
+    jitter = ", with jitter" if getattr(task, "retry_jitter", True) else ""
+    return f"{int(backoff):g} to {getattr(task, 'retry_backoff_max', 600):g}, doubling{jitter}"
+
+
+def _base_classes(task: Any) -> list[str]:
+    """Return the classes that a project puts around its tasks: what middleware is to actors."""
+    found = [kind for kind in task.__class__.__mro__[1:] if not kind.__module__.startswith(("celery.", "builtins"))]
+    return sorted(kind.__name__ for kind in found if kind.__name__ != "object")
+
+
+def _seconds(value: Any) -> float | None:
+    if value is None:
+        return None
+    return float(value.total_seconds()) if isinstance(value, dt.timedelta) else float(value)
 
 
 def _wire(there_and_back: Callable[[Any], Any]) -> dict[str, str]:

@@ -35,6 +35,9 @@ FORMATS = ("text", "json", "junit", "github")
     metavar="URL",
     help="A PostgreSQL server on which each side gets databases of its own; SQLite files by default.",
 )
+@click.option(
+    "--waiting/--no-waiting", default=True, help="Bind what waits in the live brokers, too; only reads, only Redis."
+)
 @click.option("--no-noise", is_flag=True, help="Run the legacy side once; its own noise then counts as a difference.")
 @click.option("--processes", type=click.IntRange(1), default=2, show_default=True, help="Child processes at a time.")
 @click.option("--accept", multiple=True, metavar="WAIVER", help="Accept what differs now under this waiver ('all').")
@@ -131,6 +134,7 @@ def _lines(report: ParityReport) -> list[str]:
     if len(rows) > 50:
         lines.append(f"and {len(rows) - 50} more: see the reports")
     lines += finding_lines(report.findings)
+    lines += report.facts["waiting"]
     lines += [f"{name}: {file}" for name, file in report.facts.get("files", {}).items()]
     return lines
 
