@@ -103,15 +103,15 @@ def insist(control: Control, node: str, command: str, *, within_s: float, **argu
             return reply
 
 
-def pid_of(control: Control, node: str) -> int | None:
+def pid_of(control: Control, node: str, *, timeout_s: float = REPLY_TIMEOUT_S) -> int | None:
     """Return the pid behind a node name; None if it is silent."""
-    stats = ask(control, node, "stats")
+    stats = ask(control, node, "stats", timeout_s=timeout_s)
     return int(stats["pid"]) if stats else None
 
 
-def node_facts(control: Control, node: str) -> NodeFacts | None:
-    """Return what a worker says about itself; None if it does not answer every question."""
-    pid = pid_of(control, node)
+def node_facts(control: Control, node: str, *, timeout_s: float = REPLY_TIMEOUT_S) -> NodeFacts | None:
+    """Return what a worker says about itself; None if it does not answer every question, the first in that time."""
+    pid = pid_of(control, node, timeout_s=timeout_s)
     queues = ask(control, node, "active_queues") if pid is not None else None
     registered = ask(control, node, "registered") if queues is not None else None
     if pid is None or queues is None or registered is None:

@@ -28,6 +28,8 @@ from migrator.workers.records import ProcessRecord, note_children, read_record
 
 READY_TIMEOUT_S = 60.0
 POLL_S = 0.1
+#: How long the first questions to a worker that is starting wait for an answer.
+SHORTEST_ANSWER_S = 0.2
 #: A producer without a port, or a scheduler without a log, must live this long.
 SETTLE_S = 1.0
 
@@ -42,15 +44,18 @@ def wait_ready(
     Raises:
         UnreachableError: It ended, or is not ready in time; says what is missing and what its log says.
     """
-    end = time.monotonic() + timeout_s
+    began = time.monotonic()
+    end = began + timeout_s
     while True:
+        # A question that comes before the worker listens is lost: short at first, so that the next one comes soon.
+        answer_s = min(celery_control.REPLY_TIMEOUT_S, max(SHORTEST_ANSWER_S, (time.monotonic() - began) / 8))
         record = current(plan, process, environ=environ)
         ended = record is None
         if record is None:
             missing = why_stopped(plan, process, environ=environ)
             record = read_record(plan, process.name)
         else:
-            missing = missing_for(plan, process, record, environ=environ)
+            missing = missing_for(plan, process, record, environ=environ, answer_s=answer_s)
             if not missing:
                 # Meanwhile it may have been given its node name.
                 record = read_record(plan, process.name) or record
@@ -65,8 +70,15 @@ def wait_ready(
         time.sleep(POLL_S)
 
 
-def missing_for(plan: Plan, process: Process, record: ProcessRecord, *, environ: Mapping[str, str]) -> str:
-    """Return what a living process still lacks to be ready; empty if nothing."""
+def missing_for(
+    plan: Plan,
+    process: Process,
+    record: ProcessRecord,
+    *,
+    environ: Mapping[str, str],
+    answer_s: float = celery_control.REPLY_TIMEOUT_S,
+) -> str:
+    """Return what a living process still lacks to be ready; empty if nothing. A worker has ``answer_s`` to answer."""
     if process.role is Role.SCHEDULER:
         return _scheduler(record)
     if process.role is Role.PRODUCER:
@@ -76,7 +88,7 @@ def missing_for(plan: Plan, process: Process, record: ProcessRecord, *, environ:
         return "" if time.time() - record.started_at > SETTLE_S else "it has just started"
     if process.system is System.DRAMATIQ:
         return _dramatiq(record, endpoint, environ)
-    return _celery(plan, process, record, environ)
+    return _celery(plan, process, record, environ, answer_s)
 
 
 def expected_names(plan: Plan, side: Side, system: System | None) -> frozenset[str]:
@@ -86,7 +98,7 @@ def expected_names(plan: Plan, side: Side, system: System | None) -> frozenset[s
     return frozenset(mapping.name for mapping in plan.mappings() if mapping.system is system)
 
 
-def _celery(plan: Plan, process: Process, record: ProcessRecord, environ: Mapping[str, str]) -> str:
+def _celery(plan: Plan, process: Process, record: ProcessRecord, environ: Mapping[str, str], answer_s: float) -> str:
     endpoint = endpoint_of(plan, process)
     if endpoint is None:
         return ""
@@ -94,7 +106,7 @@ def _celery(plan: Plan, process: Process, record: ProcessRecord, environ: Mappin
     if not node:
         return f"no worker answers with its pid {record.pid}"
     with celery_control.control(endpoint, environ) as app:
-        facts = celery_control.node_facts(app, node)
+        facts = celery_control.node_facts(app, node, timeout_s=answer_s)
     if facts is None:
         return f"worker {node} does not answer"
     if facts.pid not in pids_of(record):
