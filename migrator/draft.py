@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import tomlkit
 from tomlkit.items import Table
 
+from migrator.draft_processes import Program
 from migrator.inventory import Inventory, LegacyDefinition
 from migrator.message import System
+from migrator.plan_processes import Driver, Role
 from migrator.source_tree import python_files
 
 HEADER = """\
@@ -19,7 +21,18 @@ Drafted by `migrator init`. Every legacy task found in the source stands below; 
 DECIDE marks what could not be known: arguments that differ, priorities, retries, processes, queues."""
 
 
-def draft_plan(inventory: Inventory, *, name: str, root: str, settings: str) -> str:
+#: Whose processes are drafted where several deployment files name them.
+PREFERRED = (Driver.SUPERVISOR, Driver.SYSTEMD, Driver.COMMAND)
+UNIFIED_COMMANDS = {
+    Role.WORKER: ["{python}", "-m", "celery", "-A", "tasks", "worker", "--loglevel=info", "-n", "{node}"],
+    Role.SCHEDULER: [
+        *("{python}", "-m", "celery", "-A", "tasks", "beat", "--loglevel=info"),
+        *("--schedule", "{state}/unified-beat"),
+    ],
+}
+
+
+def draft_plan(inventory: Inventory, *, name: str, root: str, settings: str, programs: Sequence[Program] = ()) -> str:
     """Return the text of a plan that maps each legacy task to a unified one of the same name.
 
     Args:
@@ -27,6 +40,7 @@ def draft_plan(inventory: Inventory, *, name: str, root: str, settings: str) -> 
         name: Name of the plan.
         root: Import root of the Django project, relative to the plan's folder.
         settings: Dotted settings module.
+        programs: What deployment files say about processes.
     """
     document = tomlkit.document()
     for line in HEADER.splitlines():
@@ -46,7 +60,67 @@ def draft_plan(inventory: Inventory, *, name: str, root: str, settings: str) -> 
             {"name": name, "reason": "DECIDE: move it under [[schedule]] with `replaces`, or say why it goes"}
             for name in dict.fromkeys(entry.name for entry in inventory.schedule)
         )
+    drafted = drafted_programs(programs)
+    if drafted:
+        document["process"] = _array(_processes(drafted, root))
+    else:
+        document.add(tomlkit.comment("DECIDE: no worker, scheduler or producer was found in a deployment file;"))
+        document.add(tomlkit.comment("write each as a [[process]], of both sides"))
     return tomlkit.dumps(document)
+
+
+def drafted_programs(programs: Sequence[Program]) -> tuple[Program, ...]:
+    """Return those programs that go into the draft: of one kind of deployment, so that none stands twice."""
+    kinds = [driver for driver in PREFERRED if any(program.driver is driver for program in programs)]
+    return tuple(program for program in programs if kinds and program.driver is kinds[0])
+
+
+def _processes(programs: Sequence[Program], root: str) -> Iterator[Table]:
+    for program in programs:
+        yield _process(program, "legacy", root)
+    seen: set[Role] = set()
+    for program in programs:
+        if program.role is Role.PRODUCER or program.role not in seen:
+            seen.add(program.role)
+            yield _process(program, "unified", root)
+
+
+def _process(program: Program, side: str, root: str) -> Table:
+    table = tomlkit.table()
+    producer = program.role is Role.PRODUCER
+    slug = re.sub(r"[^a-z0-9]+", "-", program.name.removesuffix(".service").lower()).strip("-")
+    unified = side == "unified"
+    table["name"] = f"{side}-{slug if producer or not unified else program.role.value}"
+    origin = f"in place of {program.name}" if unified and not producer else f"{program.driver.value} {program.name}"
+    table["name"].comment(f"{origin}; DECIDE: {program.doubt}" if program.doubt else origin)
+    table["side"], table["role"] = side, program.role.value
+    if not producer:
+        table["system"] = "celery" if unified or program.system is None else program.system.value
+    if program.driver is Driver.COMMAND:
+        table["directory"] = program.directory or root
+        table["command"] = _command(program, unified=unified)
+    else:
+        table["driver"] = program.driver.value
+        key = "program" if program.driver is Driver.SUPERVISOR else "unit"
+        group = program.name.rpartition(":")[0]
+        new = f"unified-{slug if producer else program.role.value}"
+        new = f"{group}:{new}" if group else new + ".service" * (key == "unit")
+        table[key] = new if unified else program.name
+        if unified:
+            table[key].comment("DECIDE: add it to the manager, not started by itself")
+    if program.stop_timeout_s:
+        table["stop_timeout_s"] = program.stop_timeout_s
+    return table
+
+
+def _command(program: Program, *, unified: bool) -> list[str]:
+    if unified and program.role in UNIFIED_COMMANDS:
+        return UNIFIED_COMMANDS[program.role]
+    words = [re.sub(r"\$([A-Za-z_]\w*)", r"${\1}", word) for word in program.command]
+    names_itself = any(word in ("-n", "--hostname") or word.startswith("--hostname=") for word in words)
+    if program.role is Role.WORKER and program.system is System.CELERY and not names_itself:
+        words += ["-n", "{node}"]
+    return words
 
 
 def grouped(tasks: Iterable[LegacyDefinition]) -> dict[str, list[LegacyDefinition]]:

@@ -14,7 +14,8 @@ _OPERATORS = frozenset("();<>|&")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(?::-[^}]*)?\}")
 _VARIABLE = re.compile(r"\$(?P<name>[A-Za-z_][A-Za-z0-9_]*)")
-_CHANGE = re.compile(r"^\s*cd\s+(?P<folder>\S+)\s*&&\s*")
+#: How a line says in which folder it runs.
+CHANGE = re.compile(r"^\s*cd\s+(?P<folder>\S+)\s*&&\s*")
 #: Programs that would run a line with a shell after all.
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash"})
 
@@ -32,7 +33,7 @@ class ShellLine:
 
 def split_line(text: str) -> ShellLine:
     """Return a line as words and environment, or why only a shell understands it."""
-    change = _CHANGE.match(text)
+    change = CHANGE.match(text)
     if change is not None:
         hint = f"write `directory = {change['folder']!r}`, and the rest here"
         return ShellLine(problem="changes the folder", hint=hint)

@@ -21,7 +21,8 @@ def command(path: Path, force: bool, output_format: str) -> None:
 
     Example: migrator init .
     """
-    from migrator.draft import draft_plan, guess_settings, import_root
+    from migrator.draft import draft_plan, drafted_programs, guess_settings, import_root
+    from migrator.draft_processes import find_programs
     from migrator.errors import ExitCode, RefusedError, UsageError
     from migrator.inventory import scan
     from migrator.plan import load_plan
@@ -36,11 +37,13 @@ def command(path: Path, force: bool, output_format: str) -> None:
         raise UsageError(str(folder), "no Dramatiq actor and no Celery task was found", remedy="name another folder")
     manage = folder / root / "manage.py"
     settings = guess_settings(manage.read_text(encoding="utf-8")) if manage.is_file() else ""
-    text = draft_plan(inventory, name=folder.name, root=root, settings=settings or "DECIDE.settings")
+    programs = find_programs(folder)
+    text = draft_plan(inventory, name=folder.name, root=root, settings=settings or "DECIDE.settings", programs=programs)
     file.write_text(text, encoding="utf-8")
     load_plan(file)
     lines = [
         f"wrote {file}: {len(inventory.tasks)} legacy tasks, {len(inventory.schedule)} schedule entries",
+        f"{len(drafted_programs(programs))} of {len(programs)} processes that deployment files name are in it",
         f"{text.count('DECIDE')} places say DECIDE; read each of them",
     ]
     data = {"file": str(file), "tasks": len(inventory.tasks), "schedule": len(inventory.schedule)}

@@ -10,6 +10,9 @@ import click
 from migrator.cli.output import Answer, finish, format_option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from migrator.draft_processes import Program
     from migrator.inventory import Inventory
 
 
@@ -26,15 +29,19 @@ def command(path: Path, output_format: str) -> None:
     """
     from migrator.cli.output import find_plan
     from migrator.draft import import_root
+    from migrator.draft_processes import find_programs
     from migrator.errors import ExitCode
     from migrator.inventory import scan
 
     found = scan(path.resolve() / import_root(path.resolve()))
+    programs = find_programs(path.resolve())
     plan_file = find_plan(path.resolve())
     waiting, problem = _waiting(plan_file) if plan_file.is_file() else ([], "no plan, so no broker is known")
     next_steps = ["migrator rewrite-imports --diff"] if plan_file.is_file() else ["migrator init"]
     code = ExitCode.DIFFERENCES if found.unreadable else ExitCode.CLEAN
     lines, data = _described(found, waiting, problem)
+    more, data["processes"] = _processes(programs)
+    lines[-1:-1] = more
     finish(Answer(exit_code=code, lines=lines, data=data, next_steps=next_steps), output_format)
 
 
@@ -67,6 +74,27 @@ def _described(
         "unreadable": [{"file": str(file), "why": why} for file, why in found.unreadable],
     }
     return lines, data
+
+
+def _processes(programs: Sequence[Program]) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return what deployment files say about processes, as lines and as data."""
+    from migrator.render.text import table
+
+    columns = ("by", "name", "role", "system", "stop_timeout_s", "doubt", "where")
+    rows = [
+        (
+            program.driver.value,
+            program.name,
+            program.role.value,
+            program.system.value if program.system else "",
+            "" if program.stop_timeout_s is None else f"{program.stop_timeout_s:g}",
+            program.doubt,
+            str(_short(program.file)),
+        )
+        for program in programs
+    ]
+    lines = table("Processes in deployment files", list(columns), rows) if rows else []
+    return lines, [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def _short(file: Path) -> Path:

@@ -90,3 +90,81 @@ def test_a_folder_without_tasks_is_an_error(tmp_path: Path) -> None:
     assert result.returncode == 2
     assert "no Dramatiq actor and no Celery task" in result.stderr
     assert not (tmp_path / "migration.toml").exists()
+
+
+SUPERVISOR = """\
+[group:shop]
+programs=worker,beat
+
+[program:worker]
+command=/venv/bin/celery -A shop.celery_jobs worker -n w@%%h ; the worker
+stopwaitsecs=90
+
+[program:beat]
+command=/venv/bin/celery -A shop.celery_jobs beat
+
+;[program:old]
+;command=/venv/bin/celery -A old beat
+
+[program:many]
+command=dramatiq shop.jobs
+numprocs=4
+
+[program:cache]
+command=/usr/bin/memcached
+"""
+UNIT = """\
+[Service]
+Type=forking
+ExecStart=-/venv/bin/celery multi start w1 \\
+  -A shop.celery_jobs
+TimeoutStopSec=2min
+"""
+PROCFILE = "web: cd src && gunicorn shop.wsgi --bind 0.0.0.0:$PORT\nworker: celery -A shop.celery_jobs worker\n"
+
+
+def test_processes_are_drafted_as_supervisor_runs_them(project: Path) -> None:
+    (project / "deploy").mkdir()
+    (project / "deploy/shop.conf").write_text(SUPERVISOR)
+    (project / "deploy/shop-worker.service").write_text(UNIT)
+    (project / "deploy/broken.conf").write_text("[program:x]\n[program\ncommand")
+    (project / "Procfile").write_text(PROCFILE)
+    seen = json.loads(migrator(project, "inspect", "--format", "json").stdout)["processes"]
+    assert {(each["by"], each["name"], each["role"]) for each in seen} == {
+        ("supervisor", "shop:worker", "worker"),
+        ("supervisor", "shop:beat", "scheduler"),
+        ("supervisor", "many", "worker"),
+        ("systemd", "shop-worker.service", "worker"),
+        ("command", "web", "producer"),
+        ("command", "worker", "worker"),
+    }
+    (unit,) = (each for each in seen if each["by"] == "systemd")
+    assert unit["stop_timeout_s"] == "120"
+    assert "Type=forking is not supported" in unit["doubt"]
+    assert migrator(project, "init").returncode == 0
+    plan = load_plan(project / "migration.toml")
+    assert [(p.side.value, p.driver.value, p.program, p.stop_timeout_s) for p in plan.processes] == [
+        ("legacy", "supervisor", "shop:worker", 90),
+        ("legacy", "supervisor", "shop:beat", 10),
+        ("legacy", "supervisor", "many", 10),
+        ("unified", "supervisor", "shop:unified-worker", 90),
+        ("unified", "supervisor", "shop:unified-scheduler", 10),
+    ]
+    text = (project / "migration.toml").read_text()
+    assert "DECIDE: several processes of one program: give each its own" in text
+    assert text.count("DECIDE: add it to the manager") == 2
+
+
+def test_a_procfile_becomes_commands_of_our_own(project: Path) -> None:
+    (project / "Procfile").write_text(PROCFILE)
+    assert migrator(project, "init").returncode == 0
+    plan = load_plan(project / "migration.toml")
+    web, worker, new_web, new_worker = plan.processes
+    assert (web.command[-1], web.directory, new_web.command) == ("0.0.0.0:${PORT}", "src", web.command)
+    assert worker.command == ("celery", "-A", "shop.celery_jobs", "worker", "-n", "{node}")
+    assert new_worker.command[:5] == ("{python}", "-m", "celery", "-A", "tasks")
+
+
+def test_without_deployment_files_the_draft_says_what_is_missing(project: Path) -> None:
+    assert migrator(project, "init").returncode == 0
+    assert "DECIDE: no worker, scheduler or producer was found" in (project / "migration.toml").read_text()
