@@ -39,15 +39,16 @@ def put_mangled(scene: RabbitScene, number: int, chance: random.Random) -> None:
 def whole(scene: RabbitScene) -> Counter[str]:
     """Return everything in the legacy queues by its content.
 
-    Left out: headers with the prefix of our own, which are not carried, and a priority on AMQP that differs from the
-    one in a Dramatiq message, which is written anew.
+    Left out: headers with the prefix of our own, which nobody else may use, and the priority on AMQP of a Dramatiq
+    message, which is written anew from what the message says.
     """
     found: Counter[str] = Counter()
     for queue, items in scene.legacy().items():
         for body, properties in items:
             given = {name: value for name, value in properties.items() if queue == "celery" or name != "priority"}
             headers = given.get("application_headers") or {}
-            given["application_headers"] = {n: v for n, v in headers.items() if not n.startswith("x-tqm-")}
+            given["application_headers"] = {n: v for n, v in headers.items() if not n.startswith("x-tqm")}
+            given = {name: value for name, value in given.items() if value != ""}
             found[f"{queue} {body!r} {sorted(given.items())!r}"] += 1
     return found
 

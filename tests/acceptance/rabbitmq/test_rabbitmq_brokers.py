@@ -23,11 +23,14 @@ pytestmark = pytest.mark.timeout(120)
 DRAMATIQ_WORKER = """
 import dramatiq, os, signal, sys, time
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
+from dramatiq.middleware import CurrentMessage
 broker = RabbitmqBroker(url=os.environ["BROKER"])
+broker.add_middleware(CurrentMessage())
 dramatiq.set_broker(broker)
 @dramatiq.actor(max_retries=0)
 def health_check_task():
-    print("ran", flush=True)
+    message = CurrentMessage.get_current_message()
+    print("ran", message.message_id, message.options.get("retries", 0), time.time(), flush=True)
 @dramatiq.actor(max_retries=0)
 def fetch_news_task():
     raise RuntimeError("no news")
@@ -61,7 +64,7 @@ def dramatiq_worker(scene: RabbitScene, folder: Path) -> Iterator[subprocess.Pop
         log.close()
 
 
-def until(check: Any, timeout_s: float = 20) -> Any:
+def until(check: Any, timeout_s: float = 60) -> Any:
     """Wait until ``check`` gives something."""
     deadline = time.monotonic() + timeout_s
     while not (value := check()):
