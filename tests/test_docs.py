@@ -64,6 +64,15 @@ def test_every_step_has_its_section_in_the_runbook() -> None:
         assert re.search(rf"^### .*\b{step.name}\b", RUNBOOK, re.MULTILINE), step.name
 
 
+@pytest.mark.parametrize("step", [step.name for step in STEPS])
+def test_the_section_of_a_step_says_what_one_needs_at_night(step: str) -> None:
+    found = re.search(rf"^### {step}\n.*?(?=^##)", RUNBOOK, re.MULTILINE | re.DOTALL)
+    assert found, step
+    for part in ("Before", "Do", "See", "Undo", "What if"):
+        assert f"- **{part}**" in found[0], f"{step}: {part}"
+    assert "[cutover] alias_net" in found[0] or re.search(rf"printed: {step} -->\n```text\n\$ migrator", found[0])
+
+
 def test_every_reason_code_is_explained_and_every_explained_one_exists() -> None:
     codes = reason_codes()
     assert len(codes) > 50
