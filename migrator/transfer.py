@@ -19,7 +19,7 @@ from migrator.ledger import BatchCounts, Book
 from migrator.message import System
 from migrator.plan import Plan, Side
 from migrator.transfer_batch import Work
-from migrator.transfer_guard import emptied_side, guard, selected_sources
+from migrator.transfer_guard import check_names, emptied_side, guard, selected_sources
 from migrator.transfer_hub import Hub, open_hub
 from migrator.transfer_kept import adopt, restore_kept, unpass
 from migrator.transfer_lock import acquire, new_token, release
@@ -56,11 +56,13 @@ def transfer(
         should_stop: Asked between batches; a true answer ends the run cleanly.
 
     Raises:
+        UsageError: The options name a task or queue that the plan does not have.
         UnreachableError: A server does not answer.
         RefusedError: A guard forbids it; nothing of the batch in question was changed.
         InterruptedRunError: Another run took over.
     """
     options = options or TransferOptions()
+    check_names(plan, options)
     if has_rabbitmq(plan, environ):
         from migrator.transfer_rabbitmq import transfer_with_rabbitmq
 
@@ -205,8 +207,13 @@ class _Run:
             selects=selects,
             settled=self._settled,
             should_stop=stop,
-            pace=Pace(most=self.options.batch_size),
+            pace=Pace(most=self._most()),
         )
+
+    def _most(self) -> int:
+        """Return the size of a step: at a limited rate not more than a fifth of a second's messages, at least one."""
+        rate = self.options.max_rate
+        return self.options.batch_size if rate is None else max(1, min(self.options.batch_size, int(rate / 5)))
 
     def _finish_claim(self, mover: Mover, source: Source, translations: dict[tuple[Side, System], Translator]) -> None:
         if claim_entries(self.hub, source):
@@ -238,7 +245,9 @@ class _Run:
 
     def _slow_down(self) -> None:
         if self.options.max_rate:
-            ahead_s = self.tally.seen / self.options.max_rate - (time.monotonic() - self.started_at)
+            # What a filter leaves alone costs nobody anything.
+            done = self.tally.seen - self.tally.passed
+            ahead_s = done / self.options.max_rate - (time.monotonic() - self.started_at)
             if ahead_s > 0:
                 time.sleep(min(ahead_s, 1.0))
 
@@ -249,11 +258,13 @@ class _Run:
         self._told_at = now
         elapsed_s = now - self.started_at
         rate = self.tally.seen / elapsed_s if elapsed_s else 0.0
+        left_s = (self.total - self.tally.seen) / rate if self.total and rate and not final else 0.0
+        left = f", about {left_s:,.0f} s left" if left_s >= 1 else ""
         self.listener(
             Event(
                 kind=EventKind.PROGRESS,
                 step="transfer",
-                text=f"{self.tally.moved} moved, {self.tally.kept} kept back, {rate:,.0f} a second",
+                text=f"{self.tally.moved} moved, {self.tally.kept} kept back, {rate:,.0f} a second{left}",
                 done=self.tally.seen,
                 total=None if self.total is None else max(self.total, self.tally.seen),
                 elapsed_s=elapsed_s,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from migrator.brokers.redis_keys import Source
-from migrator.errors import RefusedError
-from migrator.plan import Side
+from migrator.errors import RefusedError, UsageError, did_you_mean
+from migrator.plan import Plan, Side
 from migrator.report import Severity
 from migrator.transfer_hub import Hub
 from migrator.transfer_options import Direction, TransferOptions
@@ -27,6 +27,22 @@ def selected_sources(hub: Hub, options: TransferOptions) -> tuple[Source, ...]:
         if (not options.queues or source.place.queue in options.queues)
         and (only_from is None or source.place.system is only_from)
     )
+
+
+def check_names(plan: Plan, options: TransferOptions) -> None:
+    """Refuse a filter that names what the plan does not: it would leave everything where it is.
+
+    Raises:
+        UsageError: There is no such task or queue.
+    """
+    tasks = {name for mapping in plan.mappings() for name in (mapping.name, mapping.unified)}
+    tasks |= {task.name for task in plan.tasks} | {retired.name for retired in plan.retired}
+    endpoints = plan.legacy if options.direction is Direction.FORWARD else (plan.unified,)
+    queues = {queue for endpoint in endpoints for queue in endpoint.queues}
+    for kind, wanted, known in (("task", options.tasks, tasks), ("queue", options.queues, queues)):
+        for name in sorted(wanted - known):
+            remedy = did_you_mean(name, known) or f"one of {', '.join(sorted(known))}"
+            raise UsageError(f"--{kind} {name}", f"the plan has no such {kind} on the emptied side", remedy=remedy)
 
 
 def guard(hub: Hub, options: TransferOptions) -> None:

@@ -9,6 +9,9 @@ from enum import StrEnum
 from migrator.message import System
 from migrator.report import Finding
 
+#: A report names so many of the messages that were kept back; the book has all.
+MOST_RECORDS = 1000
+
 
 class Direction(StrEnum):
     """Which way messages go."""

@@ -10,10 +10,10 @@ from dataclasses import replace
 from migrator.message import Message, State, System
 from migrator.plan import Side
 from migrator.transfer_hub import Hub
-from migrator.transfer_options import Direction, Tally, TransferOptions, TransferReport
+from migrator.transfer_options import MOST_RECORDS, Direction, KeptRecord, Tally, TransferOptions, TransferReport
 from migrator.transfer_report import build_report, note
 from migrator.translate import Translator
-from migrator.translation import Carried, Place
+from migrator.translation import Carried, KeptBack, Place
 
 _EXAMPLE_CHARACTERS = 2000
 #: Waiting messages, and those that a run in progress or an interrupted one has taken.
@@ -58,8 +58,22 @@ def preview(
                 tally.kept += 1
                 reason = translation.reason.value
                 tally.reasons[reason] = tally.reasons.get(reason, 0) + 1
+                if len(tally.kept_messages) < MOST_RECORDS:
+                    tally.kept_messages.append(_record(place, message, translation))
                 examples.setdefault(reason, message.raw[:_EXAMPLE_CHARACTERS].decode(errors="backslashreplace"))
     return replace(build_report(hub, options, tally, started_at), examples=examples)
+
+
+def _record(place: Place, message: Message, kept: KeptBack) -> KeptRecord:
+    return KeptRecord(
+        id=kept.id or message.id,
+        copy_id=message.copy_id,
+        task=kept.task,
+        queue=place.wire_queue,
+        system=place.system,
+        reason=kept.reason.value,
+        detail=kept.detail,
+    )
 
 
 def _place(side: Side, message: Message) -> Place:

@@ -12,10 +12,8 @@ from migrator.plan import Side
 from migrator.report import Finding, Severity
 from migrator.transfer_batch import Work
 from migrator.transfer_hub import Hub
-from migrator.transfer_options import Direction, KeptRecord, Tally, TransferOptions, TransferReport
+from migrator.transfer_options import MOST_RECORDS, Direction, KeptRecord, Tally, TransferOptions, TransferReport
 from migrator.translation import Carried
-
-_MAX_RECORDS = 1000
 
 
 def count(tally: Tally, work: Work, *, beyond_ms: float) -> None:
@@ -44,7 +42,7 @@ def count(tally: Tally, work: Work, *, beyond_ms: float) -> None:
     tally.by_queue[place] = tally.by_queue.get(place, 0) + len(work.carried)
     for copy_id, kept in work.kept:
         tally.reasons[kept.reason.value] = tally.reasons.get(kept.reason.value, 0) + 1
-        if len(tally.kept_messages) < _MAX_RECORDS:
+        if len(tally.kept_messages) < MOST_RECORDS:
             tally.kept_messages.append(
                 KeptRecord(
                     id=kept.id,

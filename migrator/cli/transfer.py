@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from migrator.transfer_options import ShouldStop, TransferReport
 
 
+_MOST_KEPT = 3
+_EXAMPLE_CHARACTERS = 300
+
+
 @click.command("transfer")
 @click.option("--back", is_flag=True, help="From the unified queue to the legacy ones, instead of forward.")
 @click.option("--dry-run", is_flag=True, help="Read and translate every message, take none.")
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
 @click.option("--queue", "queues", multiple=True, help="Only this queue of the side that is emptied; repeatable.")
 @click.option("--rate", type=click.FloatRange(min=0.1), help="At most so many messages a second.")
 @click.option("--retry-kept", is_flag=True, help="First put messages that were kept back into their queues again.")
-@click.option("--find", metavar="ID", default="", help="Only say where the message with this id is.")
+@click.option("--find", metavar="ID", default="", help="Only say where the message, or the copy, with this id is.")
 @plan_option
 @yes_option
 @format_option
@@ -66,7 +71,7 @@ def command(plan: Plan, yes: bool, output_format: str, find: str, **chosen: obje
         recorded_progress(plan, f"messages {options.direction.value}", shown) as listener,
     ):
         report = transfer(plan, environ=os.environ, options=options, listener=listener, should_stop=should_stop)
-    finish(_answer(report, interrupted=should_stop() and not options.follow), output_format)
+    finish(_answer(report, chosen, interrupted=should_stop() and not options.follow), output_format)
 
 
 @contextmanager
@@ -87,41 +92,105 @@ def _until_interrupted() -> Iterator[ShouldStop]:
             signal.signal(number, handler)
 
 
-def _answer(report: TransferReport, *, interrupted: bool) -> Answer:
+def _answer(report: TransferReport, chosen: Mapping[str, object], *, interrupted: bool) -> Answer:
     from migrator.errors import ExitCode
     from migrator.render.text import finding_lines
 
-    verb = "would move" if report.dry_run else "moved"
-    rate = "" if report.dry_run else f" in {report.elapsed_s:.1f} s"
-    lines = [
-        f"{report.direction.value}: {verb} {report.moved:,}, keep back {report.kept:,}, balance {report.balance}{rate}"
-    ]
-    lines += [f"  {place}: {number:,}" for place, number in report.by_queue.items()]
-    lines += [f"  {task}: {number:,}" for task, number in report.by_task.items()]
-    lines += [f"kept back, {reason}: {number:,}" for reason, number in report.reasons.items()]
-    lines += [f"  for example: {text[:300]}" for text in report.examples.values()]
-    lines += [f"still there, {place}: {number:,}" for place, number in report.left.items()]
+    lines = [_headline(report), *_lines("from", report.by_queue), *_lines("tasks", report.by_task)]
+    lines += _kept_lines(report)
+    if not report.dry_run:
+        lines += _lines("still there", report.left)
     lines += finding_lines(report.findings, most=3)
     data = {field.name: getattr(report, field.name) for field in dataclasses.fields(report)}
     for name in ("findings", "kept_messages"):
         data[name] = [dataclasses.asdict(value) for value in data[name]]
     data = {name: dict(value) if hasattr(value, "items") else value for name, value in data.items()}
-    next_steps = ["migrator transfer"] if report.dry_run else ["migrator status"]
+    again = _command(chosen)
+    next_steps = [again] if report.dry_run else ["migrator status"]
     code = ExitCode.DIFFERENCES if report.balance or (report.dry_run and report.kept) else ExitCode.CLEAN
     if interrupted:
-        code, next_steps = ExitCode.INTERRUPTED, [f"migrator transfer{' --back' * (report.direction.value == 'back')}"]
+        code, next_steps = ExitCode.INTERRUPTED, [again]
     return Answer(exit_code=code, lines=lines, data=data, next_steps=next_steps)
 
 
+def _headline(report: TransferReport) -> str:
+    rest = f", {report.passed:,} left alone by the filter" if report.passed else ""
+    if report.dry_run:
+        return (
+            f"{report.direction.value}, dry run, nothing was taken: "
+            f"{report.moved:,} would be moved, {report.kept:,} kept back{rest}"
+        )
+    extra = "".join(
+        f", {number:,} {text}"
+        for number, text in (
+            (report.already_there, "had arrived before"),
+            (report.without_body, "ids without a message"),
+            (report.restored, "kept-back ones put into their queues again"),
+            (report.released, "parked ones released"),
+            (report.parked, "of them parked until they are due"),
+        )
+        if number
+    )
+    return (
+        f"{report.direction.value}: moved {report.moved:,}, kept back {report.kept:,}{extra}{rest}; "
+        f"balance {report.balance}, {report.elapsed_s:.1f} s"
+    )
+
+
+def _lines(title: str, counts: Mapping[str, int]) -> list[str]:
+    return [title, *(f"  {name}: {number:,}" for name, number in counts.items())] if counts else []
+
+
+def _kept_lines(report: TransferReport) -> list[str]:
+    """Return for each reason the number, why the first messages stay, and the first one's bytes."""
+    lines: list[str] = []
+    for reason, number in report.reasons.items():
+        lines.append(f"kept back, {reason}: {number:,}")
+        records = [record for record in report.kept_messages if record.reason == reason]
+        for record in records[:_MOST_KEPT]:
+            name = record.task or "unreadable"
+            lines.append(
+                f"  {record.system.value}:{record.queue} {record.id or record.copy_id} {name}: {record.detail}"
+            )
+        if number > _MOST_KEPT:
+            lines.append(f"  and {number - min(len(records), _MOST_KEPT):,} more")
+        if example := report.examples.get(reason):
+            lines.append(f"  the first one's bytes: {example[:_EXAMPLE_CHARACTERS]}")
+    if report.kept and not report.dry_run:
+        lines.append("  (they stay on their server as they were; a way back returns them, --retry-kept tries again)")
+    return lines
+
+
+def _command(chosen: Mapping[str, object]) -> str:
+    """Return the command line that does it, without ``--dry-run``."""
+    words = ["migrator", "transfer"]
+    for name, flag in (("back", "--back"), ("follow", "--follow"), ("retry_kept", "--retry-kept")):
+        words += [flag] if chosen[name] else []
+    for name, flag in (("tasks", "--task"), ("queues", "--queue")):
+        for value in chosen[name]:  # type: ignore[attr-defined]  # click gives a tuple of texts
+            words += [flag, value]
+    words += ["--rate", f"{chosen['rate']:g}"] if chosen["rate"] else []
+    return shlex.join(words)
+
+
 def _found(whereabouts: Whereabouts) -> Answer:
+    from datetime import UTC, datetime
+
     from migrator.errors import ExitCode
 
     lines = [
-        f"{seen.side.value} {seen.system.value} queue {seen.queue}: {seen.state.value}, {seen.task}, "
-        f"{seen.attempts} retries, copy {seen.copy_id}"
+        f"{seen.side.value} {seen.system.value} queue {seen.queue}: {seen.state.value}, {seen.task or 'unreadable'}, "
+        f"{seen.attempts} retries, copy {seen.copy_id or 'without id'}"
         for seen in whereabouts.sightings
     ]
+    for arrival in whereabouts.arrivals:
+        moment = datetime.fromtimestamp(arrival.run_at_s, UTC).isoformat(timespec="seconds")
+        lines.append(f"ledger of {arrival.where}: this copy of {arrival.place} arrived, in the run begun at {moment}")
     lines += [f"book, run {entry.run}: {entry.fate} {entry.detail}" for entry in whereabouts.entries]
-    nothing = f"{whereabouts.id}: in no queue, and nothing unusual in the book; it has run, or it was never here"
     code = ExitCode.CLEAN if lines else ExitCode.DIFFERENCES
-    return Answer(exit_code=code, lines=lines or [nothing], data=dataclasses.asdict(whereabouts))
+    if not whereabouts.sightings:
+        lines.append(
+            f"{whereabouts.id}: in no queue now, so a worker has finished it"
+            + ("" if lines else ", or it was never here: no ledger and no book knows the id")
+        )
+    return Answer(exit_code=code, lines=lines, data=dataclasses.asdict(whereabouts))

@@ -64,9 +64,27 @@ def test_the_text_names_queue_task_and_reason(folder: Path, redis_url: str) -> N
     result = subprocess.run(
         [MIGRATOR, "transfer", "--yes"], cwd=folder, capture_output=True, text=True, timeout=60, check=True
     )
-    assert "forward: moved 1, keep back 1, balance 0" in result.stdout
-    for line in ("dramatiq:default: 1", "health_check_task: 1", "kept back, retired-task: 1"):
+    assert "forward: moved 1, kept back 1; balance 0" in result.stdout
+    for line in ("dramatiq:default: 1", "health_check_task: 1", "kept back, retired-task: 1", "--retry-kept"):
         assert line in result.stdout
+
+
+def test_a_dry_run_says_why_and_repeats_the_filter(folder: Path, redis_url: str) -> None:
+    _send(redis_url, "health_check_task")
+    kept = _send(redis_url, "cleanup_old_cache_task", 24)
+    command = [MIGRATOR, "transfer", "--dry-run", "--queue", "default", "--task", "cleanup_old_cache_task"]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    lines = result.stdout.splitlines()
+    assert lines[0].endswith("0 would be moved, 1 kept back, 1 left alone by the filter")
+    assert f"  dramatiq:default {kept} cleanup_old_cache_task: the cache expires its own entries" in lines
+    assert lines[-1] == "next: migrator transfer --task cleanup_old_cache_task --queue default"
+
+
+@pytest.mark.parametrize(("option", "name"), [("--task", "health_chek_task"), ("--queue", "defualt")])
+def test_a_filter_that_names_nothing_is_refused(folder: Path, option: str, name: str) -> None:
+    code, answer = _run(folder, "--dry-run", option, name)
+    assert code == 2
+    assert "did you mean" in str(answer["error"])
 
 
 def test_a_bridge_ends_cleanly_with_a_signal(folder: Path, redis_url: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -627,6 +628,36 @@ def test_rate_limit(scene: Scene) -> None:
     report = scene.forward(max_rate=1000.0, batch_size=100)
     assert report.moved == 1000
     assert report.elapsed_s > 0.6
+
+
+def test_a_slow_rate_is_slow_from_the_beginning(scene: Scene) -> None:
+    fill(scene.legacy, 30)
+    steps: list[int] = []
+    report = transfer(
+        scene.plan,
+        environ=scene.environ,
+        options=TransferOptions(max_rate=50.0),
+        should_stop=lambda: steps.append(scene.unified.llen("unified")) or False,  # type: ignore[func-returns-value]
+    )
+    assert (report.moved, report.balance) == (30, 0)
+    assert max(after - before for before, after in itertools.pairwise(steps)) <= 20
+
+
+def test_a_copy_is_found_in_the_ledger_after_a_worker_has_run_it(two_servers: Scene) -> None:
+    scene = two_servers
+    identity = scene.send("health_check_task")
+    copy = scene.legacy.lrange("dramatiq:default", 0, -1)[0].decode()
+    assert scene.forward().moved == 1
+    assert [seen.side.value for seen in locate(scene.plan, environ=scene.environ, identity=identity).sightings] == [
+        "unified"
+    ]
+    scene.unified.delete("unified", "unified\x06\x163")
+    found = locate(scene.plan, environ=scene.environ, identity=copy)
+    assert not found.sightings
+    assert [(arrival.place, abs(arrival.run_at_s - time.time()) < 60) for arrival in found.arrivals] == [
+        ("dramatiq:default", True)
+    ]
+    assert not locate(scene.plan, environ=scene.environ, identity="nobody").arrivals
 
 
 def test_progress_is_told(scene: Scene) -> None:
