@@ -22,14 +22,22 @@ $(STAMP): pyproject.toml
 
 setup: $(STAMP) ## create the virtual environment
 
-setup-servers: ## install the server that no wheel carries (RabbitMQ), where root and apt are at hand
-	@if [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || command -v rabbitmq-server >/dev/null; then \
+setup-servers: ## install what no wheel carries (RabbitMQ, a headless Chromium), where root and apt are at hand
+	@missing=""; \
+	if [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || command -v rabbitmq-server >/dev/null; then \
 	  echo "rabbitmq-server is installed"; \
+	else missing="rabbitmq-server"; fi; \
+	if command -v chromium-headless-shell chromium google-chrome | grep -q .; then \
+	  echo "a Chromium is installed"; \
+	else missing="$$missing chromium-headless-shell"; fi; \
+	if [ -z "$$missing" ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends rabbitmq-server \
-	    && { service rabbitmq-server stop >/dev/null 2>&1 || true; }; \
+	  apt-get update -qq && for name in $$missing; do \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$name \
+	      || { [ $$name = chromium-headless-shell ] && apt-get install -y -qq --no-install-recommends chromium; } || exit 1; \
+	  done && { service rabbitmq-server stop >/dev/null 2>&1 || true; }; \
 	else \
-	  echo "rabbitmq-server is not installed: its tests are skipped here and fail in CI; as root: apt-get install rabbitmq-server"; \
+	  echo "not installed: $$missing; their tests are skipped here and fail in CI; as root: apt-get install $$missing"; \
 	fi
 
 demo: $(STAMP) ## run the whole migration on the sample project: forward, back and forward again
