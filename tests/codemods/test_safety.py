@@ -132,6 +132,20 @@ rewrite(load_plan(Path({str(plan.file)!r})))
     assert snapshot(tmp_path) == before
 
 
+@pytest.mark.parametrize(("number", "what"), [("SIGKILL", "rewrite"), ("SIGINT", "rewrite"), ("SIGKILL", "undo")])
+def test_interrupted_before_each_change_the_tree_is_old_or_new(tmp_path: Path, number: str, what: str) -> None:
+    script = Path(__file__).with_name("kill_loop.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path), number, what],
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 20
+
+
 def test_interrupted_while_files_are_put_in_place_it_still_finishes(tmp_path: Path) -> None:
     plan = make_project(tmp_path, {f"src/m{number}.py": SEND for number in range(5)})
     child = f"""
