@@ -108,7 +108,7 @@ def _run(context: FileContext, root: cst.BaseExpression) -> None:
     """Rewrite ``.run()`` of a composition, direct or through one variable."""
     parent = context.parent(root)
     if isinstance(parent, cst.Attribute) and parent.value is root:
-        _run_attribute(context, parent)
+        _run_attribute(context, root, parent)
         return
     if isinstance(parent, cst.Assign) and len(parent.targets) == 1 and isinstance(parent.targets[0].target, cst.Name):
         name = parent.targets[0].target
@@ -118,12 +118,12 @@ def _run(context: FileContext, root: cst.BaseExpression) -> None:
             attribute = context.parent(load)
             if not isinstance(attribute, cst.Attribute) or len(context.values.bindings(load)) != 1:
                 raise LeaveError("PIPELINE", load)
-            _run_attribute(context, attribute)
+            _run_attribute(context, root, attribute)
         return
     raise LeaveError("PIPELINE", root)
 
 
-def _run_attribute(context: FileContext, attribute: cst.Attribute) -> None:
+def _run_attribute(context: FileContext, root: cst.BaseExpression, attribute: cst.Attribute) -> None:
     call = context.parent(attribute)
     if attribute.attr.value == "add_completion_callback":
         raise LeaveError("COMPLETION", attribute)
@@ -131,7 +131,7 @@ def _run_attribute(context: FileContext, attribute: cst.Attribute) -> None:
         raise LeaveError("PIPELINE", attribute, attribute.attr.value)
     if any(edit.start == context.source.span(attribute.attr)[0] for edit in context.edits.items):
         return
-    follow_message(context, call)
+    follow_message(context, call, group=kind_of(context, root) == "group")
     for arg in call.args:
         if arg.keyword is None or arg.keyword.value != "delay":
             raise LeaveError("PIPELINE", arg)

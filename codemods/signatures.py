@@ -11,7 +11,7 @@ import libcst as cst
 from codemods.engine.arguments import adapt_arguments, one_meaning
 from codemods.engine.context import FileContext, LeaveError, Use
 from codemods.engine.registry import Rewrite
-from codemods.options import adapt_options
+from codemods.options import adapt_options, check_routing
 from migrator.message import System
 
 _CHAINS = frozenset({"celery.chain", "celery.canvas.chain"})
@@ -20,6 +20,7 @@ _CHORDS = frozenset({"celery.chord", "celery.canvas.chord"})
 
 def signature(context: FileContext, use: Use) -> None:
     """Adapt ``.s(…)``."""
+    _routing(context, use)
     if use.call is None or not one_meaning(use.targets).operations:
         return
     if gets_a_result(context, use.call):
@@ -29,12 +30,14 @@ def signature(context: FileContext, use: Use) -> None:
 
 def immutable(context: FileContext, use: Use) -> None:
     """Adapt ``.si(…)``."""
+    _routing(context, use)
     if use.call is not None:
         adapt_arguments(context, use.call, use.targets)
 
 
 def written_out(context: FileContext, use: Use) -> None:
     """Adapt ``.signature(args=…, kwargs=…)``."""
+    _routing(context, use)
     if use.call is None or not one_meaning(use.targets).operations:
         return
     given = {arg.keyword.value: arg.value for arg in use.call.args if arg.keyword}
@@ -42,6 +45,14 @@ def written_out(context: FileContext, use: Use) -> None:
     if gets_a_result(context, use.call) and not (isinstance(fixed, cst.Name) and fixed.value == "True"):
         raise LeaveError("SIGNATURE", use.call, "it gets another task's result")
     adapt_options(context, use.call, use)
+
+
+def _routing(context: FileContext, use: Use) -> None:
+    """``task.s(…).set(queue=…)``."""
+    attribute = context.parent(use.call) if use.call is not None else None
+    call = context.parent(attribute) if isinstance(attribute, cst.Attribute) and attribute.attr.value == "set" else None
+    if isinstance(call, cst.Call):
+        check_routing(context, {arg.keyword.value: arg for arg in call.args if arg.keyword is not None})
 
 
 def spread(context: FileContext, use: Use) -> None:

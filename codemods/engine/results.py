@@ -1,7 +1,7 @@
 """What is done with the value of a send: ``message.message_id`` becomes ``result.id``, followed through one assignment.
 
-Source: ``dramatiq/message.py`` (``Message.message_id``, ``get_result`` in milliseconds), ``celery/result.py``
-(``AsyncResult.id``, ``get`` in seconds).
+Source: ``dramatiq/message.py`` (``Message.message_id``, ``get_result`` in milliseconds), ``dramatiq/composition.py``
+(``group.get_results``, ``wait``, ``completed``), ``celery/result.py`` (``AsyncResult.id``, ``get`` in seconds).
 """
 
 from __future__ import annotations
@@ -14,8 +14,13 @@ from codemods.engine.units import seconds
 _HANDED_ON = (cst.Arg, cst.Element, cst.DictElement, cst.Return, cst.Yield, cst.StarredElement)
 
 
-def follow_message(context: FileContext, call: cst.Call) -> None:
-    """Rewrite what reads the value of ``call``, a send.
+def follow_message(context: FileContext, call: cst.Call, *, group: bool = False) -> None:
+    """Rewrite what reads the value of ``call``: a send, or a composition that is run.
+
+    Args:
+        context: The file.
+        call: The send.
+        group: True if it is a group that is run: what is read is a ``GroupResult``.
 
     Raises:
         LeaveError: Something is read from it that has no equal.
@@ -25,9 +30,9 @@ def follow_message(context: FileContext, call: cst.Call) -> None:
         _awaited(context, parent)
         parent = context.parent(parent)
     if isinstance(parent, cst.Attribute) and parent.value is call:
-        _attribute(context, parent)
+        _attribute(context, parent, group=group)
     elif isinstance(parent, (cst.Assign, cst.AnnAssign, cst.NamedExpr)):
-        _assigned(context, parent)
+        _assigned(context, parent, group=group)
     elif isinstance(parent, _HANDED_ON):
         context.leave(call, "RESULT-ESCAPES")
 
@@ -39,7 +44,7 @@ def _awaited(context: FileContext, node: cst.Await) -> None:
     context.replace_span(start, context.source.span(node.expression)[0], "")
 
 
-def _assigned(context: FileContext, node: cst.Assign | cst.AnnAssign | cst.NamedExpr) -> None:
+def _assigned(context: FileContext, node: cst.Assign | cst.AnnAssign | cst.NamedExpr, *, group: bool) -> None:
     targets = [t.target for t in node.targets] if isinstance(node, cst.Assign) else [node.target]
     if len(targets) != 1 or not isinstance(targets[0], cst.Name):
         context.leave(node, "RESULT-ESCAPES")
@@ -57,7 +62,7 @@ def _assigned(context: FileContext, node: cst.Assign | cst.AnnAssign | cst.Named
                 if parent.attr.value in {"message_id", "get_result", "asdict", "options", "copy"}:
                     raise LeaveError("MESSAGE-ATTRIBUTE", parent, "may be another value")
                 continue
-            _attribute(context, parent)
+            _attribute(context, parent, group=group)
         elif isinstance(parent, _HANDED_ON):
             context.leave(load, "RESULT-ESCAPES")
 
@@ -69,15 +74,35 @@ def _is_send(context: FileContext, value: cst.BaseExpression | None) -> bool:
     return any(use.call is not None and use.call is value for use in context.uses)
 
 
-def _attribute(context: FileContext, node: cst.Attribute) -> None:
+def _attribute(context: FileContext, node: cst.Attribute, *, group: bool) -> None:
     name = node.attr.value
-    if name == "message_id":
+    if group:
+        _group_attribute(context, node)
+    elif name == "message_id":
         context.edits.replace(context.source.span(node.attr), "id", context.rewrite_name)
     elif name == "get_result":
         call = context.parent(node)
         if not isinstance(call, cst.Call):
             raise LeaveError("MESSAGE-ATTRIBUTE", node, name)
         get_result(context, node, call)
+    else:
+        raise LeaveError("MESSAGE-ATTRIBUTE", node, name)
+
+
+def _group_attribute(context: FileContext, node: cst.Attribute) -> None:
+    """Rewrite what is read from a group that was run.
+
+    Raises:
+        LeaveError: It has no equal.
+    """
+    name, call = node.attr.value, context.parent(node)
+    if name in {"completed", "completed_count"}:
+        context.replace(node.attr, "ready()" if name == "completed" else "completed_count()")
+    elif name == "get_results" and isinstance(call, cst.Call):
+        get_result(context, node, call)
+    elif name == "wait" and isinstance(call, cst.Call) and len(call.args) == 1 and call.args[0].keyword is not None:
+        context.replace(node.attr, "get")
+        context.replace(call.args[0].value, seconds(context, call.args[0].value, timedelta_allowed=False))
     else:
         raise LeaveError("MESSAGE-ATTRIBUTE", node, name)
 

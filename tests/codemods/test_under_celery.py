@@ -102,8 +102,9 @@ from jobs import constant, count_letters, get_uri_contents
 def main():
     piped = pipeline([get_uri_contents.message("ab"), count_letters.message()]).run()
     ignoring = (get_uri_contents.message("ab") | constant.message_with_options(pipe_ignore=True)).run()
-    group([count_letters.message(text) for text in ("a", "bb")]).run()
-    return [piped.get_result(block=True, timeout=20_000), ignoring.get_result(block=True, timeout=20_000)]
+    counted = group([count_letters.message(text) for text in ("a", "bb")]).run()
+    lengths = list(counted.get_results(block=True, timeout=20_000))
+    return [lengths, piped.get_result(block=True, timeout=20_000), ignoring.get_result(block=True, timeout=20_000)]
 """,
 }
 
@@ -369,7 +370,7 @@ def test_the_guides_count_words(tmp_path: Path, redis_url: str) -> None:
 @pytest.mark.acceptance
 def test_the_cookbooks_composition(tmp_path: Path, redis_url: str) -> None:
     actors = {"get_uri_contents": ["uri"], "count_letters": ["text"], "constant": []}
-    assert run(tmp_path, actors, COMPOSITION, redis_url) == [6, 42]
+    assert run(tmp_path, actors, COMPOSITION, redis_url) == [[1, 2], 6, 42]
 
 
 @pytest.mark.acceptance
