@@ -25,8 +25,11 @@ def as_github(report: RewriteReport) -> str:
         for path in (*(change.shown for change in report.changed), *report.created):
             text = "would be changed or created; run `migrator rewrite-imports`"
             lines["warning"].append(_command("warning", path, 1, "WOULD-CHANGE", text))
-    cut = {kind: len(found) - LIMIT for kind, found in lines.items() if len(found) > LIMIT}
-    shown = [line for found in lines.values() for line in found[:LIMIT]]
+    limits = dict.fromkeys(lines, LIMIT)
+    if any(len(found) > LIMIT for found in lines.values()):
+        limits["notice"] = LIMIT - 1  # the count of what was cut is a notice itself
+    cut = {kind: len(found) - limits[kind] for kind, found in lines.items() if len(found) > limits[kind]}
+    shown = [line for kind, found in lines.items() for line in found[: limits[kind]]]
     if cut:
         counts = ", ".join(f"{count} more {kind}s" for kind, count in cut.items())
         shown.append(

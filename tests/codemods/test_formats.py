@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -13,6 +14,7 @@ from codemods.engine.codes import REASONS
 from codemods.formats import as_github, as_json, as_sarif
 from codemods.formats.github import LIMIT
 from codemods.runner import Mode, RewriteReport, rewrite
+from migrator.report import Finding, Severity
 
 SCHEMA = Path(__file__).parent / "data" / "sarif-schema-2.1.0.json"
 
@@ -73,6 +75,17 @@ def test_github_stays_within_its_limits_and_says_what_it_cut(report: RewriteRepo
     assert errors[0].startswith("::error file=src/a%2C b%3Ac.py,line=2,title=RETIRED-TASK::")
     assert sum(line.startswith("::notice") for line in lines) == 1
     assert "4 more errors are not shown" in lines[-1]
+
+
+@pytest.mark.parametrize(("errors", "notices"), [(LIMIT, LIMIT), (LIMIT + 1, LIMIT), (0, LIMIT + 5), (3 * LIMIT, 2)])
+def test_github_never_says_more_than_a_step_may_show(errors: int, notices: int) -> None:
+    made = [(Severity.ERROR, number) for number in range(errors)] + [(Severity.INFO, n) for n in range(notices)]
+    findings = tuple(Finding(code="X", severity=severity, where=f"a.py:{n + 1}", what="w") for severity, n in made)
+    lines = as_github(RewriteReport(mode=Mode.WRITE, findings=findings)).splitlines()
+    shown = {kind: [line for line in lines if line.startswith(f"::{kind} ")] for kind in ("error", "notice")}
+    assert all(len(found) <= LIMIT for found in shown.values())
+    told = [int(count) for count in re.findall(r"(\d+) more", lines[-1])]
+    assert sum(told) == errors + notices - sum(len(found) for found in shown.values()) + (1 if told else 0)
 
 
 def test_a_clean_report_says_nothing(tmp_path: Path) -> None:
