@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Plain progress lines come no more often than this.
 PLAIN_EVERY_S = 2.0
+#: A narrower terminal shows what is done and leaves the ornaments out.
+WIDE = 76
 _MARKS = {
     EventKind.STEP_FINISHED: "done",
     EventKind.STEP_SKIPPED: "skip",
@@ -45,17 +47,15 @@ def shown_progress(*, quiet: bool = False) -> Iterator[Listener]:
 @contextmanager
 def _live() -> Iterator[Progress]:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.table import Column
 
     console = Console(stderr=True, no_color="NO_COLOR" in os.environ)
-    columns = (
-        SpinnerColumn(finished_text="[green]✓"),
-        TextColumn("{task.fields[step]}", table_column=Column(no_wrap=True)),
-        BarColumn(bar_width=16),
-        TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
-        TimeElapsedColumn(),
-    )
+    step = TextColumn("{task.fields[step]}", table_column=Column(no_wrap=True))
+    what = TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"))
+    columns: tuple[ProgressColumn, ...] = (step, what)
+    if console.width >= WIDE:
+        columns = (SpinnerColumn(finished_text="[green]✓"), step, BarColumn(bar_width=16), what, TimeElapsedColumn())
     with Progress(*columns, console=console, refresh_per_second=8, expand=True) as progress:
         yield progress
 

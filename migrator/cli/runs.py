@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from migrator.cli.output import Answer
+from migrator.cli.progress import WIDE
 
 if TYPE_CHECKING:
     from migrator.runner_report import RunReport, StepResult
@@ -81,6 +84,8 @@ def _steps(steps: Sequence[StepResult], *, planned: bool) -> list[str]:
             for step in steps
             for line in [f"{step.name}: {step.title}", *(f"    - {action.sentence}" for action in step.actions)]
         ]
+    if sys.stdout.isatty() and shutil.get_terminal_size().columns < WIDE:
+        return [f"  {step.outcome:<12} {step.elapsed_s:>6.1f} s  {step.name}" for step in steps]
     rows = [(step.name, step.outcome, f"{step.elapsed_s:.1f}", step.title) for step in steps]
     return table("", ["step", "outcome", "#seconds", "what"], rows)
 

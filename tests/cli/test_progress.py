@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
+import re
+import sys
 
 import pytest
 from rich.console import Console
@@ -45,3 +49,51 @@ def test_a_terminal_shows_what_is_under_way_and_keeps_what_has_ended() -> None:
         view(event(EventKind.STEP_STARTED))
         assert len(progress.tasks) == 1
     assert "done  transfer             all [moved] (2.0 s)" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+NARROW = """
+from migrator.cli.progress import shown_progress
+from migrator.cli.runs import run_answer
+from migrator.errors import ExitCode
+from migrator.events import Event, EventKind
+from migrator.runner_report import RunOutcome, RunReport, StepResult
+from migrator.steps import STEPS
+
+with shown_progress() as listener:
+    listener(Event(kind=EventKind.STEP_STARTED, step="quiesce_schedulers", text="Stop the legacy schedulers"))
+    listener(Event(kind=EventKind.ACTION, step="quiesce_schedulers", text="stop legacy-beat (pid 4711), wait"))
+    listener(Event(kind=EventKind.STEP_FINISHED, step="quiesce_schedulers", text="Stop", elapsed_s=1.0))
+    listener(Event(kind=EventKind.PROGRESS, step="transfer", text="3,000 moved, 12 kept back", done=3000, total=10000))
+steps = tuple(StepResult(name=step.name, title=step.title, outcome="already done", elapsed_s=99.9) for step in STEPS)
+report = RunReport(command="cutover", run=1, outcome=RunOutcome.DONE, exit_code=ExitCode.CLEAN, steps=steps)
+print(*run_answer(report).lines, sep="\\n")
+"""
+
+
+def on_a_terminal(columns: int) -> str:
+    """What a process prints on a terminal of this width."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update(TERM="xterm", NO_COLOR="1", COLUMNS=str(columns))
+        os.execv(sys.executable, [sys.executable, "-c", NARROW])
+    said = b""
+    while True:
+        try:
+            part = os.read(terminal, 65536)
+        except OSError:  # the other end was closed
+            part = b""
+        if not part:
+            break
+        said += part
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, said
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode()).replace("\r", "\n")
+
+
+def test_a_narrow_terminal_shows_what_is_done_and_breaks_no_word() -> None:
+    lines = on_a_terminal(40).splitlines()
+    assert any("transfer 3,000 moved" in line for line in lines), lines
+    assert "  already done   99.9 s  quiesce_schedulers" in lines
+    assert max(map(len, lines[lines.index("cutover (run 1) done: the system is unified") + 1 :])) <= 43
+    wide = on_a_terminal(100)
+    assert "quiesce_schedulers   already done      99.9   Stop the legacy schedulers" in wide
