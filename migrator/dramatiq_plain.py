@@ -117,13 +117,12 @@ class PlainForward:
 
     def __call__(self, origin: Place, copy_id: str, raw: bytes) -> Carried | None:
         """Return the message as its destination takes it; None if it is not ordinary, or not to be carried."""
-        if origin is not self._origin:
-            self._origin, self._tasks = origin, self._tasks_of(origin.wire_queue)
+        tasks = self._tasks if origin is self._origin else self._move_to(origin)
         try:
             fields, text = _decode(raw), raw.decode()
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return None
-        options, task, args = fields.options, self._tasks.get(fields.actor_name), bytes(fields.args)
+        options, task, args = fields.options, tasks.get(fields.actor_name), bytes(fields.args)
         if task is None or fields.kwargs != _NO_KWARGS or options.time_limit is not None or b"\\" in raw:
             return None
         # Each level is opened and closed, so what is short can't be nested deeply.
@@ -156,3 +155,7 @@ class PlainForward:
             tag_bytes,
         )
         return Carried(payload, self._destination, identity, fields.actor_name, copy_id, tag, priority, eta_ms)
+
+    def _move_to(self, origin: Place) -> dict[str, PlainTask]:
+        self._origin, self._tasks = origin, self._tasks_of(origin.wire_queue)
+        return self._tasks

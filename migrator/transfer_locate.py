@@ -11,8 +11,8 @@ from migrator.brokers.dramatiq_redis import DramatiqRedis
 from migrator.brokers.protocol import Broker
 from migrator.brokers.redis_keys import LEDGER, sources
 from migrator.ledger import Book, Entry
-from migrator.message import State, System
-from migrator.plan import Plan, Side
+from migrator.message import Message, State, System
+from migrator.plan import Endpoint, Plan, Side
 from migrator.translation import ledger_entry
 
 
@@ -71,17 +71,7 @@ def locate(plan: Plan, *, environ: Mapping[str, str], identity: str) -> Whereabo
         broker = connect(endpoint, environ)
         try:
             sightings += [
-                Sighting(
-                    side=endpoint.side,
-                    system=endpoint.system,
-                    queue=message.queue,
-                    state=message.state,
-                    task=message.task,
-                    copy_id=message.copy_id,
-                    attempts=message.attempts,
-                )
-                for message in broker.scan()
-                if identity in (message.id, message.copy_id)
+                _sighting(endpoint, message) for message in broker.scan() if identity in (message.id, message.copy_id)
             ]
             arrivals.update({(found.where, found.place): found for found in _arrivals(plan, broker, identity)})
         finally:
@@ -96,6 +86,18 @@ def locate(plan: Plan, *, environ: Mapping[str, str], identity: str) -> Whereabo
         sightings=tuple(sightings),
         entries=entries,
         arrivals=tuple(arrivals[key] for key in sorted(arrivals)),
+    )
+
+
+def _sighting(endpoint: Endpoint, message: Message) -> Sighting:
+    return Sighting(
+        side=endpoint.side,
+        system=endpoint.system,
+        queue=message.queue,
+        state=message.state,
+        task=message.task,
+        copy_id=message.copy_id,
+        attempts=message.attempts,
     )
 
 

@@ -55,25 +55,28 @@ def preview(
                 tally.parked += parked
                 note(tally, translation, beyond_ms=math.inf if parked else beyond_ms)
             else:
-                tally.kept += 1
-                reason = translation.reason.value
-                tally.reasons[reason] = tally.reasons.get(reason, 0) + 1
-                if len(tally.kept_messages) < MOST_RECORDS:
-                    tally.kept_messages.append(_record(place, message, translation))
-                examples.setdefault(reason, message.raw[:_EXAMPLE_CHARACTERS].decode(errors="backslashreplace"))
+                _keep(tally, place, message, translation)
+                example = message.raw[:_EXAMPLE_CHARACTERS].decode(errors="backslashreplace")
+                examples.setdefault(translation.reason.value, example)
     return replace(build_report(hub, options, tally, started_at), examples=examples)
 
 
-def _record(place: Place, message: Message, kept: KeptBack) -> KeptRecord:
-    return KeptRecord(
-        id=kept.id or message.id,
-        copy_id=message.copy_id,
-        task=kept.task,
-        queue=place.wire_queue,
-        system=place.system,
-        reason=kept.reason.value,
-        detail=kept.detail,
-    )
+def _keep(tally: Tally, place: Place, message: Message, kept: KeptBack) -> None:
+    reason = kept.reason.value
+    tally.kept += 1
+    tally.reasons[reason] = tally.reasons.get(reason, 0) + 1
+    if len(tally.kept_messages) < MOST_RECORDS:
+        tally.kept_messages.append(
+            KeptRecord(
+                id=kept.id or message.id,
+                copy_id=message.copy_id,
+                task=kept.task,
+                queue=place.wire_queue,
+                system=place.system,
+                reason=reason,
+                detail=kept.detail,
+            )
+        )
 
 
 def _place(side: Side, message: Message) -> Place:
