@@ -137,6 +137,7 @@ def killed_everywhere(context: Context, step: Step, go: Callable[[Context, Step]
 
 
 @pytest.mark.acceptance
+@pytest.mark.timeout(600)
 def test_every_step_there_and_back_and_there_again_killed_after_each_action(site: Shop) -> None:
     start_legacy(site)
     send_orders(site, 0, 40, later_s=900)

@@ -1,0 +1,30 @@
+"""What the preflight says about late messages is what happens to them on the broker in use."""
+
+from __future__ import annotations
+
+import pytest
+from rabbit_scene import RabbitScene
+
+from migrator.journal import open_journal
+from migrator.report import Severity
+from migrator.steps import Context
+from migrator.steps.guards import messages
+
+SAID = {"ETA-PARKED", "ETA-BEYOND-CONSUMER-TIMEOUT", "ETA-BEYOND-VISIBILITY"}
+
+
+@pytest.mark.parametrize(
+    ("servers", "expected"), [("rabbit_only", "ETA-BEYOND-CONSUMER-TIMEOUT"), ("to_redis", "ETA-PARKED")]
+)
+def test_a_late_message_is_parked_on_redis_and_delivered_again_on_rabbitmq(
+    request: pytest.FixtureRequest, servers: str, expected: str
+) -> None:
+    scene: RabbitScene = request.getfixturevalue(servers)
+    scene.apply("fetch_yahoo_stocks_task", countdown=7200)
+    scene.apply("fetch_yahoo_stocks_task")
+    context = Context(plan=scene.plan, environ=scene.environ, journal=open_journal(scene.plan), run=1)
+    report = messages.guard(context)
+    (found,) = (finding for finding in report.findings if finding.code in SAID)
+    assert (found.code, found.severity) == (expected, Severity.WARNING)
+    assert found.what.startswith("1 are due late")
+    assert report.facts["would_move"] == 2
