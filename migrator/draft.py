@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,15 @@ UNIFIED_COMMANDS = {
 }
 
 
-def draft_plan(inventory: Inventory, *, name: str, root: str, settings: str, programs: Sequence[Program] = ()) -> str:
+def draft_plan(
+    inventory: Inventory,
+    *,
+    name: str,
+    root: str,
+    settings: str,
+    programs: Sequence[Program] = (),
+    clocks: Mapping[str, str] | None = None,
+) -> str:
     """Return the text of a plan that maps each legacy task to a unified one of the same name.
 
     Args:
@@ -41,6 +49,7 @@ def draft_plan(inventory: Inventory, *, name: str, root: str, settings: str, pro
         root: Import root of the Django project, relative to the plan's folder.
         settings: Dotted settings module.
         programs: What deployment files say about processes.
+        clocks: When jobs of other schedulers run, by ``module:entry``, as the plan writes it.
     """
     document = tomlkit.document()
     for line in HEADER.splitlines():
@@ -55,10 +64,14 @@ def draft_plan(inventory: Inventory, *, name: str, root: str, settings: str, pro
     document["legacy"] = legacy
     document["unified"] = {"broker": "${CELERY_BROKER_URL:-redis://localhost:6379/0}", "queues": ["unified"]}
     document["task"] = _array(_task(unified, group) for unified, group in grouped(inventory.tasks).items())
-    if inventory.schedule:
+    known = {name: text for name, text in (clocks or {}).items() if _unified_task(inventory, name)}
+    entries = dict.fromkeys(entry.name for entry in inventory.schedule)
+    if found := [name for name in entries if name in known]:
+        document["schedule"] = _array(_scheduled(inventory, name, known[name]) for name in found)
+    if rest := [name for name in entries if name not in known]:
         document["retired_schedule"] = _array(
             {"name": name, "reason": "DECIDE: move it under [[schedule]] with `replaces`, or say why it goes"}
-            for name in dict.fromkeys(entry.name for entry in inventory.schedule)
+            for name in rest
         )
     drafted = drafted_programs(programs)
     if drafted:
@@ -67,6 +80,25 @@ def draft_plan(inventory: Inventory, *, name: str, root: str, settings: str, pro
         document.add(tomlkit.comment("DECIDE: no worker, scheduler or producer was found in a deployment file;"))
         document.add(tomlkit.comment("write each as a [[process]], of both sides"))
     return tomlkit.dumps(document)
+
+
+def _unified_task(inventory: Inventory, name: str) -> str:
+    """Return the unified task that a schedule entry's task becomes; empty if that can't be said."""
+    tasks = {entry.task for entry in inventory.schedule if entry.name == name}
+    groups = grouped(inventory.tasks).items()
+    found = {unified for unified, group in groups if tasks & {function_of(task) for task in group}}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _scheduled(inventory: Inventory, name: str, clock: str) -> Table:
+    table = tomlkit.table()
+    key, _, value = clock.partition(" = ")
+    table["name"] = re.sub(r"[^a-z0-9]+", "-", name.partition(":")[2].lower()).strip("-")
+    table["task"] = _unified_task(inventory, name)
+    table[key] = value.strip('"') if key == "crontab" else float(value)
+    table[key].comment("DECIDE: kwargs, if the job gave any")
+    table["replaces"] = [name]
+    return table
 
 
 def drafted_programs(programs: Sequence[Program]) -> tuple[Program, ...]:

@@ -21,6 +21,7 @@ def command(path: Path, force: bool, output_format: str) -> None:
 
     Example: migrator init .
     """
+    from codemods.engine.clocks import read_clocks
     from migrator.draft import draft_plan, drafted_programs, guess_settings, import_root
     from migrator.draft_processes import find_programs
     from migrator.errors import ExitCode, RefusedError, UsageError
@@ -38,7 +39,14 @@ def command(path: Path, force: bool, output_format: str) -> None:
     manage = folder / root / "manage.py"
     settings = guess_settings(manage.read_text(encoding="utf-8")) if manage.is_file() else ""
     programs = find_programs(folder)
-    text = draft_plan(inventory, name=folder.name, root=root, settings=settings or "DECIDE.settings", programs=programs)
+    text = draft_plan(
+        inventory,
+        name=folder.name,
+        root=root,
+        settings=settings or "DECIDE.settings",
+        programs=programs,
+        clocks=read_clocks(folder / root, {entry.file for entry in inventory.schedule}),
+    )
     file.write_text(text, encoding="utf-8")
     load_plan(file)
     lines = [

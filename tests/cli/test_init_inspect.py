@@ -168,3 +168,53 @@ def test_a_procfile_becomes_commands_of_our_own(project: Path) -> None:
 def test_without_deployment_files_the_draft_says_what_is_missing(project: Path) -> None:
     assert migrator(project, "init").returncode == 0
     assert "DECIDE: no worker, scheduler or producer was found" in (project / "migration.toml").read_text()
+
+
+CLOCKS = """
+import dramatiq
+from apscheduler.schedulers.blocking import BlockingScheduler
+from apscheduler.triggers.cron import CronTrigger
+from dramatiq_crontab import cron
+from periodiq import cron as periodic
+
+
+@cron("0 3 * * Mon-Fri")
+@dramatiq.actor
+def workdays(): ...
+
+
+@dramatiq.actor(periodic=periodic("15 4 * * 0"))
+def sundays(): ...
+
+
+@dramatiq.actor
+def report(): ...
+
+
+scheduler = BlockingScheduler()
+scheduler.add_job(report.send, CronTrigger.from_crontab("0 12 * * 6"), id="lunch")
+scheduler.add_job(report.send, "cron", hour=5, id="early")
+scheduler.add_job(report.send, trigger=choose(), id="sometimes")
+
+
+@scheduler.scheduled_job("interval", minutes=10)
+def often():
+    report.send()
+"""
+
+
+def test_jobs_of_other_schedulers_are_drafted_with_their_weekday_and_minute(project: Path) -> None:
+    (project / "src/shop/clocks.py").write_text(CLOCKS)
+    result = migrator(project, "init")
+    assert result.returncode == 0, result.stderr
+    plan = load_plan(project / "migration.toml")
+    drafted = {entry.replaces[0].partition(":")[2]: entry.every_s or entry.crontab for entry in plan.schedule}
+    assert drafted == {
+        "workdays": "0 3 * * mon-fri",
+        "sundays": "15 4 * * sun",
+        "lunch": "0 12 * * sun",
+        "early": "0 5 * * *",
+        "often": 600,
+    }
+    assert [entry.name for entry in plan.retired_schedule] == ["shop.celery_jobs:mail", "shop.clocks:sometimes"]
+    assert not any("SCHEDULE" in finding.code for finding in check_complete(plan, read_inventory(plan)).findings)
