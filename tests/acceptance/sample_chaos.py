@@ -95,12 +95,18 @@ class Chaos:
         """Return so many faults by chance."""
         return [self.chance.choice(list(self.faults)) for _ in range(number)]
 
-    def leg(self, command: str, faults: Iterable[str]) -> None:
-        """Bring the system to one end, with these faults on the way, the last one first."""
-        names = list(faults)
+    def leg(self, command: str, faults: Iterable[str], *, once: bool = False) -> None:
+        """Bring the system to one end, with these faults on the way.
+
+        Args:
+            command: ``cutover`` or ``rollback``.
+            faults: By name; each attempt suffers the next one.
+            once: Leave faults out that are left when it has arrived, instead of going there and back for them.
+        """
+        names = list(faults)[::-1]
         for _ in range(MOST_ATTEMPTS):
             state = self._state()
-            if state is ARRIVED[command] and not names:
+            if state is ARRIVED[command] and (once or not names):
                 return
             now = self._next(command, state)
             if now == "cutover" and state in (MigrationState.LEGACY, MigrationState.ROLLED_BACK):

@@ -32,18 +32,18 @@ def test_the_sample_there_and_back_while_everything_dies(tmp_path: Path) -> None
     }
     told: list[str] = []
     with open_scene(tmp_path, DATABASE_URL=database.url) as scene:
-        chaos = Chaos(scene=scene, chance=random.Random(20261123), faults=faults, latest_s=8, tell=told.append)
+        chaos = Chaos(scene=scene, chance=random.Random(20261123), faults=faults, latest_s=5, tell=told.append)
         prepare(scene, 300)
         with scene.stage.load():
-            chaos.leg("cutover", ["redis", "Ctrl-C", "tool"])
+            chaos.leg("cutover", ["tool", "redis", "process"], once=True)
             assert runner.status(scene.stage.scratch.plan, environ=scene.environ).state is MigrationState.MIGRATED
             assert scene.running(Side.LEGACY) == set()
             scene.stage.enqueue(60)
             there = chaos.settle("there")
-            chaos.leg("rollback", ["database", "process", "tool"])
+            chaos.leg("rollback", ["Ctrl-C", "tool", "process", "database"], once=True)
             back = chaos.settle("back")
         assert chaos.outcome.clean, [chaos.outcome.line, *chaos.outcome.wrong, *told]
-        assert sum(chaos.outcome.faults.values()) == 6
+        assert sum(chaos.outcome.faults.values()) >= 2
         assert back.enqueued > there.enqueued > 360, "it was under load"
         assert scene.running(Side.LEGACY) == scene.all_of(Side.LEGACY)
         assert scene.running(Side.UNIFIED) == set()
