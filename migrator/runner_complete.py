@@ -15,7 +15,9 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from migrator.brokers import connect
+from migrator.brokers import connect, endpoint_url, is_on_rabbitmq
+from migrator.brokers.rabbitmq_remove import removable, remove
+from migrator.brokers.rabbitmq_server import RabbitmqServer
 from migrator.brokers.redis_keys import LEDGER, kept_key
 from migrator.errors import ExitCode
 from migrator.events import Listener, ignore
@@ -68,6 +70,9 @@ def _complete(context: Context) -> RunReport:
     if context.plan.cutover.alias_net:
         take_down(context.plan, context.environ)
     for endpoint in (*context.plan.legacy, context.plan.unified):
+        if is_on_rabbitmq(endpoint, context.environ):
+            remove(RabbitmqServer(endpoint_url(endpoint, context.environ)), endpoint)
+            continue
         with connection(endpoint, context.environ) as client:
             if client is not None:
                 client.unlink(*_keys_of(context.plan, endpoint))
@@ -153,7 +158,8 @@ def _left(context: Context, endpoint: Endpoint) -> Iterator[Finding]:
 
 def _keys(context: Context) -> Iterator[tuple[str, str]]:
     for endpoint in (*context.plan.legacy, context.plan.unified):
-        for key in _keys_of(context.plan, endpoint):
+        on_rabbitmq = is_on_rabbitmq(endpoint, context.environ)
+        for key in removable(endpoint) if on_rabbitmq else _keys_of(context.plan, endpoint):
             yield f"{endpoint.side.value}.{endpoint.system.value}", key
 
 

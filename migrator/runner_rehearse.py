@@ -20,6 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
+from migrator.brokers import is_on_rabbitmq
 from migrator.brokers.redis_keys import PARKED, celery_lists, kept_key, sources
 from migrator.errors import RefusedError
 from migrator.events import Event, EventKind, Listener, ignore
@@ -132,6 +133,7 @@ def rehearse(
         RefusedError: The project would reach something that is not scratch.
     """
     began = time.monotonic()
+    _refuse_rabbitmq(plan, environ)
     with ExitStack() as stack:
         folder = scratch or Path(stack.enter_context(TemporaryDirectory(prefix="rehearsal-")))
         snapshot = folder / "waiting.snapshot"
@@ -147,6 +149,17 @@ def rehearse(
         options = replace(options_for(clone, RunOptions()), check_proof=options_for(plan, RunOptions()).check_proof)
         runs = _there_and_back(stage, options)
     return Rehearsal(runs=runs, messages=messages, elapsed_s=time.monotonic() - began, notes=notes)
+
+
+def _refuse_rabbitmq(plan: Plan, environ: Mapping[str, str]) -> None:
+    for endpoint in (*plan.legacy, plan.unified):
+        if is_on_rabbitmq(endpoint, environ):
+            raise RefusedError(
+                f"{endpoint.side.value}.{endpoint.system.value}.broker",
+                "is on RabbitMQ, and the scratch broker of a rehearsal is a Redis",
+                remedy="in a checkout with its own database let the variables name an empty virtual host, and run "
+                "cutover, rollback and cutover there",
+            )
 
 
 def _there_and_back(stage: _Stage, options: RunOptions) -> tuple[RunReport, ...]:

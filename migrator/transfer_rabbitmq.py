@@ -55,7 +55,7 @@ def transfer_with_rabbitmq(
         if options.dry_run:
             from migrator.transfer_preview import preview
 
-            return preview(mixed.whole, options, translations)
+            return with_findings(preview(mixed.timed(), options, translations), mixed, ())
         token = new_token()
         acquire(mixed.redis.servers.values(), token, wait_s=options.lock_wait_s, takeover=options.takeover)
         try:

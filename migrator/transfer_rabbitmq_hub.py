@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from migrator import brokers
@@ -127,6 +127,15 @@ class MixedHub:
         wanted = bool(plan.project.install_package) if options.park is None else options.park
         self.whole.park_after_ms = park_after_ms(plan) if wanted and self.parks else None
         self.whole.release_lead_ms = release_lead_ms(plan)
+
+    def timed(self) -> Hub:
+        """Return all endpoints, with the time for which a worker of the unified queue may really hold a message."""
+        if not self.unified_on_rabbitmq():
+            return self.whole
+        plan = self.whole.plan
+        return replace(
+            self.whole, plan=replace(plan, unified=replace(plan.unified, visibility_timeout_s=self.consumer_timeout_s))
+        )
 
     def too_late_ms(self) -> float:
         """Return the latest ETA, in ms since the epoch, that a worker may hold."""

@@ -9,7 +9,7 @@ from migrator.errors import UsageError
 from migrator.message import System
 from migrator.plan import Endpoint, Plan, expand
 
-__all__ = ["Broker", "BrokerFacts", "Depths", "Owner", "connect", "endpoint_url", "has_rabbitmq"]
+__all__ = ["Broker", "BrokerFacts", "Depths", "Owner", "connect", "endpoint_url", "has_rabbitmq", "is_on_rabbitmq"]
 
 _RABBITMQ = ("amqp", "amqps", "pyamqp")
 
@@ -47,8 +47,12 @@ def connect(endpoint: Endpoint, environ: Mapping[str, str]) -> Broker:
 
 def has_rabbitmq(plan: Plan, environ: Mapping[str, str]) -> bool:
     """Say whether an endpoint of the plan is on RabbitMQ."""
-    urls = [endpoint_url(endpoint, environ) for endpoint in (*plan.legacy, plan.unified)]
-    return any(url.partition("://")[0] in _RABBITMQ for url in urls)
+    return any(is_on_rabbitmq(endpoint, environ) for endpoint in (*plan.legacy, plan.unified))
+
+
+def is_on_rabbitmq(endpoint: Endpoint, environ: Mapping[str, str]) -> bool:
+    """Say whether an endpoint is on RabbitMQ."""
+    return endpoint_url(endpoint, environ).partition("://")[0] in _RABBITMQ
 
 
 def _rabbitmq(endpoint: Endpoint, url: str, environ: Mapping[str, str]) -> Broker:

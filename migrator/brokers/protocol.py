@@ -28,6 +28,8 @@ class Owner:
     heartbeat_ms: int | None
     #: How long ago that was by the server's clock; None if unknown.
     silent_s: float | None
+    #: How many processes it stands for: RabbitMQ tells how many consume a queue, and not who they are.
+    consumers: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

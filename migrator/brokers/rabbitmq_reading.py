@@ -83,6 +83,7 @@ def find_owners(server: RabbitmqServer, management: Management | None, endpoint:
                     claimed=details.unacknowledged if details else 0,
                     heartbeat_ms=None,
                     silent_s=None,
+                    consumers=counted.consumers,
                 )
             )
     return tuple(found)

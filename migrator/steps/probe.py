@@ -49,6 +49,9 @@ if "dramatiq" in sys.modules:
     if client is not None:
         where = client.connection_pool.connection_kwargs
         found["brokers"].append("redis://%s:%s/%s" % (where.get("host"), where.get("port"), where.get("db")))
+    for where in getattr(dramatiq.get_broker(), "parameters", None) or ():
+        given = where if isinstance(where, dict) else {"host": where.host, "port": where.port}
+        found["brokers"].append("amqp://%s:%s" % (given.get("host", "localhost"), given.get("port", 5672)))
 print("\\n" + json.dumps(found))
 """
 

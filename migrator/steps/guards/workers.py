@@ -7,8 +7,9 @@ their replies. Dramatiq's heartbeats name producers too, so only a living holder
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 
-from migrator.brokers import endpoint_url
+from migrator.brokers import connect, endpoint_url, is_on_rabbitmq
 from migrator.errors import MigratorError
 from migrator.message import System
 from migrator.plan import Endpoint, Process, Role, Side
@@ -88,6 +89,9 @@ def _unknown(
 def _unknown_dramatiq(context: Context, endpoint: Endpoint, states: Iterable[ProcessState]) -> Iterator[Finding]:
     workers = {p.name for p in context.plan.select(side=Side.LEGACY, role=Role.WORKER) if p.system is System.DRAMATIQ}
     children = sum(len(state.children) for state in states if state.name in workers)
+    if is_on_rabbitmq(endpoint, context.environ):
+        yield from _unknown_consumers(context, endpoint, children)
+        return
     holders = dramatiq_control.living_holders(endpoint, context.environ)
     if len(holders) > children:
         yield error(
@@ -97,6 +101,21 @@ def _unknown_dramatiq(context: Context, endpoint: Endpoint, states: Iterable[Pro
             found=f"the plan's workers have {children} children",
             remedy="stop the other worker, or add it to the plan; one that has just died counts for a minute",
         )
+
+
+def _unknown_consumers(context: Context, endpoint: Endpoint, children: int) -> Iterator[Finding]:
+    """On RabbitMQ each worker process consumes each queue once, and nobody tells who it is."""
+    with closing(connect(endpoint, context.environ)) as broker:
+        owners = broker.owners()
+    for owner in owners:
+        if owner.consumers > children:
+            yield error(
+                "WORKER-UNKNOWN",
+                f"dramatiq queue {owner.queue}{'.DQ' if owner.delayed else ''}",
+                f"{owner.consumers} processes consume it",
+                found=f"the plan's workers have {children} children",
+                remedy="stop the other worker, or add it to the plan as a [[process]] with its pidfile",
+            )
 
 
 def _works_here(context: Context, process: Process, endpoint: Endpoint) -> bool:

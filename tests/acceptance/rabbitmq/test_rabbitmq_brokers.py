@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,15 @@ from rabbit_scene import RabbitScene, amqp_content
 from rabbit_server import RabbitServer
 
 from migrator.brokers import connect
-from migrator.errors import UnreachableError
+from migrator.brokers.rabbitmq_remove import remove
+from migrator.brokers.rabbitmq_server import RabbitmqServer
+from migrator.errors import RefusedError, UnreachableError
+from migrator.events import ignore
+from migrator.journal import open_journal
 from migrator.message import State, System
+from migrator.runner_rehearse import rehearse
+from migrator.steps import Context, RunOptions
+from migrator.steps.guards import workers
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -197,3 +205,51 @@ def test_a_wrong_password_is_said(rabbit_only: RabbitScene) -> None:
     with pytest.raises(UnreachableError, match="refuses access") as caught:
         connect(rabbit_only.plan.unified, {**rabbit_only.environ, "UNIFIED_BROKER_URL": url}).depths()
     assert "secret" not in str(caught.value)
+
+
+def test_a_dramatiq_worker_that_the_plan_does_not_know_is_refused(rabbit_only: RabbitScene, tmp_path: Path) -> None:
+    scene = rabbit_only
+    plan = replace(scene.plan, processes=())
+    context = Context(
+        plan=plan,
+        environ=scene.environ,
+        journal=open_journal(plan),
+        run=1,
+        options=RunOptions(),
+        listener=ignore,
+    )
+    scene.send("health_check_task", delay=600_000)
+    assert "WORKER-UNKNOWN" not in {finding.code for finding in workers.guard(context).findings}
+
+    def unknown() -> set[str]:
+        return {finding.where for finding in workers.guard(context).findings if finding.code == "WORKER-UNKNOWN"}
+
+    with dramatiq_worker(scene, tmp_path):
+        until(lambda: unknown() == {"dramatiq queue default", "dramatiq queue default.DQ"})
+
+
+def test_what_only_a_rollback_needs_is_removed(rabbit_only: RabbitScene, rabbit: RabbitServer) -> None:
+    scene = rabbit_only
+    vhost = scene.urls["unified"].rpartition("/")[2]
+
+    def queues() -> set[str]:
+        return {queue["name"] for queue in rabbit.manage("GET", f"queues/{vhost}")}
+
+    endpoints = (*scene.plan.legacy, scene.plan.unified)
+    server = RabbitmqServer(scene.urls["unified"])
+    scene.send("health_check_task")
+    scene.apply("debug_task")
+    with pytest.raises(RefusedError, match="in use"):
+        remove(server, endpoints[0])
+    assert scene.forward().kept == 1
+    assert "tqm.kept.legacy.celery.celery" in queues()
+    for endpoint in endpoints:
+        remove(server, endpoint)
+        remove(server, endpoint)
+    assert queues() == {"unified"}
+    assert scene.broker("unified").depths()["unified", State.READY] == 1
+
+
+def test_a_rehearsal_says_at_once_that_it_needs_redis(rabbit_only: RabbitScene) -> None:
+    with pytest.raises(RefusedError, match="on RabbitMQ"):
+        rehearse(rabbit_only.plan, environ=rabbit_only.environ, options_for=lambda plan, options: options)

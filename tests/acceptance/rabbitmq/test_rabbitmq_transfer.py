@@ -32,7 +32,7 @@ from migrator.events import Event
 from migrator.message import State
 from migrator.transfer import TransferOptions, transfer
 
-pytestmark = pytest.mark.timeout(600 if os.environ.get("RABBITMQ_LONG") else 120)
+pytestmark = pytest.mark.timeout(900 if os.environ.get("RABBITMQ_LONG") else 120)
 LONG = os.environ.get("RABBITMQ_LONG") == "1"
 
 
@@ -341,7 +341,7 @@ def test_answers_that_are_lost(any_scene: RabbitScene, rabbit: RabbitServer) -> 
         options = TransferOptions(batch_size=8)
         assert transfer(scene.plan, environ=environ, options=options).moved == 40
         answers, lost_at = proxy.answers, 0
-        points = range(25, answers, 1 if LONG else max(1, answers // 7))
+        points = range(25, answers, max(1, answers // (70 if LONG else 7)))
         for point in points:
             assert scene.back().moved == 40
             proxy.answers, proxy.lose_at = 0, point
@@ -413,8 +413,10 @@ def test_late_messages_are_parked_in_redis_and_named_on_rabbitmq(any_scene: Rabb
     later = scene.send("health_check_task", delay=50 * 60_000)
     scene.apply("health_check_task", countdown=50)
     before = scene.legacy()
-    report = scene.forward()
     on_rabbit = scene.urls["unified"].startswith("amqp")
+    planned = scene.forward(dry_run=True)
+    assert ("TRANSFER-ETA" in {finding.code for finding in planned.findings}) == on_rabbit
+    report = scene.forward()
     assert (report.moved, report.parked) == (2, 0 if on_rabbit else 1)
     codes = {finding.code for finding in report.findings}
     assert ("TRANSFER-ETA" in codes, "TRANSFER-PARKED" in codes) == (on_rabbit, not on_rabbit)
