@@ -93,8 +93,12 @@ def test_dead_letters_survive_rollbacks_however_often_and_wherever_these_are_kil
             keep_failure(shop, f"letter {number}")
         run_back(given, step)
         assert tables(shop) == set()
+    # Single tasks may be moved before the next cutover: that belongs to the run that was taken back.
+    for action in step.actions(given):
+        action.run()
+    keep_failure(shop, "of a single task")
     run_forward(begin(given), step)
-    assert failures(shop) == [(1, "letter 0"), (2, "letter 1")]
+    assert failures(shop) == [(1, "letter 0"), (2, "letter 1"), (3, "of a single task")]
 
 
 #: Steps that start or stop processes: what differs under a process manager.
