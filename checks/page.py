@@ -29,7 +29,6 @@ def page(report: ParityReport) -> str:
     environment = Environment(
         loader=PackageLoader("checks"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    order = {outcome: rank for rank, outcome in enumerate(OUTCOMES)}
     return environment.get_template("parity.html.j2").render(
         report=report,
         verdict=summary_lines(report)[0].partition(":")[0],
@@ -38,7 +37,7 @@ def page(report: ParityReport) -> str:
         by_task=report.by_task(),
         waived=_waived(report),
         kinds=sorted({comparison.kind for comparison in report.comparisons}),
-        comparisons=[_shown(item) for item in sorted(report.comparisons, key=lambda item: order[item.outcome])],
+        comparisons=[_shown(item) for item in sorted(report.comparisons, key=_gravity)],
         facts=[(name, value) for name, value in report.facts.items() if isinstance(value, (str, int))],
     )
 
@@ -54,12 +53,17 @@ def side_by_side(legacy: Any, unified: Any) -> tuple[Lines, Lines]:
     return shown
 
 
+def _gravity(item: Comparison | Mismatch) -> int:
+    """Return what comes first: what is wrong stands above what is wanted."""
+    return OUTCOMES.index(item.outcome)
+
+
 def _shown(comparison: Comparison) -> dict[str, Any]:
     return {
         **{name: getattr(comparison, name) for name in ("case", "title", "kind", "task", "system", "legacy_name")},
         "noise": [item.path for item in comparison.noise],
         "outcome": comparison.outcome.value,
-        "differences": [_difference(mismatch) for mismatch in comparison.mismatches],
+        "differences": [_difference(mismatch) for mismatch in sorted(comparison.mismatches, key=_gravity)],
     }
 
 

@@ -93,6 +93,29 @@ def test_what_is_wrong_stands_first_and_open(file: Path) -> None:
     assert [bool(opened) for _, opened in found] == [True, True, True, False, False]
 
 
+def test_within_a_comparison_what_is_wrong_stands_first() -> None:
+    about = {"case": "case", "task": "tasks.t", "system": "celery", "legacy": 1, "unified": 2}
+    found = (
+        Mismatch(path="a", outcome=Outcome.WAIVED, reason="wanted: yes", **about),
+        Mismatch(path="b", outcome=Outcome.MISMATCHED, **about),
+    )
+    item = Comparison(
+        case="case", title="t", kind="usual", task="t", system="celery", legacy_name="l", mismatches=found
+    )
+    text = page(ParityReport(plan="p", fingerprint="f", comparisons=(item,)))
+    assert re.findall(r"<h3><span[^>]*>[^<]*</span> (\w)</h3>", text) == ["b", "a"]
+
+
+@needs_browser
+def test_nothing_stands_beyond_the_edge_of_a_narrow_window(file: Path) -> None:
+    text = file.read_text().replace("</body>", "<script>document.title = document.documentElement.scrollWidth</script>")
+    narrow = file.with_name("narrow.html")
+    narrow.write_text(text)
+    dom = browse("--window-size=500,900", "--dump-dom", f"file://{narrow}")
+    title = re.search(r"<title>(\d+)</title>", dom)
+    assert title is not None and int(title[1]) <= 500
+
+
 def test_both_sides_are_marked_where_they_differ() -> None:
     left, right = side_by_side({"a": 1, "b": 2}, {"a": 1, "b": 3})
     assert [line for kind, line in left if kind] == [' "b": 2']
