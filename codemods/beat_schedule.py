@@ -13,6 +13,7 @@ from codemods.engine.context import FileContext, LeaveError
 from codemods.engine.literals import replace_string
 from codemods.engine.registry import Rewrite
 from codemods.engine.routes import route
+from codemods.engine.schedule_calls import is_dict_call, rewrite_dict_call, rewrite_entry_call
 from codemods.engine.targets import Target
 from codemods.engine.values import text_of
 
@@ -45,11 +46,13 @@ def is_schedule(node: cst.CSTNode) -> bool:
     """Tell whether an expression names a beat schedule."""
     if isinstance(node, cst.Name):
         return node.value in SETTINGS
+    if isinstance(node, cst.Subscript) and len(node.slice) == 1 and isinstance(node.slice[0].slice, cst.Index):
+        return text_of(node.slice[0].slice.value) in SETTINGS
     return isinstance(node, cst.Attribute) and node.attr.value in SETTINGS
 
 
-def mappings(context: FileContext, node: cst.BaseExpression, depth: int = 0) -> list[cst.Dict]:
-    """Return the dict literals that make up a schedule: itself, constants, unpacked parts."""
+def mappings(context: FileContext, node: cst.BaseExpression, depth: int = 0) -> list[cst.Dict | cst.Call]:
+    """Return the dicts that make up a schedule, literals and calls: itself, constants, unpacked parts."""
     if depth > 5:
         return []
     if isinstance(node, cst.Name):
@@ -61,11 +64,17 @@ def mappings(context: FileContext, node: cst.BaseExpression, depth: int = 0) -> 
     if isinstance(node, cst.Dict):
         inner = [e.value for e in node.elements if isinstance(e, cst.StarredDictElement)]
         return [node, *(m for value in inner for m in mappings(context, value, depth + 1))]
+    if isinstance(node, cst.Call) and is_dict_call(context, node):
+        inner = [arg.value for arg in node.args if arg.keyword is None and arg.star != "*"]
+        return [node, *(m for value in inner for m in mappings(context, value, depth + 1))]
     return []
 
 
-def rewrite_mapping(context: FileContext, node: cst.Dict, module: str) -> None:
+def rewrite_mapping(context: FileContext, node: cst.Dict | cst.Call, module: str) -> None:
     """Remove what goes and rename what stays."""
+    if isinstance(node, cst.Call):
+        rewrite_dict_call(context, node, lambda name: f"{module}:{name}" in context.index.schedule, rewrite_entry)
+        return
     going = [e for e in node.elements if _fate(context, e, module)]
     for element in node.elements:
         if element not in going and isinstance(element, cst.DictElement):
@@ -108,6 +117,8 @@ def rewrite_entry(context: FileContext, value: cst.BaseExpression) -> None:
     Raises:
         LeaveError: The task is retired, or its arguments can't be followed.
     """
+    if isinstance(value, cst.Call):
+        rewrite_entry_call(context, value)
     if not isinstance(value, cst.Dict):
         return
     given = {text_of(e.key): e for e in value.elements if isinstance(e, cst.DictElement)}

@@ -1,8 +1,8 @@
 """Legacy beat entries of one file, in every literal form, named ``module:entry``.
 
 Forms: ``app.conf.beat_schedule = {…}``, ``app.conf.beat_schedule["entry"] = {…}``,
-``app.conf.beat_schedule.update({…})``, ``app.conf.update(beat_schedule={…})``, ``CELERY_BEAT_SCHEDULE = {…}``,
-``CELERYBEAT_SCHEDULE``, ``beat_schedule`` of a configuration module or class, ``add_periodic_task(…, name="entry")``,
+``app.conf.beat_schedule.update({…})``, ``app.conf.update(beat_schedule={…})``, ``conf["beat_schedule"] = {…}``,
+``CELERY_BEAT_SCHEDULE = {…}``, ``CELERYBEAT_SCHEDULE``, ``beat_schedule`` of a configuration module or class, ``add_periodic_task(…, name="entry")``,
 each also through one module constant.
 Also jobs of periodiq, dramatiq-crontab and APScheduler, named after the actor that they send.
 Source: ``celery/app/base.py`` (``add_periodic_task``), ``celery/app/defaults.py`` (old and new setting names).
@@ -63,6 +63,8 @@ def _assigned(facts: ModuleFacts, target: ast.expr, value: ast.expr) -> Iterator
 def _is_schedule(node: ast.expr) -> bool:
     if isinstance(node, ast.Name):
         return node.id in _SETTINGS
+    if isinstance(node, ast.Subscript):
+        return isinstance(node.slice, ast.Constant) and node.slice.value in _SETTINGS
     return isinstance(node, ast.Attribute) and node.attr in _SETTINGS
 
 

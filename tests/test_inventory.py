@@ -164,6 +164,8 @@ def test_reads_neither_environments_nor_links_nor_migrations(tmp_path: Path) -> 
     [
         ("app.conf.beat_schedule = {'a': {'task': 't', 'schedule': 1}}", ["m:a -> t"]),
         ("app.conf.beat_schedule['a'] = {'task': 't'}", ["m:a -> t"]),
+        ("conf['beat_schedule'] = {'a': {'task': 't'}}", ["m:a -> t"]),
+        ("settings['CELERY_BEAT_SCHEDULE']['a'] = {'task': 't'}", ["m:a -> t"]),
         ("app.conf.beat_schedule.update({'a': dict(task='t')})", ["m:a -> t"]),
         ("app.conf.update(timezone='UTC', beat_schedule={'a': {'task': 't'}})", ["m:a -> t"]),
         ("CELERY_BEAT_SCHEDULE = {'a': {'task': 't'}}", ["m:a -> t"]),
