@@ -2,8 +2,8 @@
 
 Forms: ``app.conf.beat_schedule = {…}``, ``app.conf.beat_schedule["entry"] = {…}``,
 ``app.conf.beat_schedule.update({…})``, ``app.conf.update(beat_schedule={…})``, ``conf["beat_schedule"] = {…}``,
-``CELERY_BEAT_SCHEDULE = {…}``, ``CELERYBEAT_SCHEDULE``, ``beat_schedule`` of a configuration module or class, ``add_periodic_task(…, name="entry")``,
-each also through one module constant.
+``CELERY_BEAT_SCHEDULE = {…}``, ``CELERYBEAT_SCHEDULE``, ``beat_schedule`` of a configuration module or class,
+``add_periodic_task(…, name="entry")``, each also through one module constant.
 Also jobs of periodiq, dramatiq-crontab and APScheduler, named after the actor that they send.
 Source: ``celery/app/base.py`` (``add_periodic_task``), ``celery/app/defaults.py`` (old and new setting names).
 """
