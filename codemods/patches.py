@@ -69,13 +69,26 @@ def _path(context: FileContext, call: cst.Call, node: cst.SimpleString) -> None:
             raise LeaveError("LEGACY-STRING", node, text)
         return
     assert target is not None
-    if target.retired:
-        raise LeaveError("RETIRED-TASK", node, f"{target.name}: {target.reason}")
+    if _settled(target, node):
+        return
     method = tail.lstrip(".")
     new_method = _method(target, method, node)
     new_head = target.unified_path if head == target.path else _renamed(context, head)
     replace_string(context, node, f"{new_head}.{new_method}" if new_method else new_head)
     _assertions(context, call, target, method)
+
+
+def _settled(target: Target, node: cst.CSTNode) -> bool:
+    """True for a task that an earlier run converted: its patches are right.
+
+    Raises:
+        LeaveError: The task stays as it is, and so do its patches.
+    """
+    if target.retired:
+        raise LeaveError("RETIRED-TASK", node, f"{target.name}: {target.reason}")
+    if target.stuck:
+        raise LeaveError("LINKED", node, "its definition stays an actor")
+    return target.converted
 
 
 def _renamed(context: FileContext, path: str) -> str:
@@ -100,6 +113,8 @@ def _object(context: FileContext, call: cst.Call, node: cst.SimpleString) -> Non
     method = text_of(node) or ""
     if not use.rewritten:
         raise LeaveError("LINKED", node)
+    if use.target.converted:
+        return
     replace_string(context, node, _method(use.target, method, node))
     _assertions(context, call, use.target, method)
 
@@ -109,10 +124,8 @@ def _module_object(context: FileContext, call: cst.Call, node: cst.SimpleString)
     module = context.values.only(call.args[0].value)
     path = f"{module}.{text_of(node)}"
     target = context.index.target(path) if module else None
-    if target is None:
+    if target is None or _settled(target, node):
         return
-    if target.retired:
-        raise LeaveError("RETIRED-TASK", node, f"{target.name}: {target.reason}")
     if path == target.path:
         _by_path(context, call, target)
         return
@@ -124,6 +137,7 @@ def _by_path(context: FileContext, call: cst.Call, target: Target) -> None:
     """``patch.object(legacy_module, "task")`` becomes ``patch("unified.module.task")``."""
     first, second = call.args[0], call.args[1]
     if target.in_place:
+        _assertions(context, call, target, "")
         return
     if first.keyword or second.keyword or not isinstance(call.func, cst.Attribute):
         raise LeaveError("MODULE-DYNAMIC", call, target.path)

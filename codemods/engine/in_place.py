@@ -62,7 +62,7 @@ def _read_all(plan: Plan, words: Mapping[str, ModuleFacts]) -> tuple[list[Module
     """Read every file once: those that set up a broker, and what other files mention."""
     brokers, shared = [], set()
     settings = plan.source_root / (plan.project.settings.replace(".", "/") + ".py")
-    pattern = re.compile(b"|".join(rb"\b%s\b" % re.escape(word.encode()) for word in sorted(words)) or rb"(?!)")
+    plain = {word: word.encode() for word in words}
     for file in python_files(plan.folder):
         data = file.read_bytes()
         if (b"dramatiq" in data and b"Broker" in data) or b"DRAMATIQ_BROKER" in data or file == settings:
@@ -70,10 +70,10 @@ def _read_all(plan: Plan, words: Mapping[str, ModuleFacts]) -> tuple[list[Module
                 brokers.append(read_module(plan.source_root, file, data))
             except (SyntaxError, ValueError):
                 continue
-        if file != settings:
+        if file != settings and b"DRAMATIQ_" in data:
             shared |= {match.group().decode() for match in _SETTING.finditer(data)}
-        for word in {match.group().decode() for match in pattern.finditer(data)}:
-            if words[word].file != file:
+        for word, encoded in plain.items():
+            if encoded in data and words[word].file != file and re.search(rb"\b%s\b" % re.escape(encoded), data):
                 shared.add(f"{words[word].name}.{word}")
     return brokers, shared
 
