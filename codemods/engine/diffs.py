@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
+
 
 def unified_diff(shown: str, before: bytes, after: bytes) -> str:
     """Return the difference of two versions of a file as ``git apply`` takes it."""
     import difflib
 
-    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    old, new = _lines(before), _lines(after)
     names = (f"a/{shown}".encode(), f"b/{shown}".encode())
     lines = []
     for line in difflib.diff_bytes(difflib.unified_diff, old, new, *names):
         lines.append(line if line.endswith(b"\n") else line + b"\n\\ No newline at end of file\n")
     return b"".join(lines).decode("utf-8", errors="surrogateescape")
+
+
+def _lines(data: bytes) -> list[bytes]:
+    """Return lines as git counts them: a lone carriage return ends none."""
+    return re.findall(rb"[^\n]*\n|[^\n]+", data)
 
 
 def undo_part(shown: str, old: bytes | None, new: bytes) -> str:

@@ -19,6 +19,7 @@ from codemods.undo import check_undo, undo_rewrite
 from migrator.errors import ExitCode, InterruptedRunError, RefusedError, UsageError
 
 SEND = "from legacy.actors import add_actor\n\nadd_actor.send(1, 2)\n"
+PLAN_WITH_APP = PLAN.replace('settings = "conf.settings"', 'settings = "conf.settings"\ninstall_to = "src/tasks"')
 SENT = "from work.unified import add\n\nadd.delay(1, 2)\n"
 
 
@@ -76,9 +77,12 @@ def test_undo_refuses_what_was_changed_since_and_restores_nothing(tmp_path: Path
 
 
 def test_the_undo_patch_is_one_that_git_applies(tmp_path: Path) -> None:
-    plan = make_project(tmp_path, {"src/app.py": SEND, "src/no_end.py": SEND.rstrip("\n")})
+    files = {"src/app.py": SEND, "src/no_end.py": SEND.rstrip("\n"), "src/a b\u00e9.py": SEND}
+    run = "echo lone\rreturn\r\n\ncelery -A legacy.jobs worker\n# caf\u00e9"
+    plan = make_project(tmp_path, {**files, "run.sh": run, "src/tasks/celery.py": ""}, plan=PLAN_WITH_APP)
     before = snapshot(tmp_path)
-    report = rewrite(plan)
+    report = rewrite(plan, text=True)
+    assert {change.shown for change in report.changed} == {*files, "run.sh"}
     assert report.patch is not None
     subprocess.run(["git", "apply", str(report.patch)], cwd=tmp_path, check=True, timeout=30)
     assert snapshot(tmp_path) == before
