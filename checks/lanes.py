@@ -55,6 +55,8 @@ class Surroundings:
     configuration: Configuration
     #: Folder that goes away with the run.
     scratch: Path
+    #: Folder of the databases that the sides begin with.
+    templates: Path
     #: Folder in which the sides' output is kept.
     logs: Path
     environ: Mapping[str, str]
@@ -190,7 +192,7 @@ def _side_configuration(
         "settings": plan.project.settings,
         "modules": modules,
         "scratch": str(folder),
-        "templates": str(surroundings.scratch / "templates"),
+        "templates": str(surroundings.templates),
         "database": {"server": surroundings.database, "prefix": surroundings.database_prefix},
         "environment": {name: value for name, value in environment.items() if "{http}" in value},
         "upstream": surroundings.upstream,

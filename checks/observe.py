@@ -60,6 +60,8 @@ class Asked:
     #: URL of a PostgreSQL server on which each side gets databases of its own; empty for SQLite files.
     database: str = ""
     circumstances: Circumstances = field(default_factory=Circumstances)
+    #: Where databases as the migrations leave them are kept for further runs; None to make them anew.
+    templates: Path | None = None
 
 
 def observe(asked: Asked, *, environ: Mapping[str, str], processes: int, listener: Listener) -> Seen:
@@ -156,6 +158,7 @@ def _surroundings(asked: Asked, environ: Mapping[str, str]) -> Iterator[Surround
                 plan=asked.plan,
                 configuration=asked.configuration,
                 scratch=folder,
+                templates=asked.templates or folder / "templates",
                 logs=logs,
                 environ={name: environ[name] for name in PASSED_VARIABLES if name in environ},
                 upstream=where,

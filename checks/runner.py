@@ -18,6 +18,7 @@ from checks.cases import Case, CaseSet, load_cases
 from checks.configuration import Configuration, load_configuration
 from checks.experiment import Comparison
 from checks.kinds import compare_all
+from checks.kinds.schedule import untraceable
 from checks.observe import Asked, Circumstances, Seen, context, observe
 from checks.parity_report import ParityReport
 from checks.patterns import fits
@@ -142,10 +143,14 @@ def _selected(chosen: CaseSet, options: ParityOptions) -> tuple[tuple[Case, ...]
 def _judged(asked: Asked, seen: Seen, waiting: Waiting | None, options: ParityOptions) -> ParityReport:
     plan, configuration = asked.plan, asked.configuration
     comparisons, disagreements = judge(plan, asked.cases, seen, configuration.rules)
+    untold: list[Finding] = []
     if asked.whole and asked.cases:
-        comparisons += tuple(compare_all(context(asked, seen, waiting)))
+        described = context(asked, seen, waiting)
+        comparisons += tuple(compare_all(described))
+        untold = untraceable(described)
     waivers = _revised(load_waivers(configuration.waivers), comparisons, options, whole=asked.whole)
-    return replace(concluded(plan, comparisons, waivers, whole=asked.whole), disagreements=disagreements)
+    report = concluded(plan, comparisons, waivers, whole=asked.whole)
+    return replace(report, disagreements=disagreements, findings=(*report.findings, *untold))
 
 
 def _revised(waivers: Waivers, comparisons: Sequence[Comparison], options: ParityOptions, *, whole: bool) -> Waivers:

@@ -16,10 +16,11 @@ from checks.compare import differences
 from checks.experiment import Comparison
 from checks.kinds import Context
 from checks.normal import by_name
+from checks.schedule_source import read_entry
 from migrator.adapters import AdaptationError, adapt
 from migrator.message import System
 from migrator.plan import ScheduleEntry
-from migrator.report import Mismatch, Outcome
+from migrator.report import Finding, Mismatch, Outcome, Severity
 
 #: How many firing times are compared, and how many around each change of the clocks.
 FIRINGS = 1_000
@@ -29,20 +30,43 @@ START_AT = datetime(2026, 3, 2, tzinfo=UTC)
 
 
 def compare(context: Context) -> Iterator[Comparison]:
-    """Yield one comparison for each entry of a legacy module that a new one replaces.
+    """Yield one comparison for each legacy entry that a new one replaces.
 
-    Entries that stood in other modules are taken out by the rewrite itself: there is no legacy side left to look at.
+    Entries of the legacy modules are what these modules say when they are imported. The rewrite takes entries out of
+    other files, so those are read from its record (:mod:`checks.schedule_source`).
     """
     known: dict[str, Mapping[str, Any]] = {}
     for system in ("celery", "dramatiq"):
         known |= context.described.get(system, {}).get("schedules", {})
-    modules = {module for endpoint in context.plan.legacy for module in endpoint.modules}
     for entry in context.plan.schedule:
         for name in entry.replaces:
-            if name.partition(":")[0] not in modules:
-                continue
-            old = known.get(name, {"broken": "there is no such entry"})
-            yield _comparison(context, entry, name, old)
+            if _in_legacy_module(context, name):
+                old: Mapping[str, Any] | None = known.get(name, {"broken": "there is no such entry"})
+            else:
+                old = read_entry(context.plan, name)
+            if old is not None:
+                timezone = context.described.get("unified", {}).get("timezone") or "UTC"
+                yield _comparison(context, entry, name, {"timezone": timezone, **old})
+
+
+def untraceable(context: Context) -> list[Finding]:
+    """Return entries that stood elsewhere and of which neither the source nor a recorded rewrite knows any more."""
+    return [
+        Finding(
+            code="PARITY-SCHEDULE-GONE",
+            severity=Severity.INFO,
+            where=name,
+            what="is nowhere to be read any more, so its times were not compared",
+            remedy=f"compare it with {entry.name} by hand, or run the check before the rewrite's record is removed",
+        )
+        for entry in context.plan.schedule
+        for name in entry.replaces
+        if not _in_legacy_module(context, name) and read_entry(context.plan, name) is None
+    ]
+
+
+def _in_legacy_module(context: Context, name: str) -> bool:
+    return any(name.partition(":")[0] in endpoint.modules for endpoint in context.plan.legacy)
 
 
 def firings(times: Mapping[str, Any], timezone: str, start_at: datetime, count: int) -> list[str]:
@@ -108,7 +132,7 @@ def _told(times: Mapping[str, Any], timezone: str) -> str:
 
 
 def _legacy_call(context: Context, old: Mapping[str, Any]) -> dict[str, Any]:
-    mapping = context.plan.mapping(System.CELERY, old["task"])
+    mapping = context.plan.mapping(System(old.get("system", "celery")), old["task"])
     if mapping is None:
         return {"task": old["task"], "arguments": old["kwargs"]}
     try:

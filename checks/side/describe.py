@@ -40,10 +40,12 @@ _STANDARD = frozenset(
 def describe(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return facts of every task asked for by name, and the schedules of the modules asked for."""
     tasks: dict[str, Any] = {}
+    timezone = ""
     for item in asked["tasks"]:
         try:
             module, _, attribute = item["path"].rpartition(".")
             target = getattr(importlib.import_module(module), attribute)
+            timezone = timezone or str(getattr(getattr(target, "app", None), "timezone", ""))
             tasks[item["name"]] = _actor(target) if item["system"] == "dramatiq" else _task(target)
         except Exception as error:  # noqa: BLE001 - told to the parent, which says what could not be compared
             tasks[item["name"]] = {"broken": f"{type(error).__name__}: {error}"}
@@ -53,7 +55,7 @@ def describe(asked: Mapping[str, Any]) -> dict[str, Any]:
             schedules |= _schedules(module)
         except ImportError as error:
             schedules[f"{module}:"] = {"broken": str(error)}
-    return {"tasks": tasks, "schedules": schedules}
+    return {"tasks": tasks, "schedules": schedules, "timezone": timezone}
 
 
 def _actor(actor: Any) -> dict[str, Any]:

@@ -1,0 +1,128 @@
+"""Entries outside the legacy modules: read from what the rewrite replaced, in every form, never guessed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from shop_project import copy_shop
+
+from checks.kinds import Context
+from checks.kinds.schedule import compare, untraceable
+from checks.schedule_source import read_entry
+from migrator.plan import Plan, load_plan
+from migrator.report import Outcome
+
+SOURCE = """
+from datetime import timedelta
+from apscheduler.triggers.cron import CronTrigger
+from celery.schedules import crontab, schedule
+from dramatiq_crontab import cron as at
+from periodiq import cron
+from jobs.old_celery import restock
+from jobs import old_actors
+
+HOUR = 60 * 60
+app.conf.beat_schedule = {
+    "crontab": {"task": "t", "schedule": crontab(hour=3, minute="*/30", day_of_week={1, 5}), "kwargs": {"days": 3}},
+    "number": {"task": "t", "schedule": HOUR * 2, "args": ["a"]},
+    "timedelta": {"task": "t", "schedule": timedelta(minutes=5)},
+    "schedule": {"task": "t", "schedule": schedule(run_every=timedelta(hours=1))},
+    "computed": {"task": "t", "schedule": crontab(hour=settings.HOUR)},
+    "no entry": {"other": 1},
+}
+app.conf.beat_schedule["item"] = {"task": "t", "schedule": crontab(0, 6, 1)}
+sender.add_periodic_task(30.0, restock.s("known", amount=2), name="periodic")
+
+@dramatiq.actor(periodic=cron("0 12 * * 6"))
+def by_periodiq(): pass
+
+@at("*/5 * * * *")
+@dramatiq.actor
+def by_crontab(): pass
+
+scheduler.add_job(old_actors.follow_up.send, CronTrigger.from_crontab("0 12 * * 6"), id="from-crontab", args=["x"])
+scheduler.add_job(old_actors.follow_up.send, CronTrigger(hour=5, timezone="UTC"), id="trigger")
+scheduler.add_job(old_actors.follow_up.send, "cron", day_of_week="0-4", hour=7, minute=15, id="words")
+scheduler.add_job(old_actors.follow_up.send, "interval", minutes=10)
+"""
+TIMES = {
+    "crontab": {"crontab": "*/30 3 * * 1,5", "task": "t", "kwargs": {"days": 3}},
+    "number": {"every_s": 7200.0, "args": ["a"]},
+    "timedelta": {"every_s": 300.0},
+    "schedule": {"every_s": 3600.0},
+    "item": {"crontab": "0 6 * * 1"},
+    "periodic": {"every_s": 30.0, "task": "jobs.old_celery.restock", "args": ["known"], "kwargs": {"amount": 2}},
+    "by_periodiq": {"crontab": "0 12 * * 6", "task": "by_periodiq", "system": "dramatiq"},
+    "by_crontab": {"crontab": "*/5 * * * *", "system": "dramatiq"},
+    # APScheduler's 6 is Sunday, and an hour alone is its first minute.
+    "from-crontab": {"crontab": "0 12 * * sun", "args": ["x"], "task": "follow_up"},
+    "trigger": {"crontab": "0 5 * * *"},
+    "words": {"crontab": "15 7 * * mon-fri"},
+    "follow_up": {"every_s": 600.0},
+}
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    plan = copy_shop(tmp_path)
+    (plan.source_root / "shop" / "schedule.py").write_text(SOURCE)
+    return plan
+
+
+@pytest.mark.parametrize("name", TIMES)
+def test_each_form_is_read(plan: Plan, name: str) -> None:
+    found = read_entry(plan, f"shop.schedule:{name}")
+    assert found is not None
+    assert found | TIMES[name] == found
+
+
+def test_what_is_computed_is_not_guessed(plan: Plan) -> None:
+    assert read_entry(plan, "shop.schedule:computed") == {"broken": "it is computed: settings.HOUR"}
+    assert read_entry(plan, "shop.schedule:no entry") is None
+    assert read_entry(plan, "shop.nowhere:crontab") is None
+
+
+def test_the_source_before_the_rewrite_counts(plan: Plan) -> None:
+    file = plan.source_root / "shop" / "schedule.py"
+    kept = plan.state_folder / "undo" / "first" / "src" / "shop" / "schedule.py"
+    kept.parent.mkdir(parents=True)
+    kept.write_text(SOURCE)
+    file.write_text("# rewritten\n")
+    record = plan.state_folder / "rewrite.json"
+    record.write_text(json.dumps({"version": 1, "runs": [{"id": "first", "undone_at": ""}]}))
+    assert read_entry(plan, "shop.schedule:timedelta")
+    record.write_text(json.dumps({"version": 1, "runs": [{"id": "first", "undone_at": "2026-01-01"}]}))
+    assert read_entry(plan, "shop.schedule:timedelta") is None
+
+
+def described(plan: Plan, replaces: str, timezone: str, **entry: Any) -> Context:
+    lines = [f"{name} = {json.dumps(value)}" for name, value in entry.items()]
+    table = f'\n[[schedule]]\nname = "new"\ntask = "jobs.follow_up"\nreplaces = ["{replaces}"]\n'
+    plan.file.write_text(plan.file.read_text() + table + "\n".join(lines) + "\nkwargs = { name = 'x' }\n")
+    return Context(
+        plan=load_plan(plan.file), cases=(), described={"unified": {"tasks": {}, "timezone": timezone}}, bare={}
+    )
+
+
+@pytest.mark.parametrize(
+    ("crontab", "outcome"), [("0 12 * * sun", Outcome.MATCHED), ("0 12 * * 6", Outcome.MISMATCHED)]
+)
+def test_an_entry_elsewhere_is_compared_over_both_changes_of_the_clocks(
+    plan: Plan, crontab: str, outcome: Outcome
+) -> None:
+    context = described(plan, "shop.schedule:from-crontab", "Europe/Berlin", crontab=crontab)
+    (comparison,) = compare(context)
+    assert comparison.outcome is outcome, comparison.mismatches
+    assert {m.path for m in comparison.mismatches} <= {"schedule.shop.schedule/from-crontab.times"}
+
+
+def test_an_entry_that_cannot_be_compared_is_never_equal_nor_silent(plan: Plan) -> None:
+    context = described(plan, "shop.schedule:computed", "UTC", crontab="0 1 * * *")
+    (comparison,) = compare(context)
+    assert comparison.outcome is Outcome.NOT_COMPARED
+    (plan.source_root / "shop" / "schedule.py").unlink()
+    assert list(compare(context)) == []
+    assert [finding.where for finding in untraceable(context)] == ["shop.schedule:computed"]
