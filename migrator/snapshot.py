@@ -137,12 +137,10 @@ def _content(broker: RedisBroker) -> Iterator[_Part]:
 
 
 def _hash(client: Any, key: str, *, counts: bool) -> Iterator[_Part]:
+    # Names are not remembered, so that memory stays small. A server that rearranges its table meanwhile may give one
+    # twice: put back it is the same field, and only the count of messages is larger.
     page: dict[bytes, bytes] = {}
-    seen: set[bytes] = set()
     for name, value in client.hscan_iter(key, count=_PAGE):
-        if name in seen:
-            continue
-        seen.add(name)
         page[name] = value
         if len(page) >= _PAGE:
             yield "hash", key, list(page.items()), counts
