@@ -141,7 +141,7 @@ def _running(context: Context) -> Iterator[Finding]:
 
 def _left(context: Context, endpoint: Endpoint) -> Iterator[Finding]:
     remedies = {
-        State.DEAD: "`migrator dlq import` takes them into the unified dead letters",
+        State.DEAD: "`migrator dlq import-legacy` takes them into the unified dead letters",
         State.KEPT: "decide about them; --discard-kept drops them here, they stay in the snapshots",
     }
     with closing(connect(endpoint, context.environ)) as broker:

@@ -13,7 +13,7 @@ from migrator.cli.output import Answer, existing_plan_folder, finish, format_opt
 if TYPE_CHECKING:
     from migrator.plan import Plan
 
-VERBS = ("list", "show", "retry", "resolve", "import")
+VERBS = ("list", "show", "retry", "resolve", "import", "import-legacy")
 
 
 @click.command("dlq")
@@ -31,7 +31,8 @@ def command(
 
     A dead letter is a row of TaskFailure: a call whose retries are used up or that could not be run at all. `retry`
     sends it again with exactly its arguments; `import` takes in what was spooled while the database was down, or the
-    rows of the files that it is given: a rollback exports them to .migrator/failures. Twice is as good as once.
+    rows of the files that it is given: a rollback exports them to .migrator/failures. `import-legacy` takes over what
+    lies in Dramatiq's dead letter queues, and deletes it there. Twice is as good as once.
 
     Example: migrator dlq list
     """
@@ -43,12 +44,23 @@ def command(
         arguments += ["--status", status, *(["--task", task] if task else [])]
     if verb == "resolve" and note:
         arguments += ["--note", note]
-    document, failed = _ask(plan, arguments)
+    document, failed = _take_over(plan) if verb == "import-legacy" else _ask(plan, arguments)
     from migrator.errors import ExitCode
 
     code = ExitCode.DIFFERENCES if failed else ExitCode.CLEAN
     next_steps = ["migrator dlq show ID", "migrator dlq retry ID"] if verb == "list" and document["failures"] else []
     finish(Answer(exit_code=code, lines=_lines(document), data=document, next_steps=next_steps), output_format)
+
+
+def _take_over(plan: Plan) -> tuple[dict[str, Any], bool]:
+    """Import the legacy dead letters, and delete them in their broker when they are all in."""
+    from migrator.dead_letters import delete_dead_letters, export_dead_letters
+
+    file = plan.state_folder / "failures" / "legacy-dead-letters.json"
+    exported = export_dead_letters(plan, environ=os.environ, file=file)
+    document, failed = _ask(plan, ["import", str(exported.file.resolve())])
+    deleted = 0 if failed else delete_dead_letters(plan, exported.messages, environ=os.environ)
+    return {**document, "exported": len(exported.messages), "deleted from Dramatiq": deleted}, failed
 
 
 def _ask(plan: Plan, arguments: list[str]) -> tuple[dict[str, Any], bool]:
