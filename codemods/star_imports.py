@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import libcst as cst
 
-from codemods.engine.context import FileContext
+from codemods.engine.context import FileContext, Use
 from codemods.engine.names import taken
 from codemods.engine.registry import Rewrite
+from codemods.engine.statements import write_statements
 from codemods.engine.values import dotted_name
 
 
@@ -32,20 +33,15 @@ def _rewrite_one(context: FileContext, statement: cst.ImportFrom, module: str) -
         and name.value in context.index.offered.get(module, ())
         and f"{module}.{name.value}" not in context.index.targets
     ]
-    homes = {use.target.unified_path.rpartition(".")[0] for use in uses}
-    if others or len(homes) != 1 or not all(use.rewritten for use in uses) or len(statement.relative) > 1:
+    rewritten = [use for use in uses if use.rewritten]
+    homes = sorted({use.target.unified_path.rpartition(".")[0] for use in rewritten})
+    names = {home: _renamed(context, rewritten, home) for home in homes}
+    if others or len(homes) != 1 or len(rewritten) < len(uses) or len(statement.relative) > 1:
         context.leave(others[0] if others else statement, "STAR-IMPORT", module)
+        lines = [f"from {home} import {', '.join(names[home])}" for home in homes]
+        write_statements(context, statement, lines, instead=False)
         return
-    home = homes.pop()
-    names = set()
-    for use in uses:
-        old, new = context.source.code(use.node), use.target.leaf
-        if old != new and taken(context, new, use.target.unified_path):
-            names.add(f"{new} as {old}")
-        else:
-            names.add(new)
-            if old != new:
-                context.replace(use.node, new)
+    home = homes[0]
     start = context.source.span(statement.relative[0] if statement.relative else statement.module or statement)[0]
     end = context.source.span(statement.module or statement.relative[-1])[1]
     written = dotted_name(statement.module)
@@ -53,7 +49,23 @@ def _rewrite_one(context: FileContext, statement: cst.ImportFrom, module: str) -
     near = statement.relative and home.startswith(package + ".")
     context.replace_span(start, end, "." + home[len(package) + 1 :] if near else home)
     assert isinstance(statement.names, cst.ImportStar)
-    context.replace(statement.names, ", ".join(sorted(names)))
+    context.replace(statement.names, ", ".join(names[home]))
+
+
+def _renamed(context: FileContext, uses: list[Use], home: str) -> list[str]:
+    """Rename the uses of tasks of one module and return what is imported for them."""
+    names = set()
+    for use in uses:
+        if use.target.unified_path.rpartition(".")[0] != home:
+            continue
+        old, new = context.source.code(use.node), use.target.leaf
+        if old != new and taken(context, new, use.target.unified_path):
+            names.add(f"{new} as {old}")
+        else:
+            names.add(new)
+            if old != new:
+                context.replace(use.node, new)
+    return sorted(names)
 
 
 REWRITE = Rewrite(name="star_imports", whole_file=rewrite, last=True)

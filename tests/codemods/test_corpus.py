@@ -50,3 +50,4 @@ def check(folder: Path, case: Case, plan: Plan) -> None:
     again = rewrite(plan, mode=Mode.CHECK)
     assert not again.changed
     assert not again.unparsable
+    assert {finding.code for finding in again.findings} <= {finding.code for finding in report.findings}
