@@ -149,6 +149,9 @@ class _Run:
         filtered = self._mover(selection(self.hub.plan, self.options), should_stop)
         self._prepare(filtered, should_stop)
         self._sweep(filtered)
+        if self.options.follow:
+            text = f"{self.tally.moved} moved; the bridge goes on with what arrives, Ctrl-C ends it"
+            self.listener(Event(kind=EventKind.NOTE, step="transfer", text=text))
         while self.options.follow and not should_stop():
             self._idle()
             self._sweep(filtered)
@@ -259,7 +262,13 @@ class _Run:
         elapsed_s = now - self.started_at
         rate = self.tally.seen / elapsed_s if elapsed_s else 0.0
         left_s = (self.total - self.tally.seen) / rate if self.total and rate and not final else 0.0
-        left = f", about {left_s:,.0f} s left" if left_s >= 1 else ""
+        left = (
+            "; Ctrl-C ends the bridge"
+            if self.options.follow
+            else f", about {left_s:,.0f} s left"
+            if left_s >= 1
+            else ""
+        )
         self.listener(
             Event(
                 kind=EventKind.PROGRESS,

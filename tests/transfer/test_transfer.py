@@ -18,6 +18,7 @@ from migrator.brokers.lane import Lane
 from migrator.brokers.redis_keys import sources
 from migrator.brokers.redis_server import RedisServer
 from migrator.errors import ExitCode, InterruptedRunError, RefusedError, UnreachableError
+from migrator.events import Event, EventKind
 from migrator.ledger import Book
 from migrator.message import State, System
 from migrator.transfer import Direction, TransferOptions, TransferReport, transfer
@@ -362,10 +363,10 @@ def test_a_bridge_carries_what_comes_later_until_it_is_told_to_stop(any_scene: S
 
     scene, stop, sent = any_scene, threading.Event(), list[str]()
     reports: list[TransferReport] = []
-    options = TransferOptions(follow=True)
+    options, told = TransferOptions(follow=True), list[Event]()
     bridge = threading.Thread(
         target=lambda: reports.append(
-            transfer(scene.plan, environ=scene.environ, options=options, should_stop=stop.is_set)
+            transfer(scene.plan, environ=scene.environ, options=options, listener=told.append, should_stop=stop.is_set)
         )
     )
     bridge.start()
@@ -379,6 +380,7 @@ def test_a_bridge_carries_what_comes_later_until_it_is_told_to_stop(any_scene: S
     bridge.join(30)
     assert sorted(scene.unified_calls()) == sorted(sent)
     assert (reports[0].moved, reports[0].balance) == (12, 0)
+    assert ["Ctrl-C ends it" in event.text for event in told if event.kind is EventKind.NOTE] == [True]
     assert scene.legacy.get("tqm:lock") is None
 
 
