@@ -57,12 +57,14 @@ def test_workers_are_started_drained_stopped_and_stay_stopped(site: tuple[Shop, 
 
     # Both are in the middle of an order when they are told to stop.
     shop.run(
-        "from jobs.old_celery import pack_order; pack_order.delay(1, delay_s=2)\n"
-        "from jobs.old_dramatiq import pack_box; pack_box.send(2, delay_s=2)"
+        "from jobs.old_celery import pack_order; pack_order.delay(1, delay_s=4)\n"
+        "from jobs.old_dramatiq import pack_box; pack_box.send(2, delay_s=4)"
     )
-    time.sleep(1)
+    with shop.redis() as client:
+        eventually(lambda: client.hlen("unacked") and list(client.scan_iter("dramatiq:__acks__.*.default")))
     assert drain.cease(shop.plan, celery, environ=shop.environ) == ("celery",)
-    assert drain.wait_idle(shop.plan, celery, environ=shop.environ) > 0.2
+    drain.wait_idle(shop.plan, celery, environ=shop.environ)
+    assert 1 in orders_done(shop), "it waits for what is being run"
     stop_side(shop.plan, Side.LEGACY, environ=shop.environ)
     assert orders_done(shop) == [1, 2]
     time.sleep(2)
