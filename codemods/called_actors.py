@@ -14,7 +14,7 @@ from codemods.engine.context import FileContext, LeaveError
 from codemods.engine.registry import Rewrite
 from codemods.engine.scopes import Binding, Kind
 from codemods.engine.targets import Target
-from codemods.engine.task_support import coroutine_wrapper, note_definition
+from codemods.engine.task_support import coroutine_wrapper, keep_comments, note_definition
 
 
 def rewrite(context: FileContext) -> None:
@@ -46,6 +46,7 @@ def _convert(context: FileContext, binding: Binding, call: cst.Call, target: Tar
     function = context.source.code(wrapped)
     if made.asynchronous is not None:
         function = f"{coroutine_wrapper(context)}({function})"
+    keep_comments(context, call, binding.node)
     context.replace(call, f"{name}({', '.join(options)})({function})")
     note_definition(context, binding.node, target.path)
 

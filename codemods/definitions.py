@@ -16,7 +16,7 @@ from codemods.engine.context import FileContext, LeaveError
 from codemods.engine.registry import Rewrite
 from codemods.engine.statements import remove_line
 from codemods.engine.targets import Target
-from codemods.engine.task_support import coroutine_wrapper, note_definition
+from codemods.engine.task_support import coroutine_wrapper, keep_comments, note_definition
 
 _CLOCKS = frozenset({"dramatiq_crontab.cron", "dramatiq_crontab.interval"})
 
@@ -47,6 +47,7 @@ def _convert(context: FileContext, node: cst.FunctionDef, decorator: cst.Decorat
     if node.asynchronous is not None:
         text += f"{context.source.newline()}{_indent(context, decorator)}@{coroutine_wrapper(context)}"
     context.replace(decorator.decorator, text)
+    keep_comments(context, decorator.decorator, decorator)
     note_definition(context, node, target.path)
 
 

@@ -16,7 +16,7 @@ from codemods.engine.actor_options import task_options
 from codemods.engine.context import FileContext, LeaveError
 from codemods.engine.registry import Rewrite
 from codemods.engine.targets import Target
-from codemods.engine.task_support import note_definition
+from codemods.engine.task_support import keep_comments, note_definition
 
 _BLANK = re.compile(rb"(?:[ \t]*\r?\n)*")
 
@@ -88,6 +88,7 @@ def _change_class(context: FileContext, node: cst.ClassDef, base: str) -> None:
     meta = meta_of(node)
     if meta is None:
         return
+    keep_comments(context, meta, node)
     if len(node.body.body) == 1:
         context.replace(meta, "pass")
         return

@@ -8,6 +8,9 @@ Source: ``dramatiq/middleware/retries.py`` (``retry_when``, ``on_retry_exhausted
 
 from __future__ import annotations
 
+import io
+import tokenize
+
 import libcst as cst
 
 from codemods.engine.context import FileContext
@@ -77,6 +80,24 @@ def coroutine_wrapper(context: FileContext) -> str:
     if not context.async_wrapper:
         context.async_wrapper = free_name(context, "run_to_its_end", used_names(context))
     return context.async_wrapper
+
+
+def keep_comments(context: FileContext, gone: cst.CSTNode, place: cst.CSTNode) -> None:
+    """Write the comments of what is replaced on lines of their own, above the line of ``place``."""
+    start, end = context.source.span(gone)
+    if isinstance(gone, cst.ClassDef):  # the last line's comment is not its own
+        end = context.source.text.find(b"\n", end)
+    code = context.source.text[start:end].decode("utf-8")
+    try:
+        tokens = list(tokenize.generate_tokens(io.StringIO(f"({code}\n)").readline))
+    except (tokenize.TokenError, SyntaxError):
+        return
+    text = context.source.text
+    opening = text.rfind(b"\n", 0, context.source.span(place)[0]) + 1
+    indent = text[opening : context.source.span(place)[0]].decode("utf-8")
+    for token in tokens:
+        if token.type == tokenize.COMMENT and not indent.strip():
+            context.replace_span(opening, opening, f"{indent}{token.string}{context.source.newline()}")
 
 
 def note_definition(context: FileContext, node: cst.CSTNode, path: str) -> None:
