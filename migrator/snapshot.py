@@ -187,7 +187,7 @@ def _make_room(hub: Hub, *, replace: bool) -> None:
             "queues",
             "the queues hold messages, and a restore would double those that are in the snapshot",
             found=", ".join(f"{name} {number}" for name, number in sorted(held.items())),
-            remedy="restore with replacement if these may go",
+            remedy="migrator restore … --replace, if these may go",
         )
     for broker in hub.brokers.values():
         if snapshot_rabbitmq.is_on_rabbitmq(broker):

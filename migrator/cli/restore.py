@@ -25,7 +25,8 @@ def command(file: Path, replace: bool, plan: Plan, yes: bool, output_format: str
     """Put the messages of a snapshot back.
 
     A cutover writes its snapshot to .migrator/snapshots before it moves the first message. All workers have to be
-    stopped. Refused while the queues hold anything, because that would double it.
+    stopped. Refused while the queues hold anything, because that would double it. What has run since the snapshot was
+    written runs again: this is for queues that are lost, a rollback is the way back.
 
     Example: migrator restore .migrator/snapshots/run-1.snapshot
     """
@@ -43,10 +44,12 @@ def command(file: Path, replace: bool, plan: Plan, yes: bool, output_format: str
         raise RefusedError(
             "restore", "workers are running", found=", ".join(running), remedy="migrator workers stop legacy|unified"
         )
-    confirm(f"Put the messages of {file} back" + (" IN PLACE OF what is there" if replace else "") + "?", yes=yes)
+    place = " IN PLACE OF what is there" if replace else ""
+    confirm(f"Put the messages of {file} back{place}? What has run since it was written runs again.", yes=yes)
     facts = restore_snapshot(plan, environ=os.environ, file=file, replace=replace)
     lines = [f"restored {facts.messages:,} messages, written at {facts.created_at}"]
     lines += [f"  {name}: {number:,}" for name, number in facts.by_endpoint.items()]
+    lines += ["what has run since then runs again when workers are started"]
     answer = Answer(
         exit_code=ExitCode.CLEAN, lines=lines, data=dataclasses.asdict(facts), next_steps=["migrator status"]
     )
