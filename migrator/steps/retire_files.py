@@ -92,7 +92,7 @@ def _restore(context: Context, files: tuple[str, ...]) -> Facts:
         environ=context.environ,
     )
     subject = "Restore the legacy task modules"
-    return {"commit": commit_paths(context, "restore", subject=subject, paths=removed), "files": removed}
+    return {"commit": commit_paths(context, "restore", subject=subject, paths=removed, way_back=True), "files": removed}
 
 
 def _restore_uncommitted(context: Context, files: tuple[str, ...]) -> None:

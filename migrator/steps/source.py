@@ -80,7 +80,8 @@ def _undo(context: Context) -> Facts:
 
 def _commit(context: Context) -> Facts:
     paths = recorded(context, NAME, "undo", phase=Phase.BACK).get("paths", ())
-    commit = commit_paths(context, "undo-source", subject="Take the rewrite of the task modules back", paths=paths)
+    subject = "Take the rewrite of the task modules back"
+    commit = commit_paths(context, "undo-source", subject=subject, paths=paths, way_back=True)
     return {"commit": commit}
 
 

@@ -39,7 +39,7 @@ class Scene:
         return self.stage.scratch.environ
 
     def begin(self, command: str, *arguments: str) -> subprocess.Popen[str]:
-        """Start a command; its first line of output says that the work begins."""
+        """Start a command whose output can be read, at the head of a process group as in a terminal."""
         return subprocess.Popen(
             [sys.executable, str(COMMAND), command, str(self.stage.scratch.plan.file), *arguments],
             env=dict(self.environ),
@@ -93,8 +93,9 @@ def open_scene(folder: Path, *, seed: int = 3, **environ: str) -> Iterator[Scene
 def prepare(scene: Scene, messages: int) -> None:
     """Migrate the database, enqueue, and start the legacy side."""
     manage(scene.stage.scratch, ["migrate", "--verbosity", "0"])
-    if messages:
-        scene.stage.enqueue(messages)
+    while messages > 0:
+        scene.stage.enqueue(min(messages, 5_000))
+        messages -= 5_000
     scene.stage.start(Side.LEGACY)
 
 
