@@ -1,8 +1,8 @@
 """Who works on the files: this process, or several that each keep what they parsed until it is rewritten.
 
-Every file is parsed once. Work begins while the tree is still being read: a worker process is started as soon as
-enough was found to be worth one, and from then on parses what it is given. Only processes that parse import LibCST.
-Source: https://docs.python.org/3/library/multiprocessing.html (pipes, start methods)
+Every file is parsed once. Work begins while the tree is still being read: when enough was found to be worth it, one
+process is started, which imports LibCST and then divides itself, so that the import is paid for once.
+Source: https://docs.python.org/3/library/multiprocessing.html (pipes, start methods), ``os.fork``.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from migrator.errors import MigratorError
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
 
     from codemods.engine.station import Station
 
-#: So much source is worth one more process.
+#: So much source is worth other processes.
 _WORTH_BYTES = 40_000
 _MOST = 8
 _ANSWER_TIMEOUT_S = 600.0
@@ -44,16 +45,16 @@ class Crew:
         self.waiting: list[tuple[Path, bytes | None]] = []
         self.station: Station | None = None
         self.workers: list[_Worker] = []
+        self.process: BaseProcess | None = None
 
     def add(self, file: Path, data: bytes | None) -> None:
         """Take a file; without its bytes it is read again, and listed if that fails too."""
         self.waiting.append((file, data))
         self.size_bytes += len(data or b"")
-        wanted = min(self.most, 1 + self.size_bytes // _WORTH_BYTES)
-        if wanted < 2 or self.station is not None:
-            return
-        while len(self.workers) < wanted:
-            self.workers.append(_Worker(self.folder))
+        if not self.workers:
+            if self.most < 2 or self.size_bytes < _WORTH_BYTES or self.station is not None:
+                return
+            self._start()
         self._hand_out()
 
     def survey(self, index: PlanIndex) -> Exports:
@@ -73,8 +74,22 @@ class Crew:
         """End the processes."""
         for worker in self.workers:
             worker.ask_to_end()
-        for worker in self.workers:
-            worker.join()
+        if self.process is not None:
+            self.process.join(_END_TIMEOUT_S)
+            if self.process.is_alive():
+                self.process.terminate()
+                self.process.join(_END_TIMEOUT_S)
+
+    def _start(self) -> None:
+        import multiprocessing
+
+        pipes = [multiprocessing.Pipe() for _ in range(self.most)]
+        theirs = [pipe[1] for pipe in pipes]
+        self.process = multiprocessing.Process(target=_serve, args=(theirs, self.folder, os.getpid()), daemon=True)
+        self.process.start()
+        for connection in theirs:
+            connection.close()
+        self.workers = [_Worker(pipe[0]) for pipe in pipes]
 
     def _hand_out(self) -> None:
         for file, data in self.waiting:
@@ -104,16 +119,11 @@ class Crew:
 
 
 class _Worker:
-    """A station in a process of its own."""
+    """A station in another process."""
 
-    def __init__(self, folder: Path) -> None:
-        import multiprocessing
-
+    def __init__(self, connection: Connection) -> None:
         self.size_bytes = 0
-        self.connection, theirs = multiprocessing.Pipe()
-        self.process = multiprocessing.Process(target=_serve, args=(theirs, folder, os.getpid()), daemon=True)
-        self.process.start()
-        theirs.close()
+        self.connection = connection
 
     def send(self, method: str, *arguments: Any) -> None:
         try:
@@ -133,12 +143,6 @@ class _Worker:
         with suppress(OSError):
             self.connection.send((_END, ()))  # a later process may hold a copy of this pipe: closing is not enough
         self.connection.close()
-
-    def join(self) -> None:
-        self.process.join(_END_TIMEOUT_S)
-        if self.process.is_alive():
-            self.process.terminate()
-            self.process.join(_END_TIMEOUT_S)
 
 
 @contextmanager
@@ -164,27 +168,48 @@ def _processors() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def _serve(connection: Connection, folder: Path, parent: int) -> None:
-    """Answer until told to end, or until the parent is gone; an interrupt is the parent's to handle."""
+def _serve(connections: list[Connection], folder: Path, parent: int) -> None:
+    """Become one process for each connection; an interrupt is the parent's to handle."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.disable()
     from codemods.engine.light_nodes import lighten
+    from codemods.engine.registry import rewrites
     from codemods.engine.station import Station
 
     lighten()
-    station = Station(folder)
-    while True:
-        try:
+    rewrites()
+    first = os.getpid()
+    for connection in connections[1:]:
+        if os.fork() == 0:
+            for other in connections:
+                if other is not connection:
+                    other.close()
+            _answer(connection, Station(folder), first)
+            os._exit(0)
+        connection.close()
+    _answer(connections[0], Station(folder), parent)
+    os._exit(0)  # nothing is left to write, and taking the parse trees apart takes time
+
+
+def _answer(connection: Connection, station: Station, parent: int) -> None:
+    """Answer until told to end, or until the process that waits for it is gone."""
+    try:
+        while True:
             while not connection.poll(_PARENT_POLL_S):
                 if os.getppid() != parent:
                     return
             method, arguments = connection.recv()
-        except (EOFError, OSError):
-            return
-        if method == _END:
-            os._exit(0)  # nothing is left to write, and taking the parse trees apart takes time
-        answer = getattr(station, method)(*arguments)
-        if method != "add":
-            connection.send(answer)
+            if method == _END:
+                return
+            answer = getattr(station, method)(*arguments)
+            if method != "add":
+                connection.send(answer)
+    except (EOFError, OSError):
+        return
+    except Exception:  # noqa: BLE001  # a divided process must end here, whatever it is; its silence is noticed
+        import traceback
+
+        traceback.print_exc()
+        os._exit(1)
