@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 import urllib.request
@@ -94,6 +95,7 @@ class RabbitServer:
                     stdout=log,
                     stderr=log,
                 )
+                self._wait_for_epmd()
             self._node = subprocess.Popen(
                 [self.binary],
                 env=environ,
@@ -161,7 +163,7 @@ class RabbitServer:
             "RABBITMQ_DIST_PORT": str(self.distribution_port),
             "ERL_EPMD_PORT": str(self.epmd_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}",
             "RABBITMQ_MNESIA_BASE": f"{name}/mnesia",
             "RABBITMQ_LOG_BASE": f"{name}/log",
             "RABBITMQ_ENABLED_PLUGINS_FILE": f"{name}/plugins",
@@ -169,6 +171,18 @@ class RabbitServer:
             "RABBITMQ_CONFIG_FILE": f"{name}/rabbit.conf",
             "RABBITMQ_CONF_ENV_FILE": f"{name}/none",
         }
+
+    def _wait_for_epmd(self) -> None:
+        """Wait until it listens: a node that finds none starts one that nobody ends."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.epmd_port), timeout=5).close()
+                return
+            except OSError:
+                if time.monotonic() > deadline:
+                    pytest.fail("epmd did not come up")
+                time.sleep(0.05)
 
     def _wait_until_ready(self) -> None:
         assert self._node is not None
