@@ -14,6 +14,7 @@ import os
 import random
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -87,8 +88,8 @@ class Chaos:
     outcome: Outcome = field(default_factory=Outcome)
     #: Fault by name; each is given the attempt's process.
     faults: dict[str, Callable[[Chaos, subprocess.Popen[str]], None]] = field(default_factory=dict)
-    #: No fault comes later than this after the begin of an attempt.
-    latest_s: float = 14.0
+    #: A fault comes when an attempt has said at most so many lines; a whole way has some more.
+    latest_line: int = 42
     tell: Callable[[str], None] = lambda text: None
 
     def some(self, number: int) -> list[str]:
@@ -111,7 +112,9 @@ class Chaos:
             now = self._next(command, state)
             if now == "cutover" and state in (MigrationState.LEGACY, MigrationState.ROLLED_BACK):
                 convert(self.scene)
-            self._attempt(now, names.pop() if names else "", resumed=state in BETWEEN)
+            fault = names.pop() if names else ""
+            if not self._attempt(now, fault, resumed=state in BETWEEN):
+                names.append(fault)
         self.outcome.wrong.append(f"{command} did not arrive in {MOST_ATTEMPTS} attempts")
 
     def every_action(self, command: str) -> None:
@@ -137,24 +140,35 @@ class Chaos:
         self.tell(f"{name}: {account.enqueued:,} = {account.run:,} run + {account.waiting:,} waiting + {account.kept}")
         return account
 
-    def _attempt(self, command: str, fault: str, *, resumed: bool, kill_at: int = 0) -> None:
+    def _attempt(self, command: str, fault: str, *, resumed: bool, kill_at: int = 0) -> bool:
+        """Run a command once; True unless it ended before its fault came."""
         process = self.scene.begin(command, *([str(kill_at)] if kill_at else []))
-        assert process.stdout is not None
-        process.stdout.readline()
-        if fault:
-            time.sleep(self.chance.uniform(0.05, self.latest_s))
+        lines: list[str] = []
+        reader = threading.Thread(target=_read, args=(process, lines))
+        reader.start()
+        suffered = not fault or self._after(self.chance.randint(1, self.latest_line), process, lines)
+        if fault and suffered:
             self.outcome.faults[fault] = self.outcome.faults.get(fault, 0) + 1
             self.faults[fault](self, process)
         try:
-            output = process.communicate(timeout=ATTEMPT_TIMEOUT_S)[0]
+            process.wait(ATTEMPT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             process.kill()
-            output = process.communicate()[0]
-            self.outcome.wrong.append(f"{command} hung after fault {fault}: {output[-300:]}")
+            self.outcome.wrong.append(f"{command} hung after fault {fault}: {lines[-5:]}")
+        reader.join(10)
+        output = "".join(lines)
         self.outcome.attempts += 1
         self.outcome.resumed += resumed
         self.outcome.undone += "everything was taken back" in output
-        self._look(command, fault, process.returncode, output)
+        self._look(command, fault if suffered else "", process.wait(10), output)
+        return suffered
+
+    def _after(self, line: int, process: subprocess.Popen[str], lines: list[str]) -> bool:
+        """Wait until a command has said so many lines and a moment longer; False if it has ended."""
+        while len(lines) < line and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(self.chance.choice([0, self.chance.uniform(0, 1)]))
+        return process.poll() is None
 
     def _look(self, command: str, fault: str, code: int, output: str) -> None:
         """Check that `status` says where the system is, and that an attempt ended in a way that is documented."""
@@ -225,6 +239,13 @@ class Chaos:
                 if event["event"] == "end":
                     ends.setdefault(event["id"], []).append((int(file.stem), float(event["at"])))
         return ends
+
+
+def _read(process: subprocess.Popen[str], lines: list[str]) -> None:
+    assert process.stdout is not None
+    with process.stdout:
+        for line in process.stdout:
+            lines.append(line)
 
 
 def kill_tool(chaos: Chaos, attempt: subprocess.Popen[str]) -> None:

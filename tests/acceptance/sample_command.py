@@ -1,7 +1,6 @@
 """Run one command as the command line does, with proof and conversion taken as given: ``COMMAND PLAN [KILL-AT]``.
 
-Prints ``begin`` when everything is imported, then what the command line prints. With a number it kills itself at the
-n-th beginning or end of an action.
+Prints what the command line prints. With a number it kills itself at the n-th beginning or end of an action.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from migrator import runner
 from migrator.cli.progress import PlainView
 from migrator.cli.runs import run_answer
-from migrator.errors import MigratorError
+from migrator.errors import ExitCode, MigratorError
 from migrator.events import Event, EventKind
 from migrator.plan import load_plan
 from migrator.report import Report
@@ -50,7 +49,6 @@ def main() -> int:
     # A background job inherits that Ctrl-C is ignored; an operator's shell does not pass that on.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     view = DyingView(int(kill_at[0])) if kill_at else PlainView()
-    print("begin", flush=True)
     try:
         report = getattr(runner, command)(plan, environ=os.environ, options=options, listener=view)
     except MigratorError as error:
@@ -62,4 +60,9 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        code = main()
+    except KeyboardInterrupt:
+        print("interrupted before or after the run itself")
+        code = int(ExitCode.INTERRUPTED)
+    sys.exit(code)
