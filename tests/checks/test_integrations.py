@@ -19,7 +19,7 @@ from migrator.plan import Plan
 ROOT = Path(__file__).parents[2]
 #: The commands of the package stand beside the interpreter.
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-TIMEOUT_S = 120
+TIMEOUT_S = 300
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from shop_project import RESTOCK, RESTOCK_ACTOR, ROWS, STOCK, add_case, check, copy_shop, restock_case
+from shop_project import RESTOCK, RESTOCK_ACTOR, ROWS, STOCK, add_case, be_patient, check, copy_shop, restock_case
 
 from checks.parity_report import ParityReport
 from migrator.errors import UnreachableError, UsageError
@@ -28,6 +28,7 @@ def differences(report: ParityReport) -> dict[tuple[str, str], list[tuple[str, o
 @pytest.mark.acceptance
 def test_the_same_is_seen_as_on_sqlite(tmp_path: Path, postgres_server: str) -> None:
     plan = copy_shop(tmp_path)
+    be_patient(plan)
     for twist in ("update", "deleted", "row"):
         restock_case(plan, f"twist-{twist}", f"twist-{twist}")
     restock_case(plan, "same", "same")

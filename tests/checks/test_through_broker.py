@@ -5,7 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from shop_project import MISBEHAVE, RESTOCK, RESTOCK_ACTOR, ROWS, STOCK, add_case, check, copy_shop, restock_case
+from shop_project import (
+    MISBEHAVE,
+    RESTOCK,
+    RESTOCK_ACTOR,
+    ROWS,
+    STOCK,
+    add_case,
+    be_patient,
+    check,
+    copy_shop,
+    restock_case,
+)
 
 from checks.parity_report import ParityReport
 from checks.through_broker import worker_arguments
@@ -39,6 +50,7 @@ def of_case(report: ParityReport, case: str, system: str = "celery") -> list[tup
 def report(tmp_path_factory: pytest.TempPathFactory) -> ParityReport:
     """One run: equal tasks, tasks that differ, a retry, both systems, a worker that dies, and one case after that."""
     plan = copy_shop(tmp_path_factory.mktemp("parity"))
+    be_patient(plan)
     restock_case(plan, "same", "same")
     restock_case(plan, "ttl", "twist-ttl")
     restock_case(plan, "message", "twist-delay")
@@ -85,6 +97,7 @@ def test_a_worker_that_breaks_is_never_equal(report: ParityReport, how: str, rea
 @pytest.mark.acceptance
 def test_faults_that_only_a_worker_shows_are_found(tmp_path: Path) -> None:
     plan = copy_shop(tmp_path)
+    be_patient(plan)
     # A queue that nobody reads, and a task in a module that the worker does not import: in one process both work.
     edit(plan, "unified.py", "max_retries=3, priority=5", 'max_retries=3, priority=5, queue="unfied"')
     edit(plan, "unified.py", '@app.task(name="jobs.misbehave")\n', "")

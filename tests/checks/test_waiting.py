@@ -12,7 +12,7 @@ import pytest
 import redis
 from celery import Celery
 from dramatiq.brokers.redis import RedisBroker
-from shop_project import RESTOCK, RESTOCK_ACTOR, complete, copy_shop, restock_case
+from shop_project import RESTOCK, RESTOCK_ACTOR, be_patient, complete, copy_shop, restock_case
 
 from checks.runner import ParityOptions, parity_check
 from checks.waiting import look
@@ -75,6 +75,7 @@ def test_what_is_not_looked_at_is_said(tmp_path: Path) -> None:
 @pytest.mark.acceptance
 def test_a_waiting_call_that_does_not_fit_is_a_difference(tmp_path: Path, server: EmbeddedServer) -> None:
     plan: Plan = copy_shop(tmp_path)
+    be_patient(plan)
     complete(plan)
     restock_case(plan, "same", "same")
     environ = {**os.environ, "SHOP_BROKER_URL": server.url()}
