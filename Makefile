@@ -73,6 +73,9 @@ faults: $(STAMP) ## cut the connection at every single point, and carry 100,000 
 mutation: $(STAMP) ## break the unified tasks in small ways: the parity check must see it
 	$(BIN)/python benchmarks/parity_mutation.py $(ARGS)
 
+alarms: $(STAMP) ## run the parity check 50 times on unchanged code: none may raise an alarm
+	$(BIN)/python benchmarks/parity_alarms.py $(ARGS)
+
 docs: $(STAMP) ## fill RUNBOOK.md with what the commands print, and check that the documents name everything
 	$(BIN)/python benchmarks/runbook.py
 	$(BIN)/python -m pytest tests/test_docs.py
