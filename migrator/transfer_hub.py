@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,12 +11,15 @@ from migrator import brokers
 from migrator.brokers.celery_redis import CeleryRedis
 from migrator.brokers.dramatiq_redis import DramatiqRedis
 from migrator.brokers.lane import Lane
-from migrator.brokers.redis_keys import Source, celery_list, dramatiq_list, sources
+from migrator.brokers.redis_keys import LOCK, Source, celery_list, dramatiq_list, sources
 from migrator.brokers.redis_server import RedisServer
 from migrator.errors import RefusedError
 from migrator.message import System
 from migrator.plan import Endpoint, Plan, Side
+from migrator.transfer_lock import LIFE_MS
 from migrator.translation import Carried, Place
+
+_PROLONG_EVERY_S = 5.0
 
 RedisBroker = DramatiqRedis | CeleryRedis
 
@@ -36,6 +40,8 @@ class Hub:
     park_after_ms: float | None = None
     #: How long before it is due it is released.
     release_lead_ms: float = 0.0
+    #: When the locks were prolonged last, by the monotonic clock.
+    prolonged_at: float = field(default_factory=time.monotonic)
 
     def lane(self, identity: str) -> Lane:
         """Return the lane to a server, opened on first use."""
@@ -48,6 +54,17 @@ class Hub:
         """Close every lane; what was under way on them is unknown."""
         while self.lanes:
             self.lanes.popitem()[1].close()
+
+    def prolong(self, token: str) -> None:
+        """Prolong the lock on every server now and then: scripts do it only where they run.
+
+        Raises:
+            redis.RedisError: A server does not answer, or the lock is no longer ours.
+        """
+        if time.monotonic() - self.prolonged_at >= _PROLONG_EVERY_S:
+            for server in self.servers.values():
+                server.run("prolong", [LOCK], [token, LIFE_MS])
+            self.prolonged_at = time.monotonic()
 
     def close(self) -> None:
         """Close every connection."""

@@ -34,6 +34,7 @@ def restore_kept(hub: Hub, sides: Collection[Side], token: str) -> int:
                 for kept in page:
                     source = by_list.get(kept.list, sources(broker.endpoint)[0])
                     restored += _restore_one(server, source, kept_key(broker.endpoint), kept, token)
+                    hub.prolong(token)
     return restored
 
 
@@ -67,6 +68,7 @@ def unpass(hub: Hub, source: Source, token: str) -> None:
     with server.translated():
         while server.client.llen(source.passed):
             server.run("unpass", [LOCK, source.passed, source.list], [token, LIFE_MS, 500, end])
+            hub.prolong(token)
 
 
 def adopt(hub: Hub, wanted: Iterable[Source], token: str, *, silence_s: float) -> int:
@@ -86,6 +88,7 @@ def adopt(hub: Hub, wanted: Iterable[Source], token: str, *, silence_s: float) -
                 adopted += _adopt_ids(broker, queues, token, silence_s)
             else:
                 adopted += _adopt_unacked(broker, queues, token)
+            hub.prolong(token)
     return adopted
 
 

@@ -178,6 +178,7 @@ class Mover:
                 return
             lane.result(flight.applied)
             self.pace.step(self.hub.lanes.values())
+            self.hub.prolong(self.token)
             self.settled(flight.work)
             self.flights.popleft()
 

@@ -14,6 +14,7 @@ import pytest
 import redis
 from message_traffic import Scene, fill, mixed
 
+from migrator import transfer_hub
 from migrator.brokers.lane import Lane
 from migrator.brokers.redis_keys import sources
 from migrator.brokers.redis_server import RedisServer
@@ -549,6 +550,24 @@ def test_a_run_that_was_paused_and_overtaken_is_stopped_by_the_fence(any_scene: 
     assert os.waitstatus_to_exitcode(status) == 42
     assert report.balance == 0
     assert len(scene.unified_calls()) == scene.unified.llen("unified") == 3000
+
+
+def test_the_lock_lives_on_where_nothing_is_sent(two_servers: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is kept back, so no script runs on the destination; its lock must not end all the same."""
+    scene, lives_ms = two_servers, list[int]()
+    fill(scene.legacy, 3000, actor="cleanup_old_cache_task")
+    monkeypatch.setattr(transfer_hub, "_PROLONG_EVERY_S", 0.0)
+
+    def shorten() -> bool:
+        if not lives_ms:
+            scene.unified.pexpire("tqm:lock", 15_000)
+        lives_ms.append(scene.unified.pttl("tqm:lock"))
+        return False
+
+    options = TransferOptions(batch_size=200)
+    report = transfer(scene.plan, environ=scene.environ, options=options, should_stop=shorten)
+    assert (report.kept, report.balance) == (3000, 0)
+    assert lives_ms[0] <= 15_000 < lives_ms[-1]
 
 
 def test_a_message_is_found_wherever_it_is(scene: Scene) -> None:
