@@ -181,15 +181,19 @@ def _serve(connections: list[Connection], folder: Path, parent: int) -> None:
     lighten()
     rewrites()
     first = os.getpid()
+    others = []
     for connection in connections[1:]:
-        if os.fork() == 0:
-            for other in connections:
-                if other is not connection:
-                    other.close()
+        others.append(os.fork())
+        if others[-1] == 0:
+            for inherited in connections:
+                if inherited is not connection:
+                    inherited.close()
             _answer(connection, Station(folder), first)
             os._exit(0)
         connection.close()
     _answer(connections[0], Station(folder), parent)
+    for other in others:
+        os.waitpid(other, 0)
     os._exit(0)  # nothing is left to write, and taking the parse trees apart takes time
 
 
