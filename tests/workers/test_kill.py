@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -134,12 +135,12 @@ def test_on_a_terminal_the_question_comes_after_the_time_and_no_is_the_default(
 
 @pytest.mark.acceptance
 def test_a_task_without_end_is_asked_about_and_its_message_survives(shop: Shop) -> None:
-    text = shop.plan.file.read_text().replace("stop_timeout_s = 20", "stop_timeout_s = 2")
-    shop.plan.file.write_text(text)
+    before, name, after = shop.plan.file.read_text().partition('name = "old-celery"\n')
+    shop.plan.file.write_text(before + name + after.replace("stop_timeout_s = 20", "stop_timeout_s = 2", 1))
     git(shop.folder, "commit", "-q", "-a", "-m", "Hurry")
     shop = replace(shop, plan=load_plan(shop.plan.file))
     start_legacy(shop)
-    shop.run("from jobs.old_celery import pack_order; pack_order.delay(1, 30); pack_order.delay(2)")
+    shop.run("from jobs.old_celery import pack_order; pack_order.delay(1, 120); pack_order.delay(2)")
     eventually(lambda: orders_done(shop) == [2], timeout_s=60)
     asked: list[str] = []
 
@@ -150,6 +151,7 @@ def test_a_task_without_end_is_asked_about_and_its_message_survives(shop: Shop) 
     report = runner.cutover(shop.plan, environ=shop.environ, options=options(ask_kill=yes))
     assert report.outcome is RunOutcome.DONE, report.failure
     assert len(asked) == 1
-    assert "process old-celery has not finished its tasks within 2 s (1 left)" in asked[0]
+    # On a busy machine its reply may not come in time either; then it is asked about after SIGTERM.
+    assert re.search("process old-celery has not (finished its tasks within|ended) 2 s", asked[0]), asked
     assert "Messages held by workers of its queues: 1; " in asked[0]
     assert report.moved == 1, "what the killed worker had not acknowledged is carried over"
