@@ -191,27 +191,27 @@ def _serve(connections: list[Connection], folder: Path, parent: int) -> None:
             _answer(connection, Station(folder), first)
             os._exit(0)
         connection.close()
-    _answer(connections[0], Station(folder), parent)
-    for other in others:
-        os.waitpid(other, 0)
+    if _answer(connections[0], Station(folder), parent):
+        for other in others:
+            os.waitpid(other, 0)  # told to end as well; where the parent is gone, they see that by our end
     os._exit(0)  # nothing is left to write, and taking the parse trees apart takes time
 
 
-def _answer(connection: Connection, station: Station, parent: int) -> None:
-    """Answer until told to end, or until the process that waits for it is gone."""
+def _answer(connection: Connection, station: Station, parent: int) -> bool:
+    """Answer until told to end (True), or until the process that waits for it is gone."""
     try:
         while True:
             while not connection.poll(_PARENT_POLL_S):
                 if os.getppid() != parent:
-                    return
+                    return False
             method, arguments = connection.recv()
             if method == _END:
-                return
+                return True
             answer = getattr(station, method)(*arguments)
             if method != "add":
                 connection.send(answer)
     except (EOFError, OSError):
-        return
+        return False
     except Exception:  # noqa: BLE001  # a divided process must end here, whatever it is; its silence is noticed
         import traceback
 
