@@ -64,7 +64,14 @@ def draft_plan(
     document["legacy"] = legacy
     document["unified"] = {"broker": "${CELERY_BROKER_URL:-redis://localhost:6379/0}", "queues": ["unified"]}
     document["task"] = _array(_task(unified, group) for unified, group in grouped(inventory.tasks).items())
-    known = {name: text for name, text in (clocks or {}).items() if _unified_task(inventory, name)}
+    _schedule(document, inventory, clocks or {})
+    _add_processes(document, drafted_programs(programs), root)
+    return tomlkit.dumps(document)
+
+
+def _schedule(document: tomlkit.TOMLDocument, inventory: Inventory, clocks: Mapping[str, str]) -> None:
+    """Write the schedule entries: those whose time is known, and those that a person must decide on."""
+    known = {name: text for name, text in clocks.items() if _unified_task(inventory, name)}
     entries = dict.fromkeys(entry.name for entry in inventory.schedule)
     if found := [name for name in entries if name in known]:
         document["schedule"] = _array(_scheduled(inventory, name, known[name]) for name in found)
@@ -73,13 +80,6 @@ def draft_plan(
             {"name": name, "reason": "DECIDE: move it under [[schedule]] with `replaces`, or say why it goes"}
             for name in rest
         )
-    drafted = drafted_programs(programs)
-    if drafted:
-        document["process"] = _array(_processes(drafted, root))
-    else:
-        document.add(tomlkit.comment("DECIDE: no worker, scheduler or producer was found in a deployment file;"))
-        document.add(tomlkit.comment("write each as a [[process]], of both sides"))
-    return tomlkit.dumps(document)
 
 
 def _unified_task(inventory: Inventory, name: str) -> str:
@@ -105,6 +105,14 @@ def drafted_programs(programs: Sequence[Program]) -> tuple[Program, ...]:
     """Return those programs that go into the draft: of one kind of deployment, so that none stands twice."""
     kinds = [driver for driver in PREFERRED if any(program.driver is driver for program in programs)]
     return tuple(program for program in programs if kinds and program.driver is kinds[0])
+
+
+def _add_processes(document: tomlkit.TOMLDocument, programs: Sequence[Program], root: str) -> None:
+    if programs:
+        document["process"] = _array(_processes(programs, root))
+    else:
+        document.add(tomlkit.comment("DECIDE: no worker, scheduler or producer was found in a deployment file;"))
+        document.add(tomlkit.comment("write each as a [[process]], of both sides"))
 
 
 def _processes(programs: Sequence[Program], root: str) -> Iterator[Table]:

@@ -22,7 +22,7 @@ def command(path: Path, force: bool, output_format: str) -> None:
     Example: migrator init .
     """
     from codemods.engine.clocks import read_clocks
-    from migrator.draft import draft_plan, drafted_programs, guess_settings, import_root
+    from migrator.draft import draft_plan, drafted_programs, import_root
     from migrator.draft_processes import find_programs
     from migrator.errors import ExitCode, RefusedError, UsageError
     from migrator.inventory import scan
@@ -36,17 +36,11 @@ def command(path: Path, force: bool, output_format: str) -> None:
     inventory = scan(folder / root)
     if not inventory.tasks:
         raise UsageError(str(folder), "no Dramatiq actor and no Celery task was found", remedy="name another folder")
-    manage = folder / root / "manage.py"
-    settings = guess_settings(manage.read_text(encoding="utf-8")) if manage.is_file() else ""
+    settings = _settings(folder / root / "manage.py")
     programs = find_programs(folder)
-    text = draft_plan(
-        inventory,
-        name=folder.name,
-        root=root,
-        settings=settings or "DECIDE.settings",
-        programs=programs,
-        clocks=read_clocks(folder / root, {entry.file for entry in inventory.schedule}),
-    )
+    clocks = read_clocks(folder / root, [entry.file for entry in inventory.schedule])
+    clocks = read_clocks(folder / root, {entry.file for entry in inventory.schedule})
+    text = draft_plan(inventory, name=folder.name, root=root, settings=settings, programs=programs, clocks=clocks)
     file.write_text(text, encoding="utf-8")
     load_plan(file)
     lines = [
@@ -57,3 +51,10 @@ def command(path: Path, force: bool, output_format: str) -> None:
     data = {"file": str(file), "tasks": len(inventory.tasks), "schedule": len(inventory.schedule)}
     next_steps = [f"edit {file}", "migrator rewrite-imports --diff"]
     finish(Answer(exit_code=ExitCode.CLEAN, lines=lines, data=data, next_steps=next_steps), output_format)
+
+
+def _settings(manage: Path) -> str:
+    """Return the settings module that `manage.py` names; a mark for a person if it names none or is not there."""
+    from migrator.draft import guess_settings
+
+    return (guess_settings(manage.read_text(encoding="utf-8")) if manage.is_file() else "") or "DECIDE.settings"
