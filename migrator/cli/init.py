@@ -38,7 +38,6 @@ def command(path: Path, force: bool, output_format: str) -> None:
         raise UsageError(str(folder), "no Dramatiq actor and no Celery task was found", remedy="name another folder")
     settings = _settings(folder / root / "manage.py")
     programs = find_programs(folder)
-    clocks = read_clocks(folder / root, [entry.file for entry in inventory.schedule])
     clocks = read_clocks(folder / root, {entry.file for entry in inventory.schedule})
     text = draft_plan(inventory, name=folder.name, root=root, settings=settings, programs=programs, clocks=clocks)
     file.write_text(text, encoding="utf-8")
