@@ -70,6 +70,9 @@ chaos: $(STAMP) ## kill the transfer, then whole runs of the sample, again and a
 faults: $(STAMP) ## cut the connection at every single point, and carry 100,000 mangled payloads: nothing lost, doubled, changed
 	$(BIN)/python benchmarks/faults.py $(ARGS)
 
+fuzz: $(STAMP) ## run the rewrites over other people's code with legacy names put into it
+	$(BIN)/python benchmarks/rewrite_fuzz.py $(ARGS)
+
 mutation: $(STAMP) ## break the unified tasks in small ways: the parity check must see it
 	$(BIN)/python benchmarks/parity_mutation.py $(ARGS)
 

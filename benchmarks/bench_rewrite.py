@@ -7,7 +7,10 @@ project has among its own files. What is compared, each as a process of its own 
 - *scan*: a Python process that lists the same folder, reads every Python file and searches it for the names with one
   compiled regular expression; the least that a tool in Python must do;
 - *migrator*: the whole command, with reading the plan, checking it against the source, and every rewrite;
-- *libcst* (``--libcst``, takes minutes): ``python -m libcst.tool codemod rename.RenameCommand`` renaming one name.
+- *libcst* (``--libcst``, many minutes): ``python -m libcst.tool codemod rename.RenameCommand`` renaming one name there.
+
+Times are from start to end; processor times of all processes stand beside them, because on a busy machine only those
+tell something.
 
 Memory is the largest sum of the resident sizes of the command and its children, in a run of its own.
 Run: ``python benchmarks/bench_rewrite.py [--libcst] [--files 2500] [--rounds 7] [--keep FOLDER]``.
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import statistics
 import subprocess
 import sys
@@ -94,14 +98,15 @@ def build_tree(folder: Path, files: int) -> tuple[int, int]:
     return count, lines
 
 
-def timed(command: list[str], folder: Path, *, timeout_s: float = 600) -> float:
-    """Return how long a process takes, from its start to its end."""
-    started = time.perf_counter()
+def timed(command: list[str], folder: Path, *, timeout_s: float = 600) -> tuple[float, float]:
+    """Return how long a process takes from its start to its end, and the processor time of it and its children."""
+    started, before = time.perf_counter(), os.times()
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=False)
-    elapsed = time.perf_counter() - started
+    elapsed, after = time.perf_counter() - started, os.times()
     if done.returncode not in {0, 1} or "Traceback" in done.stderr:
         sys.exit(f"{' '.join(command)}: ended with {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
-    return elapsed
+    used = after.children_user + after.children_system - before.children_user - before.children_system
+    return elapsed, used
 
 
 def memory_mib(command: list[str], folder: Path) -> float:
@@ -138,14 +143,17 @@ def measure(folder: Path, rounds: int, *, with_libcst: bool) -> int:
     timed(scan, folder)
     timed(ours, folder)
     pairs = [(timed(scan, folder), timed(ours, folder)) for _ in range(rounds)]
-    scanned, took = (statistics.median(column) for column in zip(*pairs, strict=True))
-    ratio = statistics.median(mine / base for base, mine in pairs)
+    for name, runs in zip(("scan", "migrator"), zip(*pairs, strict=True), strict=True):
+        took, used = (statistics.median(column) for column in zip(*runs, strict=True))
+        best = min(elapsed for elapsed, _ in runs)
+        print(f"  {name:9} {took:8.3f} s   best {best:.3f}, of processor {used:.3f} (medians of {rounds})")
     size = memory_mib(ours, folder)
-    print(f"  scan      {scanned:8.3f} s   median of {rounds}, best {min(base for base, _ in pairs):.3f}")
-    print(f"  migrator  {took:8.3f} s   median of {rounds}, best {min(mine for _, mine in pairs):.3f}")
-    print(f"            {ratio:8.2f} x   the scan (median of the interleaved pairs)")
+    for column, what in enumerate(("time", "processor")):
+        ratio = statistics.median(mine[column] / base[column] for base, mine in pairs)
+        print(f"            {ratio:8.2f} x   the scan, {what} (median of the interleaved pairs)")
     print(f"            {size:8.0f} MiB with children (limit {LIMIT_MIB})")
     if with_libcst:
+        took = statistics.median(mine[0] for _, mine in pairs)
         theirs, said = libcst_rename(folder)
         print(f"  libcst    {theirs:8.1f} s   {theirs / took:.0f} x migrator; it says: {said}")
     return int(size > LIMIT_MIB)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from codemods.engine.codes import REASONS
 from codemods.engine.diffs import undo_part
+from codemods.engine.findings import findings
 from codemods.engine.gather import build_index, gather
 from codemods.engine.locking import locked
-from codemods.engine.outcome import Leftover, Outcome
+from codemods.engine.outcome import Outcome
 from codemods.engine.record import FileRecord, RunRecord, created_files, digest, head_commit, read_record, write_durably
 from codemods.engine.text_files import text_outcomes
 from codemods.engine.writer import pending, recover, write_all
-from codemods.installation import Installation, plan_installation
+from codemods.installation import plan_installation
 from codemods.report import FileChange, Mode, RewriteReport
 from migrator.errors import InterruptedRunError, UsageError
 from migrator.plan import Plan
@@ -90,7 +90,7 @@ def _run(plan: Plan, paths: Sequence[Path], choice: Choice) -> tuple[RewriteRepo
         mode=choice.mode,
         changed=changed,
         created=tuple(str(file.relative_to(plan.folder)) for file in installed if not file.exists()),
-        findings=tuple(_findings(plan, found.outcomes, installation)),
+        findings=tuple(findings(plan, found.outcomes, installation)),
         unparsable=tuple((o.shown, o.unparsable) for o in found.outcomes if o.unparsable),
         files_seen=found.files_seen,
         files_parsed=len(found.outcomes),
@@ -124,29 +124,6 @@ def _change(outcome: Outcome) -> FileChange:
 def _updated(plan: Plan, file: Path, content: bytes) -> FileChange:
     shown, before = str(file.relative_to(plan.folder)), file.read_bytes()
     return FileChange(file=file, shown=shown, before=before, after=content, edits={"installation": 1})
-
-
-def _findings(plan: Plan, outcomes: Iterable[Outcome], installation: Installation) -> Iterator[Finding]:
-    for outcome in outcomes:
-        for leftover in outcome.leftovers:
-            yield to_finding(outcome.shown, leftover)
-        if outcome.unparsable:
-            yield _finding("UNPARSABLE", f"{outcome.shown}:1", outcome.unparsable)
-    for file in installation.conflicts:
-        yield _finding("EXISTS", f"{file.relative_to(plan.folder)}:1", "")
-    if installation.rows_in is not None:
-        yield _finding("PERIODIC-ROW", f"{installation.rows_in.relative_to(plan.folder)}:1", "django_celery_beat")
-
-
-def to_finding(shown: str, leftover: Leftover) -> Finding:
-    """Return a leftover as the report holds it: ``where`` is ``path:line``."""
-    return _finding(leftover.code, f"{shown}:{leftover.line}", leftover.found, leftover.detail)
-
-
-def _finding(code: str, where: str, found: str, detail: str = "") -> Finding:
-    reason = REASONS[code]
-    what = f"{reason.what}: {detail}" if detail else reason.what
-    return Finding(code=code, severity=reason.severity, where=where, what=what, found=found, remedy=reason.remedy)
 
 
 def _write(plan: Plan, report: RewriteReport, contents: Mapping[Path, bytes]) -> RewriteReport:
