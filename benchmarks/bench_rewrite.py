@@ -9,6 +9,9 @@ project has among its own files. What is compared, each as a process of its own 
 - *migrator*: the whole command, with reading the plan, checking it against the source, and every rewrite;
 - *libcst* (``--libcst``, many minutes): ``python -m libcst.tool codemod rename.RenameCommand`` renaming one name there.
 
+Measured on two busy cores: for a tenth of the files (79,854 lines) LibCST's command used 111 s of processor, and
+migrator 1.7 s for all 2,500 of them; the scan used 0.3 s. The whole tree was not given to LibCST there.
+
 Times are from start to end; processor times of all processes stand beside them, because on a busy machine only those
 tell something.
 
