@@ -7,6 +7,7 @@ before a snapshot is written.
 
 from __future__ import annotations
 
+import time
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -17,10 +18,10 @@ import amqp
 from migrator.brokers import has_rabbitmq
 from migrator.brokers.rabbitmq_queues import arriving_queue, dead_queue, declare_missing, declare_own, spots
 from migrator.brokers.rabbitmq_reading import look
-from migrator.brokers.rabbitmq_server import RabbitmqServer
+from migrator.brokers.rabbitmq_server import RabbitmqServer, count
 from migrator.brokers.rabbitmq_wire import body_of, plain, rich
 from migrator.message import System
-from migrator.plan import Endpoint, Plan
+from migrator.plan import Endpoint, Plan, Side
 from migrator.transfer_hub import Hub, open_hub
 from migrator.transfer_rabbitmq_hub import open_mixed_hub
 from migrator.transfer_rabbitmq_lane import RabbitmqLane, open_lane
@@ -28,6 +29,8 @@ from migrator.wire import dumps, loads
 
 KIND = "amqp"
 _PAGE = 500
+#: Longer only where workers live on, and then the snapshot is of what they don't hold.
+_GONE_WITHIN_S = 3.0
 
 
 def open_any_hub(plan: Plan, environ: Mapping[str, str]) -> Hub:
@@ -72,6 +75,8 @@ def unlock(lanes: list[RabbitmqLane]) -> None:
 def content(broker: Any) -> Iterator[tuple[str, str, list[tuple[Any, ...]], bool]]:
     """Yield kind, queue, items and True for every queue of an endpoint, ours included."""
     with broker.server.connected() as connection:
+        if broker.endpoint.side is Side.LEGACY:
+            _let_workers_go(connection, broker.endpoint)
         for queue in _queues(broker.endpoint):
             page: list[tuple[Any, ...]] = []
             for message in look(connection, queue):
@@ -81,6 +86,14 @@ def content(broker: Any) -> Iterator[tuple[str, str, list[tuple[Any, ...]], bool
                     page = []
             if page:
                 yield KIND, queue, page, True
+
+
+def _let_workers_go(connection: Any, endpoint: Endpoint) -> None:
+    """Wait a moment for the server to notice that workers have ended: then all that they held is in its queue again."""
+    deadline = time.monotonic() + _GONE_WITHIN_S
+    for spot in spots(endpoint):
+        while (counted := count(connection, spot.queue)) and counted.consumers and time.monotonic() < deadline:
+            time.sleep(0.05)
 
 
 def put(broker: Any, queue: str, items: list[tuple[bytes, ...]]) -> None:
