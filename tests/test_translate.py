@@ -49,6 +49,11 @@ json_values = st.recursive(
 )
 
 
+def label(value: object) -> str | None:
+    """Name a raw message in the id of a test: its bytes hold the time, and the processes of one run must agree."""
+    return "raw" if isinstance(value, bytes) else None
+
+
 def as_kombu_reads_it(payload: bytes) -> KombuMessage:
     """Return a carried message as a worker's transport reads it."""
     return KombuMessage(json.loads(payload), CHANNEL)
@@ -304,6 +309,7 @@ def test_mangled_messages_are_the_same_on_both_ways() -> None:
         (dramatiq_raw("fetch_crypto_prices_task").replace(b"[]", b"[1" + b"0" * 5000 + b"]"), Reason.UNREADABLE),
         (dramatiq_raw("fetch_crypto_prices_task").replace(b"copy", b"\xff"), Reason.UNREADABLE),
     ],
+    ids=label,
 )
 def test_dramatiq_messages_that_stay(raw: bytes, reason: Reason) -> None:
     assert reason_of(FROM_DRAMATIQ(READY, "copy", raw)) is reason
@@ -330,6 +336,7 @@ PICKLED = celery_raw(
         (celery_raw("health_check_task", {"args": []}), Reason.UNREADABLE),
         (celery_raw("health_check_task", [[], {}, EMBED], body="%%%"), Reason.UNREADABLE),
     ],
+    ids=label,
 )
 def test_celery_messages_that_stay(raw: bytes, reason: Reason) -> None:
     assert reason_of(FROM_CELERY(CELERY, "", raw)) is reason
@@ -584,6 +591,7 @@ def test_callbacks_that_would_mean_something_else_stay(
         (dramatiq_raw("fetch_stock_prices_task", count=3), (["the result"], {"limit": 3})),
         (dramatiq_raw("cache_warming_task"), (["the result"], {})),
     ],
+    ids=label,
 )
 def test_a_result_that_both_give_to_the_same_parameter(
     with_callbacks: tuple[Any, Any], step: bytes, call: tuple[list[Any], dict[str, Any]]
@@ -605,6 +613,7 @@ def test_a_result_that_both_give_to_the_same_parameter(
         dramatiq_raw("fetch_technical_indicators_task"),
         dramatiq_raw("store_task", "there", options={"on_success": "notify_task"}),
     ],
+    ids=label,
 )
 def test_a_result_for_another_parameter_stays(with_callbacks: tuple[Any, Any], step: bytes) -> None:
     raw = dramatiq_raw("health_check_task", options={"pipe_target": json.loads(step)})
