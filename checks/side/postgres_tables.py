@@ -18,13 +18,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
 
-import psycopg
-from psycopg.conninfo import make_conninfo
-from psycopg.rows import dict_row
-
 from checks.side.tables import SKIPPED, Table, told
 
 if TYPE_CHECKING:
+    import psycopg
+
     from checks.side.databases import Place
 
 CONNECT_TIMEOUT_S = 10
@@ -159,6 +157,8 @@ class PostgresDatabase:
         self._run(f"INSERT INTO {into} SELECT {columns} FROM {source}.{_quote(name)}")
 
     def _all(self, sql: str, *values: Any) -> list[dict[str, Any]]:
+        from psycopg.rows import dict_row
+
         return list(self.connection.cursor(row_factory=dict_row).execute(sql.encode(), values or None).fetchall())
 
     def _run(self, sql: str, *values: Any) -> None:
@@ -229,6 +229,10 @@ def _prepare(connection: psycopg.Connection[Any]) -> None:
 
 
 def _connect(server: str, name: str) -> psycopg.Connection[Any]:
+    # Only a project on PostgreSQL has its driver.
+    import psycopg
+    from psycopg.conninfo import make_conninfo
+
     options = f"-c lock_timeout={LOCK_TIMEOUT_MS} -c timezone=UTC"
     where = make_conninfo(server, **({"dbname": name} if name else {}), options=options)
     return psycopg.connect(where, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)

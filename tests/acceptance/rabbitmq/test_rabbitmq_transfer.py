@@ -341,7 +341,7 @@ def test_answers_that_are_lost(any_scene: RabbitScene, rabbit: RabbitServer) -> 
         options = TransferOptions(batch_size=8)
         assert transfer(scene.plan, environ=environ, options=options).moved == 40
         answers, lost_at = proxy.answers, 0
-        points = range(25, answers, max(1, answers // (70 if LONG else 7)))
+        points = range(25, answers, max(1, answers // (70 if LONG else 3)))
         for point in points:
             assert scene.back().moved == 40
             proxy.answers, proxy.lose_at = 0, point
