@@ -8,7 +8,7 @@ ARGS ?=
 ROUNDS ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-servers demo test lint fmt types contracts bench chaos faults mutation docs check clean
+.PHONY: help setup setup-servers demo test lint fmt types contracts bench chaos faults fuzz mutation alarms docs check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,7 +27,7 @@ setup-servers: ## install what no wheel carries (RabbitMQ, a headless Chromium),
 	if [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || command -v rabbitmq-server >/dev/null; then \
 	  echo "rabbitmq-server is installed"; \
 	else missing="rabbitmq-server"; fi; \
-	if command -v chromium-headless-shell chromium google-chrome | grep -q .; then \
+	if command -v chromium-headless-shell || command -v chromium || command -v google-chrome; then \
 	  echo "a Chromium is installed"; \
 	else missing="$$missing chromium-headless-shell"; fi; \
 	if [ -z "$$missing" ]; then :; \
