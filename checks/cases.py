@@ -16,7 +16,7 @@ from typing import Any
 
 from checks.worlds import World, label, merge_worlds, read_table, read_world, world_file
 from migrator.adapters import AdaptationError, adapt
-from migrator.errors import MigratorError, UsageError
+from migrator.errors import MigratorError, UsageError, did_you_mean
 from migrator.message import System
 from migrator.plan import Plan, TaskMapping
 from migrator.plan_table import Problems, Table
@@ -224,10 +224,7 @@ def _arguments(table: Table, folder: Path) -> tuple[list[Any], dict[str, Any]]:
 
 
 def _nearest(plan: Plan, system: System, name: str) -> str:
-    import difflib
-
     if plan.retirement(system, name) is not None:
         return "the plan retires it; there is nothing to compare with"
     known = [mapping.name for mapping in plan.mappings() if mapping.system is system]
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else ""
+    return did_you_mean(name, known)

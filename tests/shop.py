@@ -169,8 +169,8 @@ def in_child(work: Callable[[], Any]) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
-def kill_at(number: int) -> Callable[[Event], None]:
-    """A listener that kills its own process at the n-th beginning or end of an action."""
+def signal_at(number: int, what: signal.Signals) -> Callable[[Event], None]:
+    """A listener that sends its own process a signal at the n-th beginning or end of an action."""
     seen = 0
 
     def listen(event: Event) -> None:
@@ -178,9 +178,14 @@ def kill_at(number: int) -> Callable[[Event], None]:
         if event.kind is EventKind.ACTION:
             seen += 1
             if seen == number:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), what)
 
     return listen
+
+
+def kill_at(number: int) -> Callable[[Event], None]:
+    """A listener that kills its own process at the n-th beginning or end of an action."""
+    return signal_at(number, signal.SIGKILL)
 
 
 SEND = """

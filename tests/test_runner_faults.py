@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import time_machine
-from shop import Shop, eventually, in_child, open_shop, options, orders_done, send_orders, start_legacy
+from shop import Shop, eventually, in_child, open_shop, options, orders_done, send_orders, signal_at, start_legacy
 
 from migrator import runner
 from migrator.errors import ExitCode, RefusedError
@@ -158,7 +158,7 @@ def test_ctrl_c_is_exit_5_wherever_it_comes_and_the_same_command_goes_on(shop: S
     send_orders(shop, 0, 40, later_s=900)
     for command, arrived in ((runner.cutover, MigrationState.MIGRATED), (runner.rollback, MigrationState.ROLLED_BACK)):
         for number in (1, 12, 24, 10_000):
-            listener = interrupt_at(number)
+            listener = signal_at(number, signal.SIGINT)
             code = in_child(partial(command, shop.plan, environ=shop.environ, options=options(), listener=listener))
             now = runner.status(shop.plan, environ=shop.environ)
             if code == ExitCode.CLEAN:
@@ -170,17 +170,3 @@ def test_ctrl_c_is_exit_5_wherever_it_comes_and_the_same_command_goes_on(shop: S
         assert number > 20, "it was interrupted a few times before"
     assert running(shop, Side.LEGACY) == LEGACY
     each_order_was_done_once(shop, ready=30, later=10)
-
-
-def interrupt_at(number: int) -> Callable[[Event], None]:
-    """A listener that sends its own process what Ctrl-C sends, at the n-th beginning or end of an action."""
-    seen = 0
-
-    def listen(event: Event) -> None:
-        nonlocal seen
-        if event.kind is EventKind.ACTION:
-            seen += 1
-            if seen == number:
-                os.kill(os.getpid(), signal.SIGINT)
-
-    return listen

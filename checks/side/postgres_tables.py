@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
 
-from checks.side.tables import SKIPPED, Table, told
+from checks.side.tables import SKIPPED, Table, quote, told
 
 if TYPE_CHECKING:
     import psycopg
@@ -81,10 +81,10 @@ class PostgresDatabase:
             self._run("SET CONSTRAINTS ALL DEFERRED")
             for name, columns in self.columns.items():
                 if self._digest("public", name) != self.templates[name]:
-                    self._run(f"DELETE FROM public.{_quote(name)}")
+                    self._run(f"DELETE FROM public.{quote(name)}")
                     self._copy(TEMPLATE, "public", name, columns)
             for name, last in self.sequences.items():
-                self._run("SELECT setval(%s::regclass, %s, %s)", _quote(name), last or 1, last is not None)
+                self._run("SELECT setval(%s::regclass, %s, %s)", quote(name), last or 1, last is not None)
 
     def remember(self) -> None:
         """Copy the tables that are not as in the template."""
@@ -95,8 +95,8 @@ class PostgresDatabase:
                 schema = TEMPLATE
                 if digest != self.templates[name]:
                     schema = BEFORE
-                    self._run(f"CREATE TABLE IF NOT EXISTS {BEFORE}.{_quote(name)} (LIKE public.{_quote(name)})")
-                    self._run(f"TRUNCATE {BEFORE}.{_quote(name)}")
+                    self._run(f"CREATE TABLE IF NOT EXISTS {BEFORE}.{quote(name)} (LIKE public.{quote(name)})")
+                    self._run(f"TRUNCATE {BEFORE}.{quote(name)}")
                     self._copy("public", BEFORE, name, columns)
                 self.began[name] = digest, schema
 
@@ -114,8 +114,8 @@ class PostgresDatabase:
         if value is None or target is None or not target.natural or len(target.key) != 1:
             return value
         for schema in ("public", self.began[target.name][1]):
-            place = f"{schema}.{_quote(target.name)} WHERE {_quote(target.key[0])} = %s"
-            found = self._all(f"SELECT {_quote(target.natural)} AS name FROM {place}", value)
+            place = f"{schema}.{quote(target.name)} WHERE {quote(target.key[0])} = %s"
+            found = self._all(f"SELECT {quote(target.natural)} AS name FROM {place}", value)
             if found:
                 return plain(found[0]["name"])
         return value
@@ -123,7 +123,7 @@ class PostgresDatabase:
     def _only(self, schema: str, other: str, name: str) -> list[dict[str, Any]]:
         """Return the rows of one schema's table that the other's doesn't have exactly so."""
         key = self.tables[name].key
-        quoted, order = _quote(name), f"ORDER BY {', '.join(map(_quote, key))}" if key else ""
+        quoted, order = quote(name), f"ORDER BY {', '.join(map(quote, key))}" if key else ""
         rows = self._all(
             f"SELECT {self.columns[name]} FROM (SELECT t.*, t::text AS parity_text FROM {schema}.{quoted} t) AS a"
             f" WHERE NOT EXISTS (SELECT FROM {other}.{quoted} b WHERE b::text = a.parity_text) {order}"
@@ -133,10 +133,10 @@ class PostgresDatabase:
     def _digest(self, schema: str, name: str) -> Any:
         """Return count and two sums of the rows' hashes: the same whatever order the rows lie in."""
         sums = ", ".join(f"sum(hashtextextended(t::text, {seed})::numeric)" for seed in (0, 1))
-        return self._all(f"SELECT ARRAY[count(*), {sums}] AS digest FROM {schema}.{_quote(name)} t")[0]["digest"]
+        return self._all(f"SELECT ARRAY[count(*), {sums}] AS digest FROM {schema}.{quote(name)} t")[0]["digest"]
 
     def _table(self, name: str) -> Table:
-        quoted = f"public.{_quote(name)}"
+        quoted = f"public.{quote(name)}"
         indexes = self._all(_INDEXES, quoted)
         key = next((tuple(row["columns"]) for row in indexes if row["is_key"]), ())
         own = {row["name"] for row in self._all(_COLUMNS, quoted) if row["own"]}
@@ -150,11 +150,11 @@ class PostgresDatabase:
         )
 
     def _columns(self, name: str) -> str:
-        return ", ".join(_quote(row["name"]) for row in self._all(_COLUMNS, f"public.{_quote(name)}"))
+        return ", ".join(quote(row["name"]) for row in self._all(_COLUMNS, f"public.{quote(name)}"))
 
     def _copy(self, source: str, target: str, name: str, columns: str) -> None:
-        into = f"{target}.{_quote(name)} ({columns}) OVERRIDING SYSTEM VALUE"
-        self._run(f"INSERT INTO {into} SELECT {columns} FROM {source}.{_quote(name)}")
+        into = f"{target}.{quote(name)} ({columns}) OVERRIDING SYSTEM VALUE"
+        self._run(f"INSERT INTO {into} SELECT {columns} FROM {source}.{quote(name)}")
 
     def _all(self, sql: str, *values: Any) -> list[dict[str, Any]]:
         from psycopg.rows import dict_row
@@ -186,15 +186,15 @@ def make_postgres(place: Place, alias: str, migrate: Callable[[], None]) -> Post
     made = place.templates / f"{alias}.made"
     with _connect(place.server, "") as server:
         if not made.exists():
-            server.execute(f"CREATE DATABASE {_quote(name)} TEMPLATE template0 ENCODING 'UTF8'".encode())
+            server.execute(f"CREATE DATABASE {quote(name)} TEMPLATE template0 ENCODING 'UTF8'".encode())
             migrate()
             with _connect(place.server, name) as connection:
                 _prepare(connection)
-            server.execute(f"ALTER DATABASE {_quote(name)} RENAME TO {_quote(template)}".encode())
+            server.execute(f"ALTER DATABASE {quote(name)} RENAME TO {quote(template)}".encode())
             made.touch()
-        server.execute(f"CREATE DATABASE {_quote(name)} TEMPLATE {_quote(template)}".encode())
+        server.execute(f"CREATE DATABASE {quote(name)} TEMPLATE {quote(template)}".encode())
         # Nobody needs these databases after a crash.
-        server.execute(f"ALTER DATABASE {_quote(name)} SET synchronous_commit = off".encode())
+        server.execute(f"ALTER DATABASE {quote(name)} SET synchronous_commit = off".encode())
     database = PostgresDatabase(_connect(place.server, name))
     database.learn()
     return database
@@ -225,7 +225,7 @@ def _prepare(connection: psycopg.Connection[Any]) -> None:
     connection.execute(f"CREATE SCHEMA {BEFORE}".encode())
     for (name,) in connection.execute(_TABLES.encode()).fetchall():
         if name not in SKIPPED:
-            connection.execute(f"CREATE TABLE {TEMPLATE}.{_quote(name)} AS TABLE public.{_quote(name)}".encode())
+            connection.execute(f"CREATE TABLE {TEMPLATE}.{quote(name)} AS TABLE public.{quote(name)}".encode())
 
 
 def _connect(server: str, name: str) -> psycopg.Connection[Any]:
@@ -236,7 +236,3 @@ def _connect(server: str, name: str) -> psycopg.Connection[Any]:
     options = f"-c lock_timeout={LOCK_TIMEOUT_MS} -c timezone=UTC"
     where = make_conninfo(server, **({"dbname": name} if name else {}), options=options)
     return psycopg.connect(where, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
-
-
-def _quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from checks.side.tables import SKIPPED, Table, told
+from checks.side.tables import SKIPPED, Table, quote, told
 
 BUSY_TIMEOUT_S = 20.0
 #: Rows that are read at a time.
@@ -49,8 +49,8 @@ class SqliteDatabase:
         connection = self.connection
         with connection:
             for table in _names(connection):
-                connection.execute(f"DELETE FROM main.{_quote(table)}")
-                connection.execute(f"INSERT INTO main.{_quote(table)} SELECT * FROM template.{_quote(table)}")
+                connection.execute(f"DELETE FROM main.{quote(table)}")
+                connection.execute(f"INSERT INTO main.{quote(table)} SELECT * FROM template.{quote(table)}")
             if connection.execute("SELECT 1 FROM main.sqlite_master WHERE name = 'sqlite_sequence'").fetchone():
                 connection.execute("DELETE FROM main.sqlite_sequence")
                 connection.execute("INSERT INTO main.sqlite_sequence SELECT * FROM template.sqlite_sequence")
@@ -91,17 +91,13 @@ def _open(file: Path) -> sqlite3.Connection:
     return sqlite3.connect(file, timeout=BUSY_TIMEOUT_S, check_same_thread=False, isolation_level="DEFERRED")
 
 
-def _quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
 def _names(connection: sqlite3.Connection) -> list[str]:
     found = connection.execute("SELECT name FROM main.sqlite_master WHERE type = 'table' ORDER BY name")
     return [name for (name,) in found if name not in SKIPPED and not name.startswith("sqlite_")]
 
 
 def _table(connection: sqlite3.Connection, name: str) -> Table:
-    quoted = _quote(name)
+    quoted = quote(name)
     # cid, name, type, notnull, default, place in the primary key
     columns = connection.execute(f"PRAGMA main.table_info({quoted})").fetchall()
     keys = sorted((row[5], row[1], row[2]) for row in columns if row[5])
@@ -117,16 +113,16 @@ def _table(connection: sqlite3.Connection, name: str) -> Table:
 
 def _natural(connection: sqlite3.Connection, quoted: str) -> str:
     for _, index, unique, _, partial in connection.execute(f"PRAGMA main.index_list({quoted})").fetchall():
-        columns = connection.execute(f"PRAGMA main.index_info({_quote(index)})").fetchall()
+        columns = connection.execute(f"PRAGMA main.index_info({quote(index)})").fetchall()
         if unique and not partial and len(columns) == 1 and columns[0][2]:
             return str(columns[0][2])
     return ""
 
 
 def _select(connection: sqlite3.Connection, schema: str, table: str) -> sqlite3.Cursor:
-    columns = connection.execute(f"PRAGMA main.table_info({_quote(table)})").fetchall()
-    key = ", ".join(_quote(row[1]) for row in sorted(columns, key=lambda row: row[5]) if row[5])
-    return connection.execute(f"SELECT * FROM {schema}.{_quote(table)} ORDER BY {key or 'rowid'}")
+    columns = connection.execute(f"PRAGMA main.table_info({quote(table)})").fetchall()
+    key = ", ".join(quote(row[1]) for row in sorted(columns, key=lambda row: row[5]) if row[5])
+    return connection.execute(f"SELECT * FROM {schema}.{quote(table)} ORDER BY {key or 'rowid'}")
 
 
 def _digest(connection: sqlite3.Connection, schema: str, table: str) -> bytes:
@@ -162,7 +158,7 @@ def _changes(connection: sqlite3.Connection, name: str) -> dict[str, Any]:
         if value is None or not target.natural or len(target.key) != 1:
             return value
         for schema in ("main", "before"):
-            sql = f"SELECT {_quote(target.natural)} FROM {schema}.{_quote(other)} WHERE {_quote(target.key[0])} = ?"
+            sql = f"SELECT {quote(target.natural)} FROM {schema}.{quote(other)} WHERE {quote(target.key[0])} = ?"
             found = connection.execute(sql, (value,)).fetchone()
             if found:
                 return found[0]

@@ -82,6 +82,11 @@ def told(table: Table, gone: Iterable[Row], come: Iterable[Row], label: Label) -
     return {kind: rows for kind, rows in found.items() if rows}
 
 
+def quote(name: str) -> str:
+    """Return the name of a table or column as SQL has it, in SQLite as in PostgreSQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def _key(table: Table, row: Row, index: int) -> tuple[Any, ...]:
     return tuple(row[name] for name in table.key) if table.key else (index,)
 

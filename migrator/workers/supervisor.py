@@ -10,14 +10,13 @@ supervisor/process.py (`transition`: SIGKILL after stopwaitsecs; only EXITED and
 
 from __future__ import annotations
 
-import difflib
 import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from migrator.errors import RefusedError, UnreachableError, UsageError
+from migrator.errors import RefusedError, UnreachableError, UsageError, did_you_mean
 from migrator.plan import Plan, Process, Role, Side
 from migrator.report import Finding, Severity
 from migrator.workers.identity import Identity, identify, parent_pid
@@ -179,13 +178,12 @@ def info(process: Process, server: Supervisord) -> ProgramInfo:
         if error.code != BAD_NAME:
             raise
         known = [_full_name(each) for each in server.call("getAllProcessInfo")]
-        close = difflib.get_close_matches(process.program, known, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
+        advice = "correct `program` in the plan, or `supervisorctl update` if its configuration is new"
         raise UsageError(
             f"process {process.name}: program {process.program}",
             f"{server.where} has no such program",
             found=", ".join(known) or "it has none",
-            remedy=f"{hint}correct `program` in the plan, or `supervisorctl update` if its configuration is new",
+            remedy=f"{did_you_mean(process.program, known)} {advice}".lstrip(),
         ) from error
     return ProgramInfo(
         state=str(answer["statename"]),

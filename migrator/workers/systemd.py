@@ -15,12 +15,11 @@ Source: systemctl(1), systemd.kill(5), systemd.service(5), org.freedesktop.syste
 
 from __future__ import annotations
 
-import difflib
 import signal
 import time
 from collections.abc import Mapping
 
-from migrator.errors import RefusedError, UnreachableError, UsageError
+from migrator.errors import RefusedError, UnreachableError, UsageError, did_you_mean
 from migrator.plan import Plan, Process, Role, Side
 from migrator.report import Finding, Severity
 from migrator.workers import systemctl
@@ -132,8 +131,7 @@ def _facts(process: Process, environ: Mapping[str, str]) -> UnitFacts:
     where = f"process {process.name}: unit {process.unit}"
     if facts.load == "not-found":
         known = systemctl.units(process, environ=environ)
-        close = difflib.get_close_matches(process.unit, known, n=1)
-        remedy = f"did you mean {close[0]!r}?" if close else "install it, then `systemctl daemon-reload`"
+        remedy = did_you_mean(process.unit, known) or "install it, then `systemctl daemon-reload`"
         raise UsageError(where, "there is no such unit", found=facts.text, remedy=f"{remedy} or correct the plan")
     if facts.kind in UNSUPPORTED_TYPES:
         remedy = "run the worker itself in the foreground with Type=simple (no `celery multi`, no --detach)"

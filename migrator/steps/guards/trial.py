@@ -8,7 +8,6 @@ Source: kombu/transport/redis.py (lists by `priority_steps` and `sep`, `global_k
 
 from __future__ import annotations
 
-import difflib
 import sys
 from bisect import bisect
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,7 @@ from typing import Any
 import orjson
 
 from migrator.brokers import endpoint_url
-from migrator.errors import MigratorError
+from migrator.errors import MigratorError, did_you_mean
 from migrator.plan import Plan, Priority, Process, Role, Side
 from migrator.report import Finding, Report
 from migrator.steps.protocol import Context, error, findings_report, warning
@@ -73,12 +72,11 @@ def application(worker: Process | None) -> str:
 def _tasks(plan: Plan, seen: Mapping[str, Any]) -> Iterator[Finding]:
     for task in plan.tasks:
         if task.name not in seen["registered"]:
-            close = difflib.get_close_matches(task.name, seen["registered"], n=1)
             yield error(
                 "TASK-NOT-REGISTERED",
                 f"task {task.name}",
                 "no unified worker would know it",
-                remedy=f"did you mean {close[0]!r}?" if close else "import its module in the app's `include`",
+                remedy=did_you_mean(task.name, seen["registered"]) or "import its module in the app's `include`",
             )
             continue
         queue = seen["sent"].get(task.name, {}).get("queue")
