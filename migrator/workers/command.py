@@ -15,13 +15,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
 
 from migrator.errors import RefusedError, UnreachableError, UsageError
 from migrator.journal import ensure_state_folder
-from migrator.plan import Plan, Process, expand
+from migrator.message import System
+from migrator.plan import Plan, Process, Role, expand
 from migrator.report import Finding
 from migrator.workers.identity import (
     Identity,
@@ -46,6 +48,8 @@ PYTHON_VARIABLE = "MIGRATOR_PYTHON"
 START_TIMEOUT_S = 10.0
 #: How long children that outlive their parent get after a SIGTERM of their own.
 CHILD_TIMEOUT_S = 5.0
+#: How long Celery's beat gets to end before it is told again.
+BEAT_AGAIN_S = 3.0
 #: How long a process gets to end when it is not known whether it was told to.
 UNSURE_TIMEOUT_S = 3.0
 #: What stopping workers write. Source: celery/apps/worker.py, celery/apps/beat.py, dramatiq/cli.py.
@@ -159,7 +163,7 @@ def wait_stopped(process: Process, family: Iterable[Identity], *, timeout_s: flo
     began = time.monotonic()
     limit_s = process.stop_timeout_s if timeout_s is None else timeout_s
     members = tuple(family)
-    left = wait_gone(members[:1], timeout_s=limit_s)
+    left = _wait_parent_gone(process, members[:1], limit_s)
     if not left:
         left = wait_gone(members[1:], timeout_s=min(CHILD_TIMEOUT_S, limit_s))
         for child in left:
@@ -259,6 +263,24 @@ def _await_record(plan: Plan, process: Process, child: subprocess.Popen[bytes]) 
     raise UnreachableError(
         f"process {process.name}", "did not start", found=" ".join(last), remedy=f"try its command by hand; see {log}"
     )
+
+
+def _wait_parent_gone(process: Process, parent: tuple[Identity, ...], limit_s: float) -> tuple[Identity, ...]:
+    """Wait until a process has ended; tell Celery's beat once more every few seconds.
+
+    Its handler closes the connection at once. A signal that arrives while beat writes to RabbitMQ finds the lock of the
+    connection held by beat itself, and both wait for ever; the next one ends it. It holds no messages.
+    Source: celery/apps/beat.py (`install_sync_handler`), amqp/method_framing.py (`write_frame`).
+    """
+    if process.role is not Role.SCHEDULER or process.system is not System.CELERY:
+        return wait_gone(parent, timeout_s=limit_s)
+    end = time.monotonic() + limit_s
+    while left := wait_gone(parent, timeout_s=max(0.0, min(BEAT_AGAIN_S, end - time.monotonic()))):
+        if time.monotonic() >= end:
+            break
+        with suppress(PermissionError):
+            send_signal(left[0], signal.SIGTERM)
+    return left
 
 
 def _stops_already(record: ProcessRecord) -> bool:

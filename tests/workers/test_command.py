@@ -100,6 +100,35 @@ def test_a_process_that_ignores_the_signal_is_left_alone_after_a_bounded_wait(sh
     assert states[record.pid] == "stopping"
 
 
+#: The first signal finds the process in the middle of writing, as Celery's beat on RabbitMQ; the second one ends it.
+DEADLOCK = """
+import signal, sys, threading, time
+lock = threading.Lock()
+def handle(*_):
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    lock.acquire()
+signal.signal(signal.SIGTERM, handle)
+with lock:
+    print("writing", flush=True)
+    while True:
+        time.sleep(1)
+"""
+
+
+@pytest.mark.parametrize(("name", "ends"), [("old-beat", True), ("old-celery", False)])
+def test_only_a_beat_that_got_stuck_on_the_signal_is_told_again(shop: Shop, name: str, ends: bool) -> None:
+    stuck = process(shop, name, DEADLOCK, stop_timeout_s=command.BEAT_AGAIN_S + 2)
+    record = command.start(shop.plan, stuck, environ=shop.environ)
+    eventually(lambda: "writing" in command.output(record))
+    if ends:
+        command.stop(shop.plan, stuck, environ=shop.environ)
+        assert not record.alive
+        return
+    with pytest.raises(UnreachableError, match="after SIGTERM"):
+        command.stop(shop.plan, stuck, environ=shop.environ)
+    assert record.alive
+
+
 def test_children_that_outlive_their_parent_are_stopped_too(shop: Shop) -> None:
     code = (
         "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
