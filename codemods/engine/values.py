@@ -5,7 +5,8 @@ Never by name alone: an empty answer means unknown, and a mixed one says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import libcst as cst
@@ -16,6 +17,10 @@ from migrator.source_tree import absolute
 
 UNKNOWN = "?"
 _DEPTH = 12
+#: How often the values of one name are looked up inside each other, and how many such look-ups one expression may take:
+#: ``query = query.filter(…)`` ten times over refers to itself in ten to the depth ways.
+_NESTED = 2
+_MOST = 3000
 _SAME_ITEMS = frozenset(f"builtins.{name}" for name in ("list", "tuple", "set", "reversed", "sorted", "iter"))
 _DEFINES = frozenset({Kind.ASSIGN, Kind.DEFINITION})
 
@@ -39,11 +44,18 @@ class Values:
         #: Names of the legacy tasks that this module defines, however it does.
         self.own: frozenset[str] = frozenset()
         self._known: dict[cst.CSTNode, frozenset[str]] = {}
+        self._names: dict[object, frozenset[str]] = {}
+        #: Names whose values are being looked up, how many, look-ups so far, and those that were cut short.
+        self._entered: Counter[object] = Counter()
+        self._inside = 0
+        self._lookups = 0
+        self._cuts = 0
         self._attributes: dict[tuple[cst.CSTNode, str, str], list[cst.BaseExpression]] | None = None
 
     def dotted(self, node: cst.BaseExpression) -> frozenset[str]:
         """Return every dotted path that the expression may stand for; UNKNOWN among them if not all are known."""
         if node not in self._known:
+            self._lookups = self._lookups if self._inside else 0
             self._known[node] = frozenset(self._value(node, 0))
         return self._known[node]
 
@@ -75,6 +87,7 @@ class Values:
 
     def _value(self, node: cst.BaseExpression, depth: int) -> Iterator[str]:
         if depth > _DEPTH:
+            self._cuts += 1
             yield UNKNOWN
         elif isinstance(node, cst.Name):
             yield from self._name(node, depth)
@@ -102,13 +115,30 @@ class Values:
             if not (isinstance(node, cst.Name) and node.value == "None"):
                 yield from self._value(node, depth + 1)
 
-    def _name(self, node: cst.Name, depth: int) -> Iterator[str]:
+    def _name(self, node: cst.Name, depth: int) -> frozenset[str]:
         found = self.bindings(node)
         if not found:
-            yield self.stars.get(node.value, UNKNOWN if node.value in self.stars else f"builtins.{node.value}")
-            return
-        for binding in found:
-            yield from self._binding(binding, depth)
+            unknown = UNKNOWN if node.value in self.stars else f"builtins.{node.value}"
+            return frozenset({self.stars.get(node.value, unknown)})
+        return self._once(found[0], lambda: (path for binding in found for path in self._binding(binding, depth)))
+
+    def _once(self, key: object, paths: Callable[[], Iterable[str]]) -> frozenset[str]:
+        """Return what a name stands for, remembered unless part of it was cut short."""
+        if key in self._names:
+            return self._names[key]
+        if self._entered[key] >= _NESTED or self._lookups > _MOST:
+            self._cuts += 1
+            return frozenset({UNKNOWN})
+        self._entered[key] += 1
+        self._inside += 1
+        self._lookups += 1
+        cuts = self._cuts
+        values = frozenset(paths())
+        self._entered[key] -= 1
+        self._inside -= 1
+        if self._cuts == cuts or not self._inside:
+            self._names[key] = values
+        return values
 
     def _binding(self, binding: Binding, depth: int) -> Iterator[str]:
         if binding.kind is Kind.IMPORT:
@@ -130,7 +160,7 @@ class Values:
     def _attribute(self, node: cst.Attribute, depth: int) -> Iterator[str]:
         own = self._own_attribute(node)
         if own:
-            yield from self._several(own, depth)
+            yield from self._once(own[0], lambda: self._several(own, depth))
             return
         for base in self._value(node.value, depth + 1):
             yield UNKNOWN if base == UNKNOWN else f"{base}.{node.attr.value}"
