@@ -169,8 +169,14 @@ def node_of(control: Control, pids: Iterable[int]) -> str:
 
 def all_nodes(control: Control, *, timeout_s: float = REPLY_TIMEOUT_S) -> dict[str, int]:
     """Return node name and pid of every worker that answers within the whole time-out."""
-    replies = control.app.control.broadcast("stats", reply=True, timeout=timeout_s, connection=control.connection)
-    return {node: int(stats["pid"]) for reply in replies or () for node, stats in reply.items() if "pid" in stats}
+    replies = ask_all(control, "stats", timeout_s=timeout_s)
+    return {node: int(stats["pid"]) for node, stats in replies.items() if "pid" in stats}
+
+
+def ask_all(control: Control, command: str, *, timeout_s: float = REPLY_TIMEOUT_S) -> dict[str, Any]:
+    """Return the replies that come within the whole time-out, by node name."""
+    replies = control.app.control.broadcast(command, reply=True, timeout=timeout_s, connection=control.connection)
+    return {node: answer for reply in replies or () for node, answer in reply.items()}
 
 
 def _silent(node: str, command: str, timeout_s: float) -> UnreachableError:

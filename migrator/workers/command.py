@@ -9,28 +9,25 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 
 import orjson
 
 from migrator.errors import RefusedError, UnreachableError, UsageError
 from migrator.journal import ensure_state_folder
-from migrator.message import System
-from migrator.plan import Plan, Process, Role, expand
+from migrator.plan import Plan, Process, expand
 from migrator.report import Finding
+from migrator.workers.ending import tell, wait_stopped
 from migrator.workers.identity import (
     Identity,
     boot_id,
     descendants,
     identify,
-    send_signal,
     started_at,
     wait_gone,
 )
@@ -46,10 +43,6 @@ from migrator.workers.records import (
 #: Names the interpreter for ``{python}`` when the project has its own.
 PYTHON_VARIABLE = "MIGRATOR_PYTHON"
 START_TIMEOUT_S = 10.0
-#: How long children that outlive their parent get after a SIGTERM of their own.
-CHILD_TIMEOUT_S = 5.0
-#: How long Celery's beat gets to end before it is told again.
-BEAT_AGAIN_S = 3.0
 #: How long a process gets to end when it is not known whether it was told to.
 UNSURE_TIMEOUT_S = 3.0
 #: What stopping workers write. Source: celery/apps/worker.py, celery/apps/beat.py, dramatiq/cli.py.
@@ -139,45 +132,14 @@ def signal_stop(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> 
         last = read_record(plan, process.name)
         orphans = last.living_children if last is not None else ()
         for orphan in orphans:
-            send_signal(orphan, signal.SIGTERM)
+            tell(process, orphan, kinship=", a child without its parent,")
         return orphans
     family = (record.identity, *descendants(record.identity))
     if not record.told_at and not _stops_already(record):
         record = mark_stopping(plan, record, told=False)
-        try:
-            send_signal(record.identity, signal.SIGTERM)
-        except PermissionError as error:
-            raise RefusedError(
-                f"process {process.name}", f"pid {record.pid} belongs to another user", remedy="run as that user"
-            ) from error
+        tell(process, record.identity)
         mark_stopping(plan, record, told=True)
     return family
-
-
-def wait_stopped(process: Process, family: Iterable[Identity], *, timeout_s: float | None = None) -> float:
-    """Wait until a process that was told to stop has ended with all its children; returns the seconds it took.
-
-    Raises:
-        UnreachableError: It still runs. Nothing stronger than SIGTERM was sent.
-    """
-    began = time.monotonic()
-    limit_s = process.stop_timeout_s if timeout_s is None else timeout_s
-    members = tuple(family)
-    left = _wait_parent_gone(process, members[:1], limit_s)
-    if not left:
-        left = wait_gone(members[1:], timeout_s=min(CHILD_TIMEOUT_S, limit_s))
-        for child in left:
-            send_signal(child, signal.SIGTERM)
-        left = wait_gone(left, timeout_s=CHILD_TIMEOUT_S)
-    if left:
-        pids = ", ".join(str(member.pid) for member in left)
-        raise UnreachableError(
-            f"process {process.name}",
-            f"has not ended {limit_s:g} s after SIGTERM",
-            found=f"still running: pid {pids}",
-            remedy="it ends when its tasks end: look at `migrator workers list`, then run the same command again",
-        )
-    return time.monotonic() - began
 
 
 def stop(plan: Plan, process: Process, *, environ: Mapping[str, str], timeout_s: float | None = None) -> float:
@@ -263,24 +225,6 @@ def _await_record(plan: Plan, process: Process, child: subprocess.Popen[bytes]) 
     raise UnreachableError(
         f"process {process.name}", "did not start", found=" ".join(last), remedy=f"try its command by hand; see {log}"
     )
-
-
-def _wait_parent_gone(process: Process, parent: tuple[Identity, ...], limit_s: float) -> tuple[Identity, ...]:
-    """Wait until a process has ended; tell Celery's beat once more every few seconds.
-
-    Its handler closes the connection at once. A signal that arrives while beat writes to RabbitMQ finds the lock of the
-    connection held by beat itself, and both wait for ever; the next one ends it. It holds no messages.
-    Source: celery/apps/beat.py (`install_sync_handler`), amqp/method_framing.py (`write_frame`).
-    """
-    if process.role is not Role.SCHEDULER or process.system is not System.CELERY:
-        return wait_gone(parent, timeout_s=limit_s)
-    end = time.monotonic() + limit_s
-    while left := wait_gone(parent, timeout_s=max(0.0, min(BEAT_AGAIN_S, end - time.monotonic()))):
-        if time.monotonic() >= end:
-            break
-        with suppress(PermissionError):
-            send_signal(left[0], signal.SIGTERM)
-    return left
 
 
 def _stops_already(record: ProcessRecord) -> bool:

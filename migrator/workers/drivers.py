@@ -11,7 +11,7 @@ from typing import Protocol
 from migrator.plan import Driver, Plan, Process
 from migrator.report import Finding
 from migrator.workers import command, supervisor, systemd
-from migrator.workers.command import wait_stopped
+from migrator.workers.ending import wait_stopped
 from migrator.workers.identity import Identity
 from migrator.workers.records import ProcessRecord
 

@@ -6,7 +6,6 @@ behind: they would go on taking messages, and the manager does not know them.
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -17,7 +16,8 @@ from migrator.journal import ensure_state_folder
 from migrator.message import System
 from migrator.plan import Plan, Process, Role
 from migrator.report import Finding, Severity
-from migrator.workers.identity import Identity, descendants, send_signal, started_at
+from migrator.workers.ending import tell
+from migrator.workers.identity import Identity, descendants, started_at
 from migrator.workers.records import ProcessRecord, read_record, set_aside, write_record
 
 POLL_S = 0.05
@@ -80,14 +80,7 @@ def stop_orphans(plan: Plan, process: Process) -> tuple[Identity, ...]:
     told = set(record.orphans_told)
     untold = [orphan for orphan in orphans if (orphan.pid, orphan.start_ticks) not in told]
     for orphan in untold:
-        try:
-            send_signal(orphan, signal.SIGTERM)
-        except PermissionError as error:
-            raise RefusedError(
-                f"process {process.name}",
-                f"pid {orphan.pid}, a child without its parent, belongs to another user",
-                remedy="run as that user",
-            ) from error
+        tell(process, orphan, kinship=", a child without its parent,")
     if untold:
         write_record(plan, replace(record, orphans_told=(*record.orphans_told, *_pairs(untold))))
     return orphans

@@ -14,7 +14,7 @@ from shop import Shop, eventually
 
 from migrator.errors import RefusedError, UnreachableError, UsageError
 from migrator.plan import Process, Side
-from migrator.workers import command
+from migrator.workers import command, ending
 from migrator.workers.identity import descendants, identify, is_alive, wait_gone
 from migrator.workers.readiness import wait_ready
 from migrator.workers.records import read_record
@@ -115,21 +115,58 @@ with lock:
 """
 
 
-@pytest.mark.parametrize(("name", "ends"), [("old-beat", True), ("old-celery", False)])
-def test_only_a_beat_that_got_stuck_on_the_signal_is_told_again(shop: Shop, name: str, ends: bool) -> None:
-    stuck = process(shop, name, DEADLOCK, stop_timeout_s=command.BEAT_AGAIN_S + 2)
-    record = command.start(shop.plan, stuck, environ=shop.environ)
+@pytest.mark.parametrize("shell", [False, True])
+def test_a_beat_that_got_stuck_on_the_signal_is_told_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, shell: bool
+) -> None:
+    """A shell in front of it ends at the first signal and leaves it behind."""
+    monkeypatch.setattr(ending, "BEAT_AGAIN_S", 0.5)
+    monkeypatch.setattr(ending, "CHILD_GRACE_S", 0.2)
+    monkeypatch.setattr(ending, "CHILD_TIMEOUT_S", 20.0)
+    beat = process(shop, "old-beat", DEADLOCK, stop_timeout_s=20.0)
+    if shell:
+        beat = replace(beat, command=("sh", "-c", '"$@"; true', "sh", *beat.command))
+    record = command.start(shop.plan, beat, environ=shop.environ)
     eventually(lambda: "writing" in command.output(record))
-    if ends:
-        command.stop(shop.plan, stuck, environ=shop.environ)
-        assert not record.alive
-        return
+    children = descendants(record.identity)
+    assert bool(children) is shell
+    command.stop(shop.plan, beat, environ=shop.environ)
+    assert not record.alive
+    assert not wait_gone(children, timeout_s=0)
+
+
+def test_a_worker_that_does_not_end_is_not_told_again(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ending, "BEAT_AGAIN_S", 0.2)
+    worker = process(shop, "old-celery", DEADLOCK, stop_timeout_s=1.0)
+    record = command.start(shop.plan, worker, environ=shop.environ)
+    eventually(lambda: "writing" in command.output(record))
     with pytest.raises(UnreachableError, match="after SIGTERM"):
-        command.stop(shop.plan, stuck, environ=shop.environ)
+        command.stop(shop.plan, worker, environ=shop.environ)
     assert record.alive
 
 
-def test_children_that_outlive_their_parent_are_stopped_too(shop: Shop) -> None:
+def test_a_child_of_another_user_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError
+
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        identity = identify(child.pid)
+        assert identity is not None
+        monkeypatch.setattr(ending, "CHILD_GRACE_S", 0.1)
+        monkeypatch.setattr(signal, "pidfd_send_signal", forbidden)
+        gone = replace(identity, start_ticks=0)
+        with pytest.raises(
+            RefusedError, match=rf"old-web: pid {child.pid}, its child, belongs to another user; run as"
+        ):
+            ending.wait_stopped(process(shop, "old-web"), (gone, identity))
+    finally:
+        child.kill()
+        child.wait(10)
+
+
+def test_children_that_outlive_their_parent_are_stopped_too(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ending, "CHILD_GRACE_S", 0.2)
     code = (
         "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
         " print('up', flush=True); time.sleep(60)"

@@ -22,7 +22,7 @@ from migrator.message import System
 from migrator.plan import Driver, Process, Role
 from migrator.report import Severity
 from migrator.servers import free_port
-from migrator.workers import drivers, supervisord
+from migrator.workers import drivers, ending, supervisord
 from migrator.workers.command import process_named
 from migrator.workers.identity import descendants, is_alive, send_signal, wait_gone
 from migrator.workers.readiness import wait_ready
@@ -31,6 +31,12 @@ from migrator.workers.side import list_processes
 
 SLEEPER = "import time; time.sleep(120)"
 PARENT = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(120)'])\n"
+#: Gets stuck on the first SIGTERM, as Celery's beat may on RabbitMQ; the second one ends it.
+STUCK = (
+    "import signal, threading, time\nlock = threading.Lock(); lock.acquire()\n"
+    "def stuck(*_): signal.signal(signal.SIGTERM, signal.SIG_DFL); lock.acquire()\n"
+    "signal.signal(signal.SIGTERM, stuck); print('up', flush=True)\n"
+)
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True)\n"
 
 
@@ -42,6 +48,7 @@ def supervised(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervised]
         "sleeper": {"command": sleeper, "autostart": "true"},
         "parent": {"command": script(folder, "parent", PARENT + SLEEPER)},
         "stubborn": {"command": script(folder, "stubborn", STUBBORN + SLEEPER), "startsecs": "0", "stopwaitsecs": "3"},
+        "stuck": {"command": script(folder, "stuck", STUCK + SLEEPER), "stopwaitsecs": "600"},
         "crasher": {"command": script(folder, "crasher", "raise SystemExit('no key for redis://me:secret@host/0')")},
         "missing": {"command": "/no/such/program"},
         "impatient": {"command": sleeper, "stopwaitsecs": "5"},
@@ -174,6 +181,18 @@ def test_one_that_ignores_the_signal_is_left_to_supervisord_after_a_bounded_wait
     assert state.state == "stopping"
     with pytest.raises(UnreachableError, match=r"old-web: is still stopping after 0.5 s"):
         drivers.start(shop.plan, stubborn, environ=shop.environ)
+
+
+def test_a_beat_that_got_stuck_on_the_signal_is_told_again_and_stays_stopped(
+    shop: Shop, supervised: Supervised, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "BEAT_AGAIN_S", 0.5)
+    beat = program(shop, supervised, "stuck", role=Role.SCHEDULER, system=System.CELERY, stop_timeout_s=60.0)
+    record = drivers.start(shop.plan, beat, environ=shop.environ)
+    eventually(lambda: "up" in supervised.ctl("tail", "stuck"))
+    drivers.stop(shop.plan, beat, environ=shop.environ)
+    assert not record.alive
+    eventually(lambda: supervised.state("stuck") == "STOPPED")
 
 
 def test_it_refuses_to_stop_what_supervisord_would_kill(shop: Shop, supervised: Supervised) -> None:

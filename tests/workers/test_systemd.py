@@ -18,7 +18,7 @@ from migrator.message import System
 from migrator.plan import Driver, Process, Role
 from migrator.report import Severity
 from migrator.runner_report import RunOutcome
-from migrator.workers import drivers
+from migrator.workers import drivers, ending
 from migrator.workers.command import process_named
 from migrator.workers.identity import descendants, is_alive, send_signal, wait_gone
 from migrator.workers.readiness import wait_ready
@@ -27,6 +27,8 @@ from migrator.workers.side import list_processes
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=f"no systemd of our own: {why_not()}")
 
 SLEEP = "/bin/sleep 120"
+#: Gets stuck on the first SIGTERM, as Celery's beat may on RabbitMQ; the second one ends it.
+STUCK = "/bin/bash -c 'trap \\'trap - TERM; touch %t/told; wait\\' TERM; touch %t/up; sleep 600 & wait'"
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,7 @@ def manager() -> Iterator[UserManager]:
         "crash.service": {"ExecStart": "/bin/false", "RestartSec": "30"},
         "broken.service": {"ExecStart": "/no/such/program"},
         "stubborn.service": {"ExecStart": "/bin/sh -c 'trap \"\" TERM; while true; do sleep 1; done'"},
+        "stuck.service": {"ExecStart": STUCK, "TimeoutStopSec": "600"},
         "impatient.service": {"ExecStart": SLEEP, "TimeoutStopSec": "5"},
         "patient.service": {"ExecStart": SLEEP, "TimeoutStopSec": "infinity"},
         "group.service": {"ExecStart": SLEEP, "KillMode": "control-group"},
@@ -128,6 +131,20 @@ def test_one_that_ignores_the_signal_is_waited_for_and_no_longer(site: Shop, man
     with pytest.raises(UnreachableError, match=r"old-web: is still stopping after 0.5 s"):
         drivers.start(site.plan, stubborn, environ=site.environ)
     manager.ctl("kill", "--signal=SIGKILL", "stubborn.service")
+
+
+def test_a_beat_that_got_stuck_on_the_signal_is_told_again_and_stays_stopped(
+    site: Shop, manager: UserManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "BEAT_AGAIN_S", 0.5)
+    beat = unit(site, "stuck", role=Role.SCHEDULER, system=System.CELERY, stop_timeout_s=60.0)
+    record = drivers.start(site.plan, beat, environ=site.environ)
+    eventually((manager.folder / "run/up").exists)
+    drivers.stop(site.plan, beat, environ=site.environ)
+    assert (manager.folder / "run/told").exists(), "the first signal was systemd's"
+    assert not record.alive
+    time.sleep(1)
+    assert drivers.current(site.plan, beat, environ=site.environ) is None, "Restart=always must not bring it back"
 
 
 def test_what_systemd_would_kill_is_not_stopped(site: Shop) -> None:
