@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import closing
 from functools import partial
 
-from migrator.brokers import connect
+from migrator.brokers import connect, is_on_rabbitmq
 from migrator.message import System
 from migrator.plan import Endpoint, Role, Side
 from migrator.report import Finding, Report, merge
@@ -27,6 +27,7 @@ from migrator.steps.protocol import (
 )
 from migrator.steps.transfer import OPEN_STATES, move
 from migrator.transfer_options import Direction
+from migrator.workers.held import longest_held_eta
 
 NAME = "verify"
 
@@ -60,8 +61,12 @@ def _sweep(context: Context) -> Facts:
 
 def _longest_eta(context: Context) -> float | None:
     """Return when the last delayed message is due, in seconds since the epoch; None if there is none."""
-    with closing(connect(context.plan.unified, context.environ)) as broker:
+    unified = context.plan.unified
+    with closing(connect(unified, context.environ)) as broker:
         due = [message.eta_at.timestamp() for message in broker.scan() if message.eta_at is not None]
+    if is_on_rabbitmq(unified, context.environ):
+        held = longest_held_eta(context.plan, environ=context.environ)
+        due += [] if held is None else [held]
     return max(due, default=None)
 
 

@@ -5,6 +5,7 @@ With ``RABBITMQ_LONG=1`` once more, and then from RabbitMQ over to Redis.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from migrator.demo.scratch import Scratch, commit, create_scratch, find_fixtures
 from migrator.demo.servers import demo_servers
 from migrator.demo.stage import Stage
 from migrator.events import ignore
+from migrator.journal import open_journal
 from migrator.plan import Side, load_plan
 from migrator.report import Report
 from migrator.run_options import guarded
@@ -105,6 +107,18 @@ def convert(scratch: Scratch) -> None:
     commit(scratch.plan.folder, "Convert to the unified tasks")
 
 
+def longest_delay_s(stage: Stage) -> float:
+    """Return the longest delay of what was enqueued before the cutover."""
+    lines = (stage.scratch.folder / "enqueued-6.jsonl").read_text().splitlines()
+    return max(float(json.loads(line)["delay_s"]) for line in lines)
+
+
+def longest_eta(scratch: Scratch) -> float:
+    """Return when the last delayed message is due, as the cutover has written it down for `complete`."""
+    entries = open_journal(scratch.plan).entries(1)
+    return max(entry.data.get("longest_eta_at") or 0.0 for entry in entries if entry.step == "verify")
+
+
 def over_to_redis(stage: Stage) -> None:
     """Cut over again with the same plan: where the unified queue lies is said by the environment."""
     scratch = stage.scratch
@@ -119,6 +133,7 @@ def test_there_and_back(stage: Stage) -> None:
     before = git(scratch.plan.folder, "rev-parse", "HEAD").strip()
     manage(scratch, ["migrate", "--verbosity", "0"])
     stage.start(Side.LEGACY)
+    started = time.time()
     stage.enqueue(150)
     convert(scratch)
     with stage.load():
@@ -127,6 +142,8 @@ def test_there_and_back(stage: Stage) -> None:
         back = run(scratch, "rollback")
         assert git(scratch.plan.folder, "diff", "--stat", before) == ""
     assert there.moved and back.moved and there.gap_s is not None
+    # Most delayed messages were held by the unified workers when that was found out.
+    assert longest_eta(scratch) > started + longest_delay_s(stage) - 1
     long = os.environ.get("RABBITMQ_LONG") == "1"
     if long:
         over_to_redis(stage)
