@@ -7,7 +7,7 @@ from typing import Any
 
 import libcst as cst
 
-from codemods.engine.scopes import _LABELS, _WHITESPACE, COMPREHENSIONS, Binding, Kind, Scope, Tree, fields
+from codemods.engine.scopes import COMPREHENSIONS, FIELDS, NO_CHILD, Binding, Kind, Scope, Tree
 
 
 class Walk:
@@ -55,32 +55,31 @@ class Walk:
 
     def visit_children(self, node: cst.CSTNode, scope: Scope, skip: Sequence[str] = ()) -> None:
         """Visit the children in source order, except labels and the fields in ``skip``."""
-        labels = _LABELS.get(type(node), ())
-        for name in fields(node):
+        parents, handlers = self.tree.parents, self.handlers
+        for name, label in FIELDS[node.__class__]:
             if name in skip:
                 continue
             value = getattr(node, name)
-            if isinstance(value, cst.CSTNode):
-                self._child(node, value, scope, label=name in labels)
-            elif value.__class__ in (list, tuple):
-                for item in value:
-                    if isinstance(item, cst.CSTNode):
-                        self._child(node, item, scope, label=False)
+            for child in value if value.__class__ in (list, tuple) else (value,):
+                if NO_CHILD[child.__class__]:
+                    continue
+                parents[child] = node
+                if label:
+                    self._label(child)
+                elif handler := handlers.get(child.__class__):
+                    handler(child, scope)
+                else:
+                    self.visit_children(child, scope)
 
-    def _child(self, parent: cst.CSTNode, node: cst.CSTNode, scope: Scope, *, label: bool) -> None:
-        if node.__class__ in _WHITESPACE:
-            return
+    def _child(self, parent: cst.CSTNode, node: cst.CSTNode, scope: Scope) -> None:
         self.tree.parents[node] = parent
-        if label:
-            self._label(node)
-        else:
-            self.visit(node, scope)
+        self.visit(node, scope)
 
     def _label(self, node: cst.CSTNode) -> None:
         """Record parents below a dotted name that is no reference."""
-        for name in fields(node):
+        for name, _ in FIELDS[node.__class__]:
             value = getattr(node, name)
-            if isinstance(value, cst.CSTNode) and value.__class__ not in _WHITESPACE:
+            if not NO_CHILD[value.__class__]:
                 self.tree.parents[value] = node
                 self._label(value)
 
@@ -121,19 +120,19 @@ class Walk:
         self.tree.parents[node.name] = node
         self.bind(scope, Binding(node.name.value, Kind.DEFINITION, node, scope))
         for decorator in node.decorators:
-            self._child(node, decorator, scope, label=False)
+            self._child(node, decorator, scope)
         inner = Scope(node, scope)
         if node.type_parameters:
             self._type_parameters(node.type_parameters, inner)
         self._parameters(node, node.params, scope, inner)
         if node.returns:
-            self._child(node, node.returns, scope, label=False)
-        self._child(node, node.body, inner, label=False)
+            self._child(node, node.returns, scope)
+        self._child(node, node.body, inner)
 
     def _lambda(self, node: cst.Lambda, scope: Scope) -> None:
         inner = Scope(node, scope)
         self._parameters(node, node.params, scope, inner)
-        self._child(node, node.body, inner, label=False)
+        self._child(node, node.body, inner)
 
     def _parameters(self, owner: cst.CSTNode, parameters: cst.Parameters, scope: Scope, inner: Scope) -> None:
         self.tree.parents[parameters] = owner
@@ -145,9 +144,9 @@ class Walk:
             self.tree.parents[param.name] = param
             self.bind(inner, Binding(param.name.value, Kind.PARAMETER, param, inner, param.default))
             if param.annotation:
-                self._child(param, param.annotation, scope, label=False)
+                self._child(param, param.annotation, scope)
             if param.default:
-                self._child(param, param.default, scope, label=False)
+                self._child(param, param.default, scope)
 
     def _type_parameters(self, node: cst.TypeParameters, inner: Scope) -> None:
         for item in node.params:
@@ -162,7 +161,7 @@ class Walk:
         self.visit_children(node, scope, skip=("body", "type_parameters"))
         if node.type_parameters:
             self._type_parameters(node.type_parameters, inner)
-        self._child(node, node.body, inner, label=False)
+        self._child(node, node.body, inner)
 
     def _comprehension(self, node: cst.BaseComp | cst.DictComp, scope: Scope) -> None:
         inner = Scope(node, scope)
@@ -170,11 +169,11 @@ class Walk:
         first, holder = True, node
         while clause is not None:
             self.tree.parents[clause] = holder
-            self._child(clause, clause.iter, scope if first else inner, label=False)
+            self._child(clause, clause.iter, scope if first else inner)
             self.tree.parents[clause.target] = clause
             self._target(clause.target, inner, Kind.ITEM, clause.iter)
             for condition in clause.ifs:
-                self._child(clause, condition, inner, label=False)
+                self._child(clause, condition, inner)
             holder, clause, first = clause, clause.inner_for_in, False  # type: ignore[assignment]
         self.visit_children(node, inner, skip=("for_in",))
 
@@ -198,7 +197,7 @@ class Walk:
     def _assign(self, node: cst.Assign, scope: Scope) -> None:
         self.tree.assignments.append(node)
         self.tree.scopes[node] = scope
-        self._child(node, node.value, scope, label=False)
+        self._child(node, node.value, scope)
         for target in node.targets:
             self.tree.parents[target] = node
             self.tree.parents[target.target] = target
@@ -207,9 +206,9 @@ class Walk:
     def _annotated(self, node: cst.AnnAssign, scope: Scope) -> None:
         self.tree.assignments.append(node)
         self.tree.scopes[node] = scope
-        self._child(node, node.annotation, scope, label=False)
+        self._child(node, node.annotation, scope)
         if node.value:
-            self._child(node, node.value, scope, label=False)
+            self._child(node, node.value, scope)
         self.tree.parents[node.target] = node
         if node.value or not isinstance(node.target, cst.Name):
             self._target(node.target, scope, Kind.ASSIGN, node.value)
@@ -217,14 +216,14 @@ class Walk:
     def _augmented(self, node: cst.AugAssign, scope: Scope) -> None:
         self.tree.assignments.append(node)
         self.tree.scopes[node] = scope
-        self._child(node, node.value, scope, label=False)
+        self._child(node, node.value, scope)
         self.tree.parents[node.target] = node
         if isinstance(node.target, cst.Name):
             self._name(node.target, scope)
         self._target(node.target, scope, Kind.OTHER, None)
 
     def _walrus(self, node: cst.NamedExpr, scope: Scope) -> None:
-        self._child(node, node.value, scope, label=False)
+        self._child(node, node.value, scope)
         home = scope
         while isinstance(home.node, COMPREHENSIONS) and home.parent:
             home = home.parent
@@ -232,13 +231,13 @@ class Walk:
         self._target(node.target, home, Kind.ASSIGN, node.value)
 
     def _for(self, node: cst.For, scope: Scope) -> None:
-        self._child(node, node.iter, scope, label=False)
+        self._child(node, node.iter, scope)
         self.tree.parents[node.target] = node
         self._target(node.target, scope, Kind.ITEM, node.iter)
         self.visit_children(node, scope, skip=("iter", "target"))
 
     def _with_item(self, node: cst.WithItem, scope: Scope) -> None:
-        self._child(node, node.item, scope, label=False)
+        self._child(node, node.item, scope)
         if node.asname:
             self._as_name(node, node.asname, scope, Kind.WITH, node.item)
 

@@ -100,9 +100,8 @@ COMPREHENSIONS = (cst.ListComp, cst.SetComp, cst.DictComp, cst.GeneratorExp)
 _WHITESPACE = frozenset(
     {cst.SimpleWhitespace, cst.ParenthesizedWhitespace, cst.TrailingWhitespace, cst.EmptyLine, cst.Comment, cst.Newline}
 )
-_FIELDS: dict[type, tuple[str, ...]] = {}
 #: Fields that hold names which are no references.
-_LABELS = {
+_LABELS: dict[type, tuple[str, ...]] = {
     cst.Attribute: ("attr",),
     cst.Arg: ("keyword",),
     cst.FunctionDef: ("name",),
@@ -118,13 +117,27 @@ _LABELS = {
 }
 
 
-def fields(node: cst.CSTNode) -> tuple[str, ...]:
-    """Return the names of a node's fields that may hold children, whitespace left out."""
-    kind = type(node)
-    if kind not in _FIELDS:
+class _Fields(dict[type, tuple[tuple[str, bool], ...]]):
+    """For each kind of node its fields that may hold children, whitespace left out, and whether they are labels."""
+
+    def __missing__(self, kind: type) -> tuple[tuple[str, bool], ...]:
+        labels = _LABELS.get(kind, ())
         names = (item.name for item in dataclasses.fields(kind))
-        _FIELDS[kind] = tuple(n for n in names if not n.startswith(("whitespace", "leading_lines", "lines_after")))
-    return _FIELDS[kind]
+        kept = (n for n in names if not n.startswith(("whitespace", "leading_lines", "lines_after")))
+        self[kind] = tuple((name, name in labels) for name in kept)
+        return self[kind]
+
+
+class _NoChild(dict[type, bool]):
+    """For each kind of value whether it is no node that is visited: whitespace, text, a sentinel, nothing."""
+
+    def __missing__(self, kind: type) -> bool:
+        self[kind] = kind in _WHITESPACE or not issubclass(kind, cst.CSTNode)
+        return self[kind]
+
+
+FIELDS = _Fields()
+NO_CHILD = _NoChild()
 
 
 def read_tree(module: cst.Module) -> Tree:

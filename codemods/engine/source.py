@@ -6,7 +6,6 @@ untouched. A file whose parse does not print back exactly is refused, so that an
 
 from __future__ import annotations
 
-import bisect
 import codecs
 import io
 import re
@@ -17,7 +16,7 @@ from pathlib import Path
 import libcst as cst
 
 from codemods.engine.scopes import Tree, read_tree
-from codemods.engine.spans import character_spans
+from codemods.engine.spans import character_spans, statement_spans
 
 #: Blank lines with a form feed, and everything blank at the end of a file.
 _BLANK = re.compile(r"^[ \t\x0c]*\x0c[ \t\x0c]*(?=\r?$)|^[ \t\x0c\r\n]+\Z", re.MULTILINE)
@@ -42,10 +41,9 @@ class Source:
     #: The text as the parser saw it: blanks that it does not print back are line ends there, one for one.
     seen: str
     _tree: Tree | None = None
+    #: Where nodes lie, in characters of :attr:`seen`: those of the statements that were asked about, or all.
     _spans: dict[cst.CSTNode, tuple[int, int]] = field(default_factory=dict)
-    #: Byte offset of each character; empty where both are the same.
-    _wide: list[int] = field(default_factory=list)
-    _lines: list[int] = field(default_factory=list)
+    _complete: bool = False
 
     @property
     def tree(self) -> Tree:
@@ -65,19 +63,33 @@ class Source:
 
     def bare_span(self, node: cst.CSTNode) -> tuple[int, int]:
         """Return where a node starts and ends, without its own parentheses."""
-        if not self._spans:
-            self._spans, printed = character_spans(self.module)
-            text = self.text.decode("utf-8")
-            if printed != self.seen:
-                raise UnparsableError(
-                    "the parser does not print it back byte for byte (lone carriage returns, form feeds)"
-                )
-            self._wide = [] if text.isascii() else _byte_offsets(text)
-        start, end = (self.lead + offset for offset in self._spans[node])
-        if not self._wide:
-            return start, end
-        last = len(self._wide) - 1  # a missing newline at the end of a file is printed and taken back
-        return self._wide[min(start, last)], self._wide[min(end, last)]
+        if node not in self._spans and not self._complete:
+            self._locate(node)
+        start, end = self._spans[node]
+        if not self.seen.isascii():
+            start, end = len(self.seen[:start].encode("utf-8")), len(self.seen[:end].encode("utf-8"))
+        return self.lead + start, self.lead + end
+
+    def _locate(self, node: cst.CSTNode) -> None:
+        """Print the statement that holds a node, or everything where the place of that is not certain."""
+        found = statement_spans(self.module, self._statement(node), self.seen)
+        if node in found:
+            self._spans.update(found)
+            return
+        self._spans, printed = character_spans(self.module)
+        self._complete = True
+        if printed != self.seen:
+            raise UnparsableError("the parser does not print it back byte for byte (lone carriage returns, form feeds)")
+
+    def _statement(self, node: cst.CSTNode) -> cst.CSTNode:
+        """Return the statement of the module that holds a node; the module if that is not known."""
+        here: cst.CSTNode | None = node
+        while here is not None:
+            holder = self.tree.parents.get(here)
+            if holder is self.module:
+                return here
+            here = holder
+        return self.module
 
     def code(self, node: cst.CSTNode) -> str:
         """Return a node as it is written."""
@@ -90,9 +102,7 @@ class Source:
 
     def line_at(self, offset: int) -> int:
         """Return the line of an offset, counted from 1."""
-        if not self._lines:
-            self._lines = [i for i, byte in enumerate(self.text) if byte == 0x0A]
-        return bisect.bisect_left(self._lines, offset) + 1
+        return self.text.count(b"\n", 0, offset) + 1
 
     def line_text(self, number: int) -> str:
         """Return one line without its end."""
@@ -116,14 +126,6 @@ class Source:
             return text.decode("utf-8").encode(self.encoding)
         except UnicodeEncodeError as error:
             raise UnparsableError(f"the change can't be written in {self.encoding}: {error}") from error
-
-
-def _byte_offsets(text: str) -> list[int]:
-    offsets, position = [0], 0
-    for character in text:
-        position += len(character.encode("utf-8"))
-        offsets.append(position)
-    return offsets
 
 
 def read_source(file: Path, data: bytes) -> Source:

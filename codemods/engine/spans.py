@@ -1,14 +1,20 @@
 """Where each node of a parse lies: LibCST prints the module, and every node's start and end are noted on the way.
 
 The same answers as LibCST's own position providers (they are the oracle in the tests) in half the time: nothing is
-encoded, and the text for the check that it prints back exactly comes with them.
+encoded, and the text for the check that it prints back exactly comes with them. Most files are asked about a few
+statements only: those are printed alone, and found in the text of the file.
 Source: ``libcst/metadata/span_provider.py``, ``libcst/_nodes/internal.py``.
 """
 
 from __future__ import annotations
 
+import re
+
 import libcst as cst
 from libcst._nodes.internal import CodegenState
+
+#: What LibCST may print back as something else.
+_UNUSUAL = re.compile(r"\r(?!\n)|\x0c")
 
 
 class _Spans(CodegenState):
@@ -71,3 +77,21 @@ def character_spans(module: cst.Module) -> tuple[dict[cst.CSTNode, tuple[int, in
     state = _Spans(module)
     module._codegen(state)
     return state.found, "".join(state.tokens)
+
+
+def statement_spans(module: cst.Module, statement: cst.CSTNode, text: str) -> dict[cst.CSTNode, tuple[int, int]]:
+    """Return start and end of every node of one statement of a module, counted in characters of the module's text.
+
+    Empty where it is not certain that the statement lies where its text is found: it is there twice, or not at all,
+    or the file holds what LibCST may print back as something else.
+    """
+    if statement is module or _UNUSUAL.search(text):
+        return {}
+    state = _Spans(module)
+    statement._codegen(state)
+    printed = "".join(state.tokens)
+    lines, line = f"\n{text}", f"\n{printed}"
+    place = lines.find(line)
+    if place < 0 or lines.find(line, place + 1) >= 0:
+        return {}
+    return {node: (start + place, end + place) for node, (start, end) in state.found.items()}

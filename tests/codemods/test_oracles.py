@@ -11,6 +11,7 @@ from libcst.metadata import Assignment, BuiltinAssignment, ByteSpanPositionProvi
 
 from codemods.engine.scopes import read_tree
 from codemods.engine.source import read_source
+from codemods.engine.spans import character_spans, statement_spans
 
 FILES = sorted(Path(dramatiq.__file__).parent.rglob("*.py"))[::3]
 ODD = """
@@ -50,6 +51,26 @@ def test_spans(name: str, data: bytes) -> None:
     for node, span in expected.items():
         start, end = source.bare_span(node)
         assert (start - source.lead, end - start) == (span.start, span.length), type(node)
+
+
+@pytest.mark.parametrize(("name", "data"), sources(), ids=lambda value: value if isinstance(value, str) else "")
+def test_spans_of_statements_that_are_printed_alone(name: str, data: bytes) -> None:
+    source = read_source(Path(name), data)
+    every, _ = character_spans(source.module)
+    alone = [statement_spans(source.module, statement, source.seen) for statement in source.module.body]
+    for found in alone:
+        assert {node: every[node] for node in found} == found
+    assert sum(1 for found in alone if found) * 2 >= len(alone)
+
+
+@pytest.mark.parametrize("twice", ["same.call()\n", "def same():\n    call()\n"])
+def test_a_statement_that_is_there_twice_is_found_by_printing_everything(twice: str) -> None:
+    text = f"{twice}x = '''\n{twice}'''\n\u00fc = 1\n{twice}"
+    source = read_source(Path("odd.py"), text.encode())
+    first, _, _, last = source.module.body
+    assert statement_spans(source.module, last, source.seen) == {}
+    assert source.span(last)[0] == len(text.encode()) - len(twice)
+    assert source.span(first)[0] == 0
 
 
 @pytest.mark.parametrize(("name", "data"), sources(), ids=lambda value: value if isinstance(value, str) else "")
