@@ -12,9 +12,9 @@ from codemods.engine.context import FileContext
 from codemods.engine.new_imports import add_imports
 from codemods.engine.registry import Rewrite
 from codemods.engine.sequences import remove_items
+from codemods.engine.shared_items import UNKNOWN
 from codemods.engine.statements import remove_statement
 from codemods.engine.task_support import write_support
-from codemods.engine.values import UNKNOWN
 
 #: Libraries of the legacy side that end with it.
 LIBRARIES = ("dramatiq", "periodiq", "dramatiq_crontab", "django_dramatiq", "dramatiq_abort")

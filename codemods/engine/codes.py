@@ -37,6 +37,10 @@ REASONS = MappingProxyType(
         "ESCAPES": _left(
             "an actor is handed on and its use can't be followed", "hand on what is called, as task.delay"
         ),
+        "SHARED-CONTAINER": _left(
+            "actors in a container that other files read stay: not every use of it can be followed",
+            "send the task by its name where it is used, or change the container and all its readers by hand",
+        ),
         "HANDED-ON": _told("a task is handed on: was an actor, is a Celery task", "look at who reads it"),
         "UNRESOLVED-RECEIVER": _left(
             "sends something that can't be resolved", "call .delay or .apply_async on the task"

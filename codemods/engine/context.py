@@ -45,6 +45,8 @@ class Use:
     direct: bool = True
     #: The composition that it is part of, if any: all of it is rewritten or nothing.
     whole: cst.CSTNode | None = None
+    #: The container shared by several files that it came out of, or stands in; see :mod:`codemods.engine.holders`.
+    holder: str = ""
     #: True if the statement around it is gone.
     removed: bool = False
     #: None until decided.
@@ -69,6 +71,9 @@ class FileContext:
     leftovers: list[Leftover] = field(default_factory=list)
     uses: list[Use] = field(default_factory=list)
     imports: list[LegacyImport] = field(default_factory=list)
+    #: Shared containers of other files that this one reads, and what it does with any that can't be followed.
+    holders: set[str] = field(default_factory=set)
+    lost: dict[str, list[cst.CSTNode]] = field(default_factory=dict)
     #: Imports that the file needs: module, name and local name.
     wanted_imports: dict[tuple[str, str], str] = field(default_factory=dict)
     #: Functions of Dramatiq whose place another name takes, as expressions.

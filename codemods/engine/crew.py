@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codemods.engine.outcome import Outcome
-from codemods.engine.targets import PlanIndex
+from codemods.engine.targets import Container, PlanIndex
 from migrator.errors import MigratorError
 
 if TYPE_CHECKING:
@@ -65,6 +65,15 @@ class Crew:
             exports.update(part[0])
             renames.update(part[1])
         return exports, renames
+
+    def containers(self, index: PlanIndex) -> dict[str, Container]:
+        """Return the containers of tasks that the files offer to others, by dotted path."""
+        return {path: container for part in self._ask("containers", index) for path, container in part.items()}
+
+    def try_containers(self, index: PlanIndex) -> tuple[set[str], set[str]]:
+        """Return which containers are read in another file, and which hold something that is not rewritten."""
+        parts = list(self._ask("try_containers", index))
+        return {origin for part in parts for origin in part[0]}, {origin for part in parts for origin in part[1]}
 
     def rewrite(self, index: PlanIndex, only: tuple[Path, ...]) -> list[Outcome]:
         """Rewrite the files that lie in one of the places, all if none is given; list those that can't be parsed."""

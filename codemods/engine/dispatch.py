@@ -8,6 +8,7 @@ from codemods.engine.actor_calls import ACTORS, partial_of
 from codemods.engine.comments import dismiss, mark
 from codemods.engine.context import FileContext, LeaveError, Use
 from codemods.engine.edits import Edit
+from codemods.engine.holders import mark_holders
 from codemods.engine.outcome import Leftover
 from codemods.engine.registry import handlers, rewrites
 from codemods.engine.retired_names import named_in_python
@@ -26,14 +27,21 @@ def rewrite_file(context: FileContext) -> None:
     context.values.own = own_names(context.index, context.values.where.module)
     context.imports = legacy_imports(context)
     collect_uses(context, context.imports)
+    mark_holders(context)
     made: dict[int, list[Edit]] = {}
     for use in sorted(context.uses, key=lambda item: _extent(context, item)):
         before = set(context.edits.items)
         with context.attempt(use.node) as attempt:
             _decide(context, use, methods)
+            if use.holder in context.index.open_containers:
+                raise LeaveError("SHARED-CONTAINER", use.node, use.holder)
         use.rewritten = not attempt.failed
         made[id(use)] = [edit for edit in context.edits.items if edit not in before]
     _settle_links(context, made)
+    for origin, nodes in context.lost.items():
+        if origin in context.index.open_containers:
+            for node in nodes:
+                context.leave(node, "SHARED-CONTAINER", f"{origin}: what is done with it here can't be followed")
     for rewrite in sorted(every, key=lambda item: (item.last, item.name)):
         if rewrite.whole_file:
             context.rewrite_name = rewrite.name
@@ -125,9 +133,11 @@ def _settle_links(context: FileContext, made: dict[int, list[Edit]]) -> None:
     derived = [use for use in context.uses if not use.direct]
     if not derived:
         return
+    # What several files share is settled over all of them.
+    linked = [use for use in context.uses if _linked(use) and use.holder not in context.index.read_containers]
     while True:
-        stuck = {target.path for use in context.uses if _linked(use) and not use.rewritten for target in use.targets}
-        turned = [use for use in context.uses if _linked(use) and use.rewritten and _paths(use) & stuck]
+        stuck = {path for use in linked if not use.rewritten for path in _paths(use)}
+        turned = [use for use in linked if use.rewritten and _paths(use) & stuck]
         relevant = [use for use in turned if _paths(use) & {path for other in derived for path in _paths(other)}]
         if not relevant:
             return

@@ -10,8 +10,9 @@ import libcst as cst
 
 from codemods.engine.context import FileContext, LeaveError
 from codemods.engine.literals import replace_string
+from codemods.engine.shared_items import UNKNOWN
 from codemods.engine.unpacking import unpacked
-from codemods.engine.values import UNKNOWN, enclosing, text_of
+from codemods.engine.values import enclosing, text_of
 from migrator.message import System
 
 _LOOKERS = frozenset(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from codemods.engine.container_rounds import follow_containers
 from codemods.engine.crew import crew
 from codemods.engine.outcome import Outcome
 from codemods.engine.prefilter import prefilter
@@ -114,10 +115,14 @@ def gather(
     words = index.words()
     files = own_files(plan, skip)
     with crew(plan.folder) as workers:
-        known = set()
-        for file, data in candidates(files, prefilter(words, index.leaves()), settings_files(plan)):
-            workers.add(file, data)
-            known.add(file)
+        known: set[Path] = set()
+
+        def add(worth: Callable[[bytes], bool], always: frozenset[Path] = frozenset()) -> None:
+            for file, data in candidates([file for file in files if file not in known], worth, always):
+                workers.add(file, data)
+                known.add(file)
+
+        add(prefilter(words, index.leaves()), settings_files(plan))
         if meanwhile is not None:
             meanwhile()
         for _ in range(_ROUNDS):
@@ -129,10 +134,8 @@ def gather(
             fresh = index.words() - words
             if fresh:
                 words |= fresh
-                others = [file for file in files if file not in known]
-                for file, data in candidates(others, prefilter(fresh), frozenset()):
-                    workers.add(file, data)
-                    known.add(file)
+                add(prefilter(fresh))
+        index = follow_containers(workers, index, add)
         outcomes = workers.rewrite(index, tuple(only))
     outcomes.sort(key=lambda outcome: outcome.shown)
     return Gathered(outcomes=outcomes, files_seen=len(files))

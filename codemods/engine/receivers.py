@@ -10,7 +10,7 @@ import libcst as cst
 
 from codemods.engine.context import FileContext
 from codemods.engine.scopes import Kind
-from codemods.engine.values import UNKNOWN
+from codemods.engine.shared_items import UNKNOWN
 
 ONLY_DRAMATIQ = frozenset({"send_with_options", "message_with_options"})
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
+from codemods.engine.containers import offered_containers
+from codemods.engine.dispatch import rewrite_file
 from codemods.engine.outcome import Outcome
 from codemods.engine.source import Source, UnparsableError
-from codemods.engine.targets import PlanIndex
-from codemods.engine.work import parse, rewrite_source, survey
+from codemods.engine.targets import Container, PlanIndex
+from codemods.engine.work import make_context, parse, rewrite_source, survey
 
 
 class Station:
@@ -41,6 +44,34 @@ class Station:
             exports.update(found.exports)
             renames.update(found.renames)
         return exports, renames
+
+    def containers(self, index: PlanIndex) -> dict[str, Container]:
+        """Return the containers of tasks that the kept files offer to others."""
+        found: dict[str, Container] = {}
+        for file, source in self.sources.items():
+            with suppress(UnparsableError):  # listed when it is rewritten
+                found.update(offered_containers(make_context(source, index, self._shown(file))))
+        return found
+
+    def try_containers(self, index: PlanIndex) -> tuple[set[str], set[str]]:
+        """Return which containers are read in another file, and which hold something that is not rewritten."""
+        read: set[str] = set()
+        kept: set[str] = set()
+        words = {path.rpartition(".")[2].encode() for path in index.containers}
+        for file, source in self.sources.items():
+            if not any(word in source.text for word in words):
+                continue
+            try:
+                context = make_context(source, index, self._shown(file))
+                rewrite_file(context)
+            except UnparsableError:
+                continue
+            except Exception:  # noqa: BLE001  # listed when it is rewritten; until then its containers stay
+                kept |= {container.origin for container in index.containers.values()}
+                continue
+            read |= context.holders
+            kept |= context.lost.keys() | {use.holder for use in context.uses if use.holder and not use.rewritten}
+        return read, kept
 
     def rewrite(self, index: PlanIndex, only: tuple[Path, ...]) -> list[Outcome]:
         """Rewrite the kept files that lie in one of the places; all if none is given."""

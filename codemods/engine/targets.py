@@ -66,6 +66,22 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """A list, tuple, set or dict at the top of a module that holds legacy tasks."""
+
+    #: Dotted path of the name that it was first given.
+    origin: str
+    #: Key or position as Python writes it, and the dotted path of the item; ``?`` for one that is no task.
+    items: tuple[tuple[str, str], ...]
+    mapping: bool
+
+    def paths(self, key: str = "") -> frozenset[str]:
+        """Return what it may hold under a key; everything for an empty one."""
+        chosen = [path for known, path in self.items if known == key]
+        return frozenset(chosen or (path for _, path in self.items))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlanIndex:
     """Everything about a plan that a rewrite of one file needs; crosses process borders."""
 
@@ -104,6 +120,11 @@ class PlanIndex:
     retired_modules: frozenset[str] = frozenset()
     #: Top-level names of the legacy modules, for star imports.
     offered: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    #: Containers of tasks that modules offer, by dotted path.
+    containers: Mapping[str, Container] = field(default_factory=dict)
+    #: Origins of those that other files read, and of those that something in the project keeps as they are.
+    read_containers: frozenset[str] = frozenset()
+    open_containers: frozenset[str] = frozenset()
     #: True if Celery stores results for the unified tasks.
     stores_results: bool = False
     #: True if every remaining use of Dramatiq is to be listed.

@@ -46,3 +46,20 @@ def _column(values: Values, iterated: cst.BaseExpression, position: int) -> list
             return []
         found.append(cells[position])
     return found
+
+
+def unpacked_from(values: Values, name: cst.CSTNode) -> cst.BaseExpression | None:
+    """Return the container whose items the second of two loop targets takes, by ``.items()`` or ``enumerate``."""
+    parents = values.tree.parents
+    element = parents.get(name)
+    pair = parents.get(element) if isinstance(element, cst.Element) else None
+    holder = parents.get(pair) if isinstance(pair, (cst.Tuple, cst.List)) else None
+    if not isinstance(holder, (cst.For, cst.CompFor)) or not isinstance(holder.iter, cst.Call):
+        return None
+    if not isinstance(pair, (cst.Tuple, cst.List)) or holder.target is not pair or pair.elements[-1] is not element:
+        return None
+    call = holder.iter
+    if isinstance(call.func, cst.Attribute) and call.func.attr.value == "items":
+        return call.func.value
+    enumerated = len(call.args) == 1 and values.only(call.func) == "builtins.enumerate"
+    return call.args[0].value if enumerated else None

@@ -9,8 +9,9 @@ import libcst as cst
 
 from codemods.engine.context import FileContext, Use
 from codemods.engine.scopes import Binding, Kind
+from codemods.engine.shared_items import UNKNOWN
 from codemods.engine.targets import PlanIndex, Target
-from codemods.engine.values import UNKNOWN, text_of
+from codemods.engine.values import text_of
 
 
 @dataclass(slots=True, eq=False)

@@ -6,22 +6,25 @@ Never by name alone: an empty answer means unknown, and a mixed one says so.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import libcst as cst
 
 from codemods.engine.scopes import Binding, Kind, Scope, Tree
-from codemods.engine.unpacking import unpacked
+from codemods.engine.shared_items import SAME_ITEMS, UNKNOWN, literal_key, shared
+from codemods.engine.unpacking import unpacked, unpacked_from
 from migrator.source_tree import absolute
 
-UNKNOWN = "?"
+if TYPE_CHECKING:
+    from codemods.engine.targets import Container
+
 _DEPTH = 12
 #: How often the values of one name are looked up inside each other, and how many such look-ups one expression may take:
 #: ``query = query.filter(…)`` ten times over refers to itself in ten to the depth ways.
 _NESTED = 2
 _MOST = 3000
-_SAME_ITEMS = frozenset(f"builtins.{name}" for name in ("list", "tuple", "set", "reversed", "sorted", "iter"))
 _DEFINES = frozenset({Kind.ASSIGN, Kind.DEFINITION})
 
 
@@ -41,6 +44,8 @@ class Values:
         self.where = where
         #: Names that a star import brings, with their dotted path.
         self.stars = stars or {}
+        #: Containers of tasks that modules offer, by dotted path.
+        self.containers: Mapping[str, Container] = {}
         #: Names of the legacy tasks that this module defines, however it does.
         self.own: frozenset[str] = frozenset()
         self._known: dict[cst.CSTNode, frozenset[str]] = {}
@@ -102,9 +107,8 @@ class Values:
         elif isinstance(node, cst.Await):
             yield UNKNOWN
         elif isinstance(node, cst.Subscript):
-            yield from (
-                self._several(self.items(node.value, depth), depth) if self.items(node.value, depth) else [UNKNOWN]
-            )
+            items = self.items(node.value, depth)
+            yield from self._several(items, depth) if items else shared(self, node.value, literal_key(node))
         elif isinstance(node, cst.Call):
             yield from self._call(node, depth)
         else:
@@ -149,9 +153,11 @@ class Values:
             yield from self._several((binding.value,), depth)
         elif binding.kind is Kind.ITEM and binding.value is not None:
             items = self.items(binding.value, depth)
-            yield from self._several(items, depth) if items else [UNKNOWN]
+            yield from self._several(items, depth) if items else shared(self, binding.value)
         elif binding.kind is Kind.OTHER and (items := unpacked(self, binding.node)):
             yield from self._several(items, depth)
+        elif binding.kind is Kind.OTHER and (holder := unpacked_from(self, binding.node)) is not None:
+            yield from shared(self, holder)
         elif binding.kind is Kind.DEFINITION and binding.scope.parent is None and self.where.module:
             yield f"{self.where.module}.{binding.name}"
         else:
@@ -206,7 +212,7 @@ class Values:
             return [e.value for e in pairs] if len(pairs) == len(node.elements) else []
         if isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute) and node.func.attr.value == "values":
             return self.items(node.func.value, depth + 1)
-        if isinstance(node, cst.Call) and len(node.args) == 1 and self.only(node.func) in _SAME_ITEMS:
+        if isinstance(node, cst.Call) and len(node.args) == 1 and self.only(node.func) in SAME_ITEMS:
             return self.items(node.args[0].value, depth + 1)
         if isinstance(node, cst.Name):
             found = self.bindings(node)
@@ -227,7 +233,8 @@ class Values:
                 yield from self._several((node.args[2].value,), depth)
         elif isinstance(node.func, cst.Attribute) and node.func.attr.value == "get" and node.args:
             found = self.items(node.func.value, depth)
-            yield from self._several([*found, *(arg.value for arg in node.args[1:])], depth) if found else [UNKNOWN]
+            yield from self._several(found, depth) if found else shared(self, node.func.value, repr(first or ""))
+            yield from self._several([arg.value for arg in node.args[1:]], depth)
         else:
             yield UNKNOWN
 

@@ -16,10 +16,11 @@ from codemods.engine.edits import OverlapError
 from codemods.engine.names import STAR, planned_name
 from codemods.engine.outcome import Leftover, Outcome
 from codemods.engine.scopes import Kind
+from codemods.engine.shared_items import UNKNOWN
 from codemods.engine.source import Source, UnparsableError, read_source
 from codemods.engine.targets import PlanIndex
 from codemods.engine.uses import legacy_imports
-from codemods.engine.values import UNKNOWN, Values, Where
+from codemods.engine.values import Values, Where
 from migrator.source_tree import module_name
 
 
@@ -48,6 +49,7 @@ def make_context(source: Source, index: PlanIndex, shown: str) -> FileContext:
     try:
         values = Values(source.tree, where)
         values.stars = _stars(values, index)
+        values.containers = index.containers
     except RecursionError as error:
         raise UnparsableError("nests too deeply") from error
     return FileContext(source=source, index=index, values=values, shown=shown)
@@ -61,6 +63,10 @@ def _stars(values: Values, index: PlanIndex) -> dict[str, str]:
             base = values.base(statement)
             for name in index.offered.get(index.resolve(base), ()):
                 found[name] = f"{base}.{name}"
+            for path in index.containers:
+                module, _, name = path.rpartition(".")
+                if module == base and not name.startswith("_"):
+                    found[name] = path
     return found
 
 
