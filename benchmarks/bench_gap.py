@@ -8,6 +8,7 @@ there on not growing faster than the transfer carries.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -33,7 +34,9 @@ def main() -> int:
     parser.add_argument("--goal-s", type=float, default=5.0, help="for 10,000 waiting messages")
     options = parser.parse_args()
     missed = False
-    print(f"{'waiting':>8} {'way':8} {'moved':>7} {'transfer s':>10} {'gap s':>7} {'beside s':>8}")
+    print(
+        f"{'waiting':>8} {'way':8} {'moved':>7} {'transfer s':>10} {'a second':>9} {'gap s':>7} {'beside s':>8}  load"
+    )
     for waiting in options.waiting * options.rounds:
         with tempfile.TemporaryDirectory(prefix="migrator-gap-") as name:
             for phase, gap_s in _measure(Path(name), waiting, actions=options.actions):
@@ -66,10 +69,13 @@ def _tell(waiting: int, phase: Phase, entries: tuple[Entry, ...], *, actions: bo
     gap_s = measure_gap(entries, phase) or 0.0
     move = next(line for line in reversed(entries) if line.phase is phase and line.action in ("move", "move-back"))
     moved, transfer_s = int(move.data["moved"]), float(move.data["elapsed_s"])
-    beside_s = gap_s - transfer_s
-    print(f"{waiting:>8,} {phase.value:8} {moved:>7,} {transfer_s:>10.2f} {gap_s:>7.2f} {beside_s:>8.2f}", flush=True)
+    beside_s, rate = gap_s - transfer_s, moved / max(transfer_s, 0.001)
+    figures = f"{moved:>7,} {transfer_s:>10.2f} {rate:>9,.0f} {gap_s:>7.2f} {beside_s:>8.2f}"
+    print(f"{waiting:>8,} {phase.value:8} {figures} {os.getloadavg()[0]:>5.1f}", flush=True)
     if actions:
-        _tell_actions([line for line in entries if line.phase is phase], move.at)
+        mine = [line for line in entries if line.phase is phase]
+        ready = [line.at for line in mine if line.step == "stop_workers" and line.action.startswith("ready:")]
+        _tell_actions(mine, max(move.at, *ready) if ready else move.at)
     return gap_s
 
 

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from migrator.errors import InterruptedRunError, RefusedError, UsageError
@@ -17,16 +17,17 @@ from migrator.events import Event, EventKind, Listener, ignore
 from migrator.journal import Journal, Mark, Phase, entry, open_journal, run_lock
 from migrator.plan import Plan
 from migrator.report import Report, merge
-from migrator.runner_engine import StepFailedError, planned, run_back, run_forward
+from migrator.runner_engine import StepFailedError, planned, run_all_back, run_forward
 from migrator.runner_guards import begun_with, require_same_places, require_same_plan, require_same_source
 from migrator.runner_report import RunOutcome, RunReport, StepResult
 from migrator.runner_revive import revive
 from migrator.runner_state import MigrationState, RunState, read_state
 from migrator.runner_status import Status, next_commands, read_status
 from migrator.runner_summary import refusal_code, refused, summarize, unchanged
-from migrator.runner_tasks import move_tasks, moved_tasks
-from migrator.steps import ROLLBACK, STEPS, Context, RunOptions, step_named
+from migrator.runner_tasks import move_tasks, tell_moves
+from migrator.steps import ROLLBACK, STEPS, Context, RunOptions, migrate_database, step_named
 from migrator.steps.guards.source import clean_tree
+from migrator.steps.hooks import require_hooks
 from migrator.steps.transfer import move
 from migrator.transfer_options import Direction
 from migrator.workers.side import list_processes
@@ -47,6 +48,7 @@ def cutover(
     """
     context = _context(plan, environ, open_journal(plan), options or RunOptions(), listener)
     _require_step(context.options.until)
+    require_hooks(context.options.hooks, (step.name for step in STEPS[1:]))
     if context.options.tasks:
         return _single_tasks(context, Phase.FORWARD)
     if context.options.dry_run:
@@ -87,6 +89,7 @@ def rollback(
     """
     options = options or RunOptions()
     journal = open_journal(plan)
+    require_hooks(options.hooks, (step.name for step in STEPS[1:]))
     if options.tasks:
         return _single_tasks(_context(plan, environ, journal, options, listener), Phase.BACK)
     if options.dry_run:
@@ -107,7 +110,7 @@ def rollback(
 def status(plan: Plan, *, environ: Mapping[str, str]) -> Status:
     """Return where the migration stands, what waits where, and which command is next. Changes nothing."""
     entries = open_journal(plan).entries()
-    return replace(read_status(plan, environ=environ, state=read_state(entries)), moved_tasks=moved_tasks(entries))
+    return tell_moves(read_status(plan, environ=environ, state=read_state(entries)), entries)
 
 
 def _sweep(context: Context, state: RunState) -> RunReport:
@@ -123,7 +126,7 @@ def _single_tasks(context: Context, phase: Phase) -> RunReport:
     if context.options.dry_run:
         return move_tasks(context, phase)
     with run_lock(context.plan, "tasks"), _interruptible():
-        return _resumable(context, phase, lambda: move_tasks(context, phase))
+        return move_tasks(context, phase)
 
 
 def _forward(context: Context, *, fresh: bool) -> RunReport:
@@ -200,7 +203,10 @@ def _rollback(context: Context, state: RunState) -> RunReport:
 def _back(context: Context, state: RunState) -> list[StepResult]:
     if state.state is not MigrationState.ROLLING_BACK:
         context.journal.write(entry(context.run, Phase.BACK, Mark.RUN_BEGUN, data={"undo": state.begun}))
-    results = [run_back(context, step) for step in ROLLBACK if step.name in state.begun]
+    with ExitStack() as stack:
+        if migrate_database.NAME in state.begun and migrate_database.NAME not in state.undone:
+            context = stack.enter_context(migrate_database.undo_prepared(context))
+        results = run_all_back(context, [step for step in ROLLBACK if step.name in state.begun])
     revive(context)
     context.journal.write(entry(context.run, Phase.BACK, Mark.RUN_DONE))
     return results
@@ -220,7 +226,8 @@ def _dry_rollback(context: Context) -> RunReport:
     if state.state in (MigrationState.LEGACY, MigrationState.ROLLED_BACK):
         return unchanged("rollback", state, "there is nothing to take back")
     require_same_places(context, state)
-    results = [planned(step, step.undo(context)) for step in ROLLBACK if step.name in state.begun]
+    back = [step for step in ROLLBACK if step.name in state.begun]
+    results = [planned(step, step.undo(context) + step.undo_late(context)) for step in back]
     return summarize(context, "rollback", RunOutcome.PLANNED, results, began=time.monotonic())
 
 

@@ -7,7 +7,9 @@ actions are idempotent. Nothing is undone here; :mod:`migrator.runner` decides t
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 
 from redis.exceptions import RedisError
 
@@ -17,8 +19,9 @@ from migrator.journal import Mark, Phase, entry, redact
 from migrator.report import Report
 from migrator.runner_report import ActionResult, StepResult
 from migrator.runner_state import RunState, read_state
-from migrator.steps import Action, Context, Step
+from migrator.steps import Action, Context, Step, transfer
 from migrator.steps.hooks import call_hook
+from migrator.steps.protocol import nothing_to_do
 
 
 class StepFailedError(MigratorError):
@@ -43,17 +46,13 @@ def run_forward(context: Context, step: Step) -> StepResult:
         return StepResult(name=step.name, title=step.title, outcome="already done")
     began = time.monotonic()
     _tell(context, EventKind.STEP_STARTED, step, step.title)
-    try:
+    with _told(context, step, Phase.FORWARD):
         call_hook(context, f"before-{step.name}")
         if step.name not in state.begun:
             _require(step, step.check(context))
         results = _run_actions(context, step, Phase.FORWARD, step.actions(context), state)
         _require(step, step.verify(context))
         call_hook(context, f"after-{step.name}")
-    except InterruptedRunError:
-        raise
-    except MigratorError as failure:
-        raise _failed(context, step, Phase.FORWARD, failure) from failure
     elapsed_s = time.monotonic() - began
     context.journal.write(entry(context.run, Phase.FORWARD, Mark.DONE, step.name, data={"elapsed_s": elapsed_s}))
     _tell(context, EventKind.STEP_FINISHED, step, step.title, elapsed_s)
@@ -66,25 +65,67 @@ def run_back(context: Context, step: Step) -> StepResult:
     Raises:
         StepFailedError: An action failed.
     """
+    return end_back(context, step, begin_back(context, step))
+
+
+def begin_back(context: Context, step: Step) -> StepResult:
+    """Take back what the messages wait for; :func:`end_back` does the rest.
+
+    Raises:
+        StepFailedError: An action failed.
+    """
     state = _state(context)
     if step.name in state.undone:
         return StepResult(name=step.name, title=step.title, outcome="already done")
     began = time.monotonic()
-    try:
+    with _told(context, step, Phase.BACK):
         actions = step.undo(context)
         if actions:
             _tell(context, EventKind.STEP_STARTED, step, f"undo: {step.title}")
             call_hook(context, f"before-undo-{step.name}")
         results = _run_actions(context, step, Phase.BACK, actions, state)
-    except InterruptedRunError:
-        raise
-    except MigratorError as failure:
-        raise _failed(context, step, Phase.BACK, failure) from failure
     elapsed_s = time.monotonic() - began
-    context.journal.write(entry(context.run, Phase.BACK, Mark.DONE, step.name, data={"elapsed_s": elapsed_s}))
-    if actions:
-        _tell(context, EventKind.STEP_UNDONE, step, f"undone: {step.title}", elapsed_s)
     return StepResult(name=step.name, title=step.title, outcome="undone", elapsed_s=elapsed_s, actions=results)
+
+
+def end_back(context: Context, step: Step, begun: StepResult) -> StepResult:
+    """Do what is left of taking a step back, and record that it was taken back.
+
+    Raises:
+        StepFailedError: An action failed.
+    """
+    if begun.outcome == "already done":
+        return begun
+    began = time.monotonic()
+    with _told(context, step, Phase.BACK):
+        late = _run_actions(context, step, Phase.BACK, step.undo_late(context), _state(context))
+    elapsed_s = begun.elapsed_s + time.monotonic() - began
+    context.journal.write(entry(context.run, Phase.BACK, Mark.DONE, step.name, data={"elapsed_s": elapsed_s}))
+    if begun.actions or late:
+        _tell(context, EventKind.STEP_UNDONE, step, f"undone: {step.title}", elapsed_s)
+    return replace(begun, elapsed_s=elapsed_s, actions=(*begun.actions, *late))
+
+
+def run_all_back(context: Context, steps: Sequence[Step]) -> list[StepResult]:
+    """Take steps back in this order; what no message waits for is done when all messages are back.
+
+    Raises:
+        StepFailedError: An action failed.
+    """
+    results: dict[str, StepResult] = {}
+    held: list[Step] = []
+    waiting = any(step.name == transfer.NAME for step in steps)
+    for step in steps:
+        results[step.name] = begin_back(context, step)
+        if waiting and step.undo_late is not nothing_to_do:
+            held.append(step)
+            continue
+        results[step.name] = end_back(context, step, results[step.name])
+        if step.name == transfer.NAME:
+            waiting = False
+            for earlier in reversed(held):
+                results[earlier.name] = end_back(context, earlier, results[earlier.name])
+    return list(results.values())
 
 
 def planned(step: Step, actions: Iterable[Action]) -> StepResult:
@@ -142,10 +183,17 @@ def _require(step: Step, report: Report) -> None:
         raise StepFailedError(step, failure, report)
 
 
-def _failed(context: Context, step: Step, phase: Phase, failure: MigratorError) -> StepFailedError:
-    context.journal.write(entry(context.run, phase, Mark.FAILED, step.name, text=str(failure)))
-    _tell(context, EventKind.STEP_FAILED, step, str(failure))
-    return failure if isinstance(failure, StepFailedError) else StepFailedError(step, failure)
+@contextmanager
+def _told(context: Context, step: Step, phase: Phase) -> Iterator[None]:
+    """Record and tell whatever makes a step fail; an interruption is none."""
+    try:
+        yield
+    except InterruptedRunError:
+        raise
+    except MigratorError as failure:
+        context.journal.write(entry(context.run, phase, Mark.FAILED, step.name, text=str(failure)))
+        _tell(context, EventKind.STEP_FAILED, step, str(failure))
+        raise (failure if isinstance(failure, StepFailedError) else StepFailedError(step, failure)) from failure
 
 
 def _state(context: Context) -> RunState:

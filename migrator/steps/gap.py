@@ -20,16 +20,24 @@ def moment() -> dict[str, Any]:
 
 
 def measure_gap(entries: Iterable[Entry], phase: Phase) -> float | None:
-    """Return the seconds between the first stop signal and the end of the transfer; None if there was no transfer."""
-    stops, moves = ("stop_workers", "transfer") if phase is Phase.FORWARD else ("start_workers", "transfer")
-    begins, ends = [], []
+    """Return the seconds until all lies where ready workers are; None if there was no transfer.
+
+    They begin with the first stop signal. Forward the unified workers have been ready for long when the transfer ends;
+    back the legacy ones start meanwhile.
+    """
+    stops = "stop_workers" if phase is Phase.FORWARD else "start_workers"
+    begins, moves, ends = [], [], []
     for entry in entries:
         if entry.phase is phase and entry.mark is Mark.DONE:
             if entry.step == stops and "began" in entry.data:
                 begins.append(entry.data["began"])
-            if entry.step == moves and "ended" in entry.data:
+            if entry.step == "transfer" and "ended" in entry.data:
+                moves.append(entry.data["ended"])
+            if phase is Phase.BACK and entry.step == "stop_workers" and "ended" in entry.data:
                 ends.append(entry.data["ended"])
-    return round(between(begins[0], ends[-1]), 3) if begins and ends else None
+    if not begins or not moves:
+        return None
+    return round(max(between(begins[0], end) for end in (moves[-1], *ends)), 3)
 
 
 def between(first: Mapping[str, Any], second: Mapping[str, Any]) -> float:

@@ -1,7 +1,7 @@
 """Bring the database to what the unified app needs: its tables are additive, so the legacy system goes on meanwhile.
 
 Undo exports every row of the app first and then migrates back to the state that was recorded before; the next cutover
-takes the exported rows in again, as they were.
+takes the exported rows in again, as they were. No worker runs meanwhile: a rollback has a ``manage.py`` ready for it.
 
 Source: `manage.py showmigrations` prints `[X] name` for an applied migration, `[ ] name` for another.
 """
@@ -9,6 +9,9 @@ Source: `manage.py showmigrations` prints `[X] name` for an applied migration, `
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from migrator.errors import UnreachableError
 from migrator.plan import Plan
 from migrator.report import Report
 from migrator.steps.protocol import Action, Context, Facts, Step, error, findings_report, nothing_to_check, recorded
+from migrator.steps.standing_manage import standing_manage
 from migrator.steps.subprocesses import manage
 
 NAME = "migrate_database"
@@ -29,7 +33,7 @@ def migrations(context: Context) -> tuple[tuple[str, ...], tuple[str, ...]]:
     Raises:
         UnreachableError: The settings can't be imported or the database does not answer.
     """
-    output = manage(context.plan, "showmigrations", context.plan.project.app_label, environ=context.environ)
+    output = _manage(context, "showmigrations", context.plan.project.app_label)
     found = [(match["name"], match["done"] == "X") for match in _LINE.finditer(output)]
     return tuple(name for name, done in found if done), tuple(name for name, done in found if not done)
 
@@ -77,6 +81,16 @@ def undo(context: Context) -> tuple[Action, ...]:
     )
 
 
+@contextmanager
+def undo_prepared(context: Context) -> Iterator[Context]:
+    """Give a context in which the undo need not wait until the project is imported; it is begun at once."""
+    if not recorded(context, NAME, "record").get("unapplied"):
+        yield context
+        return
+    with standing_manage(context.plan, context.environ) as standing:
+        yield replace(context, standing=standing)
+
+
 def cannot_undo(context: Context) -> tuple[str, ...]:
     """Return what dropping the tables means."""
     file = export_file(context.plan, context.run)
@@ -105,11 +119,11 @@ def _returning(context: Context) -> tuple[Action, ...]:
 
 def _import(context: Context, file: Path) -> Facts:
     label = context.plan.project.app_label
-    there = manage(context.plan, "dumpdata", label, environ=context.environ).count('"model":')
+    there = _manage(context, "dumpdata", label).count('"model":')
     if there:
         # The table was never dropped, or single tasks were moved meanwhile: what has happened to its rows since counts.
         return {"imported": "", "rows": there}
-    manage(context.plan, "loaddata", str(file), environ=context.environ)
+    _manage(context, "loaddata", str(file))
     return {"imported": str(file)}
 
 
@@ -119,7 +133,7 @@ def _record(context: Context) -> Facts:
 
 
 def _migrate(context: Context) -> None:
-    manage(context.plan, "migrate", context.plan.project.app_label, "--noinput", environ=context.environ)
+    _manage(context, "migrate", context.plan.project.app_label, "--noinput")
 
 
 def _export(context: Context, before: int) -> Facts:
@@ -132,7 +146,7 @@ def _export(context: Context, before: int) -> Facts:
         # Killed before these were back: this export must hold them too.
         _import(context, earlier)
     try:
-        manage(context.plan, "dumpdata", label, "--output", str(draft), environ=context.environ)
+        _manage(context, "dumpdata", label, "--output", str(draft))
     except UnreachableError:
         # Without its tables there is nothing to export; any other reason shows up again here.
         if len(migrations(context)[0]) > before:
@@ -143,7 +157,11 @@ def _export(context: Context, before: int) -> Facts:
 
 
 def _back(context: Context, target: str) -> None:
-    manage(context.plan, "migrate", context.plan.project.app_label, target, "--noinput", environ=context.environ)
+    _manage(context, "migrate", context.plan.project.app_label, target, "--noinput")
+
+
+def _manage(context: Context, *arguments: str) -> str:
+    return manage(context.plan, *arguments, environ=context.environ, standing=context.standing)
 
 
 STEP = Step(

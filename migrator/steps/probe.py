@@ -3,7 +3,8 @@
 A rehearsal must not reach what is in production. The answer is what the project's modules really say after import,
 not what the plan hopes. Importing them opens no connection to a broker.
 
-Source: celery/_state.py (`_get_active_apps`), dramatiq/broker.py (`get_broker`).
+Source: celery/_state.py (`_get_active_apps`), kombu/connection.py (`alt`, `info`), dramatiq/broker.py (`get_broker`),
+dramatiq/brokers/rabbitmq.py (`parameters`: one or a list).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ sys.path.insert(0, os.getcwd())
 import django
 django.setup()
 from django.conf import settings
+from urllib.parse import quote
 for name in sys.argv[2:]:
     importlib.import_module(name)
 databases = settings.DATABASES.values()
@@ -38,9 +40,16 @@ found["others"] = {f"cache {name}": str(cache.get("LOCATION")) for name, cache i
 if settings.EMAIL_BACKEND.endswith("smtp.EmailBackend") and settings.is_overridden("EMAIL_HOST"):
     found["others"]["mail"] = f"smtp://{settings.EMAIL_HOST}:{settings.EMAIL_PORT}"
 from celery import _state
+import kombu
+def place(scheme, host, port, virtual_host):
+    return f"{scheme}://{host}:{port}/{quote(str(virtual_host), safe='')}"
 for app in _state._get_active_apps():
     if app.main != "default" or app.conf.broker_url:
-        found["brokers"].append(app.connection_for_write().as_uri().replace(":**@", ""))
+        for connection in (app.connection_for_write(), app.connection_for_read()):
+            for one in [kombu.Connection(url) for url in connection.alt or ()] or [connection]:
+                given = one.info()
+                where = [given[name] for name in ("transport", "hostname", "port", "virtual_host")]
+                found["brokers"].append(place(*where))
     if app.conf.result_backend:
         found["others"][f"results of {app.main}"] = str(app.conf.result_backend)
 if "dramatiq" in sys.modules:
@@ -49,9 +58,9 @@ if "dramatiq" in sys.modules:
     if client is not None:
         where = client.connection_pool.connection_kwargs
         found["brokers"].append("redis://%s:%s/%s" % (where.get("host"), where.get("port"), where.get("db")))
-    for where in getattr(dramatiq.get_broker(), "parameters", None) or ():
-        given = where if isinstance(where, dict) else {"host": where.host, "port": where.port}
-        found["brokers"].append("amqp://%s:%s" % (given.get("host", "localhost"), given.get("port", 5672)))
+    pika = getattr(dramatiq.get_broker(), "parameters", None) or ()
+    for one in pika if isinstance(pika, (list, tuple)) else [pika]:
+        found["brokers"].append(place("amqp", one.host, one.port, one.virtual_host))
 print("\\n" + json.dumps(found))
 """
 
@@ -60,7 +69,7 @@ print("\\n" + json.dumps(found))
 class Reach:
     """What the project's code would connect to."""
 
-    #: URLs without secrets.
+    #: URLs without secrets, with the port, and the virtual host or database at the end.
     brokers: tuple[str, ...]
     #: ``name@host``; for SQLite the file and nothing behind the @.
     databases: tuple[str, ...]
@@ -85,4 +94,4 @@ def probe(plan: Plan, *, environ: Mapping[str, str]) -> Reach:
         )
     found = orjson.loads(output.strip().splitlines()[-1])
     others = {name: redact(where) for name, where in sorted(found["others"].items())}
-    return Reach(brokers=tuple(found["brokers"]), databases=tuple(found["databases"]), others=others)
+    return Reach(brokers=tuple(dict.fromkeys(found["brokers"])), databases=tuple(found["databases"]), others=others)

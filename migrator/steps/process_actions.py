@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from functools import partial
+from importlib import import_module
 
 from migrator.errors import UnreachableError
 from migrator.plan import Driver, Plan, Process
@@ -23,23 +24,31 @@ def start_actions(context: Context, processes: Iterable[Process]) -> tuple[Actio
     """Return actions that start all processes at once and then wait for each."""
     chosen = tuple(processes)
     started: set[str] = set()
-    starting = tuple(
+    return launch_actions(context, chosen, started) + ready_actions(context, chosen, started)
+
+
+def launch_actions(context: Context, processes: Iterable[Process], started: set[str]) -> tuple[Action, ...]:
+    """Return actions that start processes, whose names they add to ``started``, and don't wait for them."""
+    return tuple(
         Action(
             id=f"start:{process.name}",
             sentence=f"start {process.name}",
             run=partial(_start, context, process, started),
         )
-        for process in chosen
+        for process in processes
     )
-    waiting = tuple(
+
+
+def ready_actions(context: Context, processes: Iterable[Process], started: Set[str]) -> tuple[Action, ...]:
+    """Return actions that wait for processes; one that is not among ``started`` and has ended is started again."""
+    return tuple(
         Action(
             id=f"ready:{process.name}",
             sentence=f"wait until {process.name} is ready, at most {context.options.ready_timeout_s:g} s",
             run=partial(_ready, context, process, started),
         )
-        for process in chosen
+        for process in processes
     )
-    return starting + waiting
 
 
 def stop_actions(context: Context, processes: Iterable[Process]) -> tuple[Action, ...]:
@@ -61,6 +70,8 @@ def cease(context: Context, step: str, process: Process) -> Facts:
     give the rest back, and what counts in the end is that it is gone. A process manager may signal its children as
     well, which loses their tasks, so there silence is a failure.
     """
+    # The worker goes on while we import what it takes to talk to it.
+    import_module("celery.app.control")
     began = moment()
     try:
         return {"began": began, "queues": drain.cease(context.plan, process, environ=context.environ)}
@@ -130,12 +141,12 @@ def _start(context: Context, process: Process, started: set[str]) -> Facts:
     return {"pid": record.pid, "node": record.node}
 
 
-def _ready(context: Context, process: Process, started: set[str]) -> Facts:
+def _ready(context: Context, process: Process, started: Set[str]) -> Facts:
     """Wait for a process; one that an earlier attempt started and that has ended since is started again."""
     if process.name not in started and current(context.plan, process, environ=context.environ) is None:
-        _start(context, process, started)
+        start(context.plan, process, environ=context.environ)
     record = wait_ready(context.plan, process, environ=context.environ, timeout_s=context.options.ready_timeout_s)
-    return {"pid": record.pid, "children": [child.pid for child in descendants(record.identity)]}
+    return {"pid": record.pid, "children": [child.pid for child in descendants(record.identity)], "ended": moment()}
 
 
 def _stop(context: Context, process: Process) -> Facts:

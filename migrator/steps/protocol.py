@@ -16,6 +16,7 @@ from migrator.events import Event, EventKind, Listener, ignore
 from migrator.journal import Journal, Mark, Phase
 from migrator.plan import Plan, Process, Role, Side
 from migrator.report import Finding, Report, Severity
+from migrator.steps.standing_manage import StandingManage
 from migrator.workers.kill import AskKill
 
 #: Facts that an action leaves in the journal.
@@ -78,6 +79,13 @@ class Context:
     run: int
     options: RunOptions = field(default_factory=RunOptions)
     listener: Listener = ignore
+    #: Runs the project's management commands without importing it for each, where that counts.
+    standing: StandingManage | None = None
+
+
+def nothing_to_do(context: Context) -> tuple[Action, ...]:
+    """Return no actions: for steps that only look, or that leave nothing behind."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,13 +102,10 @@ class Step:
     verify: Callable[[Context], Report]
     #: What takes it back, from what its actions recorded; repeatable.
     undo: Callable[[Context], tuple[Action, ...]]
+    #: What of the undo no message has to wait for: in a rollback it is done when they are all back.
+    undo_late: Callable[[Context], tuple[Action, ...]] = nothing_to_do
     #: Sentences about what the undo does not bring back.
     cannot_undo: Callable[[Context], tuple[str, ...]] = lambda context: ()
-
-
-def nothing_to_do(context: Context) -> tuple[Action, ...]:
-    """Return no actions: for steps that only look, or that leave nothing behind."""
-    return ()
 
 
 def nothing_to_check(context: Context) -> Report:

@@ -1,7 +1,8 @@
 """The line in the sand for the source tree: from the next step on, legacy processes are stopped.
 
 They can only be started again from legacy source, so every way back that goes over this line also takes the rewrite
-back, in one commit. Forward it only notes the commit; the rewrite itself was made and committed before.
+back, in one commit, which comes when the workers have their messages: what git's hooks take is nobody's to wait for.
+Forward it only notes the commit; the rewrite itself was made and committed before.
 """
 
 from __future__ import annotations
@@ -32,13 +33,17 @@ def actions(context: Context) -> tuple[Action, ...]:
 
 
 def undo(context: Context) -> tuple[Action, ...]:
-    """Take the rewrite back and commit that."""
+    """Take the rewrite back."""
     if context.options.undo_source is None:
         return nothing_to_do(context)
-    return (
-        Action(id="undo", sentence="take the rewrite of the source back", run=partial(_undo, context)),
-        Action(id="commit", sentence="commit the legacy source", run=partial(_commit, context)),
-    )
+    return (Action(id="undo", sentence="take the rewrite of the source back", run=partial(_undo, context)),)
+
+
+def undo_late(context: Context) -> tuple[Action, ...]:
+    """Commit that."""
+    if context.options.undo_source is None:
+        return nothing_to_do(context)
+    return (Action(id="commit", sentence="commit the legacy source", run=partial(_commit, context)),)
 
 
 def verify(context: Context) -> Report:
@@ -92,5 +97,6 @@ STEP = Step(
     actions=actions,
     verify=verify,
     undo=undo,
+    undo_late=undo_late,
     cannot_undo=cannot_undo,
 )

@@ -3,7 +3,8 @@
 Celery workers first cease to consume, confirmed by reply, and finish; then all workers get SIGTERM, by pid and start
 time, at the same moment. From the first of these signals on the tasks wait: the gap that the run reports begins here.
 One that does not end in its time stops the run; on a terminal its fate is asked for, never taken for granted.
-Undo starts those that ran before, or lets them consume again if they were not told to stop yet.
+Undo starts those that ran before, or lets them consume again if they were not told to stop yet. In a rollback the
+messages come back while they start: whoever is ready first begins with them.
 
 Source: celery/apps/worker.py and dramatiq/cli.py: SIGTERM ends running tasks and gives the rest back to the queue.
 """
@@ -18,7 +19,14 @@ from migrator.message import System
 from migrator.plan import Process, Role, Side
 from migrator.report import Report
 from migrator.steps.gap import moment
-from migrator.steps.process_actions import cease, start_actions, stopped_or_killed, verify_stopped, wait_drained
+from migrator.steps.process_actions import (
+    cease,
+    launch_actions,
+    ready_actions,
+    stopped_or_killed,
+    verify_stopped,
+    wait_drained,
+)
 from migrator.steps.protocol import (
     Action,
     Context,
@@ -71,7 +79,7 @@ def verify(context: Context) -> Report:
 
 def undo(context: Context) -> tuple[Action, ...]:
     """Let workers consume again that still run; start the others that ran before."""
-    before = tuple(process for process in _workers(context) if ran_before(context, process))
+    before = _ran_before(context)
     resume = tuple(
         Action(
             id=f"resume:{p.name}",
@@ -81,7 +89,16 @@ def undo(context: Context) -> tuple[Action, ...]:
         for p in before
         if p.system is System.CELERY
     )
-    return resume + start_actions(context, before)
+    return resume + launch_actions(context, before, set())
+
+
+def undo_late(context: Context) -> tuple[Action, ...]:
+    """Wait until all of them are ready."""
+    return ready_actions(context, _ran_before(context), frozenset())
+
+
+def _ran_before(context: Context) -> tuple[Process, ...]:
+    return tuple(process for process in _workers(context) if ran_before(context, process))
 
 
 def _workers(context: Context) -> tuple[Process, ...]:
@@ -156,4 +173,5 @@ STEP = Step(
     actions=actions,
     verify=verify,
     undo=undo,
+    undo_late=undo_late,
 )

@@ -52,3 +52,8 @@ def test_the_way_back_counts_from_the_unified_workers(phase: Phase) -> None:
         line("transfer", {"moved": 1, "ended": at(26.0, 0)}, Phase.BACK),
     ]
     assert measure_gap(lines, phase) == (6.0 if phase is Phase.BACK else None)
+    late = line("stop_workers", {"pid": 7, "ended": at(27.5, 0)}, Phase.BACK)
+    assert measure_gap([*lines, late], Phase.BACK) == 7.5, "the messages are there before a worker is"
+    early = line("stop_workers", {"pid": 7, "ended": at(21.0, 0)}, Phase.BACK)
+    assert measure_gap([*lines, early], Phase.BACK) == 6.0
+    assert measure_gap([lines[0], late], Phase.BACK) is None

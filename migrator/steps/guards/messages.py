@@ -19,7 +19,8 @@ SAID_HERE = frozenset({"TRANSFER-ETA", "TRANSFER-PARKED", "TRANSFER-CLAIMED"})
 def guard(context: Context) -> Report:
     """Return which messages would be kept back, and whether one waits longer than the broker allows."""
     tasks = frozenset(context.options.tasks)
-    options = TransferOptions(direction=Direction.FORWARD, tasks=tasks, dry_run=True, owners_dead=True)
+    # Workers go on running beside single tasks, and what they hold stays with them.
+    options = TransferOptions(direction=Direction.FORWARD, tasks=tasks, dry_run=True, owners_dead=not tasks)
     try:
         plan = transfer(context.plan, environ=context.environ, options=options)
     except MigratorError as failure:
