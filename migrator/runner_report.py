@@ -63,6 +63,8 @@ class RunReport:
     run: int
     outcome: RunOutcome
     exit_code: ExitCode
+    #: Unified names of the tasks that alone were to be moved; empty for a whole run.
+    tasks: tuple[str, ...] = ()
     steps: tuple[StepResult, ...] = ()
     #: What the steps of the way back did, if a failed step was undone.
     undone: tuple[StepResult, ...] = ()

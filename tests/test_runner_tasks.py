@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from shop import Shop, eventually, open_shop, options, start_legacy
 
 from migrator import runner
-from migrator.errors import RefusedError, UsageError
+from migrator.errors import ExitCode, InterruptedRunError, RefusedError, UsageError
+from migrator.events import Event, EventKind
 from migrator.journal import open_journal
 from migrator.runner_report import RunOutcome
 from migrator.runner_state import MigrationState
@@ -68,6 +72,61 @@ def test_one_task_comes_back(shop: Shop) -> None:
     assert runner.status(shop.plan, environ=shop.environ).waiting["legacy.dramatiq default ready"] == 1
     assert runner.status(shop.plan, environ=shop.environ).state is MigrationState.LEGACY
     assert moved_tasks(open_journal(shop.plan).entries()) == ()
+
+
+def test_an_interrupt_in_mid_move_is_said_and_the_same_command_goes_on(shop: Shop) -> None:
+    shop.run(SEND)
+    given = options(tasks=("jobs.mail",))
+
+    def interrupt(event: Event) -> None:
+        if event.text.startswith("carry the waiting messages of jobs.mail") and event.kind is EventKind.ACTION:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(
+        InterruptedRunError, match=r"--task jobs\.mail: was interrupted; .*cutover --task jobs\.mail`"
+    ):
+        runner.cutover(shop.plan, environ=shop.environ, options=given, listener=interrupt)
+    now = runner.status(shop.plan, environ=shop.environ)
+    assert now.text == "legacy; half way: jobs.mail, interrupted: nobody is at it"
+    assert now.ends == ("`migrator cutover --task jobs.mail` goes on",)
+    assert now.next_steps[0] == "migrator cutover --task jobs.mail"
+    assert runner.cutover(shop.plan, environ=shop.environ, options=given).moved == 5
+    now = runner.status(shop.plan, environ=shop.environ)
+    assert now.text == "legacy; moved on their own: jobs.mail"
+    assert now.next_steps == ("migrator cutover --dry-run", "migrator cutover")
+
+
+def test_a_hook_stops_a_single_task_before_anything_is_done(shop: Shop, tmp_path: Path) -> None:
+    shop.run(SEND)
+    hook = tmp_path / "hooks" / "before-tasks"
+    hook.parent.mkdir()
+    hook.write_text("#!/bin/sh\nexit 3\n")
+    hook.chmod(0o755)
+    given = options(tasks=("jobs.mail",), hooks=hook.parent)
+    report = runner.cutover(shop.plan, environ=shop.environ, options=given)
+    assert (report.outcome, report.exit_code) == (RunOutcome.STOPPED, ExitCode.REFUSED)
+    assert "hook before-tasks: vetoed with exit status 3" in report.failure
+    assert runner.status(shop.plan, environ=shop.environ).text == "legacy", "nothing was begun"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"until": "transfer"}, "--task with --until: nothing is stopped for a single task"),
+        ({"postpone_file": Path("flag")}, "--task with --postpone-file: nothing"),
+        ({"hooks": Path("/no/such")}, "--hooks /no/such: is no folder"),
+    ],
+)
+def test_options_that_could_have_no_effect_are_refused(shop: Shop, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        runner.cutover(shop.plan, environ=shop.environ, options=options(tasks=("jobs.mail",), **changes))
+
+
+def test_a_hook_that_no_event_calls_is_refused(shop: Shop, tmp_path: Path) -> None:
+    (tmp_path / "after-transfers").touch()
+    for command in (runner.cutover, runner.rollback):
+        with pytest.raises(UsageError, match=r"would never be called; did you mean 'after-transfer'\?"):
+            command(shop.plan, environ=shop.environ, options=options(hooks=tmp_path))
 
 
 def test_a_dry_run_says_what_would_move_and_an_unknown_task_is_refused(shop: Shop) -> None:

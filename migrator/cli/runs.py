@@ -33,6 +33,10 @@ def run_answer(report: RunReport) -> Answer:
 
 def _verdict(report: RunReport) -> str:
     done = {"cutover": "the system is unified", "rollback": "the system is legacy again"}
+    if report.tasks:
+        side = {"cutover": "unified", "rollback": "legacy"}[report.command]
+        many = "task is" if len(report.tasks) == 1 else "tasks are"
+        done = {report.command: f"the {many} on the {side} side; everything else goes on as it was"}
     words = {
         "done": "done: " + done.get(report.command, "the way back is closed"),
         "planned": "planned, and nothing was changed: "
@@ -44,7 +48,8 @@ def _verdict(report: RunReport) -> str:
         "unchanged": "nothing to do",
     }
     took = f" in {report.elapsed_s:.1f} s" if report.elapsed_s else ""
-    number = f" (run {report.run})" if report.run else ""
+    number = f" (run {report.run})" if report.run and not report.tasks else ""
+    number = f" of {', '.join(report.tasks)}" if report.tasks else number
     return f"{report.command}{number} {words[report.outcome.value]}{took}"
 
 
