@@ -13,7 +13,7 @@ from codemods.engine.literals import replace_string
 from codemods.engine.mocks import mock_names, rewrite_assertions
 from codemods.engine.registry import Rewrite
 from codemods.engine.targets import Target
-from codemods.engine.values import text_of
+from codemods.engine.values import dotted_name, text_of
 from migrator.message import System
 
 METHODS = {
@@ -45,7 +45,7 @@ def _kind(context: FileContext, call: cst.Call) -> str:
     if called in {"unittest.mock.patch.object", "mock.patch.object"}:
         return "object"
     if isinstance(call.func, cst.Attribute):
-        code = context.source.code(call.func)
+        code = dotted_name(call.func)
         if code in {"mocker.patch", "mocker.spy"}:
             return "path" if code == "mocker.patch" else "object"
         if code == "mocker.patch.object":

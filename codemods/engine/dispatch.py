@@ -54,12 +54,14 @@ def rewrite_file(context: FileContext) -> None:
 
 def _name_the_rest(context: FileContext) -> None:
     """Name the lines that still mention a module that goes: comments, docstrings, strings."""
+    named = list(named_in_python(context.index, context.source.text, [(e.start, e.end) for e in context.edits.items]))
+    if not named:
+        return
     listed = {leftover.line for leftover in context.leftovers}
     listed |= {context.source.line(use.node) for use in context.uses if not use.rewritten}
     listed |= {context.source.line(statement) for statement in context.tree.imports}
-    edited = [(edit.start, edit.end) for edit in context.edits.items]
     whole = {(context.source.line(node), text_of(node)) for node in context.tree.strings if _is_value(context, node)}
-    for offset, name in named_in_python(context.index, context.source.text, edited):
+    for offset, name in named:
         line = context.source.line_at(offset)
         if line not in listed:
             listed.add(line)

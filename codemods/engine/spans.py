@@ -13,8 +13,7 @@ import re
 import libcst as cst
 from libcst._nodes.internal import CodegenState
 
-#: What LibCST may print back as something else.
-_UNUSUAL = re.compile(r"\r(?!\n)|\x0c")
+_LONE = re.compile(r"\r(?!\n)")
 
 
 class _Spans(CodegenState):
@@ -85,7 +84,7 @@ def statement_spans(module: cst.Module, statement: cst.CSTNode, text: str) -> di
     Empty where it is not certain that the statement lies where its text is found: it is there twice, or not at all,
     or the file holds what LibCST may print back as something else.
     """
-    if statement is module or _UNUSUAL.search(text):
+    if statement is module or "\x0c" in text or ("\r" in text and _LONE.search(text)):
         return {}
     state = _Spans(module)
     statement._codegen(state)
