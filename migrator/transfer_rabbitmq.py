@@ -172,6 +172,9 @@ class _Run:
             self._move_back(spot, spot.passed)
 
     def _empty(self, mover: RabbitmqMover, side: Side) -> None:
+        # After a lost connection: what has arrived elsewhere may only go on when it is gone here.
+        self._finish(mover, side)
+        mover.drain()
         for source in self.mixed.sources(side):
             if self._wanted(source.place):
                 mover.empty_list(source, self._translator(source))
@@ -180,6 +183,7 @@ class _Run:
             if self._wanted(spot.place):
                 mover.empty_spot(spot, self._translator(spot))
                 self._move_back(spot, spot.passed)
+        mover.finish()
 
     def _restore(self, side: Side) -> None:
         self.tally.restored += restore_kept(self.mixed.redis, {side}, self.token)
@@ -195,7 +199,7 @@ class _Run:
         while batch := intake.take(self.options.batch_size):
             for message in batch:
                 intake.publish(public_copy(message), lane.destination(spot.place), origin=message)
-            intake.commit()
+            intake.commit(wait=False)
             moved += len(batch)
         lane.close_intake(queue)
         return moved

@@ -1,24 +1,17 @@
-"""The connection of a transfer to one RabbitMQ: its lock, and queues that are emptied in transactions.
+"""The connection of a transfer to one RabbitMQ: its lock, its queues, and what is emptied over it.
 
 The lock is an exclusive queue: it belongs to the connection and goes with it, whatever ends the run. All that the
 transfer does on a broker goes over the connection that holds the lock, so a run that was overtaken can change nothing
 any more. A killed run's connection is closed by its system at once, that of a paused one by the server after two
 missed heartbeats.
 
-A transaction publishes and acknowledges together. What was published is on the server's disk when the commit returns;
-acknowledgements are written a moment later. So a server that *crashes* (power cut, kill -9; not a restart in good
-order) brings back messages of the last second or so that were already carried: seen 200 to 800 of 1500, none lost.
-:mod:`migrator.transfer_rabbitmq_window` knows them again.
-
-Source: rabbit_channel.erl (tx.commit: deliver, then acknowledge, then wait for confirmation; exclusive queues are
-deleted when their connection has ended, which is after its channels have).
+Source: rabbit_channel.erl (exclusive queues are deleted when their connection has ended, which is after its channels
+have).
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -26,115 +19,12 @@ import amqp
 
 from migrator.brokers.rabbitmq_management import Management
 from migrator.brokers.rabbitmq_queues import LOCK, declare_missing, declare_own
-from migrator.brokers.rabbitmq_server import ERRORS, RabbitmqServer, failure, patient
-from migrator.errors import UnreachableError
+from migrator.brokers.rabbitmq_server import ERRORS, RabbitmqServer, failure
+from migrator.transfer_rabbitmq_intake import Intake
 from migrator.transfer_rabbitmq_window import Window, was_restarted
 from migrator.translation import Place
 
 HEARTBEAT_S = 30
-_EMPTY_AFTER_S = 0.01
-_WAIT_S = 30.0
-
-
-class Intake:
-    """One queue, emptied in transactions that may publish as well.
-
-    Args:
-        connection: The connection that holds the lock.
-        queue: Its name.
-        size: How many messages one transaction takes at most.
-        ensure: Makes a queue that has gone meanwhile.
-        windows: What was taken from the queues of this server before.
-    """
-
-    def __init__(
-        self, connection: Any, queue: str, size: int, ensure: Callable[[str], None], *, windows: dict[str, Window]
-    ) -> None:
-        self.queue = queue
-        self._connection = connection
-        self._windows = windows
-        self._window = windows.setdefault(queue, Window(queue=queue))
-        self._taken: list[Any] = []
-        self._ensure = ensure
-        self._waiting: deque[Any] = deque()
-        self._returned: list[tuple[str, Any]] = []
-        self._last_tag = 0
-        self._channel = connection.channel()
-        self._channel.events["basic_return"].add(self._on_return)
-        self._channel.tx_select()
-        # The next batch is on its way while this one is worked on.
-        self._channel.basic_qos(prefetch_size=0, prefetch_count=size * 2, a_global=False)
-        self._tag = self._channel.basic_consume(queue, callback=self._waiting.append)
-
-    def take(self, number: int, *, expected: int = 0) -> list[Any]:
-        """Return the next messages, fewer when the queue ends before; nothing is settled until :meth:`commit`.
-
-        Args:
-            number: At most so many.
-            expected: So many are known to be there: wait for them.
-        """
-        while taken := self._next(number, expected):
-            self._taken += taken
-            if fresh := self._window.fresh(taken):
-                return fresh
-            self.commit()
-        return []
-
-    def _next(self, number: int, expected: int) -> list[Any]:
-        deadline = time.monotonic() + _WAIT_S
-        while len(self._waiting) < number:
-            before = len(self._waiting)
-            with suppress(TimeoutError):
-                self._connection.drain_events(timeout=_EMPTY_AFTER_S)
-            if len(self._waiting) > before:
-                continue
-            # On the consumer's channel, so what was delivered before this answer has been seen.
-            _, ready, _ = self._channel.queue_declare(queue=self.queue, passive=True)
-            if len(self._waiting) > before or len(self._waiting) < expected or ready:
-                if time.monotonic() > deadline:
-                    raise UnreachableError(self.queue, f"the server delivered nothing for {_WAIT_S:g} s")
-                continue
-            break
-        taken = [self._waiting.popleft() for _ in range(min(number, len(self._waiting)))]
-        if taken:
-            self._last_tag = taken[-1].delivery_tag
-        return taken
-
-    def publish(self, message: Any, queue: str, *, origin: Any = None) -> None:
-        """Publish to a queue when the transaction is committed; ``origin`` is the message that it was made from."""
-        if origin is not None:
-            self._window.sent(queue, message, origin)
-        with patient(self._connection, self.queue):
-            self._channel.basic_publish(message, exchange="", routing_key=queue, mandatory=True)
-
-    def commit(self) -> None:
-        """Acknowledge what was taken and publish what was given, both or neither."""
-        if self._last_tag:
-            self._channel.basic_ack(self._last_tag, multiple=True)
-            self._last_tag = 0
-        with patient(self._connection, self.queue):
-            self._commit()
-        self._window.committed(self._taken, self._windows)
-        self._taken = []
-
-    def _commit(self) -> None:
-        self._channel.tx_commit()
-        while self._returned:
-            # Somebody deleted the destination after it was found: the server dropped these, but we still have them.
-            returned, self._returned = self._returned, []
-            for queue, message in returned:
-                self._ensure(queue)
-                self.publish(message, queue)
-            self._channel.tx_commit()
-
-    def close(self) -> None:
-        """End; what was taken and not committed goes back to its place."""
-        with suppress(*ERRORS):
-            self._channel.basic_cancel(self._tag)
-            self._channel.close()
-
-    def _on_return(self, _error: Any, _exchange: str, routing_key: str, message: Any) -> None:
-        self._returned.append((routing_key, message))
 
 
 class RabbitmqLane:
@@ -163,6 +53,11 @@ class RabbitmqLane:
             intake = Intake(self.connection, queue, size, self._make_again, windows=self._windows)
             self._intakes[queue] = intake
         return intake
+
+    def finish(self, queue: str) -> None:
+        """Wait until the commit under way on a queue is through, if there is one."""
+        if queue in self._intakes:
+            self._intakes[queue].finish()
 
     def close_intake(self, queue: str) -> None:
         """Stop taking from a queue."""

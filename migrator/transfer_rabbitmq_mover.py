@@ -12,9 +12,10 @@ compares its ids with what is left at the source, and publishes only the others.
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +30,8 @@ from migrator.transfer_batch import Batch, Item, Work, apply_request, item_copy,
 from migrator.transfer_lock import LIFE_MS
 from migrator.transfer_mover import BATCH_BYTES
 from migrator.transfer_rabbitmq_hub import MixedHub
-from migrator.transfer_rabbitmq_lane import Intake, RabbitmqLane
+from migrator.transfer_rabbitmq_intake import Intake
+from migrator.transfer_rabbitmq_lane import RabbitmqLane
 from migrator.translate import Translator
 from migrator.translation import KeptBack, Place, Reason, Translation, ledger_entry
 from migrator.wire import UnreadableError
@@ -77,13 +79,23 @@ class RabbitmqMover:
 
     def _stage(self, spot: Spot, lane: RabbitmqLane, source: Intake, translate: Translator, left: int) -> None:
         """Give each message an id on its way through a queue of ours."""
-        moving = lane.intake(lane.own(spot.moving), self.size)
-        while left > 0 and not self.should_stop() and (batch := source.take(self.size)):
+        moving, staged = lane.intake(lane.own(spot.moving), self.size), 0
+        while True:
+            going_on = left > 0 and not self.should_stop()
+            batch = source.take(self.size) if going_on else []
             left -= len(batch)
             for message in batch:
                 source.publish(private_copy(message, {ID: uuid.uuid4().hex}), spot.moving, origin=message)
-            source.commit()
-            self._carry(spot, moving, moving.take(len(batch), expected=len(batch)), translate)
+            if batch:
+                source.commit(wait=False)
+            # The batch before goes on its way while the server writes this one.
+            if staged:
+                self._carry(spot, moving, moving.take(staged, expected=staged), translate)
+            # Only what is safely in the queue of ours may be pushed under its id.
+            source.finish()
+            staged = len(batch)
+            if not batch:
+                return
 
     def empty_list(self, source: Source, translate: Translator, *, leftovers_only: bool = False) -> None:
         """Move what an interrupted run had claimed from a list in Redis, then what it holds, until it is empty.
@@ -102,10 +114,20 @@ class RabbitmqMover:
             left -= len(items)
 
     def drain(self) -> None:
-        """Move what has arrived from other servers to its queues."""
+        """Move what has arrived from other servers to its queues; what is left at the sources of it must be gone."""
+        for lane, queue in self._arriving():
+            if count(lane.connection, queue) is not None:
+                self._drain(lane, queue)
+
+    def finish(self) -> None:
+        """Wait until all that has arrived from other servers is in its queues."""
+        for lane, queue in self._arriving():
+            lane.finish(queue)
+
+    def _arriving(self) -> Iterator[tuple[RabbitmqLane, str]]:
         for identity, lane in self.mixed.lanes.items():
             for endpoint in self.mixed.endpoints(identity):
-                self._drain(lane, arriving_queue(endpoint))
+                yield lane, arriving_queue(endpoint)
 
     def _carry(
         self, spot: Spot, intake: Intake, taken: list[Any], translate: Translator, *, resumed: bool = False
@@ -134,10 +156,9 @@ class RabbitmqMover:
             intake.publish(kept_copy(messages[copy], copy, kept), home.own(spot.kept), origin=origins[copy])
         for copy in map(bytes.decode, work.passed_flat):
             intake.publish(private_copy(messages[copy], {}), home.own(spot.passed), origin=origins[copy])
-        intake.commit()
-        for lane, queue in others:
-            self._drain(lane, queue)
-        self.settled(work, len(arrived))
+        intake.commit(then=lambda: self.settled(work, len(arrived)), wait=bool(others))
+        for lane, queue, number in others:
+            self._drain(lane, queue, number)
 
     def _carry_claim(self, batch: Batch, translate: Translator) -> None:
         """Carry out one batch from Redis."""
@@ -158,8 +179,8 @@ class RabbitmqMover:
         claimed = int(server.client.llen(source.claim))
         request = apply_request(self.mixed.whole, work, claimed=claimed, token=self.token, life_ms=LIFE_MS)
         server.run("apply", [LOCK, *request[0]], request[1])
-        for lane, queue in others:
-            self._drain(lane, queue)
+        for lane, queue, number in others:
+            self._drain(lane, queue, number)
         work.batch = part
         self.settled(work, len(batch.items) - len(fresh))
 
@@ -193,30 +214,35 @@ class RabbitmqMover:
 
     def _send_elsewhere(
         self, work: Work, encoded: dict[str, Any], home: RabbitmqLane | None
-    ) -> list[tuple[RabbitmqLane, str]]:
-        """Publish to every RabbitMQ that is not the source, into the queue of what arrives; return those queues."""
-        used: dict[str, tuple[RabbitmqLane, str]] = {}
+    ) -> list[tuple[RabbitmqLane, str, int]]:
+        """Publish to every RabbitMQ that is not the source, into the queue of what arrives; return what lies where."""
+        used: dict[str, tuple[RabbitmqLane, str, int]] = {}
         for carried in work.carried:
             lane = self.mixed.lane(carried.place)
             if lane is None or lane is home:
                 continue
             queue = lane.own(arriving_queue(self.mixed.whole.endpoint(carried.place)))
-            used[f"{id(lane)} {queue}"] = (lane, queue)
+            _, _, before = used.get(key := f"{id(lane)} {queue}", (lane, queue, 0))
+            used[key] = (lane, queue, before + 1)
             headers = {
                 ID: ledger_entry(work.batch.source.place, carried.source_copy),
                 TO: lane.destination(carried.place),
             }
             lane.intake(queue, self.size).publish(private_copy(encoded[carried.copy_id], headers), queue)
-        for lane, queue in used.values():
+        for lane, queue, _ in used.values():
             lane.intake(queue, self.size).commit()
         return list(used.values())
 
-    def _drain(self, lane: RabbitmqLane, queue: str) -> None:
-        intake = lane.intake(lane.own(queue), self.size)
-        while batch := intake.take(self.size):
+    def _drain(self, lane: RabbitmqLane, queue: str, number: int = 0) -> None:
+        """Move what has arrived to its queues: so many, or all."""
+        intake, left = lane.intake(lane.own(queue), self.size), number or math.inf
+        while most := int(min(left, self.size)):
+            if not (batch := intake.take(most, expected=most if number else 0)):
+                return
             for message in batch:
                 intake.publish(public_copy(message), own_header(message, TO), origin=message)
-            intake.commit()
+            intake.commit(wait=not number)
+            left -= len(batch)
 
     def _arrived(self, keys: list[str]) -> set[str]:
         """Return which of these copies have reached their destination before."""

@@ -33,6 +33,7 @@ MAX_DEPTH = 100
 _LONG_INTEGER = re.compile(rb"[0-9]{4301}")
 
 encode_json = msgspec.json.Encoder().encode
+_dump = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class UnreadableError(Exception):
@@ -99,7 +100,7 @@ def loads(raw: bytes | str) -> Any:
 
 def dumps(value: Any) -> bytes:
     """Write JSON exactly as Dramatiq does: compact, ASCII."""
-    return json.dumps(value, separators=(",", ":")).encode()
+    return _dump(value).encode()
 
 
 def mark(system: str, queue: str, *, copy_id: str, tag: str, text: str) -> bytes:

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 import amqp
 
+from migrator.brokers.rabbitmq_buffer import buffered
 from migrator.brokers.redis_server import redacted
 from migrator.errors import InterruptedRunError, RefusedError, UnreachableError, UsageError
 
@@ -79,7 +80,7 @@ class RabbitmqServer:
             on_unblocked=lambda: setattr(connection, "blocked_because", ""),
         )
         connection.connect()
-        return connection
+        return buffered(connection)
 
     @contextmanager
     def connected(self) -> Iterator[Any]:

@@ -15,7 +15,6 @@ have to fit into one frame.
 
 from __future__ import annotations
 
-import struct
 import zlib
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
@@ -26,6 +25,7 @@ from typing import Any
 import amqp
 import msgspec
 
+from migrator.brokers.rabbitmq_written import WrittenMessage
 from migrator.envelope import Envelope, optional_text, read_envelope
 from migrator.message import System
 from migrator.translation import Place
@@ -33,8 +33,6 @@ from migrator.wire import HEADER, UnreadableError, dumps, loads, text_of
 
 _ELSEWHERE = ("content_type", "content_encoding", "application_headers", "user_id")
 PROPERTIES = tuple(name for name, _ in amqp.Message.PROPERTIES if name not in _ELSEWHERE)
-#: Frames of 128 KiB are the default of both sides; some bytes are the frame's own.
-MAX_PROPERTIES_BYTES = 131_072 - 512
 _PACK_FROM_BYTES = 8192
 _PERSISTENT = 2
 _HISTORY = ("x-death", "x-first-death-", "x-last-death-")
@@ -85,20 +83,20 @@ def message_for(place: Place, payload: bytes) -> Any:
             message.properties["priority"] = priority
         return message
     envelope = read_envelope(payload, text_of(payload))
-    given = {name: loads(bytes(value)) for name, value in envelope.properties.items()}
+    mark = envelope.headers.pop(HEADER, None)
+    given, headers = _opened(envelope.properties), _opened(envelope.headers)
     properties = {name: rich(given[name]) for name in PROPERTIES if given.get(name) is not None}
-    headers = {name: loads(bytes(value)) for name, value in envelope.headers.items()}
-    if HEADER in headers:
-        headers[HEADER] = _packed(bytes(envelope.headers[HEADER]))
+    if mark is not None:
+        headers[HEADER] = _packed(bytes(mark))
         properties["message_id"] = given["delivery_tag"]
-    message = amqp.Message(
+    message = WrittenMessage(
         _decoded(envelope),
         content_type=envelope.content_type,
         content_encoding=envelope.content_encoding,
         application_headers={name: rich(value) for name, value in headers.items()},
         **{"delivery_mode": _PERSISTENT, **properties},
     )
-    _check(message)
+    message.check()
     return message
 
 
@@ -134,15 +132,9 @@ def _broker_priority(payload: bytes) -> int | None:
     return number if isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= 255 else None
 
 
-def _check(message: Any) -> None:
-    try:
-        size = len(message._serialize_properties())
-    except (amqp.AMQPError, struct.error, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise UnreadableError(f"AMQP can't hold its headers: {str(error)[:120]}") from None
-    if size > MAX_PROPERTIES_BYTES:
-        raise UnreadableError(
-            f"its headers take {size} bytes with the original in them; AMQP has {MAX_PROPERTIES_BYTES}"
-        )
+def _opened(parts: dict[str, msgspec.Raw]) -> dict[str, Any]:
+    """Return headers or properties, all read at once."""
+    return dict(zip(parts, loads(b"[" + b",".join(map(bytes, parts.values())) + b"]"), strict=True))
 
 
 def _packed(mark: bytes) -> str:

@@ -1,0 +1,127 @@
+"""Whole buffers instead of single frames between py-amqp and its socket: fewer system calls for each message.
+
+py-amqp reads a frame in three calls and sends each message by a call of its own; of a transfer's time that was about
+a third. Here frames are cut out of what one read gave, and published messages are gathered until a command follows
+that the server has to answer, or until they are many.
+
+Source: amqp/transport.py (``read_frame``), amqp/method_framing.py (``frame_writer``), amqp/connection.py: both are
+looked up on the connection at each call.
+"""
+
+from __future__ import annotations
+
+from ssl import SSLWantReadError, SSLWantWriteError
+from struct import Struct
+from typing import Any
+
+from amqp import spec
+from amqp.exceptions import UnexpectedFrame
+
+_READ_BYTES = 131_072
+_SEND_FROM_BYTES = 131_072
+_METHOD, _HEADER, _BODY, _FRAME_END = 1, 2, 3, 0xCE
+_BASIC = spec.Basic.Publish[0]
+#: How a socket with a timeout of its own (SO_RCVTIMEO, SO_SNDTIMEO), or of Python's, says that it is over.
+_WAITING = (TimeoutError, BlockingIOError, SSLWantReadError, SSLWantWriteError)
+_frame = Struct(">BHI")
+_signature = Struct(">HH")
+_content = Struct(">HHQ")
+_END = bytes([_FRAME_END])
+
+
+def buffered(connection: Any) -> Any:
+    """Return a connected connection that reads and sends in buffers from now on."""
+    reader = _Reader(connection.transport)
+    connection.transport.read_frame = reader.read_frame
+    connection.frame_writer = _Writer(connection).write
+    return connection
+
+
+class _Reader:
+    """Cuts frames out of what the socket gives."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+        self._data: bytes = bytes(transport._read_buffer)
+        self._at = 0
+
+    def read_frame(self) -> tuple[int, int, bytes]:
+        """Return type, channel and content of the next frame.
+
+        Raises:
+            TimeoutError: It is not all there; what came stays for the next call.
+            OSError: The connection is gone.
+        """
+        self._need(7)
+        kind, channel, size = _frame.unpack_from(self._data, self._at)
+        self._need(size + 8)
+        start = self._at + 7
+        end = start + size
+        if self._data[end] != _FRAME_END:
+            raise UnexpectedFrame(f"a frame ends with {self._data[end]:#04x}")
+        self._at = end + 1
+        return kind, channel, self._data[start:end]
+
+    def _need(self, number: int) -> None:
+        """Read until so many bytes are there."""
+        while (there := len(self._data) - self._at) < number:
+            try:
+                more = self._transport.sock.recv(max(_READ_BYTES, number - there))
+            except _WAITING as error:
+                raise TimeoutError("the server sent nothing in time") from error
+            except OSError:
+                self._transport.connected = False
+                raise
+            if not more:
+                self._transport.connected = False
+                raise OSError("the server closed the connection")
+            self._data = self._data[self._at :] + more
+            self._at = 0
+
+
+class _Writer:
+    """Gathers published messages and sends them together."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def write(self, kind: int, channel: int, method: tuple[int, int] | None, args: Any, content: Any = None) -> None:
+        """Send one frame, or those of a message; only published messages may wait for what follows.
+
+        Raises:
+            TimeoutError: The server takes nothing.
+            OSError: The connection is gone.
+        """
+        given = args.encode() if isinstance(args, str) else bytes(args or b"")
+        payload = _signature.pack(*method) + given if method else b""
+        if content is None:
+            self._add(kind, channel, payload)
+        else:
+            self._add_message(channel, payload, content)
+        self._connection.bytes_sent += 1
+        if method != spec.Basic.Publish or self._size >= _SEND_FROM_BYTES:
+            data = b"".join(self._parts)
+            self._parts.clear()
+            self._size = 0
+            try:
+                self._connection.transport.write(data)
+            except _WAITING as error:
+                raise TimeoutError("the server took nothing in time") from error
+
+    def _add_message(self, channel: int, method: bytes, content: Any) -> None:
+        body = content.body
+        if isinstance(body, str):
+            body = body.encode(content.properties.setdefault("content_encoding", "utf-8"))
+        # What can't be written raises here, before anything of it is in the buffer.
+        header = _content.pack(_BASIC, 0, len(body)) + content._serialize_properties()
+        self._add(_METHOD, channel, method)
+        self._add(_HEADER, channel, header)
+        most = self._connection.frame_max - 8
+        for start in range(0, len(body), most):
+            self._add(_BODY, channel, bytes(body[start : start + most]))
+
+    def _add(self, kind: int, channel: int, payload: bytes) -> None:
+        self._parts += (_frame.pack(kind, channel, len(payload)), payload, _END)
+        self._size += len(payload) + 8
