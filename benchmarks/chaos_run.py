@@ -2,7 +2,8 @@
 
 Run: ``python benchmarks/chaos_run.py [--rounds 5] [--faults 4] [--messages 2000] [--seed 1] [--database postgres]``.
 A round is a cutover and a rollback, each with so many faults at random moments; ``--every-action`` kills the tool at
-every action instead. The last line is stable: ``lost=0 doubled=0 wrong=0 kills=40 resumed=…``.
+every action instead; ``--tasks`` moves single tasks over and back beside running legacy workers, and every second round
+ends with a whole cutover and its rollback. The last line is stable: ``lost=0 doubled=0 wrong=0 kills=40 resumed=…``.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "acceptan
 
 from sample_chaos import Chaos, interrupt_tool, kill_process, kill_redis, kill_tool
 from sample_databases import PostgreSQL, SQLite
-from sample_scene import open_scene, prepare
+from sample_scene import convert, open_scene, prepare
+
+from migrator.demo.scratch import git
+from migrator.runner_state import MigrationState
 
 FAULTS = {"tool": kill_tool, "Ctrl-C": interrupt_tool, "process": kill_process, "redis": kill_redis}
 
@@ -54,7 +58,7 @@ def main() -> int:
             prepare(scene, options.messages)
             with scene.stage.load():
                 for number in range(1, options.rounds + 1):
-                    _round(chaos, number, options)
+                    (_round_of_tasks if options.tasks else _round)(chaos, number, options)
         for text in chaos.outcome.wrong:
             print(f"WRONG: {text}")
         print("faults: " + ", ".join(f"{count} x {name}" for name, count in sorted(chaos.outcome.faults.items())))
@@ -73,6 +77,25 @@ def _round(chaos: Chaos, number: int, options: argparse.Namespace) -> None:
         chaos.settle(f"round {number}, {command}")
 
 
+def _round_of_tasks(chaos: Chaos, number: int, options: argparse.Namespace) -> None:
+    stage = chaos.scene.stage
+    plan, legacy_code = stage.scratch.plan, stage.scratch.folder / "legacy-code"
+    if not legacy_code.exists():
+        git(plan.folder, "worktree", "add", "--quiet", "--detach", str(legacy_code), "HEAD")
+    if chaos.state is not MigrationState.MIGRATED and not chaos.side_by_side:
+        convert(chaos.scene)
+    names = chaos.chance.sample([task.name for task in plan.tasks], 4)
+    for command, some in (("cutover", names), ("rollback", names[:2])):
+        for root in (legacy_code, None):
+            stage.enqueue(max(20, options.messages // 4), root=root)
+        chaos.single_tasks(command, some, chaos.some(options.faults))
+        chaos.settle(f"round {number}, {command} of single tasks")
+    if number % 2 == 0:
+        for command in ("cutover", "rollback"):
+            chaos.leg(command, chaos.some(1))
+            chaos.settle(f"round {number}, {command} of all")
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
@@ -81,6 +104,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
     parser.add_argument("--every-action", action="store_true", help="kill the tool at every action, nothing else")
+    parser.add_argument("--tasks", action="store_true", help="move single tasks, beside running legacy workers")
     return parser.parse_args()
 
 

@@ -50,6 +50,8 @@ class Status:
     processes: tuple[ProcessState, ...] = ()
     #: Unified names of the tasks that were moved on their own.
     moved_tasks: tuple[str, ...] = ()
+    #: Those whose move, over or back, was begun and has not ended.
+    begun_tasks: tuple[str, ...] = ()
     #: What could not be asked, and why.
     problems: tuple[str, ...] = ()
     next_steps: tuple[str, ...] = ()
@@ -67,7 +69,9 @@ def read_status(plan: Plan, *, environ: Mapping[str, str], state: RunState) -> S
     at = f" at step {state.step}" if state.state in (MigrationState.MIGRATING, MigrationState.ROLLING_BACK) else ""
     back = state.state is MigrationState.ROLLING_BACK
     done = state.undone if back else state.done
-    order = [step.name for step in ROLLBACK if step.name in state.begun] if back else [step.name for step in STEPS]
+    # The preflight of a run that has been begun is behind it; it is no step that is recorded.
+    steps = [step for step in ROLLBACK if step.name in state.begun] if back else STEPS[1 if at else 0 :]
+    order = [step.name for step in steps]
     finished = state.state in (MigrationState.ROLLED_BACK, MigrationState.MIGRATED, MigrationState.COMPLETED)
     return Status(
         state=state.state,

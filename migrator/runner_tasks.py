@@ -99,6 +99,7 @@ def tell_moves(status: Status, entries: Iterable[Entry]) -> Status:
         status,
         text="; ".join(parts),
         moved_tasks=moves.moved,
+        begun_tasks=tuple(moves.begun),
         ends=ends,
         next_steps=status.next_steps if status.owner else (*moves.commands, *status.next_steps),
     )

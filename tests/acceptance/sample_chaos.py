@@ -26,9 +26,11 @@ from sample_scene import Scene, convert
 from migrator import runner
 from migrator.brokers.redis_keys import celery_lists
 from migrator.demo.account import Account
+from migrator.journal import open_journal
 from migrator.message import System
 from migrator.plan import Role, Side
 from migrator.runner_state import MigrationState
+from migrator.runner_tasks import read_moves
 from migrator.workers.identity import descendants, wait_gone
 from migrator.workers.records import read_record
 from migrator.workers.side import list_processes, start_side
@@ -36,6 +38,8 @@ from migrator.workers.side import list_processes, start_side
 ATTEMPT_TIMEOUT_S = 240.0
 #: More attempts than this and the leg counts as one that does not arrive.
 MOST_ATTEMPTS = 200
+#: How many lines a move of single tasks says.
+LINES_OF_A_TASK = 7
 ARRIVED = {"cutover": MigrationState.MIGRATED, "rollback": MigrationState.ROLLED_BACK}
 BETWEEN = (MigrationState.MIGRATING, MigrationState.ROLLING_BACK)
 #: A run that ended this long before or after an outage may not have been able to say so to its broker.
@@ -90,6 +94,8 @@ class Chaos:
     faults: dict[str, Callable[[Chaos, subprocess.Popen[str]], None]] = field(default_factory=dict)
     #: A fault comes when an attempt has said at most so many lines; a whole way has some more.
     latest_line: int = 42
+    #: Workers of both sides run: single tasks were moved, and no whole run has ended since.
+    side_by_side: bool = False
     tell: Callable[[str], None] = lambda text: None
 
     def some(self, number: int) -> list[str]:
@@ -106,8 +112,9 @@ class Chaos:
         """
         names = list(faults)[::-1]
         for _ in range(MOST_ATTEMPTS):
-            state = self._state()
+            state = self.state
             if state is ARRIVED[command] and (once or not names):
+                self.side_by_side = False
                 return
             now = self._next(command, state)
             if now == "cutover" and state in (MigrationState.LEGACY, MigrationState.ROLLED_BACK):
@@ -117,21 +124,36 @@ class Chaos:
                 names.append(fault)
         self.outcome.wrong.append(f"{command} did not arrive in {MOST_ATTEMPTS} attempts")
 
+    def single_tasks(self, command: str, names: Iterable[str], faults: Iterable[str]) -> None:
+        """Move single tasks over or back, with these faults on the way."""
+        self.side_by_side = True
+        wanted, left = set(names), list(faults)[::-1]
+        for attempt in range(MOST_ATTEMPTS):
+            fault = left.pop() if left else ""
+            arguments = [f"--task={name}" for name in sorted(wanted)]
+            if not self._attempt(command, fault, resumed=attempt > 0, arguments=arguments, latest_line=LINES_OF_A_TASK):
+                left.append(fault)
+            moves = read_moves(open_journal(self.scene.stage.scratch.plan).entries())
+            there = wanted <= set(moves.moved) if command == "cutover" else not wanted & set(moves.moved)
+            if there and not wanted & set(moves.begun) and not left:
+                return
+        self.outcome.wrong.append(f"{command} of {names} did not arrive in {MOST_ATTEMPTS} attempts")
+
     def every_action(self, command: str) -> None:
         """Bring the system to one end, killed at the beginning and at the end of every action."""
         if command == "cutover":
             convert(self.scene)
         for attempt in range(MOST_ATTEMPTS):
             # The second event is the end of the first action left, the third the beginning of the next one.
-            self._attempt(command, "", resumed=attempt > 0, kill_at=2 + attempt % 2)
-            if self._state() is ARRIVED[command]:
+            self._attempt(command, "", resumed=attempt > 0, arguments=[str(2 + attempt % 2)])
+            if self.state is ARRIVED[command]:
                 return
             self.outcome.faults["tool at action"] = self.outcome.faults.get("tool at action", 0) + 1
         self.outcome.wrong.append(f"{command} did not arrive in {MOST_ATTEMPTS} attempts")
 
     def settle(self, name: str) -> Account:
         """Let every process of this side run, account for each id, and tell what is the brokers' own from the rest."""
-        side = Side.UNIFIED if self._state() is MigrationState.MIGRATED else Side.LEGACY
+        side = Side.UNIFIED if self.state is MigrationState.MIGRATED else Side.LEGACY
         missing = self.scene.all_of(side) - self.scene.running(side)
         if missing:
             start_side(self.scene.stage.scratch.plan, side, environ=self.scene.environ, names=sorted(missing))
@@ -140,13 +162,15 @@ class Chaos:
         self.tell(f"{name}: {account.enqueued:,} = {account.run:,} run + {account.waiting:,} waiting + {account.kept}")
         return account
 
-    def _attempt(self, command: str, fault: str, *, resumed: bool, kill_at: int = 0) -> bool:
+    def _attempt(
+        self, command: str, fault: str, *, resumed: bool, arguments: Iterable[str] = (), latest_line: int = 0
+    ) -> bool:
         """Run a command once; True unless it ended before its fault came."""
-        process = self.scene.begin(command, *([str(kill_at)] if kill_at else []))
+        process = self.scene.begin(command, *arguments)
         lines: list[str] = []
         reader = threading.Thread(target=_read, args=(process, lines))
         reader.start()
-        suffered = not fault or self._after(self.chance.randint(1, self.latest_line), process, lines)
+        suffered = not fault or self._after(self.chance.randint(1, latest_line or self.latest_line), process, lines)
         if fault and suffered:
             self.outcome.faults[fault] = self.outcome.faults.get(fault, 0) + 1
             self.faults[fault](self, process)
@@ -174,12 +198,16 @@ class Chaos:
         """Check that `status` says where the system is, and that an attempt ended in a way that is documented."""
         now = runner.status(self.scene.stage.scratch.plan, environ=self.scene.environ)
         self.tell(f"{command} with {fault or 'no fault'}: exit {code}, {now.text}")
-        if code not in (0, 3, 4, 5, -signal.SIGKILL) or "Traceback" in output:
+        # A Ctrl-C that comes when all is done and said ends the process in the way of signals.
+        late = code == -signal.SIGINT and " done: " in output
+        if (code not in (0, 3, 4, 5, -signal.SIGKILL) and not late) or "Traceback" in output:
             self.outcome.wrong.append(f"{command} after {fault}: exit {code}\n{output[-1500:]}")
         if code == 0 and now.state is not ARRIVED[command]:
             self.outcome.wrong.append(f"{command} after {fault}: exit 0 and yet {now.text}")
         if now.owner:
             self.outcome.wrong.append(f"{command} after {fault}: ended, and yet at it: {now.owner}")
+        if now.begun_tasks and (f"half way: {', '.join(now.begun_tasks)}" not in now.text or not now.ends):
+            self.outcome.wrong.append(f"half way, and nothing says so: {now.text}")
         if now.state in BETWEEN:
             if "nobody is at it" not in now.text or not now.next_steps:
                 self.outcome.wrong.append(f"between, and nothing says so: {now.text}")
@@ -187,10 +215,11 @@ class Chaos:
         there = now.state is MigrationState.MIGRATED
         for process in now.processes:
             other_side = process.side is (Side.LEGACY if there else Side.UNIFIED)
-            if other_side and process.state == "running":
+            if other_side and process.state == "running" and not self.side_by_side:
                 self.outcome.wrong.append(f"{now.text}, and yet {process.name} runs")
 
-    def _state(self) -> MigrationState:
+    @property
+    def state(self) -> MigrationState:
         return runner.status(self.scene.stage.scratch.plan, environ=self.scene.environ).state
 
     @staticmethod

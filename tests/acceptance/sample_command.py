@@ -1,5 +1,6 @@
-"""Run one command as the command line does, with proof and conversion taken as given: ``COMMAND PLAN [KILL-AT]``.
+"""Run one command as the command line does, with proof and conversion taken as given.
 
+``COMMAND PLAN [KILL-AT] [--task=NAME …]``.
 Prints what the command line prints. With a number it kills itself at the n-th beginning or end of an action.
 """
 
@@ -43,9 +44,11 @@ class DyingView(PlainView):
 
 
 def main() -> int:
-    command, file, *kill_at = sys.argv[1:]
+    command, file, *rest = sys.argv[1:]
     plan = load_plan(Path(file))
-    options = replace(guarded(plan, runner.RunOptions()), check_proof=green, check_source=green)
+    tasks = tuple(part.removeprefix("--task=") for part in rest if part.startswith("--task="))
+    kill_at = [part for part in rest if part.isdecimal()]
+    options = replace(guarded(plan, runner.RunOptions(tasks=tasks)), check_proof=green, check_source=green)
     # A background job inherits that Ctrl-C is ignored; an operator's shell does not pass that on.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     view = DyingView(int(kill_at[0])) if kill_at else PlainView()
