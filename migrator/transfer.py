@@ -95,13 +95,13 @@ def _transfer_on_redis(
 
 def _allow_parking(hub: Hub, options: TransferOptions) -> None:
     wanted = bool(hub.plan.project.install_package) if options.park is None else options.park
-    hub.park_after_ms = park_after_ms(hub.plan) if wanted else None
+    hub.park_after_ms = park_after_ms(hub.plan, hub.now_ms()) if wanted else None
     hub.release_lead_ms = release_lead_ms(hub.plan)
 
 
 def translators(hub: Hub) -> dict[tuple[Side, System], Translator]:
     """Return the translation of the messages of every endpoint."""
-    plan, now_ms = hub.plan, int(time.time() * 1000)
+    plan, now_ms = hub.plan, int(hub.now_ms())
     found: dict[tuple[Side, System], Translator] = {
         (endpoint.side, endpoint.system): forward(plan, endpoint, unified_url="redis://", now_ms=now_ms)
         for endpoint in plan.legacy
@@ -110,9 +110,9 @@ def translators(hub: Hub) -> dict[tuple[Side, System], Translator]:
     return found
 
 
-def visibility_limit_ms(plan: Plan) -> float:
+def visibility_limit_ms(hub: Hub) -> float:
     """Return the latest ETA, in ms since the epoch, that a worker may hold without being handed it again."""
-    return (time.time() + plan.unified.visibility_timeout_s) * 1000
+    return hub.now_ms() + hub.plan.unified.visibility_timeout_s * 1000
 
 
 def selection(plan: Plan, options: TransferOptions) -> Callable[[Translation], bool]:
@@ -234,7 +234,7 @@ class _Run:
 
     def _settled(self, work: Work) -> None:
         parking = self.hub.park_after_ms is not None
-        count(self.tally, work, beyond_ms=math.inf if parking else visibility_limit_ms(self.hub.plan))
+        count(self.tally, work, beyond_ms=math.inf if parking else visibility_limit_ms(self.hub))
         counts = BatchCounts(
             seen=len(work.batch.items),
             published=len(work.carried) - work.refused,

@@ -9,6 +9,7 @@ from typing import Any
 
 from migrator import brokers
 from migrator.brokers.celery_redis import CeleryRedis
+from migrator.brokers.clock import server_time_s
 from migrator.brokers.dramatiq_redis import DramatiqRedis
 from migrator.brokers.lane import Lane
 from migrator.brokers.redis_keys import LOCK, Source, celery_list, dramatiq_list, sources
@@ -40,6 +41,8 @@ class Hub:
     park_after_ms: float | None = None
     #: How long before it is due it is released.
     release_lead_ms: float = 0.0
+    #: What the clock of the unified server is ahead of our monotonic one, in seconds; None until it was asked.
+    clock_offset_s: float | None = None
     #: When the locks were prolonged last, by the monotonic clock.
     prolonged_at: float = field(default_factory=time.monotonic)
 
@@ -49,6 +52,20 @@ class Hub:
         if lane is None:
             lane = self.lanes[identity] = Lane(self.servers[identity])
         return lane
+
+    def now_ms(self) -> float:
+        """Return the time of the unified server, in ms since the epoch: by it an ETA is past, whatever our clock says.
+
+        It is asked once; from there on the monotonic clock counts. Where it does not tell, our own clock has to do.
+        """
+        if self.clock_offset_s is None:
+            server = self.servers.get(self.identities[Side.UNIFIED, self.plan.unified.system])
+            there_s = time.time()
+            if server is not None:
+                with server.translated():
+                    there_s = server_time_s(server.client)
+            self.clock_offset_s = there_s - time.monotonic()
+        return (time.monotonic() + self.clock_offset_s) * 1000
 
     def drop_lanes(self) -> None:
         """Close every lane; what was under way on them is unknown."""

@@ -10,8 +10,6 @@ Source: kombu/transport/redis.py (``restore_visible``); seen: timeout 3 s, ETA 1
 
 from __future__ import annotations
 
-import time
-
 import msgspec
 
 from migrator.brokers.redis_keys import PARKED, celery_list
@@ -31,9 +29,9 @@ class _Prioritized(msgspec.Struct):
     properties: _Properties
 
 
-def park_after_ms(plan: Plan) -> float:
+def park_after_ms(plan: Plan, now_ms: float) -> float:
     """Return the latest ETA, in ms since the epoch, that goes into the queue at once."""
-    return (time.time() + plan.unified.visibility_timeout_s * _PARK_FROM) * 1000
+    return now_ms + plan.unified.visibility_timeout_s * _PARK_FROM * 1000
 
 
 def release_lead_ms(plan: Plan) -> float:
@@ -45,7 +43,7 @@ def release_parked(hub: Hub, *, everything: bool = False) -> int:
     """Put parked messages that are due soon, or all of them, into the unified queue; return how many."""
     endpoint = hub.plan.unified
     server = hub.servers[hub.identities[Side.UNIFIED, endpoint.system]]
-    until = "+inf" if everything else int(time.time() * 1000)
+    until = "+inf" if everything else int(hub.now_ms())
     released = 0
     with server.translated():
         while page := server.client.zrangebyscore(PARKED, "-inf", until, start=0, num=_PAGE):

@@ -31,7 +31,7 @@ def preview(
     side = Side.LEGACY if options.direction is Direction.FORWARD else Side.UNIFIED
     selects = selection(hub.plan, options)
     movable = (*_MOVABLE, State.CLAIMED) if options.owners_dead else _MOVABLE
-    beyond_ms = (time.time() + hub.plan.unified.visibility_timeout_s) * 1000
+    beyond_ms = hub.now_ms() + hub.plan.unified.visibility_timeout_s * 1000
     park_ms = hub.park_after_ms if side is Side.LEGACY else None
     for (broker_side, system), broker in hub.brokers.items():
         only_from = options.system if options.direction is Direction.FORWARD else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -125,7 +124,7 @@ class MixedHub:
         """Set from which ETA on messages are parked."""
         plan = self.whole.plan
         wanted = bool(plan.project.install_package) if options.park is None else options.park
-        self.whole.park_after_ms = park_after_ms(plan) if wanted and self.parks else None
+        self.whole.park_after_ms = park_after_ms(plan, self.whole.now_ms()) if wanted and self.parks else None
         self.whole.release_lead_ms = release_lead_ms(plan)
 
     def timed(self) -> Hub:
@@ -144,7 +143,7 @@ class MixedHub:
         limit_s = (
             self.consumer_timeout_s if self.unified_on_rabbitmq() else self.whole.plan.unified.visibility_timeout_s
         )
-        return (time.time() + limit_s) * 1000
+        return self.whole.now_ms() + limit_s * 1000
 
     @property
     def returned(self) -> int:

@@ -151,7 +151,7 @@ def findings(hub: Hub, options: TransferOptions, tally: Tally, left: Mapping[str
 def _late(hub: Hub, tally: Tally) -> Iterator[Finding]:
     limit_s = hub.plan.unified.visibility_timeout_s
     where = f"unified.{hub.plan.unified.queues[0]}"
-    found = f"up to {tally.longest_eta_ms / 1000 - time.time():.0f} s away, visibility timeout {limit_s:g} s"
+    found = f"up to {(tally.longest_eta_ms - hub.now_ms()) / 1000:.0f} s away, visibility timeout {limit_s:g} s"
     if tally.beyond_visibility:
         yield Finding(
             code="TRANSFER-ETA",

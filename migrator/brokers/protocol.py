@@ -53,6 +53,8 @@ class BrokerFacts:
     findings: tuple[Finding, ...] = ()
     #: Celery: seconds after which an unacknowledged message is delivered again.
     visibility_timeout_s: float | None = None
+    #: By how many seconds at least the server's clock is ahead of ours, negative if behind; None if it does not tell.
+    clock_ahead_s: float | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -19,6 +19,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from migrator.brokers import clock
 from migrator.brokers.protocol import BrokerFacts
 from migrator.errors import InterruptedRunError, RefusedError, UnreachableError, UsageError
 from migrator.report import Finding, Severity
@@ -98,6 +99,7 @@ class RedisServer:
         """
         with self.translated():
             info: dict[str, Any] = self.client.info()
+            ahead_s = clock.ahead_s(self.client)
         is_valkey = "valkey_version" in info
         persistence = [
             name
@@ -114,6 +116,7 @@ class RedisServer:
             persistence="+".join(persistence) or "none",
             identity=f"{info['run_id']}/{self.database}",
             findings=tuple(_findings(self.where, info, persistence)),
+            clock_ahead_s=ahead_s,
         )
 
     def _setting(self, name: str) -> str:

@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import time_machine
 from shop import Shop, eventually, options, send_orders, start_legacy
 
 from migrator.journal import open_journal
@@ -98,6 +100,23 @@ def test_a_server_that_throws_queues_away_is_refused(shop: Shop) -> None:
             assert "BROKER-EVICTION" in codes(brokers.guard(context(shop)))
         finally:
             client.config_set("maxmemory-policy", "noeviction")
+
+
+@pytest.mark.parametrize(
+    ("wrong_s", "severity", "found"),
+    [
+        (0, None, ""),
+        (6, Severity.WARNING, "ahead"),
+        (3600, Severity.ERROR, "3,600 s ahead"),
+        (-3600, Severity.ERROR, "behind"),
+    ],
+)
+def test_a_clock_that_is_not_the_servers(shop: Shop, wrong_s: int, severity: Severity | None, found: str) -> None:
+    with time_machine.travel(time.time() + wrong_s, tick=True):
+        report = brokers.guard(context(shop))
+    findings = [finding for finding in report.findings if finding.code == "CLOCK-SKEW"]
+    assert [finding.severity for finding in findings] == ([severity] if severity else []), "each server once"
+    assert all(found in finding.found for finding in findings)
 
 
 def test_too_little_memory_for_the_move_is_refused(shop: Shop) -> None:

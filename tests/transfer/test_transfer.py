@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
+import time_machine
 from message_traffic import Scene, fill, mixed
 
 from migrator import transfer_hub
@@ -132,6 +133,29 @@ def test_times_and_attempts(scene: Scene) -> None:
     assert abs(datetime.fromisoformat(headers[soon]["eta"]).timestamp() - before - 120) < 2
     assert headers[soon]["expires"] is None
     assert headers[now]["eta"] is None
+
+
+@pytest.mark.parametrize("wrong_s", [3600, -3600])
+def test_an_eta_is_past_by_the_servers_clock_whatever_ours_says(scene: Scene, wrong_s: float) -> None:
+    later = scene.send("health_check_task", delay=3_000_000)
+    soon = scene.apply("health_check_task", countdown=600, expires=1200)
+    now = scene.send("health_check_task", delay=1)
+    time.sleep(0.01)
+    true_s = time.time()
+    with time_machine.travel(true_s + wrong_s, tick=True):
+        planned = scene.forward(dry_run=True)
+        report = scene.forward()
+    assert (report.moved, report.kept, report.parked) == (3, 0, 1), "nothing has expired, and one is due late"
+    assert (planned.moved, planned.kept, planned.parked) == (3, 0, 1)
+    assert set(scene.unified_calls()) == {soon, now}
+    headers = {message.headers["id"]: message.headers for message in scene.unified_messages()}
+    assert headers[now]["eta"] is None
+    assert abs(datetime.fromisoformat(headers[soon]["eta"]).timestamp() - true_s - 600) < 60
+    ((raw, due_ms),) = scene.unified.zrange("tqm:parked", 0, -1, withscores=True)
+    assert later.encode() in raw
+    assert abs(due_ms / 1000 - true_s - 2100) < 60, "a quarter of the timeout before it is due"
+    with time_machine.travel(true_s + wrong_s, tick=True):
+        assert scene.forward().released == 0, "it is not due before it is due there"
 
 
 def test_what_has_no_counterpart_is_kept_back_and_restored(any_scene: Scene) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from migrator.brokers import connect
+from migrator.brokers.clock import SKEW_ERROR_S, SKEW_WARNING_S
+from migrator.brokers.protocol import BrokerFacts
 from migrator.errors import MigratorError
 from migrator.report import Finding, Report
-from migrator.steps.protocol import Context, error, findings_report
+from migrator.steps.protocol import Context, error, findings_report, warning
 
 #: A unified envelope takes about this many times the memory of a Dramatiq message (measured).
 GROWTH = 3.5
@@ -32,6 +36,7 @@ def guard(context: Context) -> Report:
             )
             continue
         findings += [finding for finding in facts.findings if finding not in findings]
+        findings += [finding for finding in _clock(facts) if finding not in findings]
         servers[f"{endpoint.side.value}.{endpoint.system.value}"] = f"{facts.server} at {facts.where}"
         needed = int(waiting * MESSAGE_BYTES * GROWTH)
         if facts.headroom_bytes is not None and facts.headroom_bytes < needed:
@@ -45,3 +50,18 @@ def guard(context: Context) -> Report:
                 )
             )
     return findings_report("brokers", findings, checked=len(endpoints), servers=servers)
+
+
+def _clock(facts: BrokerFacts) -> Iterator[Finding]:
+    """Compare this machine's clock with the server's: workers that run here decide by ours whether an ETA is past."""
+    ahead_s = facts.clock_ahead_s or 0.0
+    if abs(ahead_s) < SKEW_WARNING_S:
+        return
+    wrong = "late" if ahead_s > 0 else "early"
+    yield (error if abs(ahead_s) >= SKEW_ERROR_S else warning)(
+        "CLOCK-SKEW",
+        facts.where,
+        f"its clock and this machine's differ: delayed tasks of workers that run here begin {wrong}",
+        found=f"this machine's is {abs(ahead_s):,.0f} s {'behind' if ahead_s > 0 else 'ahead'}",
+        remedy="let one time server set both (`timedatectl` shows whether it does), then run the same command again",
+    )
