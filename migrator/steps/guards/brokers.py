@@ -8,8 +8,8 @@ from migrator.brokers import connect
 from migrator.brokers.clock import SKEW_ERROR_S, SKEW_WARNING_S
 from migrator.brokers.protocol import BrokerFacts
 from migrator.errors import MigratorError
-from migrator.report import Finding, Report
-from migrator.steps.protocol import Context, error, findings_report, warning
+from migrator.report import Finding, Report, Severity
+from migrator.steps.protocol import Context, error, findings_report
 
 #: A unified envelope takes about this many times the memory of a Dramatiq message (measured).
 GROWTH = 3.5
@@ -58,10 +58,11 @@ def _clock(facts: BrokerFacts) -> Iterator[Finding]:
     if abs(ahead_s) < SKEW_WARNING_S:
         return
     wrong = "late" if ahead_s > 0 else "early"
-    yield (error if abs(ahead_s) >= SKEW_ERROR_S else warning)(
-        "CLOCK-SKEW",
-        facts.where,
-        f"its clock and this machine's differ: delayed tasks of workers that run here begin {wrong}",
+    yield Finding(
+        code="CLOCK-SKEW",
+        severity=Severity.ERROR if abs(ahead_s) >= SKEW_ERROR_S else Severity.WARNING,
+        where=facts.where,
+        what=f"its clock and this machine's differ: delayed tasks of workers that run here begin {wrong}",
         found=f"this machine's is {abs(ahead_s):,.0f} s {'behind' if ahead_s > 0 else 'ahead'}",
         remedy="let one time server set both (`timedatectl` shows whether it does), then run the same command again",
     )
