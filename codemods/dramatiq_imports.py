@@ -15,7 +15,10 @@ from codemods.engine.sequences import remove_items
 from codemods.engine.shared_items import UNKNOWN
 from codemods.engine.statements import remove_statement
 from codemods.engine.task_support import write_support
+from codemods.raised_retries import RETRIES
 
+#: Reasons of rewrites that say more about their places.
+_OWN = frozenset({"RAISED-RETRY", "CURRENT-MESSAGE"})
 #: Libraries of the legacy side that end with it.
 LIBRARIES = ("dramatiq", "periodiq", "dramatiq_crontab", "django_dramatiq", "dramatiq_abort")
 
@@ -98,8 +101,20 @@ def _list(context: FileContext, alias: cst.ImportAlias, path: str, reads: list[c
         while isinstance(parent, cst.Attribute) and parent.value is node:
             node, parent = parent, context.parent(parent)
         full = context.values.only(node)
-        code = "MIDDLEWARE" if "iddleware" in full or "iddleware" in path else "DRAMATIQ-USE"
+        code = _code(full or path)
+        if code in _OWN and any(
+            left.code == code and left.line == context.source.line(node) for left in context.leftovers
+        ):
+            continue  # said already, and why
         context.leave(node, code, full if full and UNKNOWN not in full else path)
+
+
+def _code(path: str) -> str:
+    if path in RETRIES:
+        return "RAISED-RETRY"
+    if "CurrentMessage.get" in path:
+        return "CURRENT-MESSAGE"
+    return "MIDDLEWARE" if "iddleware" in path else "DRAMATIQ-USE"
 
 
 REWRITE = Rewrite(name="dramatiq_imports", whole_file=rewrite, last=True)

@@ -77,6 +77,14 @@ REASONS = MappingProxyType(
         "DRAMATIQ-USE": _left("uses a part of Dramatiq that has no equal", "replace it by hand"),
         "MIDDLEWARE": _left("Dramatiq middleware has no equal", "write it as Celery signals or a task class"),
         "ACTOR-OPTION": _left("an actor option without an equal", "decide what it should become"),
+        "RAISED-RETRY": _left(
+            "Dramatiq's Retry, which can't become the task's own retry here",
+            "raise task.retry(countdown=seconds) in the task, outside of what catches it",
+        ),
+        "CURRENT-MESSAGE": _left(
+            "Dramatiq's current message, of which more is used than the task's request has",
+            "read task.request (id, retries, args, kwargs, delivery_info), or celery.current_task.request",
+        ),
         "SCHEDULE-COMPUTED": _left("a schedule entry that can't be read", "move it to the plan's schedule by hand"),
         "SCHEDULE-JOB": _left("another scheduler sends a legacy task", "let beat send it: add a [[schedule]]"),
         "SCHEDULE-DIFFERS": _told("ran at another time than the plan's schedule says", "correct one of them"),

@@ -39,7 +39,7 @@ def follow_containers(workers: Crew, index: PlanIndex, add: Callable[[Callable[[
 
 
 def _reader_filter(paths: list[str]) -> Callable[[bytes], bool]:
-    """Return what tells whether a file may import one of the names: it holds the module's name, and itself or a star."""
+    """Return what tells whether a file may import one of the names: it holds the module's name, and it or a star."""
     names = [
         (name.encode(), module.rpartition(".")[2].encode()) for module, _, name in (p.rpartition(".") for p in paths)
     ]
