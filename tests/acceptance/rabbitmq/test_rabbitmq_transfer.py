@@ -28,7 +28,7 @@ from migrator.brokers import rabbitmq_server
 from migrator.brokers.rabbitmq_queues import LOCK
 from migrator.brokers.rabbitmq_server import RabbitmqServer
 from migrator.errors import RefusedError, UnreachableError
-from migrator.events import Event
+from migrator.events import Event, ignore
 from migrator.message import State
 from migrator.transfer import TransferOptions, transfer
 
@@ -263,20 +263,39 @@ def test_the_lock_of_a_run_that_hangs_can_be_taken(rabbit_only: RabbitScene, rab
     connection.collect()
 
 
+ALARMS = {
+    "memory": ("set_vm_memory_high_watermark", "0.0000001", "0.6"),
+    "disk": ("set_disk_free_limit", "100000GB", "50MB"),
+}
+
+
+@pytest.mark.parametrize("what", ["memory", *(["disk"] if LONG else [])])
+@pytest.mark.parametrize("midway", [False, *([True] if LONG else [])])
 def test_a_server_with_an_alarm_ends_the_run_clearly(
-    rabbit_only: RabbitScene, rabbit: RabbitServer, monkeypatch: pytest.MonkeyPatch
+    what: str, midway: bool, rabbit_only: RabbitScene, rabbit: RabbitServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While it is short of memory a RabbitMQ reads nothing from those who publish, and answers nothing."""
+    """While it is short of memory or disk a RabbitMQ reads nothing from those who publish, and answers nothing."""
     scene = rabbit_only
-    ids = mixed(scene, 20)
+    ids = [*mixed(scene, 20), *fill(scene, 400 if midway else 0)]
+    command, on, off = ALARMS[what]
+    seen: list[int] = []
+
+    def begin(event: Event) -> None:
+        if event.done and not seen:
+            seen.append(event.done)
+            rabbit.control(command, on)
+
     monkeypatch.setattr(rabbitmq_server, "ANSWER_TIMEOUT_S", 3.0)
-    rabbit.control("set_vm_memory_high_watermark", "0.0000001")
+    if not midway:
+        rabbit.control(command, on)
+    options = TransferOptions(batch_size=20)
     try:
         with pytest.raises(UnreachableError, match=r"short of memory or disk.*rabbitmqctl status"):
-            scene.forward()
+            transfer(scene.plan, environ=scene.environ, options=options, listener=begin if midway else ignore)
     finally:
-        rabbit.control("set_vm_memory_high_watermark", "0.6")
+        rabbit.control(command, off)
     monkeypatch.undo()
+    assert bool(seen) == midway
     assert scene.forward().balance == 0
     assert scene.ids() == {("unified", identity): 1 for identity in ids}
 
