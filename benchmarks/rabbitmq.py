@@ -1,8 +1,11 @@
 """How fast messages are carried where RabbitMQ is among the brokers, and how much memory the tool takes.
 
-Run: ``python benchmarks/rabbitmq.py [--messages 100000] [--fuzz 100000]``. Forward and back in four constellations,
-each leg in a process of its own; then mangled messages: none may crash it, and none may be gone. The last line is
-stable: ``lost=0 doubled=0 peak_mib=… slowest_per_s=…``.
+Run: ``python benchmarks/rabbitmq.py [--messages 100000] [--fuzz 100000] [--rounds 3] [--only rabbitmq]``. Forward and
+back in four constellations, each leg in a process of its own; beside the first one, in turn with it, a loop that
+publishes, waits for the confirm and acknowledges one by one (what a shovel does with ``prefetch-count`` 1), and
+``celery.contrib.migrate.move`` as it is. Then mangled messages: none may crash it, and none may be gone. On a machine
+that does other things as well only CPU times and ratios are worth quoting. The last line is stable: ``lost=0 doubled=0
+peak_mib=… slowest_per_s=…``.
 """
 
 from __future__ import annotations
@@ -17,8 +20,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from migrator.plan import load_plan
 from migrator.servers import EmbeddedServer, embedded_server
@@ -27,6 +33,12 @@ from migrator.transfer import Direction, TransferOptions, transfer
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "acceptance" / "rabbitmq")]
 LEG_TIMEOUT_S = 3600
+LABELS = ("rabbitmq", "rabbitmq to redis", "redis to rabbitmq", "two rabbitmq")
+#: Peers get fewer messages; their rate does not depend on the number.
+FEW, OURS = 2000, 10_000
+#: Celery's mover declares a queue while it handles a message, which hands it the next one: with a few hundred waiting
+#: it ends with a RecursionError.
+VERY_FEW = 50
 
 
 def main() -> int:
@@ -34,6 +46,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--messages", type=int, default=100_000)
     parser.add_argument("--fuzz", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=3, help="comparisons with the peers")
+    parser.add_argument("--only", choices=LABELS, help="only this constellation")
     parser.add_argument("--leg", nargs=2, metavar=("PLAN", "DIRECTION"), help="one leg, for its own process")
     options = parser.parse_args()
     if options.leg:
@@ -44,14 +58,19 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="migrator-rabbitmq-") as name:
         folder = Path(name)
         with embedded_server(folder=folder / "redis") as redis, rabbit_server(folder / "rabbit") as rabbit:
-            for label in ("rabbitmq", "rabbitmq to redis", "redis to rabbitmq", "two rabbitmq"):
+            for label in (options.only,) if options.only else LABELS:
                 urls = _urls(label, redis, rabbit)
-                legs = _there_and_back(folder / label.replace(" ", "-"), urls, options.messages, wrong)
+                legs = _there_and_back(folder / label.replace(" ", "-"), urls, options.messages, wrong, pid=rabbit.pid)
                 for direction, found in legs.items():
                     peak = max(peak, found["peak_mib"])
                     rates.append(found["rate"])
-                    print(f"{label:18} {direction:8} {found['rate']:8,.0f} a second  {found['peak_mib']:5.1f} MiB")
-            _fuzz(folder / "fuzz", _urls("fuzz", redis, rabbit), options.fuzz, wrong)
+                    text = f"{label:18} {direction:8} {found['moved']:9,} {found['rate']:7,.0f} a second"
+                    cpu = f"CPU tool {found['tool_us']:4.0f} us, server {found['server_us']:4.0f} us a message"
+                    print(f"{text}  {found['peak_mib']:5.1f} MiB  {cpu}", flush=True)
+            for number in range(options.rounds):
+                _beside_peers(folder / f"peers-{number}", _urls(f"peers-{number}", redis, rabbit), wrong)
+            if options.fuzz:
+                _fuzz(folder / "fuzz", _urls("fuzz", redis, rabbit), options.fuzz, wrong)
     print(f"lost={wrong['lost']} doubled={wrong['doubled']} peak_mib={peak:.0f} slowest_per_s={min(rates):.0f}")
     return 1 if wrong["lost"] or wrong["doubled"] else 0
 
@@ -71,7 +90,9 @@ def _urls(label: str, redis: EmbeddedServer, rabbit: Any) -> dict[str, str]:
     return {"dramatiq": legacy, "celery": legacy, "unified": unified}
 
 
-def _there_and_back(folder: Path, urls: dict[str, str], number: int, wrong: Counter[str]) -> dict[str, Any]:
+def _there_and_back(
+    folder: Path, urls: dict[str, str], number: int, wrong: Counter[str], *, pid: int
+) -> dict[str, Any]:
     from rabbit_scene import fill, make_scene
 
     folder.mkdir()
@@ -85,12 +106,63 @@ def _there_and_back(folder: Path, urls: dict[str, str], number: int, wrong: Coun
         for direction, place in ((Direction.FORWARD, "unified"), (Direction.BACK, "dramatiq")):
             call = [sys.executable, __file__, "--leg", str(scene.plan.file), direction.value]
             environ = {**os.environ, **scene.environ}
+            before = _cpu_s(pid)
             done = subprocess.run(call, env=environ, stdout=subprocess.PIPE, check=True, timeout=LEG_TIMEOUT_S)
-            legs[direction.value] = json.loads(done.stdout)
+            legs[direction.value] = leg = json.loads(done.stdout)
+            leg["server_us"] = (_cpu_s(pid) - before) * 1e6 / max(leg["moved"], 1)
             found = Counter(message.id for message in scene.broker(place).scan())
             wrong["lost"] += sum((Counter(ids) - found).values())
             wrong["doubled"] += sum((found - Counter(ids)).values())
     return legs
+
+
+def _cpu_s(pid: int) -> float:
+    return sum(psutil.Process(pid).cpu_times()[:2])
+
+
+def _beside_peers(folder: Path, urls: dict[str, str], wrong: Counter[str]) -> None:
+    """Let one by one, Celery's mover and ours carry in turn, and print what each does a second."""
+    from rabbit_scene import fill, make_scene
+
+    folder.mkdir()
+    with make_scene(folder, **urls) as scene:
+        scene.send("health_check_task")
+        ids = fill(scene, FEW)
+        one = _rate(lambda: _one_by_one(urls["dramatiq"], FEW), FEW)
+        wrong["lost"] += sum(1 for _ in scene.broker("dramatiq").scan()) != len(ids) + 1 - FEW
+        for index in range(VERY_FEW):
+            scene.apply("fetch_yahoo_stocks_task", [f"Y{index}"])
+        mover = _rate(lambda: _celerys_mover(scene.celery, VERY_FEW), VERY_FEW)
+        fill(scene, OURS)
+        ours = _rate(scene.forward, OURS)
+    rates = f"one by one {one:,.0f}, celery.contrib.migrate.move {mover:,.0f}, ours {ours:,.0f} a second"
+    print(f"peers: {rates}; ours is x{ours / one:.1f} and x{ours / mover:.1f}", flush=True)
+
+
+def _rate(work: Callable[[], Any], number: int) -> float:
+    started = time.monotonic()
+    work()
+    return number / (time.monotonic() - started)
+
+
+def _one_by_one(url: str, number: int) -> None:
+    """Publish each message to another queue, wait for the confirm, then acknowledge it."""
+    import pika
+
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        channel.queue_declare("elsewhere", durable=True)
+        for _ in range(number):
+            got, properties, body = channel.basic_get("default")
+            channel.basic_publish("", "elsewhere", body, properties)
+            channel.basic_ack(got.delivery_tag)
+
+
+def _celerys_mover(app: Any, number: int) -> None:
+    from celery.contrib.migrate import move
+
+    move(lambda _body, _message: "elsewhere", app=app, source=["celery"], limit=number, timeout=5.0)
 
 
 def _leg(plan: str, direction: str) -> int:
@@ -100,7 +172,8 @@ def _leg(plan: str, direction: str) -> int:
     )
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     rate = report.moved / (time.monotonic() - started)
-    print(json.dumps({"moved": report.moved, "kept": report.kept, "rate": rate, "peak_mib": peak_mib}))
+    tool_us = time.process_time() * 1e6 / max(report.moved, 1)
+    print(json.dumps({"moved": report.moved, "rate": rate, "peak_mib": peak_mib, "tool_us": tool_us}))
     return 0
 
 
