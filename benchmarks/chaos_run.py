@@ -1,6 +1,7 @@
 """The long chaos campaign on the whole run: the sample under load, and everything that can die dies, again and again.
 
-Run: ``python benchmarks/chaos_run.py [--rounds 5] [--faults 4] [--messages 2000] [--seed 1] [--database postgres]``.
+Run: ``python benchmarks/chaos_run.py [--rounds 5] [--faults 4] [--messages 2000] [--seed 1] [--database postgres]
+[--broker rabbitmq]``.
 A round is a cutover and a rollback, each with so many faults at random moments; ``--every-action`` kills the tool at
 every action instead; ``--tasks`` moves single tasks over and back beside running legacy workers, and every second round
 ends with a whole cutover and its rollback. The last line is stable: ``lost=0 doubled=0 wrong=0 kills=40 resumed=…``.
@@ -23,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "acceptance"))
 
-from sample_chaos import Chaos, interrupt_tool, kill_process, kill_redis, kill_tool
+from rabbit_server import rabbit_server
+from sample_chaos import Chaos, interrupt_tool, kill_process, kill_rabbit, kill_redis, kill_tool
 from sample_databases import PostgreSQL, SQLite
 from sample_scene import convert, open_scene, prepare
 
@@ -48,11 +50,13 @@ def main() -> int:
                 database = stack.enter_context(_postgres())
             else:
                 database = SQLite(file=folder / "database.sqlite3")
-            scene = stack.enter_context(open_scene(folder, seed=options.seed, DATABASE_URL=database.url))
+            rabbit = stack.enter_context(rabbit_server(folder / "rabbit")) if options.broker == "rabbitmq" else None
+            given = open_scene(folder, seed=options.seed, rabbit=rabbit, DATABASE_URL=database.url)
+            scene = stack.enter_context(given)
             chaos = Chaos(
                 scene=scene,
                 chance=random.Random(options.seed),
-                faults={**FAULTS, "database": database.fault},
+                faults={**FAULTS, "database": database.fault, **({"rabbitmq": kill_rabbit} if rabbit else {})},
                 tell=lambda text: print(f"{time.monotonic() - began:7.1f} s  {text}", flush=True),
             )
             prepare(scene, options.messages)
@@ -103,6 +107,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--messages", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
+    parser.add_argument("--broker", choices=("redis", "rabbitmq"), default="redis")
     parser.add_argument("--every-action", action="store_true", help="kill the tool at every action, nothing else")
     parser.add_argument("--tasks", action="store_true", help="move single tasks, beside running legacy workers")
     return parser.parse_args()

@@ -26,6 +26,8 @@ from sample_scene import Scene, convert
 from migrator import runner
 from migrator.brokers.redis_keys import celery_lists
 from migrator.demo.account import Account
+from migrator.demo.load import Load
+from migrator.errors import UnreachableError
 from migrator.journal import open_journal
 from migrator.message import System
 from migrator.plan import Role, Side
@@ -33,7 +35,7 @@ from migrator.runner_state import MigrationState
 from migrator.runner_tasks import read_moves
 from migrator.workers.identity import descendants, wait_gone
 from migrator.workers.records import read_record
-from migrator.workers.side import list_processes, start_side
+from migrator.workers.side import list_processes, start_side, stop_side
 
 ATTEMPT_TIMEOUT_S = 240.0
 #: More attempts than this and the leg counts as one that does not arrive.
@@ -44,6 +46,10 @@ ARRIVED = {"cutover": MigrationState.MIGRATED, "rollback": MigrationState.ROLLED
 BETWEEN = (MigrationState.MIGRATING, MigrationState.ROLLING_BACK)
 #: A run that ended this long before or after an outage may not have been able to say so to its broker.
 AROUND_OUTAGE_S = 8.0
+#: How long a side may take to stop and to give back what it held.
+AT_REST_TIMEOUT_S = 180.0
+#: How long nobody sends before RabbitMQ is killed: producers don't wait for a confirmation.
+SILENCE_S = 2.0
 
 
 @dataclass(kw_only=True)
@@ -157,9 +163,29 @@ class Chaos:
         missing = self.scene.all_of(side) - self.scene.running(side)
         if missing:
             start_side(self.scene.stage.scratch.plan, side, environ=self.scene.environ, names=sorted(missing))
-        account = self.scene.stage.account(name)
+        account = self.scene.stage.account(name) if self.scene.rabbit is None else self._counted_at_rest(name, side)
         self._judge(account)
         self.tell(f"{name}: {account.enqueued:,} = {account.run:,} run + {account.waiting:,} waiting + {account.kept}")
+        return account
+
+    def _counted_at_rest(self, name: str, side: Side) -> Account:
+        """Stop a side, count, and let it run again: what workers of RabbitMQ hold can't be read."""
+        plan, environ = self.scene.stage.scratch.plan, self.scene.environ
+        deadline = time.monotonic() + AT_REST_TIMEOUT_S
+        while True:
+            try:
+                stop_side(plan, side, environ=environ)
+                account = self.scene.stage.account(name, quiet=True)
+            except UnreachableError as failure:
+                # On a busy machine somebody takes longer than its time.
+                self.tell(f"  {failure}")
+            else:
+                # What a worker held comes back when the server has noticed that it is gone.
+                if not account.lost or time.monotonic() > deadline:
+                    break
+            assert time.monotonic() < deadline, "never came to rest"
+            time.sleep(1)
+        start_side(plan, side, environ=environ)
         return account
 
     def _attempt(
@@ -231,7 +257,7 @@ class Chaos:
         return command
 
     def _judge(self, account: Account) -> None:
-        ends = self._ends()
+        ends = self._events("end")
         self.outcome.enqueued = account.enqueued
         doubled = []
         self.outcome.repeated = 0
@@ -248,6 +274,10 @@ class Chaos:
     def _gone_with_worker(self, lost: tuple[str, ...]) -> set[str]:
         if not lost or not (self.outcome.celery_kills or self.outcome.outages):
             return set()
+        if self.scene.rabbit is not None:
+            # Celery acknowledges before it runs, unless told otherwise.
+            began = self._events("start")
+            return {name for name in lost if any(pid in self.outcome.killed for pid, _ in began.get(name, ()))}
         plan = self.scene.stage.scratch.plan
         celery = [endpoint for endpoint in (*plan.legacy, plan.unified) if endpoint.system is System.CELERY]
         lists = [name for endpoint in celery for queue in endpoint.queues for name in celery_lists(endpoint, queue)]
@@ -259,15 +289,15 @@ class Chaos:
     def _in_outage(self, at: float) -> bool:
         return any(begin - AROUND_OUTAGE_S < at < end + AROUND_OUTAGE_S for begin, end in self.outcome.outages)
 
-    def _ends(self) -> dict[str, list[tuple[int, float]]]:
-        """Which process ended a run of which message, and when, by the audit files."""
-        ends: dict[str, list[tuple[int, float]]] = {}
+    def _events(self, kind: str) -> dict[str, list[tuple[int, float]]]:
+        """Which process began or ended a run of which message, and when, by the audit files."""
+        found: dict[str, list[tuple[int, float]]] = {}
         for file in self.scene.stage.scratch.audit_folder.glob("*.jsonl"):
             for line in file.read_bytes().splitlines(keepends=True):
                 event = orjson.loads(line) if line.endswith(b"\n") else {"event": ""}
-                if event["event"] == "end":
-                    ends.setdefault(event["id"], []).append((int(file.stem), float(event["at"])))
-        return ends
+                if event["event"] == kind:
+                    found.setdefault(event["id"], []).append((int(file.stem), float(event["at"])))
+        return found
 
 
 def _read(process: subprocess.Popen[str], lines: list[str]) -> None:
@@ -316,3 +346,19 @@ def kill_redis(chaos: Chaos, attempt: subprocess.Popen[str]) -> None:
     time.sleep(chaos.chance.uniform(0.1, 3))
     chaos.scene.server.start()
     chaos.outcome.outages.append((began, time.time()))
+
+
+def kill_rabbit(chaos: Chaos, attempt: subprocess.Popen[str]) -> None:
+    """Kill the node, after a moment in which no producer sends, and let it come back with what it had on disk."""
+    rabbit, stage = chaos.scene.rabbit, chaos.scene.stage
+    assert rabbit is not None
+    for load in stage.loads:
+        load.stop()
+    time.sleep(SILENCE_S)
+    began = time.time()
+    rabbit.crash()
+    time.sleep(chaos.chance.uniform(0.1, 3))
+    rabbit.start()
+    chaos.outcome.outages.append((began, time.time()))
+    stage.loads.append(Load(port=int(chaos.scene.environ["API_PORT"])))
+    stage.loads[-1].start()

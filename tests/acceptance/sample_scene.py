@@ -10,9 +10,11 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rabbit_server import RabbitServer
+from sample_rabbitmq import on_rabbitmq, put_on_rabbitmq
 from shop import end_everything
 
 from codemods.runner import rewrite
@@ -20,7 +22,7 @@ from migrator.demo.scratch import commit, create_scratch, find_fixtures, git, ma
 from migrator.demo.servers import market_server
 from migrator.demo.stage import Stage
 from migrator.events import ignore
-from migrator.plan import Side
+from migrator.plan import Side, load_plan
 from migrator.servers import EmbeddedServer, find_server, free_port
 from migrator.workers.side import list_processes
 
@@ -33,6 +35,8 @@ class Scene:
 
     stage: Stage
     server: EmbeddedServer
+    #: Where the messages lie instead, if they do.
+    rabbit: RabbitServer | None = None
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -58,12 +62,13 @@ class Scene:
 
 
 @contextmanager
-def open_scene(folder: Path, *, seed: int = 3, **environ: str) -> Iterator[Scene]:
+def open_scene(folder: Path, *, seed: int = 3, rabbit: RabbitServer | None = None, **environ: str) -> Iterator[Scene]:
     """Create the sample in ``folder``; whatever was started from it is ended afterwards, by pid and start time.
 
     Args:
         folder: Empty.
         seed: Of the traffic.
+        rabbit: A running node that the messages are to lie on; by default a Redis of its own.
         environ: What the sample's processes find in their environment beside the usual.
     """
     fixtures = find_fixtures(None)
@@ -81,13 +86,18 @@ def open_scene(folder: Path, *, seed: int = 3, **environ: str) -> Iterator[Scene
             "API_PORT": str(free_port()),
             **environ,
         }
+        if rabbit is not None:
+            own = on_rabbitmq(own, url=rabbit.url(), management_url=rabbit.management_url)
         scratch = create_scratch(fixtures, folder, own)
         git(scratch.plan.folder, "config", "user.name", "Operator")
         git(scratch.plan.folder, "config", "user.email", "operator@example.org")
+        if rabbit is not None:
+            put_on_rabbitmq(scratch.plan.folder)
+            scratch = replace(scratch, plan=load_plan(scratch.plan.file))
         stage = Stage(scratch=scratch, listener=ignore, messages=0, seed=seed)
         stack.callback(end_everything, scratch.plan)
         stack.callback(lambda: [load.stop() for load in stage.loads])
-        yield Scene(stage=stage, server=server)
+        yield Scene(stage=stage, server=server, rabbit=rabbit)
 
 
 def prepare(scene: Scene, messages: int) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from rabbit_server import RabbitServer
+from sample_rabbitmq import on_rabbitmq, put_on_rabbitmq
 from shop import end_everything
 
 from codemods.runner import rewrite
@@ -30,54 +31,21 @@ from migrator.workers.side import list_processes
 
 pytestmark = pytest.mark.timeout(300)
 
-SOURCE = "apps/backend/src/"
-CELERY_URL = '"${CELERY_BROKER_URL:-redis://localhost:6379/0}"'
-#: What makes the sample a project with RabbitMQ, and lets its old and its new Celery app have different brokers.
-EDITS = {
-    f"{SOURCE}tasks/scheduler_tasks.py": (
-        ("dramatiq.brokers.redis import RedisBroker", "dramatiq.brokers.rabbitmq import RabbitmqBroker"),
-        ("broker = RedisBroker(", "broker = RabbitmqBroker("),
-    ),
-    f"{SOURCE}tasks/celery_tasks.py": (("broker=settings.CELERY_BROKER_URL", "broker=settings.LEGACY_CELERY_URL"),),
-    f"{SOURCE}core/settings.py": (
-        (
-            'CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "redis://localhost:6379/0")',
-            'LEGACY_CELERY_URL = os.environ["LEGACY_CELERY_URL"]\nCELERY_BROKER_URL = os.environ["UNIFIED_URL"]',
-        ),
-    ),
-    "migration.toml": (
-        (f'{CELERY_URL}\nqueues = ["celery"]', '"${LEGACY_CELERY_URL}"\nqueues = ["celery"]'),
-        (f'{CELERY_URL}\nqueues = ["unified"]', '"${UNIFIED_URL}"\nqueues = ["unified"]'),
-    ),
-}
-
 
 @pytest.fixture
 def environ(tmp_path: Path, rabbit: RabbitServer, vhost: str) -> Iterator[dict[str, str]]:
     """The environment of the sample's processes; ``REDIS_URL`` is the way out."""
     with demo_servers(find_fixtures(None), tmp_path, None) as given:
-        own = {name: url for name, url in given.items() if name != "CELERY_BROKER_URL"}
-        url = rabbit.url(vhost)
-        # Celery's own CELERY_BROKER_URL would win over what either app says.
-        own |= {"DRAMATIQ_BROKER_URL": url, "LEGACY_CELERY_URL": url, "UNIFIED_URL": url}
-        # With it the brokers also see what workers hold.
-        own |= {"RABBITMQ_MANAGEMENT_URL": rabbit.management_url, "REDIS_URL": given["CELERY_BROKER_URL"]}
-        yield own
+        yield on_rabbitmq(given, url=rabbit.url(vhost), management_url=rabbit.management_url)
 
 
 @pytest.fixture
 def stage(tmp_path: Path, environ: dict[str, str]) -> Iterator[Stage]:
     scratch = create_scratch(find_fixtures(None), tmp_path, environ)
     folder = scratch.plan.folder
-    for name, changes in EDITS.items():
-        text = (folder / name).read_text()
-        for old, new in changes:
-            assert text.count(old) == 1, (name, old)
-            text = text.replace(old, new)
-        (folder / name).write_text(text)
     git(folder, "config", "user.name", "Operator")
     git(folder, "config", "user.email", "operator@example.org")
-    commit(folder, "Brokers on RabbitMQ")
+    put_on_rabbitmq(folder)
     stage = Stage(scratch=replace(scratch, plan=load_plan(scratch.plan.file)), listener=ignore, messages=0, seed=5)
     try:
         yield stage
