@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ Drafted by `migrator init`. Every legacy task found in the source stands below; 
 DECIDE marks what could not be known: arguments that differ, priorities, retries, processes, queues."""
 
 
+#: Legacy tasks by the unified name proposed for them.
+Groups = dict[str, list[LegacyDefinition]]
 #: Whose processes are drafted where several deployment files name them.
 PREFERRED = (Driver.SUPERVISOR, Driver.SYSTEMD, Driver.COMMAND)
 UNIFIED_COMMANDS = {
@@ -32,30 +35,40 @@ UNIFIED_COMMANDS = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """The project that a plan is drafted for."""
+
+    #: Name of the plan.
+    name: str
+    #: Import root of the Django project, relative to the plan's folder.
+    root: str
+    #: Dotted settings module.
+    settings: str
+
+
 def draft_plan(
+    subject: Subject,
     inventory: Inventory,
     *,
-    name: str,
-    root: str,
-    settings: str,
     programs: Sequence[Program] = (),
     clocks: Mapping[str, str] | None = None,
+    in_place: bool = False,
 ) -> str:
     """Return the text of a plan that maps each legacy task to a unified one of the same name.
 
     Args:
-        inventory: What was found in the source.
-        name: Name of the plan.
-        root: Import root of the Django project, relative to the plan's folder.
-        settings: Dotted settings module.
+        subject: The project.
+        inventory: What was found in its source.
         programs: What deployment files say about processes.
         clocks: When jobs of other schedulers run, by ``module:entry``, as the plan writes it.
+        in_place: Map each task to itself instead: its own function becomes the Celery task.
     """
     document = tomlkit.document()
     for line in HEADER.splitlines():
         document.add(tomlkit.comment(line))
-    document["migration"] = {"name": name}
-    document["project"] = {"root": root, "settings": settings}
+    document["migration"] = {"name": subject.name}
+    document["project"] = {"root": subject.root, "settings": subject.settings}
     legacy = tomlkit.table(is_super_table=True)
     for system in System:
         modules = sorted({module_of(task) for task in inventory.tasks if task.system is system})
@@ -63,18 +76,20 @@ def draft_plan(
             legacy[system.value] = _endpoint(system, modules)
     document["legacy"] = legacy
     document["unified"] = {"broker": "${CELERY_BROKER_URL:-redis://localhost:6379/0}", "queues": ["unified"]}
-    document["task"] = _array(_task(unified, group) for unified, group in grouped(inventory.tasks).items())
-    _schedule(document, inventory, clocks or {})
-    _add_processes(document, drafted_programs(programs), root)
+    groups = grouped(inventory.tasks, in_place=in_place)
+    document["task"] = _array(_task(unified, group, in_place=in_place) for unified, group in groups.items())
+    _schedule(document, inventory, clocks or {}, groups)
+    _add_processes(document, drafted_programs(programs), subject.root)
     return tomlkit.dumps(document)
 
 
-def _schedule(document: tomlkit.TOMLDocument, inventory: Inventory, clocks: Mapping[str, str]) -> None:
+def _schedule(document: tomlkit.TOMLDocument, inventory: Inventory, clocks: Mapping[str, str], groups: Groups) -> None:
     """Write the schedule entries: those whose time is known, and those that a person must decide on."""
-    known = {name: text for name, text in clocks.items() if _unified_task(inventory, name)}
+    tasks = {name: _unified_task(inventory, name, groups) for name in clocks}
+    known = {name: text for name, text in clocks.items() if tasks[name]}
     entries = dict.fromkeys(entry.name for entry in inventory.schedule)
     if found := [name for name in entries if name in known]:
-        document["schedule"] = _array(_scheduled(inventory, name, known[name]) for name in found)
+        document["schedule"] = _array(_scheduled(name, tasks[name], known[name]) for name in found)
     if rest := [name for name in entries if name not in known]:
         document["retired_schedule"] = _array(
             {"name": name, "reason": "DECIDE: move it under [[schedule]] with `replaces`, or say why it goes"}
@@ -82,19 +97,18 @@ def _schedule(document: tomlkit.TOMLDocument, inventory: Inventory, clocks: Mapp
         )
 
 
-def _unified_task(inventory: Inventory, name: str) -> str:
+def _unified_task(inventory: Inventory, name: str, groups: Groups) -> str:
     """Return the unified task that a schedule entry's task becomes; empty if that can't be said."""
     tasks = {entry.task for entry in inventory.schedule if entry.name == name}
-    groups = grouped(inventory.tasks).items()
-    found = {unified for unified, group in groups if tasks & {function_of(task) for task in group}}
+    found = {unified for unified, group in groups.items() if tasks & {function_of(task) for task in group}}
     return found.pop() if len(found) == 1 else ""
 
 
-def _scheduled(inventory: Inventory, name: str, clock: str) -> Table:
+def _scheduled(name: str, task: str, clock: str) -> Table:
     table = tomlkit.table()
     key, _, value = clock.partition(" = ")
     table["name"] = re.sub(r"[^a-z0-9]+", "-", name.partition(":")[2].lower()).strip("-")
-    table["task"] = _unified_task(inventory, name)
+    table["task"] = task
     table[key] = value.strip('"') if key == "crontab" else float(value)
     table[key].comment("DECIDE: kwargs, if the job gave any")
     table["replaces"] = [name]
@@ -163,12 +177,13 @@ def _command(program: Program, *, unified: bool) -> list[str]:
     return words
 
 
-def grouped(tasks: Iterable[LegacyDefinition]) -> dict[str, list[LegacyDefinition]]:
+def grouped(tasks: Iterable[LegacyDefinition], *, in_place: bool = False) -> Groups:
     """Return the tasks by the unified name proposed for them; computed names are left out."""
-    groups: dict[str, list[LegacyDefinition]] = {}
+    groups: Groups = {}
     for task in tasks:
+        unified = task.path if in_place else "tasks." + function_of(task).removesuffix("_task")
         if task.name:
-            groups.setdefault("tasks." + function_of(task).removesuffix("_task"), []).append(task)
+            groups.setdefault(unified, []).append(task)
     return groups
 
 
@@ -192,14 +207,16 @@ def _endpoint(system: System, modules: list[str]) -> Table:
     return table
 
 
-def _task(unified: str, group: list[LegacyDefinition]) -> Table:
+def _task(unified: str, group: list[LegacyDefinition], *, in_place: bool) -> Table:
     table = tomlkit.table()
     table["name"] = unified
-    table["path"] = "tasks.unified_tasks." + unified.removeprefix("tasks.")
+    table["path"] = unified if in_place else "tasks.unified_tasks." + unified.removeprefix("tasks.")
     parameters = list(dict.fromkeys(parameter for task in group for parameter in task.parameters))
     table["parameters"] = parameters
     if any(list(task.parameters) != parameters for task in group):
         table["parameters"].comment("DECIDE: the legacy tasks take different arguments; see `arguments` in the README")
+    elif any(task.open_ended for task in group):
+        table["parameters"].comment("DECIDE: it takes what it is given; write the names that callers use")
     table["priority"] = "MEDIUM"
     table["priority"].comment("DECIDE: HIGH, MEDIUM or LOW; and max_retries")
     table["replaces"] = _array(

@@ -6,18 +6,19 @@
 from __future__ import annotations
 
 import tokenize
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.errors import did_you_mean
+from migrator.inventory_called import loading
 from migrator.inventory_marks import maker_names, naming, worth_parsing
 from migrator.inventory_modules import ModuleFacts, celery_applications, decode_error, read_module
 from migrator.inventory_schedule import ScheduleDefinition, schedule_entries
-from migrator.inventory_tasks import LegacyDefinition, definitions
+from migrator.inventory_tasks import LegacyDefinition, definitions, unseen
 from migrator.plan import Plan
 from migrator.report import Finding, Report, Severity
-from migrator.source_tree import python_files
+from migrator.source_tree import SourceFiles
 
 __all__ = ["Inventory", "LegacyDefinition", "ScheduleDefinition", "check_complete", "read_inventory", "scan"]
 
@@ -32,11 +33,18 @@ class Inventory:
     files: int = 0
     #: Files that could not be parsed, and why.
     unreadable: tuple[tuple[Path, str], ...] = ()
+    #: Files and lines where a task is made in a way that could not be followed.
+    unseen: tuple[tuple[Path, int], ...] = ()
 
 
-def read_inventory(plan: Plan) -> Inventory:
-    """Return what the project of a plan has, without the unified tasks and entries that are there already."""
-    found = scan(plan.source_root)
+def read_inventory(plan: Plan, sources: SourceFiles | None = None) -> Inventory:
+    """Return what the project of a plan has, without the unified tasks and entries that are there already.
+
+    Args:
+        plan: Its source is read.
+        sources: What was read of it in this run already.
+    """
+    found = scan(plan.source_root, sources)
     unified_paths = {task.path for task in plan.tasks}
     unified_names = {task.name for task in plan.tasks}
     legacy_paths = {mapping.path for mapping in plan.mappings()}
@@ -52,6 +60,7 @@ def read_inventory(plan: Plan) -> Inventory:
         ),
         files=found.files,
         unreadable=found.unreadable,
+        unseen=found.unseen,
     )
 
 
@@ -59,7 +68,7 @@ def _legacy_prefixes(plan: Plan) -> tuple[str, ...]:
     return tuple(f"{module}:" for endpoint in plan.legacy for module in endpoint.modules)
 
 
-def scan(root: Path) -> Inventory:
+def scan(root: Path, sources: SourceFiles | None = None) -> Inventory:
     """Return every task and schedule entry declared below ``root``; needs no plan.
 
     Raises:
@@ -67,27 +76,38 @@ def scan(root: Path) -> Inventory:
     """
     modules: dict[str, ModuleFacts] = {}
     unreadable: list[tuple[Path, str]] = []
-    every = list(python_files(root))
+    sources = sources or SourceFiles(root)
+    every = sources.python_files(root)
     inside = len(root.parts)
     rest = [file for file in every if "migrations" not in file.parts[inside:-1]]
     asked: frozenset[str] = frozenset()
     worth: Callable[[bytes], bool] = worth_parsing
     while True:
-        rest = _parse(root, rest, worth, modules, unreadable)
+        rest = _parse(root, rest, worth, modules, unreadable, read=sources.read)
         applications = celery_applications(modules)
         makers = maker_names(modules, applications) - asked
         if not makers:
             break
         asked |= makers
         worth = naming(makers)
-    tasks = [found for facts in modules.values() for found in definitions(facts, modules, applications)]
+    load = loading(root, modules)
+    tasks = [found for facts in modules.values() for found in definitions(facts, modules, applications, load)]
     names = frozenset(task.path.rpartition(".")[2] for task in tasks)
     return Inventory(
         tasks=tuple(sorted(tasks, key=lambda task: (str(task.file), task.line))),
         schedule=tuple(entry for facts in modules.values() for entry in schedule_entries(facts, names)),
         files=len(every),
         unreadable=tuple(unreadable),
+        unseen=tuple(_unseen(modules, applications, tasks)),
     )
+
+
+def _unseen(
+    modules: Mapping[str, ModuleFacts], applications: frozenset[str], tasks: list[LegacyDefinition]
+) -> Iterator[tuple[Path, int]]:
+    for facts in modules.values():
+        lines = {task.line for task in tasks if task.file == facts.file}
+        yield from ((facts.file, line) for line in unseen(facts, modules, applications, lines))
 
 
 def _parse(
@@ -96,11 +116,13 @@ def _parse(
     worth: Callable[[bytes], bool],
     modules: dict[str, ModuleFacts],
     unreadable: list[tuple[Path, str]],
+    *,
+    read: Callable[[Path], bytes] = Path.read_bytes,
 ) -> list[Path]:
     """Parse the files that are worth it; return the others."""
     others = []
     for file in files:
-        source = file.read_bytes()
+        source = read(file)
         if not worth(source):
             others.append(file)
             continue
@@ -123,6 +145,16 @@ def check_complete(plan: Plan, inventory: Inventory) -> Report:
         *(
             _error("PLAN-UNREADABLE-FILE", str(file), "can't be parsed", why, "correct it: tasks in it are unseen")
             for file, why in inventory.unreadable
+        ),
+        *(
+            Finding(
+                code="PLAN-UNSEEN-TASK",
+                severity=Severity.WARNING,
+                where=f"{file}:{line}",
+                what="a task is made here in a way that can't be followed",
+                remedy="see that the plan has every task that is made here",
+            )
+            for file, line in inventory.unseen
         ),
     ]
     return Report(
@@ -160,12 +192,13 @@ def _unknown_tasks(plan: Plan, inventory: Inventory) -> Iterator[Finding]:
         known = {task.name: task.path for task in inventory.tasks if task.system is system}
         where = f"{plan.file}: {system.value}:{name}"
         if name not in known:
-            yield _error(
-                "PLAN-UNKNOWN-TASK",
-                where,
-                f"no {system.value} task of that name is in {plan.project.root}",
-                "",
-                did_you_mean(name, known) or "remove it, or correct the name",
+            yield Finding(
+                code="PLAN-UNKNOWN-TASK",
+                # It may be made at a place that is listed as unseen.
+                severity=Severity.WARNING if inventory.unseen else Severity.ERROR,
+                where=where,
+                what=f"no {system.value} task of that name is in {plan.project.root}",
+                remedy=did_you_mean(name, known) or "remove it, or correct the name",
             )
         elif path not in [task.path for task in inventory.tasks if task.system is system and task.name == name]:
             yield _error(

@@ -7,10 +7,11 @@ Source: ``dramatiq/actor.py`` (the name is ``actor_name`` or the function's), ``
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from migrator.inventory_called import Function, Load, callee
 from migrator.inventory_modules import ModuleFacts, resolve
 from migrator.message import System
 
@@ -21,8 +22,6 @@ _TASK_CLASSES = frozenset({"celery.Task", "celery.app.task.Task"})
 _PARTIAL = frozenset({"functools.partial"})
 #: Everything of the two libraries that makes a task of a function or class.
 MAKERS = _ACTORS | _GENERIC | _SHARED | _TASK_CLASSES
-
-Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +48,9 @@ class _Declaration:
 
 
 def definitions(
-    facts: ModuleFacts, modules: Mapping[str, ModuleFacts], applications: frozenset[str]
+    facts: ModuleFacts, modules: Mapping[str, ModuleFacts], applications: frozenset[str], load: Load
 ) -> Iterator[LegacyDefinition]:
-    """Yield the tasks that one file declares, in its order."""
+    """Yield the tasks that one file declares, in its order; ``load`` parses a file that a call leads to."""
     for node in facts.nodes:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             for decorator in node.decorator_list:
@@ -63,7 +62,7 @@ def definitions(
             yield from _generic_actor(node, facts, modules)
             yield from _celery_class(node, facts, modules, applications)
         elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
-            yield from _called(node, facts, modules, applications)
+            yield from _called(node, facts, modules, applications, load)
 
 
 def _declaration(
@@ -76,9 +75,11 @@ def _declaration(
     if isinstance(target, ast.Name) and isinstance(facts.values.get(target.id), ast.Call):
         made = facts.values[target.id]
         assert isinstance(made, ast.Call)
+        options = {kw.arg: kw.value for kw in made.keywords if kw.arg}
         if facts.dotted(made.func) in _PARTIAL and made.args:
-            dotted = resolve(modules, facts.dotted(made.args[0]))
-            keywords = {kw.arg: kw.value for kw in made.keywords if kw.arg} | keywords
+            dotted, keywords = resolve(modules, facts.dotted(made.args[0])), options | keywords
+        elif not made.args and resolve(modules, facts.dotted(made.func)) in _ACTORS | _SHARED:
+            dotted, keywords = resolve(modules, facts.dotted(made.func)), options
     if dotted in _ACTORS:
         return _Declaration(System.DRAMATIQ, keywords)
     if dotted in _SHARED or _is_application_task(dotted, modules, applications):
@@ -92,55 +93,95 @@ def _is_application_task(dotted: str, modules: Mapping[str, ModuleFacts], applic
 
 
 def _function_task(node: Function, declaration: _Declaration, facts: ModuleFacts) -> LegacyDefinition:
-    parameters = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args)]
-    bound = declaration.keywords.get("bind")
-    if declaration.system is System.CELERY and isinstance(bound, ast.Constant) and bound.value is True:
-        parameters = parameters[1:]
-    parameters += [argument.arg for argument in node.args.kwonlyargs]
+    parameters, open_ended = _signature(node, declaration)
     return LegacyDefinition(
         system=declaration.system,
         name=_name(node.name, declaration, facts),
         path=f"{facts.name}.{node.name}",
-        parameters=tuple(parameters),
+        parameters=parameters,
         file=facts.file,
         line=node.lineno,
-        open_ended=bool(node.args.vararg or node.args.kwarg),
+        open_ended=open_ended,
     )
 
 
-def _name(function: str, declaration: _Declaration, facts: ModuleFacts) -> str:
+def _name(function: str, declaration: _Declaration, facts: ModuleFacts, *, module: str = "") -> str:
+    """Return what a task is called; empty if that is computed."""
     key = "actor_name" if declaration.system is System.DRAMATIQ else "name"
     given = declaration.keywords.get(key)
     if given is not None and not (isinstance(given, ast.Constant) and given.value is None):
         return facts.text(given) or ""
-    return function if declaration.system is System.DRAMATIQ else f"{facts.name}.{function}"
+    if declaration.system is System.DRAMATIQ or not function:
+        return function
+    return f"{module or facts.name}.{function}"
 
 
 def _called(
-    node: ast.Assign, facts: ModuleFacts, modules: Mapping[str, ModuleFacts], applications: frozenset[str]
+    node: ast.Assign,
+    facts: ModuleFacts,
+    modules: Mapping[str, ModuleFacts],
+    applications: frozenset[str],
+    load: Load,
 ) -> Iterator[LegacyDefinition]:
     """``send = dramatiq.actor(function)``, ``send = app.task(name=…)(function)``."""
     call = node.value
     assert isinstance(call, ast.Call)
+    declaration = _applied(call, facts, modules, applications)
+    target = node.targets[0]
+    found = callee(facts, call.args[0], load) if declaration is not None else None
+    if declaration is None or found is None or not isinstance(target, ast.Name):
+        return
+    parameters, open_ended = _signature(found.function, declaration, method=found.method)
+    yield LegacyDefinition(
+        system=declaration.system,
+        name=_name(found.name, declaration, facts, module=found.module),
+        path=f"{facts.name}.{target.id}",
+        parameters=parameters,
+        file=facts.file,
+        line=node.lineno,
+        open_ended=open_ended,
+    )
+
+
+def _applied(
+    call: ast.Call, facts: ModuleFacts, modules: Mapping[str, ModuleFacts], applications: frozenset[str]
+) -> _Declaration | None:
+    """Return how a call makes a task of its first argument; None if it doesn't."""
+    if not call.args:
+        return None
     declaration = _declaration(call, facts, modules, applications)
     if declaration is None and isinstance(call.func, ast.Call):
         declaration = _declaration(call.func, facts, modules, applications)
-    target = node.targets[0]
-    if declaration is None or not call.args or not isinstance(target, ast.Name):
-        return
-    named = call.args[0].id if isinstance(call.args[0], ast.Name) else ""
-    for statement in facts.tree.body:
-        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)) and statement.name == named:
-            found = _function_task(statement, declaration, facts)
-            yield LegacyDefinition(
-                system=found.system,
-                name=found.name,
-                path=f"{facts.name}.{target.id}",
-                parameters=found.parameters,
-                file=found.file,
-                line=node.lineno,
-                open_ended=found.open_ended,
-            )
+    return declaration
+
+
+def unseen(
+    facts: ModuleFacts,
+    modules: Mapping[str, ModuleFacts],
+    applications: frozenset[str],
+    seen: Collection[int],
+) -> Iterator[int]:
+    """Yield the lines on which a call makes a task of something that :func:`definitions` could not follow.
+
+    Args:
+        seen: Lines of the tasks that it found in this file.
+    """
+    for node in facts.nodes:
+        if isinstance(node, ast.Call) and node.lineno not in seen and _applied(node, facts, modules, applications):
+            yield node.lineno
+
+
+def _signature(
+    node: Function | None, declaration: _Declaration, *, method: bool = False
+) -> tuple[tuple[str, ...], bool]:
+    """Return the names of the parameters, without ``self``, and whether there may be others."""
+    if node is None:
+        return (), True
+    parameters = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args)]
+    bound = declaration.keywords.get("bind")
+    task = declaration.system is System.CELERY and isinstance(bound, ast.Constant) and bound.value is True
+    parameters = parameters[int(method) + int(task) :] + [argument.arg for argument in node.args.kwonlyargs]
+    return tuple(parameters), bool(node.args.vararg or node.args.kwarg)
 
 
 def _generic_actor(

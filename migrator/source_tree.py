@@ -6,10 +6,14 @@ Left out: hidden folders, virtual environments (a folder with ``pyvenv.cfg``, tr
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
+_ENDINGS = frozenset({".py", ".pyi"})
+_KEPT_BYTES = 64 << 20
 _NEVER = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packages", "__pypackages__"})
 
 
@@ -29,8 +33,9 @@ def files(root: Path) -> Iterator[Path]:
             if entry.is_symlink():
                 continue
             if entry.is_dir():
-                if not skipped(Path(entry.path)):
-                    inner.append(Path(entry.path))
+                below = Path(entry.path)
+                if not skipped(below):
+                    inner.append(below)
             elif entry.is_file():
                 yield Path(entry.path)
         folders.extend(reversed(inner))
@@ -38,7 +43,48 @@ def files(root: Path) -> Iterator[Path]:
 
 def python_files(root: Path) -> Iterator[Path]:
     """Yield the Python files among :func:`files`."""
-    return (file for file in files(root) if file.suffix in {".py", ".pyi"})
+    return (file for file in files(root) if file.suffix in _ENDINGS)
+
+
+@dataclass(slots=True)
+class SourceFiles:
+    """The files below a folder for the parts of one run: listed once, and read once as far as they fit into memory."""
+
+    root: Path
+    _listed: dict[Path, tuple[Path, ...]] = field(default_factory=dict)
+    _data: dict[Path, bytes] = field(default_factory=dict)
+    _room_bytes: int = _KEPT_BYTES
+
+    def files(self, root: Path | None = None) -> tuple[Path, ...]:
+        """Return what :func:`files` yields for a folder.
+
+        Raises:
+            OSError: A folder can't be read.
+        """
+        wanted = root or self.root
+        if wanted not in self._listed:
+            self._listed[wanted] = tuple(files(wanted))
+        return self._listed[wanted]
+
+    def python_files(self, root: Path | None = None) -> list[Path]:
+        """Return the Python files among them."""
+        return [file for file in self.files(root) if file.suffix in _ENDINGS]
+
+    def read(self, file: Path) -> bytes:
+        """Return what a file held when it was first read.
+
+        Raises:
+            OSError: It can't be read.
+        """
+        known = self._data.get(file)
+        if known is not None:
+            return known
+        with io.FileIO(str(file)) as stream:
+            data = stream.readall()
+        if len(data) <= self._room_bytes:
+            self._room_bytes -= len(data)
+            self._data[file] = data
+        return data
 
 
 def skipped(folder: Path) -> bool:

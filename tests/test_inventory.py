@@ -9,6 +9,7 @@ import pytest
 
 from migrator.inventory import Inventory, check_complete, read_inventory, scan
 from migrator.plan import Plan, load_plan
+from migrator.report import Severity
 
 PLAN = """
 [migration]
@@ -79,6 +80,13 @@ def names(root: Path) -> list[str]:
             {"dramatiq:z": ()},
         ),
         ("import dramatiq\ndef f(x): ...\nsend_f = dramatiq.actor(f)", {"dramatiq:f": ("x",)}),
+        (
+            "import dramatiq\nclass Job:\n  __name__ = 'job'\n  def __call__(self, x, *, k): ...\n"
+            "a = dramatiq.actor(Job())",
+            {"dramatiq:job": ("x", "k")},
+        ),
+        ("import dramatiq\nclass Job: ...\na = dramatiq.actor(Job())", {"dramatiq:": ()}),
+        ("import dramatiq\nclass Job: ...\na = dramatiq.actor(Job(), actor_name='z')", {"dramatiq:z": ()}),
         ("import dramatiq\nNAME = 'n'\n@dramatiq.actor(actor_name=NAME)\ndef a(): ...", {"dramatiq:n": ()}),
         ("import dramatiq\n@dramatiq.actor(actor_name=__name__ + 'x')\ndef a(): ...", {"dramatiq:": ()}),
         (
@@ -147,6 +155,47 @@ def test_follows_an_alias_that_other_files_made_of_a_decorator(tmp_path: Path) -
         },
     )
     assert set(found(tmp_path)) == {"celery:a.one", "celery:two", "dramatiq:Three", "dramatiq:Four"}
+
+
+def test_follows_what_a_call_is_given_into_files_that_name_no_library(tmp_path: Path) -> None:
+    root = tree(
+        tmp_path,
+        {
+            "app/actors": "import dramatiq\nfrom app import work\nfrom app.work import Clean, send as deliver\n"
+            "a = dramatiq.actor(work.plain)\nb = dramatiq.actor(queue_name='q')(deliver)\n"
+            "c = dramatiq.actor(Clean())\n",
+            "app/work": "from app.base import Job\ndef plain(x): ...\ndef send(y, z): ...\n"
+            "class Clean(Job):\n  __name__ = 'clean'\n",
+            "app/base": "class Job:\n  def __call__(self, *args, **kwargs): ...\n",
+            "app/__init__": "",
+            "app/celery_side": "from celery import shared_task\nfrom app.work import plain\nd = shared_task(plain)\n",
+        },
+    )
+    tasks = scan(root).tasks
+    assert {f"{task.system.value}:{task.name}": (task.path, task.parameters) for task in tasks} == {
+        "dramatiq:plain": ("app.actors.a", ("x",)),
+        "dramatiq:send": ("app.actors.b", ("y", "z")),
+        "dramatiq:clean": ("app.actors.c", ()),
+        "celery:app.work.plain": ("app.celery_side.d", ("x",)),
+    }
+    assert [task.name for task in tasks if task.open_ended] == ["clean"]
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ("import dramatiq\nfor f in [len]: dramatiq.actor(f)", [2]),
+        ("import dramatiq\ndef act(fn, **o):\n  return dramatiq.actor(fn, **o)", [3]),
+        ("import dramatiq\nACTORS = {}\ndef f(): ...\nACTORS['f'] = dramatiq.actor(f)", [4]),
+        ("from celery import shared_task\nfrom elsewhere import f\na = shared_task(name='n')(f)", [3]),
+        ("import dramatiq\nact = dramatiq.actor(queue_name='q')\n@act\ndef f(): ...", []),
+        ("import dramatiq\n@dramatiq.actor(queue_name='q')\ndef f(): ...\nf.send()", []),
+        ("import dramatiq\ndef f(): ...\na = dramatiq.actor(f)", []),
+        ("def actor(f): return f\nactor(len)", []),
+    ],
+)
+def test_says_where_a_task_is_made_that_it_can_not_follow(tmp_path: Path, source: str, lines: list[int]) -> None:
+    assert [line for _, line in scan(tree(tmp_path, {"m": source})).unseen] == lines
 
 
 def test_reads_neither_environments_nor_links_nor_migrations(tmp_path: Path) -> None:
@@ -269,3 +318,13 @@ def test_the_installed_unified_app_and_its_schedule_are_not_legacy(tmp_path: Pat
     )
     plan = plan_of(tmp_path)
     assert codes(plan, read_inventory(plan)) == {}
+
+
+def test_a_task_of_the_plan_may_be_made_where_nothing_can_be_followed(tmp_path: Path) -> None:
+    tree(tmp_path, GOOD | {"src/old/actors": "import dramatiq\nfor f in []: dramatiq.actor(f)\n"})
+    plan = plan_of(tmp_path)
+    report = check_complete(plan, read_inventory(plan))
+    assert {finding.code: finding.severity for finding in report.findings} == {
+        "PLAN-UNSEEN-TASK": Severity.WARNING,
+        "PLAN-UNKNOWN-TASK": Severity.WARNING,
+    }

@@ -11,18 +11,19 @@ from migrator.cli.output import Answer, finish, format_option
 
 @click.command("init")
 @click.argument("path", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".")
+@click.option("--in-place", is_flag=True, help="Map each task to itself: its own function becomes the Celery task.")
 @click.option("--force", is_flag=True, help="Write over a migration.toml that is there.")
 @format_option
-def command(path: Path, force: bool, output_format: str) -> None:
+def command(path: Path, in_place: bool, force: bool, output_format: str) -> None:
     """Draft a migration.toml from what the project has.
 
     PATH is the folder that will hold the plan: the root of the repository. The draft is valid, and says DECIDE where
-    a person has to.
+    a person has to. Each task gets a successor in tasks/unified_tasks.py, or with --in-place stays where it is.
 
-    Example: migrator init .
+    Example: migrator init --in-place .
     """
     from codemods.engine.clocks import read_clocks
-    from migrator.draft import draft_plan, drafted_programs, import_root
+    from migrator.draft import Subject, draft_plan, drafted_programs, import_root
     from migrator.draft_processes import find_programs
     from migrator.errors import ExitCode, RefusedError, UsageError
     from migrator.inventory import scan
@@ -39,7 +40,8 @@ def command(path: Path, force: bool, output_format: str) -> None:
     settings = _settings(folder / root / "manage.py")
     programs = find_programs(folder)
     clocks = read_clocks(folder / root, {entry.file for entry in inventory.schedule})
-    text = draft_plan(inventory, name=folder.name, root=root, settings=settings, programs=programs, clocks=clocks)
+    subject = Subject(name=folder.name, root=root, settings=settings)
+    text = draft_plan(subject, inventory, programs=programs, clocks=clocks, in_place=in_place)
     file.write_text(text, encoding="utf-8")
     load_plan(file)
     lines = [

@@ -52,7 +52,12 @@ def _described(
     from migrator.render.text import table
 
     tasks = [
-        (task.system.value, task.name or "(computed)", ", ".join(task.parameters), f"{_short(task.file)}:{task.line}")
+        (
+            task.system.value,
+            task.name or "(computed)",
+            ", ".join((*task.parameters, *(["…"] if task.open_ended else []))),
+            f"{_short(task.file)}:{task.line}",
+        )
         for task in found.tasks
     ]
     entries = [
@@ -63,6 +68,7 @@ def _described(
         *table("Schedule entries", ["name", "task", "where"], entries),
         *(table("Waiting messages", ["system", "queue", "state", "#messages"], waiting) if waiting else ()),
         *(f"could not read {file}: {why}" for file, why in found.unreadable),
+        *(f"{_short(file)}:{line}: a task is made here in a way that can't be followed" for file, line in found.unseen),
         f"{found.files} Python files, {len(tasks)} tasks, {len(entries)} schedule entries"
         + (f"; waiting messages: {problem}" if problem else ""),
     ]
@@ -71,6 +77,7 @@ def _described(
         "tasks": [dict(zip(("system", "name", "parameters", "where"), task, strict=True)) for task in tasks],
         "schedule": [dict(zip(("name", "task", "where"), entry, strict=True)) for entry in entries],
         "waiting": [dict(zip(("system", "queue", "state", "messages"), row, strict=True)) for row in waiting],
+        "unseen": [{"file": str(file), "line": line} for file, line in found.unseen],
         "unreadable": [{"file": str(file), "why": why} for file, why in found.unreadable],
     }
     return lines, data

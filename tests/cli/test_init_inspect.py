@@ -76,6 +76,25 @@ def test_the_draft_is_a_plan_that_is_silent_about_nothing(project: Path) -> None
     assert mail.parameters == ("to", "subject")
 
 
+def test_in_place_maps_each_task_to_itself(project: Path) -> None:
+    more = project / "src/shop/more.py"
+    more.write_text("import dramatiq\n\ndef work(*args): ...\n\nwork_actor = dramatiq.actor(work)\n")
+    result = migrator(project, "init", "--in-place")
+    assert result.returncode == 0, result.stderr
+    plan = load_plan(project / "migration.toml")
+    assert {task.path: [m.path for m in task.replaces] for task in plan.tasks} == {
+        path: [path]
+        for path in (
+            "shop.jobs.send_mail_task",
+            "shop.jobs.count_stock",
+            "shop.celery_jobs.send_mail_task",
+            "shop.more.work_actor",
+        )
+    }
+    assert "parameters = [] # DECIDE" in plan.file.read_text()
+    assert not check_complete(plan, read_inventory(plan)).findings
+
+
 def test_a_plan_is_not_written_over(project: Path) -> None:
     (project / "migration.toml").write_text("mine")
     result = migrator(project, "init")
