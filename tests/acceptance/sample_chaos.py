@@ -166,6 +166,7 @@ class Chaos:
         account = self.scene.stage.account(name) if self.scene.rabbit is None else self._counted_at_rest(name, side)
         self._judge(account)
         self.tell(f"{name}: {account.enqueued:,} = {account.run:,} run + {account.waiting:,} waiting + {account.kept}")
+        self.tell(f"  {self.outcome.line}")
         return account
 
     def _counted_at_rest(self, name: str, side: Side) -> Account:
@@ -192,6 +193,7 @@ class Chaos:
         self, command: str, fault: str, *, resumed: bool, arguments: Iterable[str] = (), latest_line: int = 0
     ) -> bool:
         """Run a command once; True unless it ended before its fault came."""
+        arguments = tuple(arguments)
         process = self.scene.begin(command, *arguments)
         lines: list[str] = []
         reader = threading.Thread(target=_read, args=(process, lines))
@@ -210,7 +212,7 @@ class Chaos:
         self.outcome.attempts += 1
         self.outcome.resumed += resumed
         self.outcome.undone += "everything was taken back" in output
-        self._look(command, fault if suffered else "", process.wait(10), output)
+        self._look(" ".join([command, *arguments]), fault if suffered else "", process.wait(10), output)
         return suffered
 
     def _after(self, line: int, process: subprocess.Popen[str], lines: list[str]) -> bool:
@@ -223,12 +225,12 @@ class Chaos:
     def _look(self, command: str, fault: str, code: int, output: str) -> None:
         """Check that `status` says where the system is, and that an attempt ended in a way that is documented."""
         now = runner.status(self.scene.stage.scratch.plan, environ=self.scene.environ)
-        self.tell(f"{command} with {fault or 'no fault'}: exit {code}, {now.text}")
+        self.tell(f"{command.split()[0]} with {fault or 'no fault'}: exit {code}, {now.text}")
         # A Ctrl-C that comes when all is done and said ends the process in the way of signals.
         late = code == -signal.SIGINT and " done: " in output
         if (code not in (0, 3, 4, 5, -signal.SIGKILL) and not late) or "Traceback" in output:
             self.outcome.wrong.append(f"{command} after {fault}: exit {code}\n{output[-1500:]}")
-        if code == 0 and now.state is not ARRIVED[command]:
+        if code == 0 and now.state is not ARRIVED.get(command, now.state):
             self.outcome.wrong.append(f"{command} after {fault}: exit 0 and yet {now.text}")
         if now.owner:
             self.outcome.wrong.append(f"{command} after {fault}: ended, and yet at it: {now.owner}")
