@@ -34,12 +34,34 @@ def rewrite(context: FileContext) -> None:
             elif isinstance(target, cst.Subscript) and is_schedule(target.value):
                 _item(context, assignment, target, own)
     for call in context.tree.calls:
-        if isinstance(call.func, cst.Attribute) and call.func.attr.value == "update":
-            plain = is_schedule(call.func.value)
-            for arg in call.args:
-                if plain if arg.keyword is None else arg.keyword.value in SETTINGS:
-                    for mapping in mappings(context, arg.value):
-                        rewrite_mapping(context, mapping, own)
+        if isinstance(call.func, cst.Attribute) and call.func.attr.value in {"update", "setdefault"}:
+            _called(context, call, call.func, own)
+
+
+def _called(context: FileContext, call: cst.Call, function: cst.Attribute, module: str) -> None:
+    """``schedule.update(…)``, ``schedule.setdefault("name", …)``, ``conf.update(beat_schedule=…)`` or with a dict."""
+    plain = is_schedule(function.value)
+    given: list[cst.BaseExpression] = []
+    if function.attr.value == "setdefault":
+        if plain and len(call.args) > 1:
+            name = text_of(call.args[0].value)
+            if name is None or f"{module}:{name}" in context.index.schedule:
+                context.leave(call, "SCHEDULE-COMPUTED", name or "")
+                return
+            with context.attempt(call):
+                rewrite_entry(context, call.args[1].value)
+        return
+    for arg in call.args:
+        if plain if arg.keyword is None else arg.keyword.value in SETTINGS:
+            given.append(arg.value)
+        elif arg.keyword is None and isinstance(arg.value, cst.Dict):
+            pairs = [e for e in arg.value.elements if isinstance(e, cst.DictElement)]
+            given += [pair.value for pair in pairs if text_of(pair.key) in SETTINGS]
+    for value in given:
+        for mapping in mappings(context, value):
+            rewrite_mapping(context, mapping, module)
+    if plain:
+        rewrite_dict_call(context, call, lambda name: f"{module}:{name}" in context.index.schedule, rewrite_entry)
 
 
 def is_schedule(node: cst.CSTNode) -> bool:

@@ -1,4 +1,4 @@
-"""Names of Celery tasks in strings: ``send_task``, ``signature``, ``app.tasks[…]``, routes, and constants used there.
+"""Names of Celery tasks in strings: ``send_task``, ``signature``, ``app.tasks[…]``, and constants used there.
 
 A name is only rewritten where it is used as one. Source: ``celery/app/base.py`` (``send_task``), ``celery/canvas.py``.
 """
@@ -11,7 +11,6 @@ from codemods.engine.arguments import adapt_arguments, adapt_literals
 from codemods.engine.context import FileContext, LeaveError, Use
 from codemods.engine.literals import argument, replace_string, strings_of
 from codemods.engine.registry import Rewrite
-from codemods.engine.routes import route
 from codemods.engine.sequences import remove_items
 from codemods.engine.targets import Target
 from codemods.engine.values import text_of
@@ -19,9 +18,6 @@ from codemods.options import adapt_options, check_routing
 
 _SIGNATURES = frozenset(
     {"celery.signature", "celery.Signature", "celery.canvas.signature", "celery.canvas.Signature", "celery.subtask"}
-)
-_ROUTES = frozenset(
-    {"CELERY_TASK_ROUTES", "CELERY_ROUTES", "task_routes", "CELERY_TASK_ANNOTATIONS", "task_annotations"}
 )
 
 
@@ -36,14 +32,6 @@ def rewrite(context: FileContext) -> None:
             with context.attempt(node):
                 _looked_up(context, node)
                 _name(context, node)
-    for assignment in context.tree.assignments:
-        named = _assigns_routes(assignment)
-        if assignment.value is not None and named:
-            _routes(context, assignment.value, annotations="annotations" in named.lower())
-    for call in context.tree.calls:
-        for arg in call.args:
-            if arg.keyword is not None and arg.keyword.value in _ROUTES:
-                _routes(context, arg.value, annotations="annotations" in arg.keyword.value)
 
 
 def _names_a_task(context: FileContext, call: cst.Call) -> bool:
@@ -144,35 +132,6 @@ def _looked_up(context: FileContext, node: cst.SimpleString) -> None:
         adapt_options(context, call, Use(node=method.value, targets=(target,), attribute=method, call=call))
     elif call.args:
         raise LeaveError("ARGUMENTS", call, method.attr.value)
-
-
-def _assigns_routes(node: cst.Assign | cst.AnnAssign | cst.AugAssign) -> str:
-    """Return the setting of routes or annotations that a statement gives a value; empty for another."""
-    targets = [t.target for t in node.targets] if isinstance(node, cst.Assign) else [node.target]
-    names = [_leaf(t) for t in targets]
-    return next((name for name in names if name in _ROUTES), "")
-
-
-def _leaf(node: cst.BaseExpression) -> str:
-    return node.value if isinstance(node, cst.Name) else node.attr.value if isinstance(node, cst.Attribute) else ""
-
-
-def _routes(context: FileContext, value: cst.BaseExpression, *, annotations: bool) -> None:
-    if not isinstance(value, cst.Dict):
-        return
-    for element in value.elements:
-        if not isinstance(element, cst.DictElement) or not isinstance(element.key, cst.SimpleString):
-            continue
-        text = text_of(element.key) or ""
-        with context.attempt(element):
-            _name(context, element.key)
-            if "*" in text and any(
-                module.startswith(text.split("*")[0].rstrip(".")) for module in context.index.modules
-            ):
-                raise LeaveError("LEGACY-STRING", element.key, text)
-            if annotations or _target(context, element.key) is None:
-                continue
-            route(context, element.value)
 
 
 REWRITE = Rewrite(name="task_names", whole_file=rewrite)
