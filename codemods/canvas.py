@@ -81,6 +81,9 @@ def _composition(context: FileContext, use: Use) -> None:
     assert use.call is not None
     root = root_of(context, use.call)
     if root is None:
+        holder = context.parent(context.parent(use.call) or use.call)
+        if isinstance(holder, cst.Call) and _is_callback(holder.func):
+            raise LeaveError("COMPLETION", use.call, f"the chord's body is {_as_signature(context, use.call, 'si')}")
         raise LeaveError("PIPELINE", use.call)
     use.whole = root
     validate(context, root, piped=False)
@@ -125,8 +128,8 @@ def _run(context: FileContext, root: cst.BaseExpression) -> None:
 
 def _run_attribute(context: FileContext, root: cst.BaseExpression, attribute: cst.Attribute) -> None:
     call = context.parent(attribute)
-    if attribute.attr.value == "add_completion_callback":
-        raise LeaveError("COMPLETION", attribute)
+    if _is_callback(attribute):
+        raise LeaveError("COMPLETION", attribute, _as_chord(context, root, call))
     if attribute.attr.value != "run" or not isinstance(call, cst.Call):
         raise LeaveError("PIPELINE", attribute, attribute.attr.value)
     if any(edit.start == context.source.span(attribute.attr)[0] for edit in context.edits.items):
@@ -138,6 +141,24 @@ def _run_attribute(context: FileContext, root: cst.BaseExpression, attribute: cs
         context.replace(arg.keyword, "countdown")
         context.replace(arg.value, seconds(context, arg.value, timedelta_allowed=False))
     context.replace(attribute.attr, "apply_async")
+
+
+def _is_callback(node: cst.CSTNode) -> bool:
+    return isinstance(node, cst.Attribute) and node.attr.value == "add_completion_callback"
+
+
+def _as_chord(context: FileContext, root: cst.BaseExpression, call: cst.CSTNode | None) -> str:
+    """Return what a group with a callback would be as a chord, and what that needs."""
+    callback = call.args[0].value if isinstance(call, cst.Call) and len(call.args) == 1 else None
+    members = root.args[0].value if isinstance(root, cst.Call) and len(root.args) == 1 else root
+    names = sorted({use.target.leaf or use.target.name for use in context.uses if use.whole is root})
+    body = _as_signature(context, callback, "si") if callback is not None else "the callback's .si(…)"
+    needs = f"with ignore_result=False for {', '.join(names)} and a result backend"
+    return f"chord({_as_signature(context, members, 's')})({body}), {needs}"
+
+
+def _as_signature(context: FileContext, node: cst.CSTNode, method: str) -> str:
+    return " ".join(context.source.code(node).replace(".message(", f".{method}(").split())
 
 
 REWRITE = Rewrite(

@@ -69,7 +69,10 @@ REASONS = MappingProxyType(
         ),
         "PIPELINE-ARGUMENTS": _left("a pipeline appends the result last, a chain puts it first", "reorder by hand"),
         "PIPELINE": _left("a pipeline whose messages can't be followed", "write it as chain(a.s(), b.s())"),
-        "COMPLETION": _left("a completion callback needs a chord and stored results", "write it as a chord"),
+        "COMPLETION": _left(
+            "a completion callback is the body of a chord, which counts stored results",
+            "write the chord where the group is run; its body is .si(…): the callback was not given the results",
+        ),
         "SIGNATURE": _left("a partial signature whose arguments the plan changes", "write the arguments out"),
         "MODULE-DYNAMIC": _left("a legacy module is used in a way that can't be followed", "name the unified one"),
         "STAR-IMPORT": _left("a star import brings names that aren't tasks", "import by name"),
