@@ -53,10 +53,11 @@ def main() -> int:
             rabbit = stack.enter_context(rabbit_server(folder / "rabbit")) if options.broker == "rabbitmq" else None
             given = open_scene(folder, seed=options.seed, rabbit=rabbit, DATABASE_URL=database.url)
             scene = stack.enter_context(given)
+            faults = {**FAULTS, "database": database.fault, **({"rabbitmq": kill_rabbit} if rabbit else {})}
             chaos = Chaos(
                 scene=scene,
                 chance=random.Random(options.seed),
-                faults={**FAULTS, "database": database.fault, **({"rabbitmq": kill_rabbit} if rabbit else {})},
+                faults={name: fault for name, fault in faults.items() if name in (options.kinds or faults)},
                 tell=lambda text: print(f"{time.monotonic() - began:7.1f} s  {text}", flush=True),
             )
             prepare(scene, options.messages)
@@ -108,6 +109,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
     parser.add_argument("--broker", choices=("redis", "rabbitmq"), default="redis")
+    parser.add_argument("--kinds", nargs="+", default=[], metavar="FAULT", help="only these, by name")
     parser.add_argument("--every-action", action="store_true", help="kill the tool at every action, nothing else")
     parser.add_argument("--tasks", action="store_true", help="move single tasks, beside running legacy workers")
     return parser.parse_args()

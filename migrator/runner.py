@@ -239,8 +239,11 @@ def _context(
 
 
 def _require_step(name: str) -> None:
+    if name == STEPS[0].name:
+        remedy = "`migrator cutover --dry-run` does it alone"
+        raise UsageError(f"--until {name}", "is no step to stop after: it changes nothing", remedy=remedy)
     if name and step_named(name) is None:
-        names = ", ".join(step.name for step in STEPS)
+        names = ", ".join(step.name for step in STEPS[1:])
         raise UsageError(f"--until {name}", "there is no such step", found=f"steps are {names}")
 
 

@@ -233,6 +233,8 @@ def test_nothing_to_take_back_and_no_such_step(shop: Shop) -> None:
     assert (report.outcome, report.exit_code) == (RunOutcome.UNCHANGED, ExitCode.CLEAN)
     with pytest.raises(UsageError, match="--until transfr: there is no such step"):
         runner.cutover(shop.plan, environ=shop.environ, options=options(until="transfr"))
+    with pytest.raises(UsageError, match="--until preflight: is no step to stop after"):
+        runner.cutover(shop.plan, environ=shop.environ, options=options(until="preflight"))
 
 
 def test_a_refused_preflight_begins_no_run(shop: Shop) -> None:
