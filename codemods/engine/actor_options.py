@@ -7,6 +7,7 @@ Source: ``dramatiq/actor.py``, ``dramatiq/middleware/*.py`` (``actor_options``),
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import libcst as cst
@@ -99,7 +100,11 @@ def _priority(context: FileContext, given: Options, place: cst.CSTNode) -> list[
     if len(levels) == 1:
         return []
     if len(levels) > len(_STEPS) or not context.index.broker_kind:
-        why = "the kind of the unified broker is unknown" if len(levels) <= len(_STEPS) else f"{len(levels)} levels"
+        why = (
+            f"the project has {len(levels)} levels ({', '.join(map(str, levels))}), Celery tells four apart: merge some"
+        )
+        if len(levels) <= len(_STEPS):
+            why = "the kind of the unified broker is unknown: name it in the plan's unified.broker"
         raise LeaveError("ACTOR-OPTION", node or place, f"priority: {why}")
     step = _STEPS[levels.index(int(value))]
     if context.index.broker_kind == "redis":
@@ -125,12 +130,13 @@ def _retries(context: FileContext, given: Options, place: cst.CSTNode) -> list[s
     factor_ms = _number(context, given, "min_backoff", policy.min_backoff_ms) or policy.min_backoff_ms
     limit_ms = _number(context, given, "max_backoff", policy.max_backoff_ms) or policy.max_backoff_ms
     if factor_ms < 1000:
-        raise LeaveError("ACTOR-OPTION", given.get("min_backoff", place), "Celery's backoff is a second or more")
+        why = f"min_backoff is {factor_ms:g} ms, Celery's starts at a second: make it 1000, or raise task.retry"
+        raise LeaveError("ACTOR-OPTION", given.get("min_backoff", place), why)
     parts = ["autoretry_for=(Exception,)"]
     if not _is_none(given.get("throws", _NONE)):
         parts.append(f"dont_autoretry_for={_exceptions(context, given['throws'])}")
     parts.append(f"max_retries={'None' if count is None else int(count)}")
-    parts.append(f"retry_backoff={shown(factor_ms / 1000)}")
+    parts.append(f"retry_backoff={math.ceil(factor_ms / 1000)}")  # Celery drops the fraction: never sooner than before
     parts.append(f"retry_backoff_max={shown(min(limit_ms, 604_800_000) / 1000)}")
     return [*parts, "retry_jitter=True"]
 
