@@ -23,14 +23,12 @@ from typing import Any
 
 import orjson
 
-from migrator.errors import ExitCode, MigratorError, RefusedError, UsageError
+from migrator.errors import InterruptedRunError, RefusedError, UsageError
 from migrator.plan import Plan
 
 
-class JournalError(MigratorError):
-    """Nothing can be recorded, so nothing more is done; the run can be resumed."""
-
-    exit_code = ExitCode.INTERRUPTED
+class JournalError(InterruptedRunError):
+    """Nothing can be recorded, so nothing more is done, not even undone; the run can be resumed."""
 
 
 class Phase(StrEnum):
@@ -187,8 +185,7 @@ def run_lock(plan: Plan, command: str) -> Iterator[str]:
             )
         since = f"since {_now():%Y-%m-%d %H:%M:%S} UTC"
         text = f"{_operator()} on {socket.gethostname()}, pid {os.getpid()}, {command}, {since}"
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, text.encode(), 0)
+        _write_owner(file, descriptor, text.encode())
         try:
             yield f"took over the lock of a run that ended without releasing it: {owner}" if owner else ""
         finally:
@@ -235,7 +232,10 @@ def _append(file: Path, line: bytes) -> None:
         except OSError as error:
             os.ftruncate(descriptor, size)
             raise JournalError(
-                str(file), "nothing can be recorded", found=error.strerror or "", remedy="free some space, run again"
+                str(file),
+                "nothing can be recorded",
+                found=error.strerror or "",
+                remedy="free some space; `migrator status` names the command that goes on",
             ) from error
     finally:
         os.close(descriptor)
@@ -271,6 +271,18 @@ def _lock(descriptor: int) -> bool:
         else:
             return True
     return False
+
+
+def _write_owner(file: Path, descriptor: int, text: bytes) -> None:
+    try:
+        os.ftruncate(descriptor, 0)
+        if os.pwrite(descriptor, text, 0) != len(text):
+            raise OSError(0, "only a part was written")
+    except OSError as error:
+        os.ftruncate(descriptor, 0)
+        raise RefusedError(
+            str(file), "can't be written", found=error.strerror or "", remedy="free some space, run again"
+        ) from error
 
 
 def _owner(descriptor: int) -> str:

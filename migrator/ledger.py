@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from migrator.errors import UsageError
+from migrator.errors import InterruptedRunError, UsageError
 from migrator.translation import Carried, KeptBack
 
 _FLUSH_EVERY_S = 0.5
@@ -102,7 +102,7 @@ class Book:
             book.flush()
         except BaseException:
             # What has happened is told as far as possible; the first failure is the one to hear of.
-            with suppress(UsageError):
+            with suppress(InterruptedRunError):
                 book.flush()
             raise
         finally:
@@ -110,7 +110,7 @@ class Book:
 
     def begin(self, direction: str, fingerprint: str) -> int:
         """Begin a run and return its number."""
-        with self._connection:
+        with self._writing():
             cursor = self._connection.execute(
                 "INSERT INTO runs (direction, plan, started_at) VALUES (?, ?, ?)", (direction, fingerprint, time.time())
             )
@@ -145,25 +145,21 @@ class Book:
         """Write what was recorded.
 
         Raises:
-            UsageError: The file can't be written.
+            InterruptedRunError: The file can't be written.
         """
         self._flushed_at = time.monotonic()
         if not self._batches and not self._messages:
             return
-        try:
-            with self._connection:
-                self._connection.executemany(f"INSERT INTO batches VALUES ({','.join('?' * 10)})", self._batches)
-                self._connection.executemany(f"INSERT INTO messages VALUES ({','.join('?' * 8)})", self._messages)
-        except sqlite3.Error as error:
-            remedy = "make room on the disk, then run the same command again; the messages themselves are safe"
-            raise UsageError(self._name, "the book can't be written", found=str(error), remedy=remedy) from error
+        with self._writing():
+            self._connection.executemany(f"INSERT INTO batches VALUES ({','.join('?' * 10)})", self._batches)
+            self._connection.executemany(f"INSERT INTO messages VALUES ({','.join('?' * 8)})", self._messages)
         self._batches.clear()
         self._messages.clear()
 
     def finish(self, balance: int) -> None:
         """End the run."""
         self.flush()
-        with self._connection:
+        with self._writing():
             self._connection.execute(
                 "UPDATE runs SET finished_at = ?, balance = ? WHERE run = ?", (time.time(), balance, self._run)
             )
@@ -190,6 +186,17 @@ class Book:
             Entry(run=r[0], copy_id=r[1], id=r[2], task=r[3], place=r[4], fate=r[5], detail=r[6], at_s=r[7])
             for r in rows
         )
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            with self._connection:
+                yield
+        except sqlite3.Error as error:
+            remedy = "make room on the disk, then run the same command again; the messages themselves are safe"
+            raise InterruptedRunError(
+                self._name, "the book can't be written", found=str(error), remedy=remedy
+            ) from error
 
     def _note(self, *values: Any) -> None:
         safe = [v.encode(errors="backslashreplace").decode() if isinstance(v, str) else v for v in values]

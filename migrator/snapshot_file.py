@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from migrator.errors import UsageError
+from migrator.errors import RefusedError, UsageError
 
 FORMAT = "migrator-snapshot"
 
@@ -70,8 +70,8 @@ def writing(file: Path) -> Iterator[Writer]:
         partial.replace(file)
         _sync_folder(file.parent)
     except OSError as error:
-        remedy = "name another file"
-        raise UsageError(str(file), "the snapshot can't be written", found=str(error), remedy=remedy) from error
+        remedy = "make room on the disk, or name another file"
+        raise RefusedError(str(file), "the snapshot can't be written", found=str(error), remedy=remedy) from error
     finally:
         partial.unlink(missing_ok=True)
 

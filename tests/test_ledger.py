@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator.errors import UsageError
+from migrator.errors import InterruptedRunError, UsageError
 from migrator.ledger import BatchCounts, Book
 from migrator.message import System
 from migrator.plan import Side
@@ -64,8 +64,19 @@ def test_a_book_that_is_no_database_is_a_clear_error(tmp_path: Path) -> None:
         pytest.fail("opened")
 
 
+def test_a_disk_that_is_full_before_the_run_and_at_its_end(tmp_path: Path) -> None:
+    with Book.open(tmp_path / "book.sqlite3") as book:
+        # As a disk does on which nothing can be written at all.
+        book._connection.execute("PRAGMA query_only = ON")
+        with pytest.raises(InterruptedRunError, match="the book can't be written"):
+            book.begin("forward", "f")
+        with pytest.raises(InterruptedRunError, match="the messages themselves are safe"):
+            book.finish(0)
+
+
 def test_a_disk_that_is_full_is_a_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="the book can't be written"), Book.open(tmp_path / "book.sqlite3") as book:
+    full = pytest.raises(InterruptedRunError, match="the book can't be written")
+    with full, Book.open(tmp_path / "book.sqlite3") as book:
         book.begin("forward", "f")
         # As a full disk does: no page more.
         book._connection.execute("PRAGMA max_page_count = 1")

@@ -75,7 +75,7 @@ def test_a_disk_that_fills_up_stops_the_run_and_the_same_command_goes_on(
     code = in_child(partial(runner.cutover, shop.plan, environ=shop.environ, options=options(), listener=listener))
     said = capfd.readouterr().out
     assert code == ExitCode.INTERRUPTED, said
-    assert "journal.jsonl: nothing can be recorded (File too large); free some space, run again" in said
+    assert "journal.jsonl: nothing can be recorded (File too large); free some space; `migrator status` names" in said
     now = runner.status(shop.plan, environ=shop.environ)
     assert now.state is MigrationState.MIGRATING
     assert "interrupted: nobody is at it" in now.text

@@ -50,6 +50,12 @@ def started_at(identity: Identity) -> float:
     return time.time() - uptime_s + identity.start_ticks / os.sysconf("SC_CLK_TCK")
 
 
+def age_s(identity: Identity) -> float:
+    """Return for how many seconds a process has been running, whatever was done to the wall clock since."""
+    since_boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+    return max(0.0, since_boot_s - identity.start_ticks / os.sysconf("SC_CLK_TCK"))
+
+
 def parent_pid(identity: Identity) -> int | None:
     """Return the pid of a living process's parent; None if the process is gone."""
     try:

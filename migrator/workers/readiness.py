@@ -22,7 +22,7 @@ from migrator.plan import Endpoint, Plan, Process, Role, Side
 from migrator.workers import alias_net, celery_control, dramatiq_control
 from migrator.workers.command import arguments, output, tail
 from migrator.workers.drivers import current, why_stopped
-from migrator.workers.identity import Identity, descendants
+from migrator.workers.identity import Identity, age_s, descendants
 from migrator.workers.nodes import endpoint_of, pids_of, with_node
 from migrator.workers.records import ProcessRecord, note_children, read_record
 
@@ -85,7 +85,7 @@ def missing_for(
         return _producer(plan, process, record, environ)
     endpoint = endpoint_of(plan, process)
     if endpoint is None:
-        return "" if time.time() - record.started_at > SETTLE_S else "it has just started"
+        return "" if age_s(record.identity) > SETTLE_S else "it has just started"
     if process.system is System.DRAMATIQ:
         return _dramatiq(record, endpoint, environ)
     return _celery(plan, process, record, environ, answer_s)
@@ -136,7 +136,7 @@ def _dramatiq(record: ProcessRecord, endpoint: Endpoint, environ: Mapping[str, s
 
 
 def _scheduler(record: ProcessRecord) -> str:
-    if "beat: Starting" in output(record) or time.time() - record.started_at > 5 * SETTLE_S:
+    if "beat: Starting" in output(record) or age_s(record.identity) > 5 * SETTLE_S:
         return ""
     return "the scheduler has not begun yet"
 
@@ -144,7 +144,7 @@ def _scheduler(record: ProcessRecord) -> str:
 def _producer(plan: Plan, process: Process, record: ProcessRecord, environ: Mapping[str, str]) -> str:
     ports = [int(found["port"]) for part in arguments(plan, process, environ=environ) if (found := _PORT.search(part))]
     if not ports:
-        return "" if time.time() - record.started_at > SETTLE_S else "it has just started"
+        return "" if age_s(record.identity) > SETTLE_S else "it has just started"
     family = (record.identity, *descendants(record.identity))
     return "" if ports[-1] in listening(family) else f"it does not listen on port {ports[-1]} yet"
 

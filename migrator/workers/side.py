@@ -6,7 +6,6 @@ finishes first, because the manager may be less gentle than we are.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from migrator.plan import Driver, Plan, Process, Role, Side
 from migrator.workers import drain
 from migrator.workers.command import process_named
 from migrator.workers.drivers import current, signal_stop, start, wait_stopped
-from migrator.workers.identity import Identity, descendants
+from migrator.workers.identity import Identity, age_s, descendants
 from migrator.workers.kill import kill, stuck
 from migrator.workers.readiness import READY_TIMEOUT_S, wait_ready
 from migrator.workers.records import ProcessRecord, living, read_record
@@ -184,7 +183,7 @@ def _state(process: Process, record: ProcessRecord, state: str) -> ProcessState:
         pid=record.pid,
         children=tuple(child.pid for child in descendants(record.identity)),
         node=record.node,
-        age_s=time.time() - record.started_at,
+        age_s=age_s(record.identity),
         log=record.log,
     )
 

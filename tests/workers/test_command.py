@@ -6,15 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from dataclasses import replace
 
 import pytest
+import time_machine
 from shop import Shop, eventually
 
 from migrator.errors import RefusedError, UnreachableError, UsageError
 from migrator.plan import Process, Side
-from migrator.workers import command, ending
+from migrator.workers import command, ending, readiness
 from migrator.workers.identity import descendants, identify, is_alive, wait_gone
 from migrator.workers.readiness import wait_ready
 from migrator.workers.records import read_record
@@ -37,6 +39,19 @@ def test_starting_twice_gives_the_same_process(shop: Shop) -> None:
     second = command.start(shop.plan, sleeper, environ=shop.environ)
     assert second.pid != first.pid
     assert second.node != first.node
+
+
+@pytest.mark.parametrize("wrong_s", [3600, -3600])
+def test_how_long_a_process_has_been_running_is_not_asked_from_the_wall_clock(shop: Shop, wrong_s: int) -> None:
+    sleeper = process(shop, "old-web", "import time; time.sleep(60)")
+    began = time.monotonic()
+    command.start(shop.plan, sleeper, environ=shop.environ)
+    with time_machine.travel(time.time() + wrong_s, tick=True):
+        (found,) = (state for state in list_processes(shop.plan, environ=shop.environ) if state.name == "old-web")
+        assert 0 <= found.age_s < 60
+        # It names no port, so it must have lived for a second.
+        wait_ready(shop.plan, sleeper, environ=shop.environ, timeout_s=30)
+    assert time.monotonic() - began >= readiness.SETTLE_S
 
 
 def test_a_process_outlives_whoever_started_it(shop: Shop) -> None:
