@@ -138,10 +138,11 @@ import os
 
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
-from dramatiq.middleware import AsyncIO
+from dramatiq.middleware import AsyncIO, CurrentMessage
 
 broker = RedisBroker(url=os.environ["BROKER"])
 broker.add_middleware(AsyncIO())
+broker.add_middleware(CurrentMessage())
 dramatiq.set_broker(broker)
 """
 NOTES = """
@@ -206,7 +207,8 @@ CALLED_BACK = ["succeeded good 4", "fetch good", "fetch wrong", "failed wrong Va
 CALLED_BACK += ["gave up wrong after 0", "gave up down after 2", *["fetch down"] * 3]
 CALLED_BACK += ["failed down ConnectionError nobody there"] * 3
 
-#: Classes with a common base, coroutines, a partial, a call, and a module that sends its own tasks.
+#: Classes with a common base, coroutines, a partial, a call, a module that sends its own tasks, a raised Retry, the
+#: current message, and a dict of tasks that another file reads.
 CLASSES = {
     "notes.py": NOTES,
     "broker.py": BROKER,
@@ -217,6 +219,7 @@ from functools import partial
 
 import dramatiq
 from dramatiq import GenericActor
+from dramatiq.middleware import CurrentMessage
 
 from notes import note
 
@@ -266,10 +269,23 @@ def shout(user):
 
 
 shout = dramatiq.actor(shout)
+
+
+@dramatiq.actor(max_retries=2)
+def knock(door):
+    message = CurrentMessage.get_current_message()
+    note(f"knock {message.args[0]} {message.options.get('retries', 0)} {len(message.message_id)}")
+    try:
+        raise LookupError(door)
+    except LookupError as error:
+        raise dramatiq.Retry("nobody", delay=200) from error
+
+
+LOUD = {"shout": shout, "knock": knock}
 """,
     "main.py": """
 from mailer import tasks
-from mailer.tasks import Mail
+from mailer.tasks import LOUD, Mail
 
 
 def main():
@@ -278,9 +294,12 @@ def main():
     tasks.Text.send("bob")
     tasks.shout.send("eve")
     tasks.shout("carl")
+    for task in LOUD.values():
+        task.send("door")
 """,
 }
 DELIVERED = ["mail to ann", "text to bob", "audit warning bob", "EVE, yours", "CARL, yours"] + ["mail to nobody"] * 3
+DELIVERED += ["DOOR, yours", "knock door 0 36", "knock door 1 36", "knock door 2 36"]
 
 
 def celery_command() -> list[str]:
@@ -393,7 +412,7 @@ APPS = {
     ),
     "classes": (
         CLASSES,
-        {"Mail": ["user"], "Text": ["user"], "audit": ["user", "level"], "shout": ["user"]},
+        {"Mail": ["user"], "Text": ["user"], "audit": ["user", "level"], "shout": ["user"], "knock": ["door"]},
         "mailer.tasks",
         DELIVERED,
     ),
