@@ -206,12 +206,18 @@ def test_a_run_that_waits_for_a_file_goes_on_when_it_is_gone(shop: Shop) -> None
             assert f"pid {os.getpid()}, cutover" in now.owner
             assert now.text.startswith("migrating at step source (run 1), by ")
             told.append(event.text)
-            file.unlink()
+            if len(told) == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            else:
+                file.unlink()
 
     given = options(postpone_file=file, until="source")
-    report = runner.cutover(shop.plan, environ=shop.environ, options=given, listener=listen)
+    with pytest.raises(InterruptedRunError):
+        runner.cutover(shop.plan, environ=shop.environ, options=given, listener=listen)
+    # Whoever goes on did not ask for it, and does not run into the stop of the legacy side all the same.
+    report = runner.cutover(shop.plan, environ=shop.environ, options=options(until="source"), listener=listen)
     assert report.outcome is RunOutcome.PAUSED
-    assert len(told) == 1
+    assert len(told) == 2
 
 
 def test_a_dry_run_lists_everything_and_leaves_nothing_behind(shop: Shop) -> None:

@@ -43,7 +43,7 @@ class RunOptions:
     no_undo: bool = False
     #: Stop, resumable, when this step is done.
     until: str = ""
-    #: While this file exists, the run waits before the first legacy process is stopped.
+    #: While this file exists, the run waits before the first legacy process is stopped; a run that goes on knows it.
     postpone_file: Path | None = None
     #: Folder of executables named after events, such as ``before-transfer``; a non-zero exit vetoes.
     hooks: Path | None = None

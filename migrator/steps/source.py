@@ -26,7 +26,9 @@ HOLD_NOTE_S = 30.0
 def actions(context: Context) -> tuple[Action, ...]:
     """Note the commit, and wait for the operator's word if that was asked for."""
     noting = Action(id="note", sentence="note the commit of the converted source", run=partial(_note, context))
-    file = context.options.postpone_file
+    # Whoever goes on with a run that was waiting may not know that it was.
+    noted = recorded(context, NAME, "note", phase=Phase.FORWARD).get("postpone_file", "")
+    file = context.options.postpone_file or (Path(noted) if noted else None)
     if file is None:
         return (noting,)
     return (noting, Action(id="hold", sentence=f"wait until {file} is gone", run=partial(_hold, context, file)))
@@ -59,7 +61,8 @@ def cannot_undo(context: Context) -> tuple[str, ...]:
 
 
 def _note(context: Context) -> Facts:
-    return {"commit": head(context)}
+    file = context.options.postpone_file
+    return {"commit": head(context), **({"postpone_file": str(file.absolute())} if file is not None else {})}
 
 
 def _hold(context: Context, file: Path) -> Facts:
