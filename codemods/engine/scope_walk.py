@@ -121,9 +121,8 @@ class Walk:
         self.bind(scope, Binding(node.name.value, Kind.DEFINITION, node, scope))
         for decorator in node.decorators:
             self._child(node, decorator, scope)
+        scope = self._typed(node, node.type_parameters, scope)
         inner = Scope(node, scope)
-        if node.type_parameters:
-            self._type_parameters(node.type_parameters, inner)
         self._parameters(node, node.params, scope, inner)
         if node.returns:
             self._child(node, node.returns, scope)
@@ -148,20 +147,24 @@ class Walk:
             if param.default:
                 self._child(param, param.default, scope)
 
-    def _type_parameters(self, node: cst.TypeParameters, inner: Scope) -> None:
+    def _typed(self, owner: cst.CSTNode, node: cst.TypeParameters | None, scope: Scope) -> Scope:
+        """Return the scope of ``[T]``, in which annotations and base classes are read; ``scope`` itself without one."""
+        if node is None:
+            return scope
+        inner = Scope(node, scope)
+        self.tree.parents[node] = owner
         for item in node.params:
             self.bind(inner, Binding(item.param.name.value, Kind.OTHER, item, inner))
         self.visit_children(node, inner)
+        return inner
 
     def _class(self, node: cst.ClassDef, scope: Scope) -> None:
         self.tree.definitions.append(node)
         self.tree.scopes[node] = scope
         self.bind(scope, Binding(node.name.value, Kind.DEFINITION, node, scope))
-        inner = Scope(node, scope)
+        scope = self._typed(node, node.type_parameters, scope)
         self.visit_children(node, scope, skip=("body", "type_parameters"))
-        if node.type_parameters:
-            self._type_parameters(node.type_parameters, inner)
-        self._child(node, node.body, inner)
+        self._child(node, node.body, Scope(node, scope))
 
     def _comprehension(self, node: cst.BaseComp | cst.DictComp, scope: Scope) -> None:
         inner = Scope(node, scope)
@@ -293,4 +296,4 @@ class Walk:
     def _type_alias(self, node: cst.TypeAlias, scope: Scope) -> None:
         self._target(node.name, scope, Kind.OTHER, None)
         self.tree.parents[node.name] = node
-        self.visit_children(node, scope, skip=("name",))
+        self.visit_children(node, self._typed(node, node.type_parameters, scope), skip=("name", "type_parameters"))
