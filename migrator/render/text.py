@@ -17,16 +17,36 @@ _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    """Return a table as lines; columns whose name begins with ``#`` are aligned right."""
+    """Return a table as lines; columns whose name begins with ``#`` are aligned right.
+
+    On a terminal so narrow that words would be broken each row becomes a block, one line a value.
+    """
     from rich import box
     from rich.table import Table
 
+    names, cells = [name.lstrip("#") for name in columns], [[str(cell) for cell in row] for row in rows]
+    if _least_width(names, cells) > _width():
+        return [*([title] if title else []), *(line for row in cells for line in _block(names, row))]
     result = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
     for name in columns:
         result.add_column(name.lstrip("#"), justify="right" if name.startswith("#") else "left", overflow="fold")
-    for row in rows:
-        result.add_row(*(str(cell) for cell in row))
+    for row in cells:
+        result.add_row(*row)
     return _rendered(result)
+
+
+def _least_width(names: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Return how wide a table must be in which no word is broken: each column has a margin of three."""
+    longest = [
+        max((len(word) for cell in column for word in cell.split()), default=0)
+        for column in zip(names, *rows, strict=True)
+    ]
+    return sum(longest) + 3 * len(names) + 1 if rows else 0
+
+
+def _block(names: Sequence[str], row: Sequence[str]) -> list[str]:
+    first, *rest = zip(names, row, strict=True)
+    return [f"{first[0]}: {first[1]}", *(f"  {name}: {value}" for name, value in rest if value)]
 
 
 def finding_lines(findings: Iterable[Finding], *, most: int | None = None) -> list[str]:
@@ -69,6 +89,10 @@ def report_lines(report: Report) -> list[str]:
     return [verdict + (f": {tail}" if tail else ""), *finding_lines(report.findings)]
 
 
+def _width() -> int:
+    return max(40, shutil.get_terminal_size().columns) if sys.stdout.isatty() else PIPED_WIDTH
+
+
 def _rendered(renderable: object) -> list[str]:
     from rich.console import Console
 
@@ -78,7 +102,7 @@ def _rendered(renderable: object) -> list[str]:
         file=io.StringIO(),
         force_terminal=colour,
         no_color=not colour,
-        width=max(40, shutil.get_terminal_size().columns) if terminal else PIPED_WIDTH,
+        width=_width(),
         highlight=False,
     )
     with console.capture() as capture:

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+
 from migrator.render.text import finding_lines, report_lines, table
 from migrator.report import Finding, Report, Severity
 
@@ -26,6 +34,45 @@ def test_the_first_line_says_whether_to_go_on() -> None:
 
 def test_piped_output_is_not_folded() -> None:
     assert any("x" * 300 in line for line in table("", ["#n", "text"], [[1, "x" * 300]]))
+
+
+def on_a_terminal(columns: int, code: str) -> list[str]:
+    """Run Python on a real terminal of that width and return what it shows."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
+    environ = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
+    with subprocess.Popen([sys.executable, "-c", code], stdin=theirs, stdout=theirs, env=environ) as child:
+        os.close(theirs)
+        shown = b""
+        try:
+            while part := os.read(ours, 65536):
+                shown += part
+        except OSError:
+            # The end of a terminal nobody writes to any more.
+            pass
+        assert child.wait(timeout=60) == 0
+    os.close(ours)
+    return shown.decode().split("\r\n")
+
+
+def test_a_narrow_terminal_breaks_no_word() -> None:
+    name = "unified-worker-of-the-night"
+    code = (
+        "from migrator.render.text import table\n"
+        f"rows = [['{name}', 'running', 4711], ['unified-beat', '', 4712]]\n"
+        "print(*table('Processes', ['process', 'state', '#pid'], rows), sep='\\n')"
+    )
+    narrow = [
+        "Processes",
+        f"process: {name}",
+        "  state: running",
+        "  pid: 4711",
+        "process: unified-beat",
+        "  pid: 4712",
+    ]
+    assert on_a_terminal(40, code)[:-1] == narrow
+    wide = on_a_terminal(60, code)
+    assert any(line.split() == [name, "running", "4711"] for line in wide), wide
 
 
 def test_many_findings_of_one_code_are_counted_not_printed() -> None:
