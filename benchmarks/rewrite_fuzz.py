@@ -3,7 +3,8 @@
 The files are those of the largest installed packages. Into each, uses of the corpus' actors and tasks are put between
 its statements, in its own indentation, line ends and encoding. Nothing may crash; a file is rewritten or listed; what
 was rewritten parses, a second run changes nothing, and every line that was there before stays byte for byte. Files are
-also saved with other line ends, encodings, tabs, form feeds and a byte order mark.
+also saved in other encodings, with a byte order mark, other line ends, tabs and form feeds, several at once, and
+every fifth use is written in the syntax of Python 3.12 and 3.13.
 Run: ``python benchmarks/rewrite_fuzz.py [--seed 1] [--files 3000] [--packages django celery ...]``.
 """
 
@@ -62,6 +63,18 @@ USES = (
     "_ = (lambda self=add_actor: self.send(1, 2))()",
     "if add_actor.send(1, 2): add_task.delay(1, 2)",
 )
+#: As long as the interpreter that runs this is older, only LibCST reads these.
+NEW_USES = (
+    "type Alias[T] = list[T]",
+    "type Alias[add_actor] = dict[str, add_actor]",
+    "def typed[T, *Ts, **P](item: T) -> T: return add_actor.send(1, item)",
+    "class Typed[add_actor = int](list[add_actor]): pass",
+    """text = f"{add_actor.send(1, 2)!r:>{10}} {d["k"]} {f"{f"{add_task.delay(1, 2)}"}"}" """,
+)
+#: Encodings by their cookie, with a text that only they write in this way.
+COOKIES = {"latin-1": "café", "iso-8859-15": "€ café", "cp1252": "“€”", "koi8-r": "чай", "utf-8": "☕ чай"}
+ENCODINGS = ("plain", "plain", "mark", *COOKIES)
+LAYOUTS = ("crlf", "tabs", "feeds", "trailing", "no end")
 
 
 @dataclass(slots=True)
@@ -76,27 +89,38 @@ class Tally:
 
 
 def dressed(data: bytes, chance: random.Random) -> bytes:
-    """Return a file as another editor might have saved it; as it is if it would not be the same program then."""
-    how = chance.choice(["plain", "crlf", "mark", "latin-1", "tabs", "feeds", "no end"])
+    """Return a file as several other editors might have saved it; as it is where it would not be the same program then.
+
+    First the encoding, then up to three of the others, so that a file may have tabs, form feeds and CRLF in Latin-1.
+    """
     made = data
-    if how == "crlf" and b"\r" not in data:
-        made = data.replace(b"\n", b"\r\n")
-    elif how == "mark" and b"coding" not in data[:200] and not data.startswith(codecs.BOM_UTF8):
-        made = codecs.BOM_UTF8 + data
-    elif how == "latin-1" and b"coding" not in data[:200]:
-        with contextlib.suppress(UnicodeError):
-            made = b"# coding: latin-1\n" + data.decode("utf-8").encode("latin-1") + b"# caf\xe9\n"
-    elif how == "tabs":
-        made = re.sub(rb"^(?: {4})+", lambda match: b"\t" * (len(match.group()) // 4), data, flags=re.MULTILINE)
-    elif how == "feeds":
-        made = re.sub(rb"^(?=class |def )", b"\x0c\n", data, count=2, flags=re.MULTILINE)
-    elif how == "no end":
-        made = data.rstrip(b"\n")
-    try:
-        ast.parse(made)
-    except (SyntaxError, ValueError, RecursionError):
-        return data
+    for how in [chance.choice(ENCODINGS), *chance.sample(LAYOUTS, chance.randint(0, 3))]:
+        changed = _changed(made, how)
+        try:
+            ast.parse(changed)
+        except (SyntaxError, ValueError, RecursionError):
+            continue
+        made = changed
     return made
+
+
+def _changed(data: bytes, how: str) -> bytes:
+    plain = b"coding" not in data[:200] and not data.startswith(codecs.BOM_UTF8)
+    if how == "mark" and plain:
+        return codecs.BOM_UTF8 + data
+    if how in COOKIES and plain:
+        with contextlib.suppress(UnicodeError):
+            extra = "# " + COOKIES[how]
+            return f"# -*- coding: {how} -*-\n{data.decode('utf-8')}\n{extra}\n".encode(how)
+    if how == "crlf" and b"\r" not in data:
+        return data.replace(b"\n", b"\r\n")
+    if how == "tabs":
+        return re.sub(rb"^(?: {4})+", lambda match: b"\t" * (len(match.group()) // 4), data, flags=re.MULTILINE)
+    if how == "feeds":
+        return re.sub(rb"^(?=class |def )", b"\x0c\n", data, count=2, flags=re.MULTILINE)
+    if how == "trailing":
+        return re.sub(rb":(\r?)\n", rb":  \t\1\n", data, count=5)
+    return data.rstrip(b"\r\n") if how == "no end" else data
 
 
 def injected(data: bytes, chance: random.Random) -> bytes | None:
@@ -124,7 +148,7 @@ def injected(data: bytes, chance: random.Random) -> bytes | None:
         if line <= _first_line(top[0]):
             continue
         indent = lines[line - 1][: len(lines[line - 1]) - len(lines[line - 1].lstrip(" \t"))]
-        added.setdefault(line, []).append(f"{indent}{chance.choice(USES)}{end}")
+        added.setdefault(line, []).append(f"{indent}{chance.choice(USES if chance.random() < 0.8 else NEW_USES)}{end}")
     first = added.setdefault(_first_line(top[0]), [])
     first[:0] = [f"{line}{end}" for line in IMPORTS]
     parts = [part for number, line in enumerate(lines, 1) for part in (*added.get(number, ()), line)]
@@ -144,10 +168,15 @@ def _starts_its_line(lines: list[str], node: ast.stmt) -> bool:
 def fault(original: bytes, outcome: object, again: object) -> str:
     """Return what is wrong with a rewritten file; empty if nothing is."""
     after: bytes = outcome.after  # type: ignore[attr-defined]
+    from codemods.engine.source import UnparsableError, read_source
+
     try:
         compile(after, "after.py", "exec", dont_inherit=True, flags=ast.PyCF_ONLY_AST)
     except (SyntaxError, ValueError) as error:
-        return f"does not parse: {error}"
+        try:
+            read_source(Path("after.py"), after)  # newer syntax than this interpreter's
+        except UnparsableError:
+            return f"does not parse: {error}"
     if again.after != after:  # type: ignore[attr-defined]
         return "a second run changes it"
     found = iter(after.split(b"\n"))
