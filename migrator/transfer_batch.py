@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from migrator.brokers.kept import kept_entry
+from migrator.brokers.lane import Push
 from migrator.brokers.redis_keys import LEDGER, PARKED, Source, kept_key
 from migrator.envelope import copy_id_of, read_envelope
 from migrator.transfer_hub import Hub
@@ -20,6 +21,10 @@ from migrator.translate import Translator
 from migrator.translation import Carried, KeptBack, Translation, ledger_entry
 from migrator.wire import UnreadableError, text_of
 
+#: One for ``apply.lua``: command, key, type of the key, arguments.
+Operation = tuple[str, str, str, list[Any]]
+#: What is pushed, and the keys and arguments of the script that goes with it.
+Request = tuple[list[Push], list[Any], list[Any]]
 #: One message as it was taken: id of the copy (Dramatiq only) and its bytes, None if the body is gone.
 Item = tuple[bytes, bytes | None]
 
@@ -183,8 +188,19 @@ def push_request(groups: dict[str, Group], *, token: str, life_ms: int, stamp: s
     return keys, arguments
 
 
-def apply_request(hub: Hub, work: Work, *, claimed: int, token: str, life_ms: int) -> tuple[list[Any], list[Any]]:
-    """Return keys and arguments of ``apply.lua``, the fence left out of the keys.
+def note_request(groups: dict[str, Group], *, token: str, life_ms: int, stamp: str) -> Request | None:
+    """Return what goes to one other server if nothing of it has been there, by ``note.lua``; None if that can't be."""
+    if any(group.kind != "list" for group in groups.values()):
+        return None
+    arguments: list[Any] = [token, life_ms, stamp, len(groups)]
+    for group in groups.values():
+        arguments += (len(group.messages), group.messages[-1], *group.entries)
+    pushes = [(group.name, group.messages) for group in groups.values()]
+    return pushes, [LEDGER, *groups], arguments
+
+
+def apply_request(hub: Hub, work: Work, *, claimed: int, token: str, life_ms: int) -> Request:
+    """Return what is pushed, and keys and arguments of ``apply.lua`` after it, the fence left out of the keys.
 
     Args:
         hub: The servers.
@@ -194,16 +210,7 @@ def apply_request(hub: Hub, work: Work, *, claimed: int, token: str, life_ms: in
         life_ms: The fence's life.
     """
     source = work.batch.source
-    operations: list[tuple[str, str, str, list[Any]]] = []
-    for group in work.groups.get(hub.identity(source.place), {}).values():
-        pairs = list(itertools.chain.from_iterable(zip(group.keys, group.messages, strict=True))) if group.keys else []
-        if group.bodies:
-            operations.append(("HSET", group.bodies, "hash", pairs))
-            operations.append(("RPUSH", group.name, "list", group.keys))
-        elif group.kind == "zset":
-            operations.append(("ZADD", group.name, "zset", pairs))
-        else:
-            operations.append(("LPUSH", group.name, "list", group.messages))
+    operations, pushes = _home_operations(hub, work)
     if work.kept_flat:
         operations.append(("HSET", kept_key(hub.endpoint(source.place)), "hash", work.kept_flat))
     if work.passed_flat:
@@ -222,4 +229,21 @@ def apply_request(hub: Hub, work: Work, *, claimed: int, token: str, life_ms: in
         else:
             arguments += [command, len(keys) - 1, kind, len(values)]
             arguments += values
-    return keys, arguments
+    return pushes, keys, arguments
+
+
+def _home_operations(hub: Hub, work: Work) -> tuple[list[Operation], list[Push]]:
+    """Return what takes messages to the lists of the server that holds the claim."""
+    operations: list[Operation] = []
+    pushes: list[Push] = []
+    for group in work.groups.get(hub.identity(work.batch.source.place), {}).values():
+        pairs = list(itertools.chain.from_iterable(zip(group.keys, group.messages, strict=True))) if group.keys else []
+        if group.bodies:
+            operations.append(("HSET", group.bodies, "hash", pairs))
+            operations.append(("RPUSH", group.name, "list", group.keys))
+        elif group.kind == "zset":
+            operations.append(("ZADD", group.name, "zset", pairs))
+        else:
+            pushes.append((group.name, group.messages))
+            operations.append(("pushed", group.name, "list", [len(group.messages), group.messages[-1]]))
+    return operations, pushes

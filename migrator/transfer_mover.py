@@ -14,7 +14,17 @@ from typing import Any
 
 from migrator.brokers.lane import Lane, Ticket
 from migrator.brokers.redis_keys import LEDGER, LOCK, Source
-from migrator.transfer_batch import Batch, Item, Work, apply_request, item_copy, prepare, push_request
+from migrator.transfer_batch import (
+    Batch,
+    Group,
+    Item,
+    Work,
+    apply_request,
+    item_copy,
+    note_request,
+    prepare,
+    push_request,
+)
 from migrator.transfer_hub import Hub
 from migrator.transfer_lock import LIFE_MS
 from migrator.transfer_pace import Pace
@@ -50,6 +60,8 @@ class Mover:
     #: Batches under way; what is left here after an error is looked for in the claim.
     flights: deque[Flight] = field(default_factory=deque)
     _claimed: int = 0
+    #: Something went wrong before: messages may have reached another server already.
+    _is_careful: bool = False
 
     def empty(self, source: Source, translate: Translator, *, limit: int | None = None) -> None:
         """Move what an interrupted run had claimed, then what the list holds, until it is seen empty.
@@ -93,6 +105,7 @@ class Mover:
 
     def recover(self) -> None:
         """After an error: find out which batches under way were carried out, and count those."""
+        self._is_careful = True
         self.hub.drop_lanes()
         while self.flights:
             work = self.flights[0].work
@@ -152,11 +165,18 @@ class Mover:
             if identity == home:
                 continue
             other = self.hub.lane(identity)
-            keys, arguments = push_request(groups, token=self.token, life_ms=LIFE_MS, stamp=self.stamp)
-            flight.pushes.append((other, other.send("push", [LOCK, *keys], arguments)))
+            flight.pushes.append((other, self._push(other, groups, is_new=not work.batch.resumed)))
         self.flights.append(flight)
         if not flight.pushes:
             self._apply(lane, flight)
+
+    def _push(self, other: Lane, groups: dict[str, Group], *, is_new: bool) -> Ticket:
+        request = note_request(groups, token=self.token, life_ms=LIFE_MS, stamp=self.stamp)
+        if request is not None and is_new and not self._is_careful:
+            pushes, keys, arguments = request
+            return other.transact(pushes, "note", [LOCK, *keys], arguments)
+        keys, arguments = push_request(groups, token=self.token, life_ms=LIFE_MS, stamp=self.stamp)
+        return other.send("push", [LOCK, *keys], arguments)
 
     def _finish_pushes(self, lane: Lane) -> None:
         for flight in self.flights:
@@ -166,8 +186,10 @@ class Mover:
                 self._apply(lane, flight)
 
     def _apply(self, lane: Lane, flight: Flight) -> None:
-        keys, arguments = apply_request(self.hub, flight.work, claimed=self._claimed, token=self.token, life_ms=LIFE_MS)
-        flight.applied = lane.send("apply", [LOCK, *keys], arguments)
+        pushes, keys, arguments = apply_request(
+            self.hub, flight.work, claimed=self._claimed, token=self.token, life_ms=LIFE_MS
+        )
+        flight.applied = lane.transact(pushes, "apply", [LOCK, *keys], arguments)
         self._claimed -= len(flight.work.batch.items)
 
     def _settle(self, lane: Lane, *, keep: int) -> None:

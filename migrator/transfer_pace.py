@@ -1,7 +1,8 @@
 """How large a step may be: while a script runs, the server answers nobody else.
 
-The server itself counts how long scripts have kept it busy (``INFO commandstats``). Asked now and then on the lane that
-the scripts use, it costs no waiting. What the tool could measure would be the server's time and its own together.
+The server itself counts how long scripts and transactions have kept it busy (``INFO commandstats``). Asked now and
+then on the lane that they use, it costs no waiting. What the tool could measure would be the server's time and its own
+together.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _SLOW_MS, _FAST_MS = 5.0, 3.0
 _SMALLEST, _GROWTH = 50, 25
 #: Steps between two questions.
 _EVERY = 8
-_SCRIPTS = re.compile(rb"cmdstat_evalsha:calls=\d+,usec=(\d+)")
+_SCRIPTS = re.compile(rb"cmdstat_(?:evalsha|exec):calls=\d+,usec=(\d+)")
 
 
 @dataclass(slots=True)
@@ -77,5 +78,4 @@ class Pace:
 
 def _script_us(answer: Any) -> int:
     text = answer if isinstance(answer, bytes) else str(answer).encode()
-    found = _SCRIPTS.search(text)
-    return int(found[1]) if found else 0
+    return sum(map(int, _SCRIPTS.findall(text)))

@@ -59,7 +59,9 @@ def keep_lock(hub: Hub, token: str) -> None:
 def _is_transient(error: Exception) -> bool:
     if isinstance(error, redis.AuthenticationError | redis.exceptions.AuthorizationError):
         return False
-    return isinstance(error, CONNECTION_ERRORS) or str(error).startswith(("MOVED", "NOSCRIPT", "LOADING", "BUSY"))
+    # Source: redis-py (redis/_parsers/base.py): of the errors that it has a class for it cuts off the code.
+    kinds = (*CONNECTION_ERRORS, redis.exceptions.NoScriptError)
+    return isinstance(error, kinds) or str(error).startswith(("CHANGED", "BUSY"))
 
 
 def _reconnect(hub: Hub, mover: Mover, token: str, error: Exception, limit_s: float) -> None:

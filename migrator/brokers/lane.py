@@ -13,15 +13,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import redis
+
 from migrator.brokers.redis_server import RedisServer, script
 
-_SCRIPTS = ("claim_ids", "claim_list", "apply", "push")
+_SCRIPTS = ("claim_ids", "claim_list", "apply", "push", "note")
+
+#: A list and the messages that are pushed to its head, the last one to be served last.
+Push = tuple[str, list[bytes]]
 
 
 @dataclass(slots=True, eq=False)
 class Ticket:
     """One request under way."""
 
+    #: How many answers the server gives to it; the last one counts.
+    answers: int = 1
     answer: Any = None
     done: bool = False
 
@@ -51,6 +58,23 @@ class Lane:
         self._waiting.append(ticket)
         return ticket
 
+    def transact(self, pushes: Sequence[Push], name: str, keys: Sequence[Any], arguments: Sequence[Any]) -> Ticket:
+        """Send messages to lists and then a script, as one transaction, and return at once.
+
+        A script gets its arguments as copies of its own: pushed beside it, messages cost the server half as much. The
+        server does not undo a push because of what comes after it, so the script has to (``apply.lua``, ``note.lua``).
+        It goes as its text: a server that does not know its digest would push and then not run it.
+        """
+        if not pushes:
+            return self.send(name, keys, arguments)
+        commands: list[tuple[Any, ...]] = [("LPUSH", key, *messages) for key, messages in pushes]
+        commands.append(("EVAL", script(name)[1], len(keys), *keys, *arguments))
+        parts = [packed(command) for command in (("MULTI",), *commands, ("EXEC",))]
+        ticket = Ticket(answers=len(parts))
+        self._connection.send_packed_command([b"".join(parts)])
+        self._waiting.append(ticket)
+        return ticket
+
     def result(self, ticket: Ticket) -> Any:
         """Wait for the answer to a request.
 
@@ -59,7 +83,9 @@ class Lane:
         """
         while not ticket.done:
             oldest = self._waiting.popleft()
-            oldest.answer = self._connection.read_response()
+            for _ in range(oldest.answers):
+                answer = self._connection.read_response()
+            oldest.answer = answer if oldest.answers == 1 else _of_script(answer)
             oldest.done = True
         return ticket.answer
 
@@ -67,6 +93,14 @@ class Lane:
         """Drop the connection; answers that are still under way are never read."""
         self._connection.disconnect()
         self.server.client.connection_pool.release(self._connection)
+
+
+def _of_script(answers: list[Any]) -> Any:
+    """Return what the script at the end of a transaction said; its own error tells more than that of a push."""
+    for answer in reversed(answers):
+        if isinstance(answer, redis.RedisError):
+            raise answer
+    return answers[-1]
 
 
 def packed(arguments: Sequence[Any]) -> bytes:

@@ -240,4 +240,5 @@ def _die_later(plan: tuple[float, float, int] | None) -> None:
         return send_and_die
 
     Lane.send = dying(Lane.send)  # type: ignore[method-assign]
+    Lane.transact = dying(Lane.transact)  # type: ignore[method-assign]
     RedisServer.run = dying(RedisServer.run)  # type: ignore[method-assign]

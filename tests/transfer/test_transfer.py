@@ -823,3 +823,32 @@ def test_what_had_arrived_before_a_kill_is_not_sent_back_or_kept(two_servers: Sc
     assert report.balance == 0
     assert not any(scene.legacy_state().values())
     assert scene.ids() == {("unified", identity): 1}
+
+
+def test_a_source_that_came_back_older_doubles_nothing(two_servers: Scene) -> None:
+    scene = two_servers
+    fill(scene.legacy, 300)
+    older = {key: scene.legacy.dump(key) for key in scene.legacy.scan_iter("dramatiq:*")}
+    assert scene.forward(batch_size=50).moved == 300
+    for key, value in older.items():
+        scene.legacy.restore(key, 0, value, replace=True)
+    again = scene.forward(batch_size=50)
+    assert (again.moved, again.already_there, again.balance) == (0, 300, 0)
+    assert scene.unified.llen("unified") == 300 == len(scene.ids())
+
+
+def test_scripts_that_the_server_forgot_are_given_again(two_servers: Scene) -> None:
+    scene = two_servers
+    fill(scene.legacy, 300)
+
+    flushed: list[bool] = []
+
+    def forget() -> bool:
+        if not flushed:
+            flushed.extend(bool(client.script_flush()) for client in (scene.legacy, scene.unified))
+        return False
+
+    batches = TransferOptions(batch_size=100)
+    report = transfer(scene.plan, environ=scene.environ, options=batches, should_stop=forget)
+    assert (report.moved, report.balance) == (300, 0)
+    assert scene.unified.llen("unified") == 300 == len(scene.ids())

@@ -3,24 +3,38 @@
 -- ARGV: token, fence's life in ms, expected length of the claim, how many leave it, number of operations,
 --       then for each operation: command, key number, type that the key must have, number of arguments, arguments;
 --       the number may be 'claimed': the arguments are the entries that leave the claim.
+--       The command 'pushed' is no command: the transaction that ends with this script has just pushed messages to
+--       that list; arguments: how many, and the last one.
 -- Redis does not roll back: everything that can fail is looked at before the first write, and copies are written
--- before anything is deleted (the caller orders the operations so).
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('FENCED another run holds the lock') end
-if redis.call('LLEN', KEYS[2]) ~= tonumber(ARGV[3]) then
-  return redis.error_reply('MOVED the claim is not what it was')
+-- before anything is deleted (the caller orders the operations so). What was pushed is taken back by a refusal.
+local operations = tonumber(ARGV[5])
+local function there(key, message)
+  return redis.call('TYPE', key)['ok'] == 'list' and redis.call('LINDEX', key, 0) == message
 end
+local function refuse(text)
+  local at = 6
+  for _ = 1, operations do
+    local key = KEYS[2 + tonumber(ARGV[at + 1])]
+    if ARGV[at] == 'pushed' and there(key, ARGV[at + 5]) then redis.call('LTRIM', key, ARGV[at + 4], -1) end
+    at = at + 4 + (tonumber(ARGV[at + 3]) or 0)
+  end
+  return redis.error_reply(text)
+end
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return refuse('FENCED another run holds the lock') end
+if redis.call('LLEN', KEYS[2]) ~= tonumber(ARGV[3]) then return refuse('CHANGED the claim is not what it was') end
 local at = 6
-for _ = 1, tonumber(ARGV[5]) do
+for _ = 1, operations do
   local key, wanted = KEYS[2 + tonumber(ARGV[at + 1])], ARGV[at + 2]
   local found = redis.call('TYPE', key)['ok']
   if found ~= 'none' and found ~= wanted then
-    return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. found .. ', not a ' .. wanted)
+    return refuse('WRONGTYPE ' .. key .. ' is a ' .. found .. ', not a ' .. wanted)
   end
+  if ARGV[at] == 'pushed' and not there(key, ARGV[at + 5]) then return refuse('ERR nothing was pushed to ' .. key) end
   at = at + 4 + (tonumber(ARGV[at + 3]) or 0)
 end
 local changed = {}
 at = 6
-for op = 1, tonumber(ARGV[5]) do
+for op = 1, operations do
   local command, key, count = ARGV[at], KEYS[2 + tonumber(ARGV[at + 1])], tonumber(ARGV[at + 3])
   local from, i, sum = ARGV, at + 4, 0
   local last = at + 3 + (count or 0)
@@ -28,6 +42,8 @@ for op = 1, tonumber(ARGV[5]) do
   if not count then
     from = redis.call('LRANGE', KEYS[2], 0, ARGV[4] - 1)
     i, last = 1, #from
+  elseif command == 'pushed' then
+    sum, i = tonumber(ARGV[i]), last + 1
   end
   while i <= last do
     local till = math.min(i + 999, last)
