@@ -163,7 +163,7 @@ def _on_rabbit(rabbit: RabbitServer, vhost: str, system: System, channel: Any) -
 
     def taken() -> Any:
         # Celery's publisher does not wait for the server.
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while (message := channel.basic_get("q", no_ack=True)) is None:
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -194,10 +194,7 @@ def _on_rabbit(rabbit: RabbitServer, vhost: str, system: System, channel: Any) -
         broker=broker,
         ids=ids,
         broken=lambda: put_raw(channel, b"\x80\xff"),
-        content=lambda: {
-            queue["name"]: (queue["messages"], queue["arguments"], queue["consumers"])
-            for queue in rabbit.manage("GET", f"queues/{vhost}")
-        },
+        content=lambda: rabbit_content(rabbit, vhost),
         nowhere="amqp://user:secret@127.0.0.1:1/",
         unseen=frozenset({State.CLAIMED}),
         holders={"1 consumers": 2},
@@ -231,6 +228,17 @@ def redis_content(client: redis.Redis) -> dict[bytes, Any]:
         b"zset": lambda key: client.zrange(key, 0, -1, withscores=True),
     }
     return {key: read[client.type(key)](key) for key in client.scan_iter()}
+
+
+def rabbit_content(rabbit: RabbitServer, vhost: str) -> dict[str, Any]:
+    # A node that is busy names a queue before it has counted what is in it.
+    deadline = time.monotonic() + 60
+    while True:
+        queues = rabbit.manage("GET", f"queues/{vhost}")
+        if all("consumers" in queue for queue in queues):
+            return {queue["name"]: (queue["messages"], queue["arguments"], queue["consumers"]) for queue in queues}
+        assert time.monotonic() < deadline, queues
+        time.sleep(0.1)
 
 
 def put_raw(channel: Any, body: bytes) -> None:
