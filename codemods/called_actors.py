@@ -1,10 +1,12 @@
 """``work = dramatiq.actor(function, …)`` becomes ``work = shared_task(…)(function)``.
 
 Also ``dramatiq.actor(…)(function)`` and a partial of it, at the top of a module and for actors that the plan maps to
-themselves. Source: ``dramatiq/actor.py``, ``celery/app/__init__.py`` ``shared_task``.
+themselves; the function may be one of another file. Source: ``dramatiq/actor.py``, ``celery/app/__init__.py``.
 """
 
 from __future__ import annotations
+
+import ast
 
 import libcst as cst
 
@@ -15,6 +17,7 @@ from codemods.engine.registry import Rewrite
 from codemods.engine.scopes import Binding, Kind
 from codemods.engine.targets import Target
 from codemods.engine.task_support import coroutine_wrapper, keep_comments, note_definition
+from migrator.inventory_called import callee, loading
 
 
 def rewrite(context: FileContext) -> None:
@@ -38,25 +41,35 @@ def _convert(context: FileContext, binding: Binding, call: cst.Call, target: Tar
         return
     if wrapped is None:
         raise LeaveError("ACTOR-OPTION", call, "the function is given by keyword, or not here")
-    made = _definition(context, wrapped)
-    if made is None:
-        raise LeaveError("ACTOR-OPTION", wrapped, "the function is not defined in this file")
+    coroutine = _is_coroutine(context, wrapped)
+    if coroutine is None:
+        raise LeaveError("ACTOR-OPTION", wrapped, "the function is not in this project, or no plain function")
     options = task_options(context, target, found.options, call)
     name = context.local_import("celery", "shared_task", found.function)
     function = context.source.code(wrapped)
-    if made.asynchronous is not None:
+    if coroutine:
         function = f"{coroutine_wrapper(context)}({function})"
     keep_comments(context, call, binding.node)
     context.replace(call, f"{name}({', '.join(options)})({function})")
     note_definition(context, binding.node, target.path)
 
 
-def _definition(context: FileContext, node: cst.BaseExpression) -> cst.FunctionDef | None:
-    """Return the function of this file that a name stands for; it may be given the name of the actor again."""
-    if not isinstance(node, cst.Name):
+def _is_coroutine(context: FileContext, node: cst.BaseExpression) -> bool | None:
+    """Tell which kind of function a name stands for, in this file or where it is imported from; None if unknown."""
+    if isinstance(node, cst.Name):  # it may be given the name of the actor again
+        found = [b.node for b in context.tree.module.bindings.get(node.value, []) if b.kind is Kind.DEFINITION]
+        if found:
+            plain = len(found) == 1 and isinstance(found[0], cst.FunctionDef)
+            return isinstance(found[0], cst.FunctionDef) and found[0].asynchronous is not None if plain else None
+    if not isinstance(node, (cst.Name, cst.Attribute)):
         return None
-    found = [b.node for b in context.tree.module.bindings.get(node.value, []) if b.kind is Kind.DEFINITION]
-    return found[0] if len(found) == 1 and isinstance(found[0], cst.FunctionDef) else None
+    load = loading(context.index.root, {})
+    facts = load(context.values.where.module)
+    expression = ast.parse(context.source.code(node), mode="eval").body
+    given = callee(facts, expression, load) if facts is not None else None
+    if given is None or given.method or given.function is None or given.function.decorator_list:
+        return None
+    return isinstance(given.function, ast.AsyncFunctionDef)
 
 
 REWRITE = Rewrite(name="called_actors", whole_file=rewrite, defines=True)

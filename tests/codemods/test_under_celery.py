@@ -152,6 +152,10 @@ import os
 def note(line):
     with open(os.environ["OUT"], "a") as out:
         out.write(line + "\\n")
+
+
+def whisper(user):
+    note(f"psst, {user}")
 """
 #: Callbacks, a predicate for retries, and what is told when they are used up.
 CALLBACKS = {
@@ -221,6 +225,7 @@ import dramatiq
 from dramatiq import GenericActor
 from dramatiq.middleware import CurrentMessage
 
+import notes
 from notes import note
 
 careful = partial(dramatiq.actor, max_retries=1, min_backoff=1000, max_backoff=1000)
@@ -269,6 +274,7 @@ def shout(user):
 
 
 shout = dramatiq.actor(shout)
+whisper = dramatiq.actor(notes.whisper, max_retries=0)
 
 
 @dramatiq.actor(max_retries=2)
@@ -281,7 +287,7 @@ def knock(door):
         raise dramatiq.Retry("nobody", delay=200) from error
 
 
-LOUD = {"shout": shout, "knock": knock}
+LOUD = {"shout": shout, "knock": knock, "whisper": whisper}
 """,
     "main.py": """
 from mailer import tasks
@@ -299,7 +305,7 @@ def main():
 """,
 }
 DELIVERED = ["mail to ann", "text to bob", "audit warning bob", "EVE, yours", "CARL, yours"] + ["mail to nobody"] * 3
-DELIVERED += ["DOOR, yours", "knock door 0 36", "knock door 1 36", "knock door 2 36"]
+DELIVERED += ["DOOR, yours", "psst, door", "knock door 0 36", "knock door 1 36", "knock door 2 36"]
 
 
 def celery_command() -> list[str]:
@@ -412,7 +418,14 @@ APPS = {
     ),
     "classes": (
         CLASSES,
-        {"Mail": ["user"], "Text": ["user"], "audit": ["user", "level"], "shout": ["user"], "knock": ["door"]},
+        {
+            "Mail": ["user"],
+            "Text": ["user"],
+            "audit": ["user", "level"],
+            "shout": ["user"],
+            "knock": ["door"],
+            "whisper": ["user"],
+        },
         "mailer.tasks",
         DELIVERED,
     ),
