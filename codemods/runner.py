@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from codemods.engine.crew import crew
 from codemods.engine.diffs import undo_part
 from codemods.engine.findings import findings
-from codemods.engine.gather import build_index, gather
+from codemods.engine.gather import Meanwhile, build_index, gather
 from codemods.engine.locking import locked
 from codemods.engine.outcome import Outcome
 from codemods.engine.record import FileRecord, RunRecord, created_files, digest, head_commit, read_record, write_durably
@@ -21,6 +22,7 @@ from codemods.report import FileChange, Mode, RewriteReport
 from migrator.errors import InterruptedRunError, UsageError
 from migrator.plan import Plan
 from migrator.report import Finding, Report, Severity
+from migrator.source_tree import SourceFiles
 
 __all__ = ["FileChange", "Mode", "RewriteReport", "check_rewritten", "rewrite"]
 
@@ -32,7 +34,7 @@ def rewrite(
     mode: Mode = Mode.WRITE,
     text: bool = False,
     mark: bool = False,
-    meanwhile: Callable[[], None] | None = None,
+    meanwhile: Meanwhile | None = None,
 ) -> RewriteReport:
     """Rewrite the source of a plan's project.
 
@@ -42,7 +44,8 @@ def rewrite(
         mode: WRITE writes all files or none and leaves an undo patch; the others change nothing.
         text: Rewrite deployment files and documentation too, where that is sure.
         mark: Write a comment above each place that is left alone.
-        meanwhile: Called before anything is written, while files are parsed; what it raises ends the run.
+        meanwhile: Called before anything is written, while files are parsed, with what was read of the tree; what it
+            raises ends the run.
 
     Raises:
         UsageError: A path lies outside the plan's folder.
@@ -69,17 +72,24 @@ class Choice:
     mode: Mode
     text: bool
     mark: bool
-    meanwhile: Callable[[], None] | None = None
+    meanwhile: Meanwhile | None = None
 
 
 def _run(plan: Plan, paths: Sequence[Path], choice: Choice) -> tuple[RewriteReport, dict[Path, bytes]]:
     started = time.monotonic()
     only = _restrict(plan, paths)
-    installation = plan_installation(plan, created=created_files(read_record(plan)))
-    index = replace(build_index(plan), mark=choice.mark)
-    skip = index.retire | frozenset(installation.files)
-    found = gather(plan, index, skip=skip, only=only, meanwhile=choice.meanwhile)
-    named = text_outcomes(plan, index, write=choice.text)
+    named: list[Outcome] = []
+    with crew(plan.folder) as workers:
+        installation = plan_installation(plan, created=created_files(read_record(plan)))
+        index = replace(build_index(plan, workers.sources), mark=choice.mark)
+
+        def meanwhile(sources: SourceFiles) -> None:
+            if choice.meanwhile is not None:
+                choice.meanwhile(sources)
+            named.extend(text_outcomes(plan, index, sources, write=choice.text))
+
+        skip = index.retire | frozenset(installation.files)
+        found = gather(plan, index, workers, skip=skip, only=only, meanwhile=meanwhile)
     found.outcomes += [o for o in named if not only or any(o.file.is_relative_to(place) for place in only)]
     installed = () if only else installation.to_write
     changed = tuple(_change(outcome) for outcome in found.outcomes if outcome.after != outcome.before)

@@ -15,11 +15,17 @@ from migrator.report import Report, Severity
 
 if TYPE_CHECKING:
     from migrator.runner import RunOptions
+    from migrator.source_tree import SourceFiles
 
 
-def check_plan(plan: Plan) -> Report:
-    """Compare the plan with the source; what a recorded rewrite or cutover took out of it is no longer expected."""
-    report = check_complete(plan, read_inventory(plan))
+def check_plan(plan: Plan, sources: SourceFiles | None = None) -> Report:
+    """Compare the plan with the source; what a recorded rewrite or cutover took out of it is no longer expected.
+
+    Args:
+        plan: Its source is read.
+        sources: What was read of it in this run already.
+    """
+    report = check_complete(plan, read_inventory(plan, sources))
     gone = set()
     if any(not run.undone_at for run in read_record(plan)):
         gone.add("PLAN-UNKNOWN-SCHEDULE")

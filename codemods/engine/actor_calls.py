@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import libcst as cst
 
 from codemods.engine.context import FileContext, LeaveError
+from codemods.engine.policy import ACTORS
 from codemods.engine.scopes import Binding, Kind
 
-ACTORS = frozenset({"dramatiq.actor", "dramatiq.actor.actor"})
 _PARTIAL = "functools.partial"
 
 

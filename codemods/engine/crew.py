@@ -1,7 +1,8 @@
 """Who works on the files: this process, or several that each keep what they parsed until it is rewritten.
 
-Every file is parsed once. Work begins while the tree is still being read: when enough was found to be worth it, one
-process is started, which imports LibCST and then divides itself, so that the import is paid for once.
+Every file is parsed once. One process is started before the tree is read: it imports LibCST meanwhile, and divides
+itself when it is known how much there is to do, so that the import is paid for once. Where this process has LibCST
+already, that is done when enough was found to be worth it.
 Source: https://docs.python.org/3/library/multiprocessing.html (pipes, start methods), ``os.fork``.
 """
 
@@ -9,6 +10,8 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from codemods.engine.outcome import Outcome
 from codemods.engine.targets import Container, PlanIndex
 from migrator.errors import MigratorError
+from migrator.source_tree import SourceFiles
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 
 #: So much source is worth other processes.
 _WORTH_BYTES = 40_000
+#: So much is not kept waiting until all files are found, so that the largest can come first.
+_AT_ONCE_BYTES = 1 << 20
 _MOST = 8
 _ANSWER_TIMEOUT_S = 600.0
 _END_TIMEOUT_S = 5.0
@@ -40,22 +46,36 @@ class Crew:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.sources = SourceFiles(folder)
         self.most = min(_processors(), _MOST)
         self.size_bytes = 0
         self.waiting: list[tuple[Path, bytes | None]] = []
         self.station: Station | None = None
+        self.pipes: list[_Worker] = []
         self.workers: list[_Worker] = []
         self.process: BaseProcess | None = None
+        if self.most > 1 and "libcst" not in sys.modules and threading.active_count() == 1:
+            self._start()  # to import it takes as long as everything that comes before the first file is found
 
     def add(self, file: Path, data: bytes | None) -> None:
         """Take a file; without its bytes it is read again, and listed if that fails too."""
         self.waiting.append((file, data))
         self.size_bytes += len(data or b"")
-        if not self.workers:
-            if self.most < 2 or self.size_bytes < _WORTH_BYTES or self.station is not None:
-                return
+        if self.workers or self.size_bytes > _AT_ONCE_BYTES:
+            self.begin()
+
+    def begin(self) -> None:
+        """Let the processes parse what was found; without them that waits for the first question."""
+        if self.station is not None:
+            return
+        if self.process is None and self.most > 1 and self.size_bytes >= _WORTH_BYTES:
             self._start()
-        self._hand_out()
+        if self.process is not None and self.waiting:
+            self._hand_out()
+
+    def converted(self, index: PlanIndex) -> frozenset[str]:
+        """Return the actors whose definitions can be converted where they stand."""
+        return frozenset(path for part in self._ask("converted", index) for path in part)
 
     def survey(self, index: PlanIndex) -> Exports:
         """Return what the files re-export, and what it will be called."""
@@ -81,9 +101,11 @@ class Crew:
 
     def end(self) -> None:
         """End the processes."""
-        for worker in self.workers:
+        for worker in self.pipes:
             worker.ask_to_end()
         if self.process is not None:
+            if not self.workers:
+                self.process.kill()  # it has nothing but what it imports
             self.process.join(_END_TIMEOUT_S)
             if self.process.is_alive():
                 self.process.terminate()
@@ -93,24 +115,32 @@ class Crew:
         import multiprocessing
 
         pipes = [multiprocessing.Pipe() for _ in range(self.most)]
-        theirs = [pipe[1] for pipe in pipes]
-        self.process = multiprocessing.Process(target=_serve, args=(theirs, self.folder, os.getpid()), daemon=True)
+        self.process = multiprocessing.Process(target=_serve, args=(pipes, self.folder, os.getpid()), daemon=True)
         self.process.start()
-        for connection in theirs:
-            connection.close()
-        self.workers = [_Worker(pipe[0]) for pipe in pipes]
+        for _, theirs in pipes:
+            theirs.close()
+        self.pipes = [_Worker(pipe[0]) for pipe in pipes]
 
     def _hand_out(self) -> None:
-        for file, data in self.waiting:
+        """Give each file, the largest first, to the process that has least to do."""
+        if not self.workers:
+            count = min(self.most, 1 + self.size_bytes // _WORTH_BYTES)
+            self.pipes[0].send("divide", count)
+            self.workers = self.pipes[:count]
+        for file, data in sorted(self.waiting, key=lambda item: len(item[1] or b""), reverse=True):
             lightest = min(self.workers, key=lambda worker: worker.size_bytes)
             lightest.size_bytes += len(data or b"")
             lightest.send("add", file)
         self.waiting.clear()
 
     def _ask(self, method: str, *arguments: Any) -> Iterator[Any]:
-        if not self.workers:
-            if self.station is None and not self.waiting:
-                return
+        self.begin()
+        if self.workers:
+            for worker in self.workers:
+                worker.send(method, *arguments)
+            for worker in self.workers:
+                yield worker.answer()
+        elif self.station is not None or self.waiting:
             if self.station is None:
                 from codemods.engine.station import Station
 
@@ -119,12 +149,6 @@ class Crew:
                 self.station.add(file, data)
             self.waiting.clear()
             yield getattr(self.station, method)(*arguments)
-            return
-        self._hand_out()
-        for worker in self.workers:
-            worker.send(method, *arguments)
-        for worker in self.workers:
-            yield worker.answer()
 
 
 class _Worker:
@@ -177,11 +201,15 @@ def _processors() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def _serve(connections: list[Connection], folder: Path, parent: int) -> None:
-    """Become one process for each connection; an interrupt is the parent's to handle."""
+def _serve(pipes: list[tuple[Connection, Connection]], folder: Path, parent: int) -> None:
+    """Become as many processes as are asked for; an interrupt is the parent's to handle."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    connections = [theirs for _, theirs in pipes]
+    for parents, _ in pipes:
+        parents.close()  # so that the end of the parent is seen at once
     gc.disable()
     from codemods.engine.light_nodes import lighten
     from codemods.engine.registry import rewrites
@@ -191,7 +219,7 @@ def _serve(connections: list[Connection], folder: Path, parent: int) -> None:
     rewrites()
     first = os.getpid()
     others = []
-    for connection in connections[1:]:
+    for connection in connections[1 : _count(connections[0], parent)]:
         others.append(os.fork())
         if others[-1] == 0:
             for inherited in connections:
@@ -199,11 +227,24 @@ def _serve(connections: list[Connection], folder: Path, parent: int) -> None:
                     inherited.close()
             _answer(connection, Station(folder), first)
             os._exit(0)
+    for connection in connections[1:]:
         connection.close()
     if _answer(connections[0], Station(folder), parent):
         for other in others:
             os.waitpid(other, 0)  # told to end as well; where the parent is gone, they see that by our end
     os._exit(0)  # nothing is left to write, and taking the parse trees apart takes time
+
+
+def _count(connection: Connection, parent: int) -> int:
+    """Wait to be told how many processes are needed; ends this one if none is."""
+    with suppress(EOFError, OSError):
+        while not connection.poll(_PARENT_POLL_S):
+            if os.getppid() != parent:
+                os._exit(0)
+        method, arguments = connection.recv()
+        if method == "divide":
+            return int(arguments[0])
+    os._exit(0)
 
 
 def _answer(connection: Connection, station: Station, parent: int) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import libcst as cst
 
-from codemods.engine.actor_calls import ACTORS, partial_of
+from codemods.engine.actor_calls import partial_of
 from codemods.engine.comments import dismiss, mark
 from codemods.engine.context import FileContext, LeaveError, Use
 from codemods.engine.edits import Edit
 from codemods.engine.holders import mark_holders
 from codemods.engine.outcome import Leftover
+from codemods.engine.policy import ACTORS
 from codemods.engine.registry import handlers, rewrites
 from codemods.engine.retired_names import named_in_python
 from codemods.engine.uses import collect_uses, is_mixed, legacy_imports, own_names

@@ -8,17 +8,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codemods.engine.container_rounds import follow_containers
-from codemods.engine.crew import crew
+from codemods.engine.crew import Crew
+from codemods.engine.in_place import waiting, with_in_place
 from codemods.engine.outcome import Outcome
 from codemods.engine.prefilter import prefilter
 from codemods.engine.targets import PlanIndex, index_plan
+from migrator.inventory_called import loading
 from migrator.inventory_modules import ModuleFacts, celery_applications, read_module
 from migrator.inventory_tasks import definitions
 from migrator.message import System
 from migrator.plan import Plan
-from migrator.source_tree import python_files
+from migrator.source_tree import SourceFiles
 
 _ROUNDS = 8
+
+Meanwhile = Callable[[SourceFiles], None]
 
 
 @dataclass(slots=True)
@@ -29,7 +33,7 @@ class Gathered:
     files_seen: int = 0
 
 
-def build_index(plan: Plan) -> PlanIndex:
+def build_index(plan: Plan, sources: SourceFiles) -> PlanIndex:
     """Return the plan's index with what the legacy modules offer and how the legacy broker is set up."""
     bare = index_plan(plan)
     modules: dict[str, ModuleFacts] = {}
@@ -44,12 +48,10 @@ def build_index(plan: Plan) -> PlanIndex:
     own = {path for path, target in index.targets.items() if target.in_place}
     if not own:
         return index
-    from codemods.engine.in_place import with_in_place  # LibCST comes with it
-
-    actors = {
-        d.path for f in modules.values() for d in definitions(f, modules, applications) if d.system is System.DRAMATIQ
-    }
-    return with_in_place(plan, index.with_converted(frozenset(own - actors)), modules)
+    load = loading(plan.source_root, modules)
+    found = [d for facts in modules.values() for d in definitions(facts, modules, applications, load)]
+    actors = {definition.path for definition in found if definition.system is System.DRAMATIQ}
+    return with_in_place(plan, index.with_converted(frozenset(own - actors)), modules, sources)
 
 
 def _facts(plan: Plan, file: Path) -> ModuleFacts | None:
@@ -69,19 +71,19 @@ def _public(facts: ModuleFacts) -> frozenset[str]:
     return frozenset(name for name in names if not name.startswith("_"))
 
 
-def own_files(plan: Plan, skip: frozenset[Path]) -> list[Path]:
+def own_files(plan: Plan, sources: SourceFiles, skip: frozenset[Path]) -> list[Path]:
     """Return the Python files that may be rewritten: no migrations, none of those to skip."""
     inside = len(plan.folder.parts)
-    return [f for f in python_files(plan.folder) if f not in skip and "migrations" not in f.parts[inside:-1]]
+    return [f for f in sources.python_files() if f not in skip and "migrations" not in f.parts[inside:-1]]
 
 
 def candidates(
-    files: Iterable[Path], worth: Callable[[bytes], bool], always: frozenset[Path]
+    files: Iterable[Path], worth: Callable[[bytes], bool], always: frozenset[Path], read: Callable[[Path], bytes]
 ) -> Iterator[tuple[Path, bytes | None]]:
     """Yield the files that are worth parsing, and those of ``always``, with their bytes; None if unreadable."""
     for file in files:
         try:
-            data = file.read_bytes()
+            data = read(file)
         except OSError:
             yield file, None
             continue
@@ -98,44 +100,50 @@ def settings_files(plan: Plan) -> frozenset[Path]:
 def gather(
     plan: Plan,
     index: PlanIndex,
+    workers: Crew,
     *,
     skip: frozenset[Path],
     only: Sequence[Path] = (),
-    meanwhile: Callable[[], None] | None = None,
+    meanwhile: Meanwhile | None = None,
 ) -> Gathered:
     """Run every rewrite over the tree of a plan.
 
     Args:
         plan: Its folder is the tree.
         index: From :func:`build_index`.
+        workers: They do the work.
         skip: Files that are not looked at.
         only: Files and folders to which changes are restricted; empty for all.
-        meanwhile: Called once while other processes parse.
+        meanwhile: Called once while other processes parse, with what was read of the tree.
     """
     words = index.words()
-    files = own_files(plan, skip)
-    with crew(plan.folder) as workers:
-        known: set[Path] = set()
+    files = own_files(plan, workers.sources, skip)
+    known: set[Path] = set()
 
-        def add(worth: Callable[[bytes], bool], always: frozenset[Path] = frozenset()) -> None:
-            for file, data in candidates([file for file in files if file not in known], worth, always):
-                workers.add(file, data)
-                known.add(file)
+    def add(worth: Callable[[bytes], bool], always: frozenset[Path] = frozenset()) -> None:
+        others = [file for file in files if file not in known] if known else files
+        for file, data in candidates(others, worth, always, workers.sources.read):
+            workers.add(file, data)
+            known.add(file)
 
-        add(prefilter(words, index.leaves()), settings_files(plan))
-        if meanwhile is not None:
-            meanwhile()
-        for _ in range(_ROUNDS):
-            exports, renames = workers.survey(index)
-            grown = index.with_exports(exports, renames)
-            if grown.exports == index.exports and grown.renames == index.renames:
-                break
-            index = grown
-            fresh = index.words() - words
-            if fresh:
-                words |= fresh
-                add(prefilter(fresh))
-        index = follow_containers(workers, index, add)
-        outcomes = workers.rewrite(index, tuple(only))
+    add(prefilter(words, index.leaves()), settings_files(plan))
+    workers.begin()
+    if meanwhile is not None:
+        meanwhile(workers.sources)
+    actors = frozenset(path for paths in waiting(index).values() for path in paths)
+    if actors:
+        index = index.with_stuck(actors - workers.converted(index))
+    for _ in range(_ROUNDS):
+        exports, renames = workers.survey(index)
+        grown = index.with_exports(exports, renames)
+        if grown.exports == index.exports and grown.renames == index.renames:
+            break
+        index = grown
+        fresh = index.words() - words
+        if fresh:
+            words |= fresh
+            add(prefilter(fresh))
+    index = follow_containers(workers, index, add)
+    outcomes = workers.rewrite(index, tuple(only))
     outcomes.sort(key=lambda outcome: outcome.shown)
     return Gathered(outcomes=outcomes, files_seen=len(files))

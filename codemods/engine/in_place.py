@@ -1,7 +1,7 @@
 """What must be known about a project before actors can be converted where they stand.
 
-The middleware of its broker, the priorities of all actors, what other files share with them, and which actors can't be
-converted: a first pass over their files tells, because their callers must stay as they are too.
+The middleware of its broker, the priorities of all actors, and what other files share with them. Which actors can't be
+converted is told by a first pass over their files (:func:`waiting`), because their callers must stay as they are too.
 """
 
 from __future__ import annotations
@@ -11,36 +11,34 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from codemods.engine.actor_calls import ACTORS
-from codemods.engine.context import FileContext
-from codemods.engine.policy import number, read_policy
-from codemods.engine.source import UnparsableError
+from codemods.engine.policy import ACTORS, number, read_policy
 from codemods.engine.targets import PlanIndex
 from migrator.inventory_modules import ModuleFacts, read_module
 from migrator.message import System
 from migrator.plan import Plan
-from migrator.source_tree import python_files
+from migrator.source_tree import SourceFiles
 
 _SETTING = re.compile(rb"\bDRAMATIQ_[A-Z_]+\b")
 _KINDS = {"redis": "redis", "rediss": "redis", "amqp": "rabbitmq", "amqps": "rabbitmq", "pyamqp": "rabbitmq"}
 
 
-def with_in_place(plan: Plan, index: PlanIndex, modules: Mapping[str, ModuleFacts]) -> PlanIndex:
-    """Return the index with everything that converting actors needs.
+def with_in_place(plan: Plan, index: PlanIndex, modules: Mapping[str, ModuleFacts], sources: SourceFiles) -> PlanIndex:
+    """Return the index with what converting actors needs, except which of them can't be.
 
     Args:
         plan: Its folder is the tree.
         index: Knows the targets, and which are converted already.
         modules: The legacy modules.
+        sources: The tree.
     """
     words = {name: facts for facts in modules.values() for name in _shareable(facts)}
-    brokers, shared = _read_all(plan, words)
+    brokers, shared = _read_all(plan, words, sources)
     priorities = {0} | {value for facts in modules.values() for value in _priorities(facts)}
     targets = {
         path: replace(target, members=_members(modules, path)) if target.in_place else target
         for path, target in index.targets.items()
     }
-    found = replace(
+    return replace(
         index,
         targets=targets,
         policy=read_policy(brokers),
@@ -48,7 +46,19 @@ def with_in_place(plan: Plan, index: PlanIndex, modules: Mapping[str, ModuleFact
         broker_kind=broker_kind(plan.unified.url),
         shared=frozenset(shared),
     )
-    return found.with_stuck(frozenset(_stuck(plan, found, modules)))
+
+
+def waiting(index: PlanIndex) -> dict[str, frozenset[str]]:
+    """Return the actors that are still to be converted where they stand, by the module that defines them."""
+    found: dict[str, set[str]] = {}
+    for path, target in index.targets.items():
+        if target.in_place and not target.converted:
+            found.setdefault(path.rpartition(".")[0], set()).add(path)
+    return {
+        module: frozenset(paths)
+        for module, paths in found.items()
+        if any(index.targets[path].system is System.DRAMATIQ for path in paths)
+    }
 
 
 def broker_kind(url: str) -> str:
@@ -58,13 +68,13 @@ def broker_kind(url: str) -> str:
     return kinds.pop() if len(kinds) == 1 else ""
 
 
-def _read_all(plan: Plan, words: Mapping[str, ModuleFacts]) -> tuple[list[ModuleFacts], set[str]]:
+def _read_all(plan: Plan, words: Mapping[str, ModuleFacts], sources: SourceFiles) -> tuple[list[ModuleFacts], set[str]]:
     """Read every file once: those that set up a broker, and what other files mention."""
     brokers, shared = [], set()
     settings = plan.source_root / (plan.project.settings.replace(".", "/") + ".py")
     plain = {word: word.encode() for word in words}
-    for file in python_files(plan.folder):
-        data = file.read_bytes()
+    for file in sources.python_files():
+        data = sources.read(file)
         if (b"dramatiq" in data and b"Broker" in data) or b"DRAMATIQ_BROKER" in data or file == settings:
             try:
                 brokers.append(read_module(plan.source_root, file, data))
@@ -133,27 +143,3 @@ def _members(modules: Mapping[str, ModuleFacts], path: str) -> frozenset[str]:
                 targets = item.targets if isinstance(item, ast.Assign) else [item.target]
                 found |= {target.id for target in targets if isinstance(target, ast.Name)}
     return frozenset(found)
-
-
-def _stuck(plan: Plan, index: PlanIndex, modules: Mapping[str, ModuleFacts]) -> Iterator[str]:
-    """Yield the actors whose definition the rewrites leave as it is."""
-    from codemods.engine.registry import rewrites
-    from codemods.engine.work import make_context, parse
-
-    defining = [rewrite.whole_file for rewrite in rewrites() if rewrite.defines and rewrite.whole_file]
-    for name, facts in modules.items():
-        waiting = [
-            path
-            for path, target in index.targets.items()
-            if target.in_place and not target.converted and path.rpartition(".")[0] == name
-        ]
-        if not any(index.targets[path].system is System.DRAMATIQ for path in waiting):
-            continue
-        try:
-            context: FileContext = make_context(parse(facts.file, facts.file.read_bytes()), index, facts.file.name)
-            for convert in defining:
-                convert(context)
-        except (UnparsableError, OSError):
-            yield from waiting
-            continue
-        yield from (path for path in waiting if path not in context.converted)

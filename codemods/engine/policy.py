@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from migrator.inventory_modules import ModuleFacts
 
+#: What declares an actor.
+ACTORS = frozenset({"dramatiq.actor", "dramatiq.actor.actor"})
 _DEFAULTS = ("AgeLimit", "TimeLimit", "Retries")
 _DEFAULT_MAX_RETRIES = 20
 _DEFAULT_MIN_BACKOFF_MS = 15_000

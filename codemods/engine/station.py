@@ -7,10 +7,13 @@ from pathlib import Path
 
 from codemods.engine.containers import offered_containers
 from codemods.engine.dispatch import rewrite_file
+from codemods.engine.in_place import waiting
 from codemods.engine.outcome import Outcome
+from codemods.engine.registry import rewrites
 from codemods.engine.source import Source, UnparsableError
 from codemods.engine.targets import Container, PlanIndex
 from codemods.engine.work import make_context, parse, rewrite_source, survey
+from migrator.source_tree import module_name
 
 
 class Station:
@@ -31,6 +34,21 @@ class Station:
             self._fail(file, content, f"can't be read: {error.strerror}")
         except UnparsableError as error:
             self._fail(file, content, str(error))
+
+    def converted(self, index: PlanIndex) -> frozenset[str]:
+        """Return the actors of the kept files whose definitions can be converted where they stand."""
+        modules = waiting(index)
+        defining = [rewrite.whole_file for rewrite in rewrites() if rewrite.defines and rewrite.whole_file]
+        found: set[str] = set()
+        for file, source in self.sources.items():
+            if module_name(index.root, file) not in modules:
+                continue
+            with suppress(UnparsableError):  # listed when it is rewritten; its actors stay
+                context = make_context(source, index, self._shown(file))
+                for convert in defining:
+                    convert(context)
+                found |= context.converted
+        return frozenset(found)
 
     def survey(self, index: PlanIndex) -> tuple[dict[str, str], dict[str, str]]:
         """Return what the kept files re-export, and what it will be called."""

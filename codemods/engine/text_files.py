@@ -18,7 +18,7 @@ from codemods.engine.targets import PlanIndex
 from codemods.engine.text_commands import plan_commands, rewrite_commands, starts_celery_worker
 from migrator.message import System
 from migrator.plan import Plan
-from migrator.source_tree import files
+from migrator.source_tree import SourceFiles
 
 _NAMES = frozenset({"Procfile", "Makefile", "Dockerfile", "Jenkinsfile", "crontab"})
 _SUFFIXES = frozenset(
@@ -32,14 +32,16 @@ _LIMIT_BYTES = 1 << 20
 _CI_FOLDERS = (".github", ".circleci", ".gitlab")
 
 
-def text_outcomes(plan: Plan, index: PlanIndex, *, write: bool) -> Iterator[Outcome]:
+def text_outcomes(plan: Plan, index: PlanIndex, sources: SourceFiles, *, write: bool) -> Iterator[Outcome]:
     """Yield the text files that name something of the legacy side, and data files that hold rows of beat which do."""
     named = retired_names(index)
     if named is None:
         return
     pattern = re.compile(named.pattern + rb"|\brundramatiq\b")
     commands = plan_commands(plan, index.applications, index.unified_application.removesuffix(".celery.app"))
-    found = [(file, before) for file in _text_files(plan) if (before := _read(file)) and pattern.search(before)]
+    found = [
+        (file, before) for file in _text_files(plan, sources) if (before := _read(file)) and pattern.search(before)
+    ]
     working = {_deployment(file) for file, before in found if starts_celery_worker(commands, _text(before))}
     for file, before in found:
         shown = str(file.relative_to(plan.folder))
@@ -80,10 +82,10 @@ def _deployment(file: Path) -> Path:
     return file.parent / f"*{file.suffix}" if file.suffix in {".service", ".conf", ".ini"} else file
 
 
-def _text_files(plan: Plan) -> Iterator[Path]:
+def _text_files(plan: Plan, sources: SourceFiles) -> Iterator[Path]:
     folders = [plan.folder, *(plan.folder / name for name in _CI_FOLDERS if (plan.folder / name).is_dir())]
     for folder in folders:
-        for file in files(folder):
+        for file in sources.files(folder):
             known = (
                 file.name in _NAMES or file.suffix in _SUFFIXES | _DATA or file.name.startswith(("Dockerfile", ".env"))
             )

@@ -13,6 +13,7 @@ from migrator.cli.output import Answer, existing_plan_folder, finish, format_opt
 if TYPE_CHECKING:
     from codemods.report import RewriteReport
     from migrator.plan import Plan
+    from migrator.source_tree import SourceFiles
 
 FORMATS = ("text", "json", "sarif", "github")
 
@@ -65,12 +66,12 @@ def command(
     finish(Answer(exit_code=report.exit_code, lines=_lines(report), next_steps=next_steps), output_format)
 
 
-def _require_complete(plan: Plan) -> None:
+def _require_complete(plan: Plan, sources: SourceFiles | None = None) -> None:
     """Refuse a plan that is silent or wrong about what is in the source."""
     from migrator.errors import PlanError
     from migrator.run_options import check_plan
 
-    report = check_plan(plan)
+    report = check_plan(plan, sources)
     if report.errors:
         raise PlanError(str(plan.file), tuple(f"{finding.code} {finding}" for finding in report.errors))
 

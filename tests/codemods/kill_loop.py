@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import libcst  # noqa: F401  # where it is imported already, no process is started for it: one that is killed is enough
 from corpus_project import make_project
 
 from codemods.engine.locking import locked

@@ -12,8 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 from corpus_project import make_project
+from in_place import make_in_place
 
-from codemods.engine import crew
+from codemods.engine import crew, station
 from codemods.runner import Mode, rewrite
 from migrator.errors import MigratorError
 
@@ -45,6 +46,26 @@ def test_several_processes_give_what_one_gives(tmp_path: Path, monkeypatch: pyte
         alone.unparsable,
     )
     assert {change.shown for change in together.changed} >= {"src/m11.py", "src/user.py"}
+
+
+def test_a_module_of_actors_is_parsed_once_and_its_callers_know_what_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actors = "import dramatiq\n\n\n@dramatiq.actor\ndef work(x): ...\n\n\n"
+    actors += "@dramatiq.actor(**options())\ndef odd(x): ...\n"
+    caller = "import jobs\n\njobs.work.send(1)\njobs.odd.send(1)\n"
+    plan = make_in_place(tmp_path, {"work": ["x"], "odd": ["x"]}, {"jobs.py": actors, "caller.py": caller})
+    parsed: list[str] = []
+    parse = station.parse
+    monkeypatch.setattr(station, "parse", lambda file, data: parsed.append(file.name) or parse(file, data))
+    alone = rewrite(plan, mode=Mode.CHECK)
+    assert sorted(parsed) == ["broker.py", "caller.py", "jobs.py"]
+    after = {change.shown: change.after.decode() for change in alone.changed}
+    assert after["caller.py"] == caller.replace("work.send(1)", "work.delay(1)")
+    monkeypatch.setattr(crew, "_WORTH_BYTES", 1)
+    monkeypatch.setattr(crew, "_processors", lambda: 3)
+    together = rewrite(plan, mode=Mode.CHECK)
+    assert (together.changed, together.findings) == (alone.changed, alone.findings)
 
 
 @pytest.mark.usefixtures("several")
