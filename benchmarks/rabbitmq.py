@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -170,7 +169,9 @@ def _leg(plan: str, direction: str) -> int:
     report = transfer(
         load_plan(Path(plan)), environ=os.environ, options=TransferOptions(direction=Direction(direction))
     )
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not ru_maxrss: a process begins with that of the one which started it.
+    status = Path("/proc/self/status").read_text()
+    peak_mib = int(status.partition("VmHWM:")[2].split()[0]) / 1024
     rate = report.moved / (time.monotonic() - started)
     tool_us = time.process_time() * 1e6 / max(report.moved, 1)
     print(json.dumps({"moved": report.moved, "rate": rate, "peak_mib": peak_mib, "tool_us": tool_us}))

@@ -12,6 +12,7 @@ amqp/abstract_channel.py (``_callbacks``: who hears an answer).
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -26,6 +27,11 @@ from migrator.transfer_rabbitmq_window import Window
 
 _EMPTY_AFTER_S = 0.01
 _WAIT_S = 30.0
+#: So much is taken at once: a batch takes about ten times its bytes of memory while it is translated.
+BATCH_BYTES = 2 << 20
+_PREFETCH_FIRST, _PREFETCH_LEAST = 40, 4
+#: Headers, properties and what Python needs for a message.
+_OTHER_BYTES = 4096
 
 
 class Intake:
@@ -60,22 +66,44 @@ class Intake:
         self._channel.events["basic_return"].add(self._on_return)
         self._channel.tx_select()
         # The next batch is on its way while this one is worked on.
-        self._channel.basic_qos(prefetch_size=0, prefetch_count=size * 2, a_global=False)
-        self._tag = self._channel.basic_consume(queue, callback=self._waiting.append)
+        self._most = size * 2
+        self._prefetch = 0
+        self._tag = ""
+        self._consume(min(self._most, _PREFETCH_FIRST))
 
     def take(self, number: int, *, expected: int = 0) -> list[Any]:
         """Return the next messages, fewer when the queue ends before; nothing is settled until :meth:`commit`.
 
         Args:
-            number: At most so many.
+            number: At most so many; fewer when they are long.
             expected: So many are known to be there: wait for them.
         """
-        while taken := self._next(number, expected):
+        if expected > self._prefetch:
+            # They were in memory together before.
+            self._consume(expected)
+        while taken := self._next(expected or min(number, max(1, self._prefetch // 2)), expected):
             self._taken += taken
+            self._adapt(taken)
             if fresh := self._window.fresh(taken):
                 return fresh
             self.commit()
         return []
+
+    def _consume(self, number: int) -> None:
+        """Let the server send so many messages ahead; what it has sent already stays ours."""
+        self.finish()
+        if self._tag:
+            self._channel.basic_cancel(self._tag)
+        self._prefetch = number
+        self._channel.basic_qos(prefetch_size=0, prefetch_count=number, a_global=False)
+        self._tag = self._channel.basic_consume(self.queue, callback=self._waiting.append)
+
+    def _adapt(self, taken: list[Any]) -> None:
+        """Have fewer messages sent ahead when they are long: RabbitMQ counts them, and does not look at their size."""
+        mean = sum(len(message.body) for message in taken) // len(taken) + _OTHER_BYTES
+        wanted = max(_PREFETCH_LEAST, min(self._most, 2 * BATCH_BYTES // mean))
+        if not self._prefetch // 2 <= wanted <= self._prefetch:
+            self._consume(wanted)
 
     def _next(self, number: int, expected: int) -> list[Any]:
         deadline = time.monotonic() + _WAIT_S
@@ -94,7 +122,11 @@ class Intake:
                     raise UnreachableError(self.queue, f"the server delivered nothing for {_WAIT_S:g} s")
                 continue
             break
-        taken = [self._waiting.popleft() for _ in range(min(number, len(self._waiting)))]
+        taken: list[Any] = []
+        room = math.inf if expected else BATCH_BYTES
+        while self._waiting and len(taken) < number and room > 0:
+            taken.append(self._waiting.popleft())
+            room -= len(taken[-1].body)
         if taken:
             self._last_tag = taken[-1].delivery_tag
         return taken

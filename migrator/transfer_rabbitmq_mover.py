@@ -28,9 +28,8 @@ from migrator.brokers.rabbitmq_wire import message_for, raw_of
 from migrator.brokers.redis_keys import LEDGER, LOCK, Source
 from migrator.transfer_batch import Batch, Item, Work, apply_request, item_copy, prepare, push_request
 from migrator.transfer_lock import LIFE_MS
-from migrator.transfer_mover import BATCH_BYTES
 from migrator.transfer_rabbitmq_hub import MixedHub
-from migrator.transfer_rabbitmq_intake import Intake
+from migrator.transfer_rabbitmq_intake import BATCH_BYTES, Intake
 from migrator.transfer_rabbitmq_lane import RabbitmqLane
 from migrator.translate import Translator
 from migrator.translation import KeptBack, Place, Reason, Translation, ledger_entry
