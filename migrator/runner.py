@@ -26,6 +26,7 @@ from migrator.runner_status import Status, next_commands, read_status
 from migrator.runner_summary import refusal_code, refused, summarize, unchanged
 from migrator.runner_tasks import move_tasks, tell_moves
 from migrator.steps import ROLLBACK, STEPS, Context, RunOptions, migrate_database, step_named
+from migrator.steps.gap import moment
 from migrator.steps.guards.source import clean_tree
 from migrator.steps.hooks import require_hooks
 from migrator.steps.transfer import move
@@ -58,12 +59,8 @@ def cutover(
         context = replace(context, run=state.run)
         require_same_plan(plan, state)
         if state.state is MigrationState.ROLLING_BACK:
-            raise RefusedError(
-                f"run {state.run}",
-                "is being taken back",
-                found=f"at {state.step}",
-                remedy="`migrator rollback` goes on",
-            )
+            remedy = "`migrator rollback` goes on"
+            raise RefusedError(f"run {state.run}", "is being taken back", found=f"at {state.step}", remedy=remedy)
         if state.state is MigrationState.COMPLETED:
             return unchanged("cutover", state, "the migration is complete")
         if state.state in (MigrationState.MIGRATED, MigrationState.MIGRATING):
@@ -163,7 +160,7 @@ def _forward_steps(context: Context, began: float) -> RunReport:
         failed = StepResult(name=failure.step.name, title=failure.step.title, outcome="failed")
         report = _after_failure(context, failure, [*results, failed], began=began)
         return replace(report, findings=failure.report.findings if failure.report is not None else ())
-    context.journal.write(entry(context.run, Phase.FORWARD, Mark.RUN_DONE))
+    context.journal.write(entry(context.run, Phase.FORWARD, Mark.RUN_DONE, data={"moment": moment()}))
     return summarize(context, "cutover", RunOutcome.DONE, results, began=began)
 
 

@@ -2,6 +2,9 @@
 
 Until the last delayed message was due and a failed task can no longer retry, a rollback is worth having. Where the
 alias net hangs, it must also have caught nothing for a while: who sent under a legacy name yesterday may do so today.
+
+A clock that was set in between does not shorten that: what has passed since the cutover is asked from the clock since
+boot, as long as the machine has not been rebooted.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from datetime import UTC, datetime
 
 from migrator.journal import Entry, Mark
 from migrator.plan import Plan
+from migrator.steps.gap import between, moment
 from migrator.workers import alias_net
 from migrator.workers.alias_net import AliasHit
 
@@ -20,6 +24,8 @@ from migrator.workers.alias_net import AliasHit
 HUNG = ("alias_net", "hang", Mark.DONE)
 #: The unified tasks wait 60, 120, 240 … seconds between attempts.
 FIRST_RETRY_S = 60.0
+#: What a time server corrects now and then is no jump.
+SET_MENTIONED_S = 5.0
 
 
 def retry_horizon_s(plan: Plan) -> float:
@@ -42,6 +48,8 @@ class QuietTime:
     alias_quiet_s: float
     #: What the net has caught, the latest first.
     hits: tuple[AliasHit, ...]
+    #: By how much our clock was set forward since the cutover, negative for back; contained in the moments above.
+    set_s: float = 0.0
 
     @property
     def messages_at(self) -> float:
@@ -64,14 +72,28 @@ def quiet_time(plan: Plan, environ: Mapping[str, str], entries: tuple[Entry, ...
     """Compute the quiet time from the journal and from what the alias net has counted."""
     due = [line.data.get("longest_eta_at") for line in entries if line.step == "verify" and line.mark is Mark.DONE]
     hung = [line.at.timestamp() for line in entries if (line.step, line.action, line.mark) == HUNG]
+    ends = [line for line in entries if line.mark is Mark.RUN_DONE]
+    set_s = _set_since(ends[-1]) if ends else 0.0
+    eta_at = max((float(eta) for eta in due if eta), default=0.0)
     return QuietTime(
-        done_at=max((line.at.timestamp() for line in entries if line.mark is Mark.RUN_DONE), default=time.time()),
-        eta_at=max((float(eta) for eta in due if eta), default=0.0),
+        done_at=ends[-1].at.timestamp() + set_s if ends else time.time(),
+        # Whoever set the ETA had his own clock: the later of both.
+        eta_at=eta_at + max(0.0, set_s) if eta_at else 0.0,
         retry_horizon_s=retry_horizon_s(plan),
-        net_at=max(hung, default=0.0),
+        net_at=max(hung) + set_s if hung else 0.0,
         alias_quiet_s=plan.cutover.alias_quiet_s,
         hits=alias_net.hits(plan, environ) if hung else (),
+        set_s=set_s,
     )
+
+
+def _set_since(end: Entry) -> float:
+    """Return by how much the wall clock was set since a cutover ended; 0 if nobody knows, or not worth mentioning."""
+    then, now = end.data.get("moment"), moment()
+    if then is None or then["boot_id"] != now["boot_id"]:
+        return 0.0
+    set_s = float(now["wall_s"] - then["wall_s"]) - between(then, now)
+    return set_s if abs(set_s) >= SET_MENTIONED_S else 0.0
 
 
 def reasons(quiet: QuietTime) -> tuple[str, ...]:
@@ -83,6 +105,9 @@ def reasons(quiet: QuietTime) -> tuple[str, ...]:
         caught = "; ".join(f"{hit.name}: {hit.count}, last {utc(hit.last_at)}" for hit in quiet.hits)
         found.append(f"legacy names that came since {utc(quiet.net_at)}: {caught or 'none'}")
         found.append(f"none may come for {quiet.alias_quiet_s:g} s")
+    if quiet.set_s:
+        way = "forward" if quiet.set_s > 0 else "back"
+        found.append(f"this machine's clock was set {way} by {abs(quiet.set_s):,.0f} s since; that time has not passed")
     return (*found, f"quiet until {utc(quiet.until)}")
 
 

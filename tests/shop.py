@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -147,6 +148,16 @@ def options(**changes: Any) -> RunOptions:
     """Options of a run in the shop: proof and conversion are other tests' business."""
     given: dict[str, Any] = {"check_proof": green, "check_source": green, "check_inventory": green}
     return RunOptions(**{**given, **changes})
+
+
+def pass_time(shop: Shop, seconds: float) -> None:
+    """Let so much time have passed since the cutover by the clock since boot, too: nobody can set that one."""
+    file = shop.plan.state_folder / "journal.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    for line in lines:
+        if "moment" in line["data"]:
+            line["data"]["moment"]["boot_s"] -= seconds
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def in_child(work: Callable[[], Any]) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import time_machine
-from shop import Shop, open_shop, options
+from shop import Shop, open_shop, options, pass_time
 
 from migrator import runner
 from migrator.errors import ExitCode, RefusedError
@@ -64,6 +64,10 @@ def test_only_after_the_quiet_time_and_with_nothing_left(shop: Shop) -> None:
     assert (swept.outcome, swept.moved) == (RunOutcome.UNCHANGED, 1)
 
     with time_machine.travel(time.time() + 1700, tick=True):
+        jumped = complete(shop.plan, environ=shop.environ)
+        assert codes(jumped) >= {"COMPLETE-TOO-EARLY"}, "the clock was set, no time has passed"
+        assert any("clock was set forward by 1,7" in note for note in jumped.notes), jumped.notes
+        pass_time(shop, 1700)
         report = complete(shop.plan, environ=shop.environ)
         assert codes(report) == {"COMPLETE-LEFT"}, "the message without a successor is still kept back"
         given = options(discard_kept=True)
