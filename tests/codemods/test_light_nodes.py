@@ -1,0 +1,56 @@
+"""LibCST's private parts are changed where they are as known, and left alone everywhere else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import libcst as cst
+import pytest
+
+from codemods.engine.light_nodes import lighten
+
+CHILD = """
+import libcst as cst
+from codemods.engine.light_nodes import lighten
+assert lighten()
+assert cst.Name.__hash__ is object.__hash__
+cst.Name("")  # not checked any more
+assert cst.parse_module("a = b\\n").code == "a = b\\n"
+"""
+
+
+def untouched() -> None:
+    assert cst.Name.__hash__ is not object.__hash__
+    assert cst.CSTNode.__hash__ is not object.__hash__
+    with pytest.raises(cst.CSTValidationError):
+        cst.Name("")
+
+
+def test_where_everything_is_as_known_nodes_are_lighter() -> None:
+    subprocess.run([sys.executable, "-c", CHILD], check=True, timeout=120)
+
+
+def test_nodes_that_do_something_else_when_they_are_made_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def more(self: cst.CSTNode) -> None:
+        self._validate()
+        self.validate_types_shallow()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cst.CSTNode, "__post_init__", more)
+        assert not lighten()
+    untouched()
+
+
+def test_nodes_that_are_equal_by_value_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(cst.Name, "__eq__", lambda self, other: self.value == other.value)
+        assert not lighten()
+    untouched()
+
+
+def test_what_was_changed_is_put_back_if_a_parse_does_not_print_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("codemods.engine.light_nodes._SAMPLE", "this is no Python\n")
+        assert not lighten()
+    untouched()
