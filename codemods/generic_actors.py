@@ -30,7 +30,9 @@ def rewrite(context: FileContext) -> None:
             if line:
                 lines.append(line)
             elif (target := _target(context, node)) is not None and not target.converted:
-                context.leave(node, "ACTOR-OPTION", "a class-based actor whose base is in another file")
+                context.leave(
+                    node, "ACTOR-OPTION", "its base is in another file: move it here, or write the base as a Task"
+                )
     while lines:
         family = [lines.pop(0)]
         shared = {node for line in family for node in line}

@@ -73,6 +73,12 @@ def callee(facts: ModuleFacts, node: ast.expr, load: Load) -> Callee | None:
     return None if made else Callee(name=statement.name, module=owner.name, function=statement)
 
 
+def base_class(facts: ModuleFacts, node: ast.expr, load: Load) -> tuple[ModuleFacts, ast.ClassDef] | None:
+    """Return the class of the project that an expression stands for, with the module that defines it."""
+    found = _definition(facts, node, load)
+    return (found[0], found[1]) if found is not None and isinstance(found[1], ast.ClassDef) else None
+
+
 def _definition(facts: ModuleFacts, node: ast.expr, load: Load) -> tuple[ModuleFacts, Definition] | None:
     dotted = facts.dotted(node)
     modules = {facts.name: facts}

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrator.inventory_called import Function, Load, callee
+from migrator.inventory_called import Function, Load, base_class, callee
 from migrator.inventory_modules import ModuleFacts, resolve
 from migrator.message import System
 
@@ -20,6 +20,8 @@ _GENERIC = frozenset({"dramatiq.GenericActor", "dramatiq.generic.GenericActor"})
 _SHARED = frozenset({"celery.shared_task", "celery.app.shared_task", "celery.task", "celery.decorators.task"})
 _TASK_CLASSES = frozenset({"celery.Task", "celery.app.task.Task"})
 _PARTIAL = frozenset({"functools.partial"})
+#: So many classes above each other.
+_DEPTH = 10
 #: Everything of the two libraries that makes a task of a function or class.
 MAKERS = _ACTORS | _GENERIC | _SHARED | _TASK_CLASSES
 
@@ -59,7 +61,7 @@ def definitions(
                     yield _function_task(node, declaration, facts)
                     break
         elif isinstance(node, ast.ClassDef):
-            yield from _generic_actor(node, facts, modules)
+            yield from _generic_actor(node, facts, modules, load)
             yield from _celery_class(node, facts, modules, applications)
         elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
             yield from _called(node, facts, modules, applications, load)
@@ -185,9 +187,9 @@ def _signature(
 
 
 def _generic_actor(
-    node: ast.ClassDef, facts: ModuleFacts, modules: Mapping[str, ModuleFacts]
+    node: ast.ClassDef, facts: ModuleFacts, modules: Mapping[str, ModuleFacts], load: Load
 ) -> Iterator[LegacyDefinition]:
-    if not _is_generic(node, facts, modules, depth=0):
+    if not _is_generic(node, facts, modules, load, depth=0):
         return
     meta = next((item for item in node.body if isinstance(item, ast.ClassDef) and item.name == "Meta"), None)
     options = {
@@ -234,20 +236,14 @@ def _celery_class(
     yield _class_task(node, facts, system=System.CELERY, name=name, method="run")
 
 
-def _is_generic(node: ast.ClassDef, facts: ModuleFacts, modules: Mapping[str, ModuleFacts], *, depth: int) -> bool:
+def _is_generic(
+    node: ast.ClassDef, facts: ModuleFacts, modules: Mapping[str, ModuleFacts], load: Load, *, depth: int
+) -> bool:
+    """Tell whether a class descends from ``GenericActor``, also through classes of files that declare no task."""
     for base in node.bases:
-        dotted = resolve(modules, facts.dotted(base))
-        if dotted in _GENERIC:
+        if resolve(modules, facts.dotted(base)) in _GENERIC:
             return True
-        owner = modules.get(dotted.rpartition(".")[0])
-        parent = (
-            next(
-                (s for s in owner.tree.body if isinstance(s, ast.ClassDef) and s.name == dotted.rpartition(".")[2]),
-                None,
-            )
-            if owner
-            else None
-        )
-        if owner and parent and depth < 10 and _is_generic(parent, owner, modules, depth=depth + 1):
+        found = base_class(facts, base, load)
+        if found is not None and depth < _DEPTH and _is_generic(found[1], found[0], modules, load, depth=depth + 1):
             return True
     return False

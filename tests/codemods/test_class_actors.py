@@ -125,6 +125,15 @@ def test_a_base_that_other_files_share_stays(tmp_path: Path) -> None:
     assert "ACTOR-OPTION" in found
 
 
+def test_a_base_of_another_file_keeps_its_classes_and_their_callers(tmp_path: Path) -> None:
+    base = "from dramatiq import GenericActor\nclass Base(GenericActor):\n    class Meta:\n        abstract = True\n"
+    source, caller = "from bases import Base\nclass Work(Base):\n" + BODY, "from jobs import Work\nWork.send(1)\n"
+    text, found = convert(tmp_path, source, **{"bases.py": base, "caller.py": caller})
+    assert text == source
+    assert (tmp_path / "caller.py").read_text() == caller
+    assert {"ACTOR-OPTION", "LINKED"} <= found
+
+
 def test_a_class_that_is_no_actor_stays(tmp_path: Path) -> None:
     source = "class Work(GenericActor):\n" + BODY
     text, _ = convert(tmp_path, "class GenericActor: ...\n" + source)
