@@ -7,6 +7,7 @@ themselves; the function may be one of another file. Source: ``dramatiq/actor.py
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 
 import libcst as cst
 
@@ -16,7 +17,7 @@ from codemods.engine.context import FileContext, LeaveError
 from codemods.engine.registry import Rewrite
 from codemods.engine.scopes import Binding, Kind
 from codemods.engine.targets import Target
-from codemods.engine.task_support import coroutine_wrapper, keep_comments, note_definition
+from codemods.engine.task_support import coroutine_wrapper, keep_comments, note_definition, object_wrapper
 from migrator.inventory_called import callee, loading
 
 
@@ -41,35 +42,42 @@ def _convert(context: FileContext, binding: Binding, call: cst.Call, target: Tar
         return
     if wrapped is None:
         raise LeaveError("ACTOR-OPTION", call, "the function is given by keyword, or not here")
-    coroutine = _is_coroutine(context, wrapped)
-    if coroutine is None:
-        raise LeaveError("ACTOR-OPTION", wrapped, "the function is not in this project, or no plain function")
+    wrap = _wrapper(context, wrapped)
+    if wrap is None:
+        raise LeaveError("ACTOR-OPTION", wrapped, "it is made of nothing in this project, or of something decorated")
     options = task_options(context, target, found.options, call)
     name = context.local_import("celery", "shared_task", found.function)
-    function = context.source.code(wrapped)
-    if coroutine:
-        function = f"{coroutine_wrapper(context)}({function})"
+    function = wrap(context.source.code(wrapped))
     keep_comments(context, call, binding.node)
     context.replace(call, f"{name}({', '.join(options)})({function})")
     note_definition(context, binding.node, target.path)
 
 
-def _is_coroutine(context: FileContext, node: cst.BaseExpression) -> bool | None:
-    """Tell which kind of function a name stands for, in this file or where it is imported from; None if unknown."""
+def _wrapper(context: FileContext, node: cst.BaseExpression) -> Callable[[str], str] | None:
+    """Return what makes a plain function of an expression's text; None if it is not known what it stands for.
+
+    It is a function of this file or another, or a new object of a class that has a ``__call__``.
+    """
     if isinstance(node, cst.Name):  # it may be given the name of the actor again
         found = [b.node for b in context.tree.module.bindings.get(node.value, []) if b.kind is Kind.DEFINITION]
         if found:
-            plain = len(found) == 1 and isinstance(found[0], cst.FunctionDef)
-            return isinstance(found[0], cst.FunctionDef) and found[0].asynchronous is not None if plain else None
-    if not isinstance(node, (cst.Name, cst.Attribute)):
+            own = found[0] if len(found) == 1 and isinstance(found[0], cst.FunctionDef) else None
+            return None if own is None else _wrapping(context, coroutine=own.asynchronous is not None, method=False)
+    if not isinstance(node, (cst.Name, cst.Attribute, cst.Call)):
         return None
     load = loading(context.index.root, {})
     facts = load(context.values.where.module)
     expression = ast.parse(context.source.code(node), mode="eval").body
     given = callee(facts, expression, load) if facts is not None else None
-    if given is None or given.method or given.function is None or given.function.decorator_list:
+    if given is None or given.function is None or given.function.decorator_list:
         return None
-    return isinstance(given.function, ast.AsyncFunctionDef)
+    return _wrapping(context, coroutine=isinstance(given.function, ast.AsyncFunctionDef), method=given.method)
+
+
+def _wrapping(context: FileContext, *, coroutine: bool, method: bool) -> Callable[[str], str]:
+    if coroutine:
+        return lambda text: f"{coroutine_wrapper(context)}({text}{'.__call__' if method else ''})"
+    return (lambda text: f"{object_wrapper(context)}({text})") if method else str
 
 
 REWRITE = Rewrite(name="called_actors", whole_file=rewrite, defines=True)

@@ -84,6 +84,7 @@ class FileContext:
     task_features: set[str] = field(default_factory=set)
     task_base: str = ""
     async_wrapper: str = ""
+    object_wrapper: str = ""
     support_at: int = -1
     rewrite_name: str = ""
 

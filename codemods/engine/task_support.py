@@ -18,12 +18,21 @@ from codemods.engine.names import free_name, used_names
 
 #: Features of the base class.
 RETRY_WHEN, CALLBACKS = "retry_when", "callbacks"
-COROUTINES = "coroutines"
+COROUTINES, OBJECTS = "coroutines", "objects"
 _WRAPPER = """def {wrapper}(function):
     # Celery runs plain functions only.
     @{wraps}(function)
     def call(*args, **kwargs):
         return {run}(function)(*args, **kwargs)
+
+    return call
+
+
+"""
+_FUNCTION = """def {wrapper}(job):
+    # Celery makes tasks of functions only.
+    def call(*args, **kwargs):
+        return job(*args, **kwargs)
 
     return call
 
@@ -82,6 +91,14 @@ def coroutine_wrapper(context: FileContext) -> str:
     return context.async_wrapper
 
 
+def object_wrapper(context: FileContext) -> str:
+    """Ask for the function that makes one of an object that can be called, and return its name."""
+    context.task_features.add(OBJECTS)
+    if not context.object_wrapper:
+        context.object_wrapper = free_name(context, "as_function", used_names(context))
+    return context.object_wrapper
+
+
 def keep_comments(context: FileContext, gone: cst.CSTNode, place: cst.CSTNode) -> None:
     """Write the comments of what is replaced on lines of their own, above the line of ``place``."""
     start, end = context.source.span(gone)
@@ -124,6 +141,8 @@ def write_support(context: FileContext) -> None:
     if COROUTINES in features:
         wraps, run = context.local_import("functools", "wraps"), context.local_import("asgiref.sync", "async_to_sync")
         text += _WRAPPER.format(wrapper=context.async_wrapper, wraps=wraps, run=run)
+    if OBJECTS in features:
+        text += _FUNCTION.format(wrapper=context.object_wrapper)
     parts = []
     if RETRY_WHEN in features:
         parts.append(_RETRY_WHEN)
