@@ -29,6 +29,7 @@ from migrator.envelope import (
 )
 from migrator.message import System
 from migrator.plan import Plan, Side, TaskMapping
+from migrator.translate_back_canvas import embed_as_pipeline, embed_for_celery
 from migrator.translate_back_celery import changed_celery, newborn_celery
 from migrator.translate_canvas import CALLBACK_OPTIONS
 from migrator.translate_encoder import decoded, from_text, load_encoder
@@ -163,14 +164,18 @@ class Backward:
         if endpoint is None:
             return KeptBack(Reason.NO_LEGACY_FORM, f"the plan has no legacy {mapping.system.value}", name, identity)
         args, kwargs, embed = _call(envelope)
-        if any(embed.values()):
-            return KeptBack(Reason.CANVAS, "it has callbacks, a chain or a chord", name, identity)
         place = Place(Side.LEGACY, mapping.system, endpoint.queues[0])
+        canvas = self._legacy_canvas(mapping.system, place.queue, embed) if any(embed.values()) else {}
+        if isinstance(canvas, str):
+            return KeptBack(Reason.CANVAS, canvas, name, identity)
         if mapping.system is System.CELERY:
-            call = restore(mapping, self._parameters(mapping), args, kwargs) if mapping.operations else None
-            return newborn_celery(mapping, place, envelope, call, self.new_tag())
+            if not mapping.operations and not canvas:
+                return newborn_celery(mapping, place, envelope, None, self.new_tag())
+            call = restore(mapping, self._parameters(mapping), args, kwargs) if mapping.operations else (args, kwargs)
+            return newborn_celery(mapping, place, envelope, (*call, canvas), self.new_tag())
         args, kwargs = self._legacy_call(mapping, args, kwargs)
         options: dict[str, Any] = {} if expires_ms is None else {"max_age": expires_ms - self.now_ms}
+        options |= {"pipe_target": canvas} if canvas else {}
         message = {
             "queue_name": "",
             "actor_name": mapping.name,
@@ -181,6 +186,14 @@ class Backward:
             "message_timestamp": self.now_ms,
         }
         return self._dramatiq(place.queue, message, options, envelope)
+
+    def _legacy_canvas(self, system: System, queue: str, embed: dict[str, Any]) -> dict[str, Any] | str:
+        """Return what hangs on a message that was born unified, in its legacy system's words, or why that can't be."""
+        if system is System.CELERY:
+            return embed_for_celery(self.plan, embed)
+        target = embed_as_pipeline(self.plan, embed, queue=queue, now_ms=self.now_ms)
+        rich = "Dramatiq's JSON has no dates, decimals, UUIDs and bytes"
+        return rich if not isinstance(target, str) and _has_rich_types(target, 0) else target
 
     def _dramatiq(
         self, queue: str, message: dict[str, Any], options: dict[str, Any], envelope: Envelope

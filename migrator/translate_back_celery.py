@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 from binascii import b2a_base64
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Raw
 
-from migrator.adapters import Call, adapt, restore
+from migrator.adapters import adapt, restore
 from migrator.envelope import Envelope, body_bytes, body_parts, copy_id_of, expect, require_json, text_header, time_ms
 from migrator.plan import Plan, TaskMapping
 from migrator.translate_canvas import rename_embed
 from migrator.translation import Carried, KeptBack, Place, Reason, Translation
 from migrator.wire import EMPTY_EMBED, EMPTY_EMBED_SPACED, HEADER, dumps, encode_json, loads
 
+Parts = tuple[Sequence[Any], Mapping[str, Any], Mapping[str, Any]]
 _EMPTY = (EMPTY_EMBED, EMPTY_EMBED_SPACED)
 
 
-def newborn_celery(mapping: TaskMapping, place: Place, envelope: Envelope, call: Call | None, tag: str) -> Translation:
+def newborn_celery(
+    mapping: TaskMapping, place: Place, envelope: Envelope, parts: Parts | None, tag: str
+) -> Translation:
     """Return a message that was born unified under its legacy name.
 
     Args:
         mapping: The unified task's primary mapping.
         place: The legacy queue.
         envelope: The message; it is changed.
-        call: The legacy arguments; None if they stay as they are.
+        parts: The legacy body: arguments, keywords, and what hangs on it if anything does; None if it stays as it is.
         tag: Id of the new copy.
     """
-    if call is not None:
-        body = b"[%b,%b,%b" % (dumps(list(call[0])), dumps(call[1]), EMPTY_EMBED)
-        _replace_body(envelope, body)
+    if parts is not None:
+        args, kwargs, embed = parts
+        hanging = dumps(embed) + b"]" if embed else EMPTY_EMBED
+        _replace_body(envelope, b"[%b,%b,%b" % (dumps(list(args)), dumps(kwargs), hanging))
     return _addressed(mapping, place, envelope, tag, priority=_number(envelope))
 
 

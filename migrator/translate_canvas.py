@@ -14,12 +14,13 @@ retries.py (``on_success`` gets message and result, ``on_failure`` is called aft
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from migrator.adapters import AdaptationError, adapt
+from migrator.adapters import AdaptationError, Call, adapt
 from migrator.message import System
-from migrator.plan import Plan
+from migrator.plan import Plan, TaskMapping
 
 _MAX_STEPS = 50
 #: Stands for a result that is not known yet.
@@ -128,28 +129,53 @@ def _holds_result(named: Mapping[str, Any]) -> bool:
     return any(isinstance(value, list) and any(item is _RESULT for item in value) for value in named.values())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renaming:
+    """From which names to which a canvas is rewritten."""
+
+    #: The mapping of a task in the old names; a text says why there is none.
+    find: Callable[[str], TaskMapping | str]
+    #: The new name of a mapping's task, and the new form of its call.
+    name: Callable[[TaskMapping], str]
+    call: Callable[[TaskMapping, Sequence[Any], Mapping[str, Any]], Call]
+    #: Old queues to new ones.
+    queues: Mapping[str, str]
+
+
 def rename_embed(plan: Plan, embed: Mapping[str, Any]) -> dict[str, Any] | str:
     """Return the callbacks, errbacks, chain and chord of a legacy Celery message with unified names, or a reason."""
+    legacy = plan.endpoint(System.CELERY)
+    renaming = Renaming(
+        find=lambda name: plan.mapping(System.CELERY, name) or f"{name!r} has no successor in the plan",
+        name=lambda mapping: mapping.unified,
+        call=adapt,
+        queues=dict.fromkeys(legacy.queues if legacy else (), plan.unified.queues[0]),
+    )
+    return renamed_embed(renaming, embed)
+
+
+def renamed_embed(renaming: Renaming, embed: Mapping[str, Any]) -> dict[str, Any] | str:
+    """Return what hangs on a Celery message in its new names, or why that can't be."""
     renamed: dict[str, Any] = dict(embed)
     for part in ("callbacks", "errbacks", "chain", "chord"):
         value = renamed.get(part)
         if value is None:
             continue
-        result = _rename(plan, value, 0)
+        result = _rename(renaming, value, 0)
         if isinstance(result, str):
             return f"{part}: {result}"
         renamed[part] = result
     return renamed
 
 
-def _rename(plan: Plan, value: Any, level: int) -> Any:
+def _rename(renaming: Renaming, value: Any, level: int) -> Any:
     """Return a signature or a list of them renamed; a text is the reason why not."""
     if level > 20:
         return "signatures nested deeper than 20 levels"
     if isinstance(value, list):
         renamed = []
         for item in value:
-            result = _rename(plan, item, level + 1)
+            result = _rename(renaming, item, level + 1)
             if isinstance(result, str):
                 return result
             renamed.append(result)
@@ -160,21 +186,21 @@ def _rename(plan: Plan, value: Any, level: int) -> Any:
     options = dict(signature.get("options") or {})
     for key in ("link", "link_error"):
         if options.get(key):
-            result = _rename(plan, options[key], level + 1)
+            result = _rename(renaming, options[key], level + 1)
             if isinstance(result, str):
                 return result
             options[key] = result
-    signature["options"] = _rerouted(plan, options)
+    signature["options"] = _rerouted(renaming, options)
     if signature["task"] in _CONTAINERS:
-        return _rename_container(plan, signature, level)
-    return _rename_call(plan, signature)
+        return _rename_container(renaming, signature, level)
+    return _rename_call(renaming, signature)
 
 
-def _rename_container(plan: Plan, signature: dict[str, Any], level: int) -> Any:
+def _rename_container(renaming: Renaming, signature: dict[str, Any], level: int) -> Any:
     kwargs = dict(signature.get("kwargs") or {})
     for name in _CONTAINERS[signature["task"]]:
         if kwargs.get(name) is not None:
-            result = _rename(plan, kwargs[name], level + 1)
+            result = _rename(renaming, kwargs[name], level + 1)
             if isinstance(result, str):
                 return result
             kwargs[name] = result
@@ -182,27 +208,25 @@ def _rename_container(plan: Plan, signature: dict[str, Any], level: int) -> Any:
     return signature
 
 
-def _rename_call(plan: Plan, signature: dict[str, Any]) -> Any:
+def _rename_call(renaming: Renaming, signature: dict[str, Any]) -> Any:
     name = signature["task"]
-    mapping = plan.mapping(System.CELERY, name)
-    if mapping is None:
-        return f"{name!r} has no successor in the plan"
+    mapping = renaming.find(name)
+    if isinstance(mapping, str):
+        return mapping
     if mapping.operations:
         if not signature.get("immutable"):
             return f"{name!r} takes a result first, and the plan changes its arguments"
         try:
-            args, kwargs = adapt(mapping, signature.get("args") or (), signature.get("kwargs") or {})
+            args, kwargs = renaming.call(mapping, signature.get("args") or (), signature.get("kwargs") or {})
         except AdaptationError as error:
             return str(error)
         signature["args"], signature["kwargs"] = list(args), kwargs
-    signature["task"] = mapping.unified
+    signature["task"] = renaming.name(mapping)
     return signature
 
 
-def _rerouted(plan: Plan, options: dict[str, Any]) -> dict[str, Any]:
-    legacy = plan.endpoint(System.CELERY)
-    if legacy is not None:
-        for key in ("queue", "routing_key"):
-            if options.get(key) in legacy.queues:
-                options[key] = plan.unified.queues[0]
+def _rerouted(renaming: Renaming, options: dict[str, Any]) -> dict[str, Any]:
+    for key in ("queue", "routing_key"):
+        if isinstance(options.get(key), str):
+            options[key] = renaming.queues.get(options[key], options[key])
     return options
