@@ -1,49 +1,58 @@
-"""Rehearse the whole thing: forward, back and forward again, on a clone, a scratch broker and a scratch database.
+"""Rehearse the whole thing: forward, back and forward again, on a clone, scratch brokers and a scratch database.
 
 The waiting messages are copied, carried over and back for real, but no copy is ever run: a rehearsal must send no mail
-twice. So copies enter when the legacy workers are gone, and the unified workers don't consume while copies lie there.
-Only workers take part: schedulers and producers would make new work of their own. Before anything is started, the
-project's own code is asked what it would connect to; any broker but the scratch one and any database but a file in the
-scratch folder is refused. Variables that name a broker's server, such as that of a cache, name the scratch one instead;
-others are set by the plan's ``[rehearsal.environment]``. Whatever is left that a task could reach is said.
+twice (:mod:`migrator.runner_rehearse_copies`). Only workers take part: schedulers and producers would make new work of
+their own. Before anything is started, the project's own code is asked what it would connect to; any broker but a
+scratch one and any database but a file in the scratch folder is refused. Variables that name a broker's server, such
+as that of a cache, name the scratch one instead; others are set by the plan's ``[rehearsal.environment]``. Whatever is
+left that a task could reach is said.
 """
 
 from __future__ import annotations
 
-import re
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.parse import urlsplit
 
-from migrator.brokers import is_on_rabbitmq
-from migrator.brokers.redis_keys import PARKED, celery_lists, kept_key, sources
-from migrator.errors import RefusedError
+from migrator.brokers import endpoint_url, has_rabbitmq, is_on_rabbitmq
+from migrator.brokers.rabbitmq_management import URL_VARIABLE, Management
+from migrator.brokers.rabbitmq_scratch import read_forms
+from migrator.brokers.rabbitmq_server import RabbitmqServer
+from migrator.errors import RefusedError, UsageError
 from migrator.events import Event, EventKind, Listener, ignore
 from migrator.journal import ensure_state_folder
-from migrator.plan import Plan, Role, Side, expand, load_plan
+from migrator.plan import Plan, Role, Side, load_plan
 from migrator.runner import cutover, rollback
+from migrator.runner_rehearse_copies import Stage
+from migrator.runner_rehearse_world import build, environment, require_scratch
 from migrator.runner_report import RunOutcome, RunReport
-from migrator.servers import EmbeddedServer, embedded_server
-from migrator.snapshot import restore_snapshot, write_snapshot
+from migrator.snapshot import write_snapshot
+from migrator.snapshot_file import records, verify_snapshot
 from migrator.steps import RunOptions
-from migrator.steps.probe import probe
 from migrator.steps.subprocesses import git, manage
-from migrator.steps.transfer import MOVE_BACK
-from migrator.workers import drain
-from migrator.workers.dramatiq_control import connection
-from migrator.workers.side import start_side, stop_side
+from migrator.workers.side import start_side
 
 OptionsFor = Callable[[Plan, RunOptions], RunOptions]
 #: What of the state folder belongs to the source rather than to this system.
 SOURCE_STATE = ("rewrite.json", "undo", "proof.json")
-#: Where copies lie while unified workers consume, on the scratch broker.
-ASIDE = "rehearsal-aside:"
-_NAME = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-[^}]*)?\}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RehearsalOptions:
+    """What an operator may choose."""
+
+    #: Folder to work in and keep; a temporary one if None.
+    scratch: Path | None = None
+    #: Copy the messages that wait now. On RabbitMQ that is seen: they are marked as redelivered.
+    waiting: bool = True
+    #: Copy the messages of this snapshot instead.
+    snapshot: Path | None = None
+    #: URL of an empty virtual host to rehearse in; if empty one is made on the real server.
+    rabbitmq: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,60 +73,12 @@ class Rehearsal:
         return len(self.runs) == 3 and all(report.outcome is RunOutcome.DONE for report in self.runs)
 
 
-@dataclass(slots=True, kw_only=True)
-class _Stage:
-    """The scratch world, and the operator who keeps copies from being run in it."""
-
-    plan: Plan
-    environ: Mapping[str, str]
-    snapshot: Path
-    listener: Listener
-    #: Seconds that the operator of the scratch world has taken; no part of any gap.
-    taken_s: float = 0.0
-    ceased: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def listen(self, event: Event) -> None:
-        """Pass an event on, and do between two steps what keeps copies from being run."""
-        self.listener(event)
-        began = time.monotonic()
-        if event.kind is EventKind.STEP_FINISHED and event.step == "stop_workers":
-            workers = self.plan.select(side=Side.UNIFIED, role=Role.WORKER)
-            self.ceased = {worker.name: drain.cease(self.plan, worker, environ=self.environ) for worker in workers}
-            restore_snapshot(self.plan, environ=self.environ, file=self.snapshot, replace=True)
-            self.taken_s += time.monotonic() - began
-        elif event.kind is EventKind.STEP_FINISHED and event.step == "transfer":
-            self._hide()
-        elif event.kind is EventKind.ACTION and event.done == 0 and event.text == MOVE_BACK:
-            stop_side(self.plan, Side.LEGACY, environ=self.environ)
-            self._show()
-            self.taken_s += time.monotonic() - began
-        elif event.kind is EventKind.STEP_UNDONE and event.step == "transfer":
-            _empty(self.plan, self.environ)
-            start_side(self.plan, Side.LEGACY, environ=self.environ)
-
-    def _hide(self) -> None:
-        """Put the copies out of sight, and let the unified workers consume again."""
-        with connection(self.plan.unified, self.environ) as client:
-            for name in _unified_keys(self.plan):
-                if client is not None and client.exists(name):
-                    client.rename(name, ASIDE + name)
-        for worker in self.plan.select(side=Side.UNIFIED, role=Role.WORKER):
-            drain.resume(self.plan, worker, self.ceased[worker.name], environ=self.environ)
-
-    def _show(self) -> None:
-        """Put the copies back for the transfer; no worker runs now."""
-        with connection(self.plan.unified, self.environ) as client:
-            for name in _unified_keys(self.plan):
-                if client is not None and client.exists(ASIDE + name):
-                    client.rename(ASIDE + name, name)
-
-
 def rehearse(
     plan: Plan,
     *,
     environ: Mapping[str, str],
     options_for: OptionsFor,
-    scratch: Path | None = None,
+    chosen: RehearsalOptions | None = None,
     listener: Listener = ignore,
 ) -> Rehearsal:
     """Go forward, back and forward on scratch copies, and return the three reports with their timings.
@@ -126,43 +87,76 @@ def rehearse(
         plan: Of the real system, which is only read.
         environ: Its environment.
         options_for: Adds the guards of a real run for the plan of the clone.
-        scratch: Folder to work in and keep; a temporary one if None.
+        chosen: What the operator has chosen.
         listener: Told about the progress.
 
     Raises:
-        RefusedError: The project would reach something that is not scratch.
+        RefusedError: The project would reach something that is not scratch, or there is nowhere to rehearse.
     """
-    began = time.monotonic()
-    _refuse_rabbitmq(plan, environ)
+    began, chosen = time.monotonic(), chosen or RehearsalOptions()
     with ExitStack() as stack:
-        folder = scratch or Path(stack.enter_context(TemporaryDirectory(prefix="rehearsal-")))
-        snapshot = folder / "waiting.snapshot"
-        messages = write_snapshot(plan, environ=environ, file=snapshot).messages
+        folder = chosen.scratch or Path(stack.enter_context(TemporaryDirectory(prefix="rehearsal-")))
         clone = _clone(plan, folder, environ)
-        server = stack.enter_context(embedded_server(folder=folder / "redis"))
-        own = _scratch_environ(clone, server, folder, environ)
-        notes = _require_scratch(clone, own, server.port, folder)
+        snapshot, messages, size_bytes = _copies(plan, folder, environ, chosen)
+        copies = messages, size_bytes
+        world = build(plan, folder, environ, rabbitmq=chosen.rabbitmq, copies=copies, stack=stack)
+        own = environment(clone, world, environ)
+        notes = (*_seen(plan, environ, chosen), *world.notes, *require_scratch(clone, own, world))
         for text in notes:
             listener(Event(kind=EventKind.NOTE, step="rehearse", text=text))
-        stage = _Stage(plan=clone, environ=own, snapshot=snapshot, listener=listener)
-        stack.callback(_end, stage)
+        stage = Stage(plan=clone, environ=own, snapshot=snapshot, listener=listener)
+        stack.callback(stage.end)
         options = replace(options_for(clone, RunOptions()), check_proof=options_for(plan, RunOptions()).check_proof)
         runs = _there_and_back(stage, options)
     return Rehearsal(runs=runs, messages=messages, elapsed_s=time.monotonic() - began, notes=notes)
 
 
-def _refuse_rabbitmq(plan: Plan, environ: Mapping[str, str]) -> None:
+def _copies(
+    plan: Plan, folder: Path, environ: Mapping[str, str], chosen: RehearsalOptions
+) -> tuple[Path | None, int, int]:
+    """Return the file with the messages to copy, how many they are and how many bytes."""
+    file = chosen.snapshot
+    if file is None:
+        if not chosen.waiting:
+            return None, 0, 0
+        _require_classic(plan, environ)
+        file = folder / "waiting.snapshot"
+        write_snapshot(plan, environ=environ, file=file)
+    facts = verify_snapshot(file)
+    if facts.plan != plan.name:
+        remedy = "name one that was written for this plan"
+        raise UsageError(str(file), f"the snapshot belongs to the plan {facts.plan!r}", remedy=remedy)
+    parts = (part for record in records(file) for item in record.get("items", ()) for part in item)
+    return file, facts.messages, sum(len(part) for part in parts)
+
+
+def _require_classic(plan: Plan, environ: Mapping[str, str]) -> None:
+    """Refuse to read quorum queues: each look counts as a delivery, and after some a message is dropped."""
+    url = environ.get(URL_VARIABLE, "")
     for endpoint in (*plan.legacy, plan.unified):
-        if is_on_rabbitmq(endpoint, environ):
-            raise RefusedError(
-                f"{endpoint.side.value}.{endpoint.system.value}.broker",
-                "is on RabbitMQ, and the scratch broker of a rehearsal is a Redis",
-                remedy="in a checkout with its own database let the variables name an empty virtual host, and run "
-                "cutover, rollback and cutover there",
-            )
+        if not is_on_rabbitmq(endpoint, environ):
+            continue
+        server = RabbitmqServer(endpoint_url(endpoint, environ))
+        for form in read_forms(server, Management(url) if url else None, endpoint):
+            if form.arguments.get("x-queue-type", "classic") != "classic":
+                raise RefusedError(
+                    f"{server.where} {form.name}",
+                    "copying its messages would count as a delivery of each, and it gives up after some",
+                    found=str(form.arguments["x-queue-type"]),
+                    remedy="rehearse with --no-waiting, or with the --snapshot of an earlier run",
+                )
 
 
-def _there_and_back(stage: _Stage, options: RunOptions) -> tuple[RunReport, ...]:
+def _seen(plan: Plan, environ: Mapping[str, str], chosen: RehearsalOptions) -> Iterator[str]:
+    """Say what copying does to messages on RabbitMQ, and what it can't see there."""
+    if chosen.waiting and chosen.snapshot is None and has_rabbitmq(plan, environ):
+        yield (
+            "the waiting messages on RabbitMQ were read and given back: they keep their places and are marked as "
+            "redelivered; what workers hold is not among the copies"
+        )
+
+
+def _there_and_back(stage: Stage, options: RunOptions) -> tuple[RunReport, ...]:
     plan, environ = stage.plan, stage.environ
     converted = git(plan, "rev-parse", "HEAD", environ=environ)
     for name in SOURCE_STATE:
@@ -199,82 +193,6 @@ def _clone(plan: Plan, folder: Path, environ: Mapping[str, str]) -> Plan:
     for name in SOURCE_STATE:
         _copy(plan.state_folder / name, clone.state_folder / name)
     return replace(clone, processes=tuple(process for process in clone.processes if process.role is Role.WORKER))
-
-
-def _scratch_environ(plan: Plan, server: EmbeddedServer, folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of the scratch world: every variable with a URL of a broker's server names ours."""
-    own = dict(environ)
-    databases: dict[str, int] = {}
-    real_servers = set()
-    for endpoint in (*plan.legacy, plan.unified):
-        match = _NAME.fullmatch(endpoint.url)
-        where = f"{endpoint.side.value}.{endpoint.system.value}.broker"
-        if match is None:
-            raise RefusedError(where, "names its server word for word", remedy="write ${NAME:-redis://…} to rehearse")
-        real = expand(endpoint.url, environ, where=where)
-        real_servers.add(_server(real))
-        own[match["name"]] = server.url(databases.setdefault(real, len(databases)))
-    for name, value in environ.items():
-        if "://" in value and _server(value) in real_servers and own[name] == value:
-            own[name] = server.url(databases.setdefault(value, len(databases)))
-    for name, value in plan.rehearsal.items():
-        own[name] = value.replace("{redis}", f"redis://127.0.0.1:{server.port}").replace("{scratch}", str(folder))
-    return own
-
-
-def _server(url: str) -> tuple[str, int | None]:
-    """Return host and port of a URL; what can't be read is a server of its own."""
-    try:
-        parts = urlsplit(url)
-        return parts.hostname or url, parts.port
-    except ValueError:
-        return url, None
-
-
-def _require_scratch(plan: Plan, environ: dict[str, str], port: int, folder: Path) -> tuple[str, ...]:
-    """Refuse brokers and databases that are not scratch; return what else could be reached."""
-    reach = probe(plan, environ=environ)
-    if any(not _inside(name, folder) for name in reach.databases) and "DATABASE_URL" in environ:
-        environ["DATABASE_URL"] = f"sqlite:///{folder / 'rehearsal.sqlite3'}"
-        reach = probe(plan, environ=environ)
-    for name in reach.databases:
-        if not _inside(name, folder):
-            remedy = "name another one by a variable under [rehearsal.environment] in the plan"
-            raise RefusedError("rehearsal", "the project would use a real database", found=name, remedy=remedy)
-    for url in reach.brokers:
-        if urlsplit(url).port != port:
-            remedy = "let the project read its broker from the variable that the plan names"
-            raise RefusedError("rehearsal", "the project would use a real broker", found=url, remedy=remedy)
-    return tuple(
-        f"{name} is the real one ({where}); no task runs, but code that runs at start could use it: set its variable "
-        "under [rehearsal.environment] in the plan"
-        for name, where in reach.others.items()
-        if _server(where)[1] != port
-    )
-
-
-def _inside(database: str, folder: Path) -> bool:
-    """True for an SQLite file in the scratch folder, or one in memory."""
-    name, _, host = database.rpartition("@")
-    return not host and (":memory:" in name or Path(name).resolve().is_relative_to(folder.resolve()))
-
-
-def _unified_keys(plan: Plan) -> tuple[str, ...]:
-    return (*(name for queue in plan.unified.queues for name in celery_lists(plan.unified, queue)), PARKED)
-
-
-def _empty(plan: Plan, environ: Mapping[str, str]) -> None:
-    """Delete the copies from the scratch broker's legacy queues, by name."""
-    for endpoint in plan.legacy:
-        with connection(endpoint, environ) as client:
-            if client is not None:
-                names = [name for source in sources(endpoint) for name in (source.list, source.bodies) if name]
-                client.unlink(kept_key(endpoint), *names)
-
-
-def _end(stage: _Stage) -> None:
-    for side in Side:
-        stop_side(stage.plan, side, environ=stage.environ)
 
 
 def _copy(source: Path, target: Path) -> None:

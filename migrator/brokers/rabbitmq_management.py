@@ -24,6 +24,10 @@ URL_VARIABLE = "RABBITMQ_MANAGEMENT_URL"
 TIMEOUT_S = 5.0
 
 
+class ForbiddenError(UnreachableError):
+    """The plugin answers, and refuses: a wrong password, or a user without the right tag."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueDetails:
     """One queue as the plugin knows it."""
@@ -55,7 +59,7 @@ class Management:
         Raises:
             UnreachableError: The plugin does not answer.
         """
-        facts = self._ask("GET", "queues", virtual_host, name)
+        facts = self.ask("GET", "queues", virtual_host, name)
         if facts is None:
             return None
         arguments = dict(facts.get("arguments") or {})
@@ -74,17 +78,25 @@ class Management:
         Raises:
             UnreachableError: The plugin does not answer, or does not allow it.
         """
-        facts = self._ask("GET", "queues", virtual_host, name) or {}
+        facts = self.ask("GET", "queues", virtual_host, name) or {}
         owner = str((facts.get("owner_pid_details") or {}).get("name") or "")
         if owner:
-            self._ask("DELETE", "connections", owner)
+            self.ask("DELETE", "connections", owner)
         return owner
 
-    def _ask(self, method: str, *path: str) -> Any:
-        """Return the plugin's answer, None if there is no such thing."""
+    def ask(self, method: str, *path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Return the plugin's answer, None if there is no such thing.
+
+        Raises:
+            ForbiddenError: It does not allow that.
+            UnreachableError: It does not answer.
+        """
         address = "/".join((self._base, "api", *(quote(part, safe="") for part in path)))
         headers = {"Authorization": f"Basic {self._credentials}", "X-Reason": "migrator: another run takes over"}
-        request = urllib.request.Request(address, headers=headers, method=method)
+        data = None if body is None else json.dumps(body).encode()
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        request = urllib.request.Request(address, data=data, headers=headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
                 text = answer.read()
@@ -92,6 +104,10 @@ class Management:
         except urllib.error.HTTPError as error:
             if error.code == 404:
                 return None
+            if error.code in (401, 403):
+                remedy = f"correct {URL_VARIABLE}, or give its user the right"
+                what = "the management plugin refuses access"
+                raise ForbiddenError(self.where, what, found=str(error), remedy=remedy) from error
             raise self._failure(error) from error
         except (OSError, ValueError) as error:
             raise self._failure(error) from error

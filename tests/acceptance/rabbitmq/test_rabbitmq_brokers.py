@@ -22,7 +22,6 @@ from migrator.errors import RefusedError, UnreachableError
 from migrator.events import ignore
 from migrator.journal import open_journal
 from migrator.message import State, System
-from migrator.runner_rehearse import rehearse
 from migrator.steps import Context, RunOptions
 from migrator.steps.guards import workers
 
@@ -248,8 +247,3 @@ def test_what_only_a_rollback_needs_is_removed(rabbit_only: RabbitScene, rabbit:
         remove(server, endpoint)
     assert queues() == {"unified"}
     assert scene.broker("unified").depths()["unified", State.READY] == 1
-
-
-def test_a_rehearsal_says_at_once_that_it_needs_redis(rabbit_only: RabbitScene) -> None:
-    with pytest.raises(RefusedError, match="on RabbitMQ"):
-        rehearse(rabbit_only.plan, environ=rabbit_only.environ, options_for=lambda plan, options: options)
