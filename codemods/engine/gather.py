@@ -33,8 +33,13 @@ class Gathered:
     files_seen: int = 0
 
 
-def build_index(plan: Plan, sources: SourceFiles) -> PlanIndex:
-    """Return the plan's index with what the legacy modules offer and how the legacy broker is set up."""
+def build_index(plan: Plan, sources: SourceFiles | None = None) -> PlanIndex:
+    """Return the plan's index with what the legacy modules offer and how the legacy broker is set up.
+
+    Args:
+        plan: Its folder is the tree.
+        sources: What was read of it in this run already.
+    """
     bare = index_plan(plan)
     modules: dict[str, ModuleFacts] = {}
     for name in sorted(bare.modules):
@@ -51,7 +56,9 @@ def build_index(plan: Plan, sources: SourceFiles) -> PlanIndex:
     load = loading(plan.source_root, modules)
     found = [d for facts in modules.values() for d in definitions(facts, modules, applications, load)]
     actors = {definition.path for definition in found if definition.system is System.DRAMATIQ}
-    return with_in_place(plan, index.with_converted(frozenset(own - actors)), modules, sources)
+    return with_in_place(
+        plan, index.with_converted(frozenset(own - actors)), modules, sources or SourceFiles(plan.folder)
+    )
 
 
 def _facts(plan: Plan, file: Path) -> ModuleFacts | None:
