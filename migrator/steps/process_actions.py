@@ -51,12 +51,18 @@ def ready_actions(context: Context, processes: Iterable[Process], started: Set[s
     )
 
 
-def stop_actions(context: Context, processes: Iterable[Process]) -> tuple[Action, ...]:
-    """Return actions that stop processes one after the other."""
+def stop_actions(context: Context, processes: Iterable[Process], *, told_before: bool = False) -> tuple[Action, ...]:
+    """Return actions that stop processes one after the other.
+
+    Args:
+        told_before: An earlier step has told them to stop; whether they are gone by now is only known then.
+    """
     return tuple(
         Action(
             id=f"stop:{process.name}",
-            sentence=f"stop {process.name}{_pid(context, process)}, wait at most {process.stop_timeout_s:g} s",
+            sentence=f"wait until {process.name} is gone, at most {process.stop_timeout_s:g} s"
+            if told_before
+            else f"stop {process.name}{_pid(context, process)}, wait at most {process.stop_timeout_s:g} s",
             run=partial(_stop, context, process),
         )
         for process in processes

@@ -53,7 +53,7 @@ def verify(context: Context) -> Report:
 
 def undo(context: Context) -> tuple[Action, ...]:
     """Wait until the unified workers are gone, then move all back, with what was enqueued since."""
-    workers = stop_actions(context, processes(context, Side.UNIFIED, Role.WORKER))
+    workers = stop_actions(context, processes(context, Side.UNIFIED, Role.WORKER), told_before=True)
     run = partial(move, context, Direction.BACK)
     return (*workers, Action(id="move-back", sentence=MOVE_BACK, run=run))
 
