@@ -39,7 +39,7 @@ class Supervised:
         """Ask with supervisor's own command, which knows nothing of our driver."""
         command = [sys.executable, "-m", "supervisor.supervisorctl", "-c", str(self.folder / "supervisord.conf")]
         done = subprocess.run(
-            [*command, *arguments], capture_output=True, text=True, timeout=30, check=False, stdin=subprocess.DEVNULL
+            [*command, *arguments], capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL
         )
         return done.stdout + done.stderr
 
