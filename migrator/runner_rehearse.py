@@ -19,8 +19,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from migrator.brokers import endpoint_url, has_rabbitmq, is_on_rabbitmq
+from migrator.brokers.rabbitmq_forms import read_forms
 from migrator.brokers.rabbitmq_management import URL_VARIABLE, Management
-from migrator.brokers.rabbitmq_scratch import read_forms
 from migrator.brokers.rabbitmq_server import RabbitmqServer
 from migrator.errors import RefusedError, UsageError
 from migrator.events import Event, EventKind, Listener, ignore

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from migrator.brokers import endpoint_url, is_on_rabbitmq, rabbitmq_scratch
+from migrator.brokers import endpoint_url, is_on_rabbitmq, rabbitmq_forms, rabbitmq_scratch
 from migrator.brokers.rabbitmq_management import URL_VARIABLE, Management
 from migrator.brokers.rabbitmq_server import RabbitmqServer
 from migrator.errors import RefusedError
@@ -173,11 +173,11 @@ def _use_given(plan: Plan, environ: Mapping[str, str], world: World, rabbitmq: s
         what = "stands for one virtual host, and the plan has more"
         remedy = f"name the management plugin in {URL_VARIABLE}, and leave --rabbitmq away"
         raise RefusedError("--rabbitmq", what, found=", ".join(sorted(identities)), remedy=remedy)
-    rabbitmq_scratch.require_unused(scratch, endpoints)
+    rabbitmq_forms.require_unused(scratch, endpoints)
     world.rabbits = dict.fromkeys(servers, rabbitmq)
     forms = [form for endpoint in endpoints for form in _forms(endpoint, environ)]
-    stack.callback(rabbitmq_scratch.delete_queues, scratch, endpoints)
-    rabbitmq_scratch.declare_like(scratch, forms)
+    stack.callback(rabbitmq_forms.delete_queues, scratch, endpoints)
+    rabbitmq_forms.declare_like(scratch, forms)
     world.notes.append(f"RabbitMQ's part takes place at {scratch.where}; policies of the real server are not there")
 
 
@@ -213,13 +213,13 @@ def _make(plan: Plan, environ: Mapping[str, str], world: World, copies: tuple[in
             made[server.virtual_host] = name
             world.notes.append(f"RabbitMQ's part takes place in the virtual host {name} at {server.where}")
         world.rabbits[url] = rabbitmq_scratch.moved_to(url, made[server.virtual_host])
-        rabbitmq_scratch.declare_like(RabbitmqServer(world.rabbits[url]), _forms(endpoint, environ))
+        rabbitmq_forms.declare_like(RabbitmqServer(world.rabbits[url]), _forms(endpoint, environ))
 
 
-def _forms(endpoint: Endpoint, environ: Mapping[str, str]) -> tuple[rabbitmq_scratch.QueueForm, ...]:
+def _forms(endpoint: Endpoint, environ: Mapping[str, str]) -> tuple[rabbitmq_forms.QueueForm, ...]:
     url = environ.get(URL_VARIABLE, "")
     server = RabbitmqServer(endpoint_url(endpoint, environ))
-    return rabbitmq_scratch.read_forms(server, Management(url) if url else None, endpoint)
+    return rabbitmq_forms.read_forms(server, Management(url) if url else None, endpoint)
 
 
 def _on_rabbitmq(plan: Plan, environ: Mapping[str, str]) -> Iterator[Endpoint]:

@@ -17,18 +17,12 @@ import secrets
 import socket
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-import amqp
-
 from migrator.brokers.rabbitmq_management import ForbiddenError, Management
-from migrator.brokers.rabbitmq_queues import ASIDE, dead_queue, find_arguments, spots
-from migrator.brokers.rabbitmq_server import RabbitmqServer, count
+from migrator.brokers.rabbitmq_server import RabbitmqServer
 from migrator.errors import RefusedError, UnreachableError
-from migrator.message import System
-from migrator.plan import Endpoint
 
 PREFIX = "migrator-rehearsal-"
 #: A copy lies in one queue at a time, but the server keeps what it has written for a while; and each one has a head.
@@ -37,16 +31,6 @@ _FACTOR, _HEAD_BYTES = 3, 2048
 _SHARE = 0.5
 _POLICIES = ("policies", "operator-policies")
 _COPIED = ("pattern", "definition", "priority", "apply-to")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueForm:
-    """How a queue was declared."""
-
-    name: str
-    durable: bool = True
-    auto_delete: bool = False
-    arguments: Mapping[str, Any]
 
 
 def require_same_server(management: Management, server: RabbitmqServer) -> None:
@@ -140,83 +124,6 @@ def moved_to(url: str, virtual_host: str) -> str:
     """Return a broker's URL with another virtual host; of a list with ``;`` only the first is kept."""
     parts = urlsplit(url.split(";", maxsplit=1)[0].strip())
     return urlunsplit(parts._replace(path=f"/{quote(virtual_host, safe='')}"))
-
-
-def read_forms(server: RabbitmqServer, management: Management | None, endpoint: Endpoint) -> tuple[QueueForm, ...]:
-    """Return how an endpoint's queues were declared, those that exist."""
-    names = {at.queue: at.place for at in spots(endpoint)}
-    dead = [dead_queue(queue) for queue in endpoint.queues] if endpoint.system is System.DRAMATIQ else []
-    if management is not None:
-        found = ((name, management.ask("GET", "queues", server.virtual_host, name)) for name in (*names, *dead))
-        return tuple(
-            QueueForm(
-                name=name,
-                durable=bool(facts.get("durable", True)),
-                auto_delete=bool(facts.get("auto_delete")),
-                arguments=facts.get("arguments") or {},
-            )
-            for name, facts in found
-            if facts is not None
-        )
-    with server.connected() as connection:
-        # AMQP does not tell the arguments of a queue of dead letters; the workers declare it as they do everywhere.
-        return tuple(
-            QueueForm(name=name, arguments=find_arguments(connection, place))
-            for name, place in names.items()
-            if count(connection, name) is not None
-        )
-
-
-def declare_like(server: RabbitmqServer, forms: Iterable[QueueForm]) -> None:
-    """Declare queues as the real ones are, except for what can't be found out about them."""
-    with server.connected() as connection:
-        for form in forms:
-            if "?" in form.arguments:
-                continue
-            channel = connection.channel()
-            channel.queue_declare(
-                queue=form.name,
-                durable=form.durable,
-                auto_delete=form.auto_delete,
-                arguments=dict(form.arguments) or None,
-            )
-            channel.close()
-
-
-def require_unused(server: RabbitmqServer, endpoints: Iterable[Endpoint]) -> None:
-    """Refuse a virtual host in which a queue of these endpoints exists.
-
-    Raises:
-        RefusedError: One exists.
-    """
-    with server.connected() as connection:
-        found = [name for name in queue_names(endpoints) if count(connection, name) is not None]
-    if found:
-        raise RefusedError(
-            server.where,
-            "the scratch virtual host has queues of the plan, and a rehearsal uses and deletes only its own",
-            found=", ".join(found[:5]),
-            remedy="delete them there, or name an empty virtual host with --rabbitmq",
-        )
-
-
-def delete_queues(server: RabbitmqServer, endpoints: Iterable[Endpoint]) -> None:
-    """Delete the queues of these endpoints, whatever they hold: in a scratch virtual host that had none of them."""
-    with server.connected() as connection:
-        for name in queue_names(endpoints):
-            with suppress(amqp.exceptions.NotFound):
-                connection.channel().queue_delete(queue=name)
-
-
-def queue_names(endpoints: Iterable[Endpoint]) -> tuple[str, ...]:
-    """Return every queue that a rehearsal can make for these endpoints."""
-    names: list[str] = []
-    for endpoint in endpoints:
-        for at in spots(endpoint):
-            names += [at.queue, at.moving, at.passed, at.kept, ASIDE + at.queue]
-        names += [dead_queue(queue) for queue in endpoint.queues] if endpoint.system is System.DRAMATIQ else []
-        names.append(f"tqm.arriving.{endpoint.side.value}.{endpoint.system.value}")
-    return tuple(dict.fromkeys((*names, "tqm.lock", "tqm.alive")))
 
 
 def _furnish(management: Management, real: str, name: str, users: Iterable[str]) -> None:

@@ -73,7 +73,7 @@ def obstacles(plan: Plan, environ: Mapping[str, str]) -> Iterator[tuple[str, str
     there, here = _url(legacy, environ), _url(plan.unified, environ)
     schemes = there.partition("://")[0], here.partition("://")[0]
     if schemes[1] not in ("redis", "rediss", "unix"):
-        yield "the unified broker is no Redis", schemes[1]
+        yield "the unified broker is no Redis, where names and counts would lie", schemes[1]
     elif there != here:
         yield "unified workers can't consume a queue on another broker", f"{schemes[0]} and {schemes[1]}, two URLs"
     steps = (

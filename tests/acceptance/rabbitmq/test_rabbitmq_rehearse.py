@@ -14,8 +14,9 @@ from rabbit_scene import RabbitScene, amqp_content
 from rabbit_server import RabbitServer
 from shop import Shop, green, open_shop, send_orders
 
+from migrator.brokers.rabbitmq_forms import QueueForm, declare_like
 from migrator.brokers.rabbitmq_management import Management
-from migrator.brokers.rabbitmq_scratch import PREFIX, QueueForm, create, declare_like, remove, require_room
+from migrator.brokers.rabbitmq_scratch import PREFIX, create, remove, require_room
 from migrator.brokers.rabbitmq_server import RabbitmqServer
 from migrator.errors import MigratorError, RefusedError
 from migrator.events import Event, EventKind
