@@ -11,12 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from redis.exceptions import RedisError
-
-from migrator.errors import InterruptedRunError, MigratorError, RefusedError, UnreachableError
+from migrator.errors import InterruptedRunError, MigratorError, RefusedError
 from migrator.events import Event, EventKind
-from migrator.journal import Mark, Phase, entry, redact
+from migrator.journal import Mark, Phase, entry
 from migrator.report import Report
+from migrator.runner_attempt import attempt
 from migrator.runner_report import ActionResult, StepResult
 from migrator.runner_state import RunState, read_state
 from migrator.steps import Action, Context, Step, transfer
@@ -152,22 +151,7 @@ def _run_action(context: Context, step: Step, phase: Phase, action: Action) -> A
     about = {"action": action.id, "text": action.sentence}
     context.journal.write(entry(context.run, phase, Mark.STARTED, step.name, **about))
     context.listener(Event(kind=EventKind.ACTION, step=step.name, text=action.sentence, done=0, total=1))
-    try:
-        facts = action.run() or {}
-    except OSError as failure:
-        raise MigratorError(
-            failure.filename or step.name,
-            action.sentence,
-            found=failure.strerror or str(failure),
-            remedy="settle it, then run the same command again",
-        ) from failure
-    except RedisError as failure:
-        raise UnreachableError(
-            step.name,
-            action.sentence,
-            found=redact(f"{type(failure).__name__}: {failure}"),
-            remedy="look at the broker, then run the same command again",
-        ) from failure
+    facts = attempt(step.name, action)
     elapsed_s = time.monotonic() - began
     context.listener(
         Event(kind=EventKind.ACTION, step=step.name, text=action.sentence, done=1, total=1, elapsed_s=elapsed_s)
