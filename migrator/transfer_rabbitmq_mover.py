@@ -26,6 +26,7 @@ from migrator.brokers.rabbitmq_queues import Spot, arriving_queue
 from migrator.brokers.rabbitmq_server import count
 from migrator.brokers.rabbitmq_wire import message_for, raw_of
 from migrator.brokers.redis_keys import LEDGER, LOCK, Source
+from migrator.brokers.redis_server import script
 from migrator.transfer_batch import Batch, Item, Work, apply_request, item_copy, prepare, push_request
 from migrator.transfer_lock import LIFE_MS
 from migrator.transfer_rabbitmq_hub import MixedHub
@@ -176,8 +177,15 @@ class RabbitmqMover:
             done = [item[0] for item, key in zip(batch.items, keys, strict=True) if key in arrived]
             work.gone_ids.extend(identity for identity in done if identity not in work.gone_ids)
         claimed = int(server.client.llen(source.claim))
-        request = apply_request(self.mixed.whole, work, claimed=claimed, token=self.token, life_ms=LIFE_MS)
-        server.run("apply", [LOCK, *request[0]], request[1])
+        pushes, keys, arguments = apply_request(
+            self.mixed.whole, work, claimed=claimed, token=self.token, life_ms=LIFE_MS
+        )
+        with server.client.pipeline(transaction=True) as pipeline:
+            for key, messages in pushes:
+                pipeline.lpush(key, *messages)
+            # As its text: a server that does not know its digest would push and then not run it.
+            pipeline.eval(script("apply")[1], len(keys) + 1, LOCK, *keys, *arguments)
+            pipeline.execute()
         for lane, queue, number in others:
             self._drain(lane, queue, number)
         work.batch = part
