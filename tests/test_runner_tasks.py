@@ -82,9 +82,7 @@ def test_an_interrupt_in_mid_move_is_said_and_the_same_command_goes_on(shop: Sho
         if event.text.startswith("carry the waiting messages of jobs.mail") and event.kind is EventKind.ACTION:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(
-        InterruptedRunError, match=r"--task jobs\.mail: was interrupted; .*cutover --task jobs\.mail`"
-    ):
+    with pytest.raises(InterruptedRunError, match=r"--task jobs\.mail: was interrupted; .*cutover --task jobs\.mail`"):
         runner.cutover(shop.plan, environ=shop.environ, options=given, listener=interrupt)
     now = runner.status(shop.plan, environ=shop.environ)
     assert now.text == "legacy; half way: jobs.mail, interrupted: nobody is at it"

@@ -125,8 +125,6 @@ class PlanIndex:
     #: Origins of those that other files read, and of those that something in the project keeps as they are.
     read_containers: frozenset[str] = frozenset()
     open_containers: frozenset[str] = frozenset()
-    #: True if Celery stores results for the unified tasks.
-    stores_results: bool = False
     #: True if every remaining use of Dramatiq is to be listed.
     list_dramatiq: bool = True
     #: True if a comment is to be written at each place that is left alone.
