@@ -89,6 +89,7 @@ REASONS = MappingProxyType(
             "read task.request (id, retries, args, kwargs, delivery_info), or celery.current_task.request",
         ),
         "SCHEDULE-COMPUTED": _left("a schedule entry that can't be read", "move it to the plan's schedule by hand"),
+        "SCHEDULE-USE": _left("asks for a schedule entry that goes", "take the plan's entry instead, or nothing"),
         "SCHEDULE-JOB": _left("another scheduler sends a legacy task", "let beat send it: add a [[schedule]]"),
         "SCHEDULE-DIFFERS": _told("ran at another time than the plan's schedule says", "correct one of them"),
         "SETTINGS": _left("the settings can't be completed safely", "add it by hand"),
