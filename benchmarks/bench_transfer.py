@@ -29,6 +29,7 @@ import redis
 from celery import Celery
 from celery.contrib.migrate import move
 from message_traffic import Scene, fill, make_scene
+from peak_memory import peak_mib
 
 from migrator.servers import EmbeddedServer, embedded_server
 from migrator.transfer import Direction, TransferOptions, TransferReport, transfer
@@ -309,7 +310,7 @@ def _child(job: str) -> int:
     used = resource.getrusage(resource.RUSAGE_SELF)
     cpu_us = (used.ru_utime + used.ru_stime) / report.seen * 1e6
     elapsed_s = time.perf_counter() - started
-    print(json.dumps({"elapsed_s": elapsed_s, "rss_mib": used.ru_maxrss / 1024, "cpu_us": cpu_us}))
+    print(json.dumps({"elapsed_s": elapsed_s, "rss_mib": peak_mib(), "cpu_us": cpu_us}))
     return 0
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from peak_memory import peak_mib
 
 from migrator.plan import load_plan
 from migrator.servers import EmbeddedServer, embedded_server
@@ -169,12 +170,9 @@ def _leg(plan: str, direction: str) -> int:
     report = transfer(
         load_plan(Path(plan)), environ=os.environ, options=TransferOptions(direction=Direction(direction))
     )
-    # Not ru_maxrss: a process begins with that of the one which started it.
-    status = Path("/proc/self/status").read_text()
-    peak_mib = int(status.partition("VmHWM:")[2].split()[0]) / 1024
     rate = report.moved / (time.monotonic() - started)
     tool_us = time.process_time() * 1e6 / max(report.moved, 1)
-    print(json.dumps({"moved": report.moved, "rate": rate, "peak_mib": peak_mib, "tool_us": tool_us}))
+    print(json.dumps({"moved": report.moved, "rate": rate, "peak_mib": peak_mib(), "tool_us": tool_us}))
     return 0
 
 
