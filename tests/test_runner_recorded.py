@@ -96,11 +96,11 @@ def test_a_worker_that_dies_between_its_start_and_its_readiness_is_started_again
     def kill(event: Event) -> None:
         if event.kind is EventKind.ACTION and event.done == 0 and event.text.startswith("wait until old-celery is"):
             kill_process(shop, "old-celery")
+            killed.append(event.text)
 
-    first = runner.rollback(shop.plan, environ=shop.environ, options=options(), listener=kill)
-    assert first.outcome is RunOutcome.STOPPED
-    assert "process old-celery: has ended" in first.failure
-    back = runner.rollback(shop.plan, environ=shop.environ, options=options())
+    killed: list[str] = []
+    back = runner.rollback(shop.plan, environ=shop.environ, options=options(), listener=kill)
+    assert killed
     assert back.outcome is RunOutcome.DONE, back.failure
     assert running(shop) == LEGACY
 
