@@ -211,7 +211,10 @@ def _serve(pipes: list[tuple[Connection, Connection]], folder: Path, parent: int
     for parents, _ in pipes:
         parents.close()  # so that the end of the parent is seen at once
     gc.disable()
-    from codemods.engine.light_nodes import lighten
+    from codemods.engine.unfrozen import unfrozen_nodes
+
+    with unfrozen_nodes():
+        from codemods.engine.light_nodes import lighten
     from codemods.engine.registry import rewrites
     from codemods.engine.station import Station
 

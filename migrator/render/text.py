@@ -56,24 +56,27 @@ def finding_lines(findings: Iterable[Finding], *, most: int | None = None) -> li
         findings: What was found.
         most: How many of one code to show; the others are counted. None for all.
     """
-    from rich.text import Text
-
     order = list(Severity)
     lines: list[str] = []
     shown: Counter[str] = Counter()
     for finding in sorted(findings, key=lambda one: order.index(one.severity)):
         shown[finding.code] += 1
-        if most is not None and shown[finding.code] > most:
-            continue
-        head = Text.assemble(
-            (f"{finding.severity.value:<8}", _STYLES[finding.severity]), (finding.code, "bold"), f"  {finding.where}: "
-        )
-        head.append(finding.what + (f" ({finding.found})" if finding.found else ""))
-        lines += _rendered(head)
-        if finding.remedy:
-            lines += _rendered(Text(f"         do: {finding.remedy}"))
+        if most is None or shown[finding.code] <= most:
+            lines += _finding(finding)
     hidden = [f"{count - most} more {code}" for code, count in shown.items() if most is not None and count > most]
     return [*lines, *([f"         and {', '.join(hidden)}; --format json lists all"] if hidden else [])]
+
+
+def _finding(finding: Finding) -> list[str]:
+    text = f"  {finding.where}: {finding.what}" + (f" ({finding.found})" if finding.found else "")
+    remedy = f"         do: {finding.remedy}" if finding.remedy else ""
+    if not sys.stdout.isatty():  # nothing to colour or to fold
+        plain = f"{finding.severity.value:<8}{finding.code}{text}\n{remedy}"
+        return [line.rstrip() for line in plain.splitlines() if line.strip()]
+    from rich.text import Text
+
+    head = Text.assemble((f"{finding.severity.value:<8}", _STYLES[finding.severity]), (finding.code, "bold"), text)
+    return [*_rendered(head), *(_rendered(Text(remedy)) if remedy else ())]
 
 
 def report_lines(report: Report) -> list[str]:

@@ -54,3 +54,27 @@ def test_what_was_changed_is_put_back_if_a_parse_does_not_print_back(monkeypatch
         patch.setattr("codemods.engine.light_nodes._SAMPLE", "this is no Python\n")
         assert not lighten()
     untouched()
+
+
+def test_nodes_that_are_not_frozen_are_still_themselves() -> None:
+    """LibCST is imported once a process, so this takes another one."""
+    code = """
+import dataclasses
+from codemods.engine.unfrozen import unfrozen_nodes
+original = dataclasses.dataclass
+with unfrozen_nodes():
+    import libcst
+    @dataclasses.dataclass(frozen=True)
+    class Mine:
+        x: int
+assert dataclasses.dataclass is original
+assert Mine.__dataclass_params__.frozen and not libcst.Name.__dataclass_params__.frozen
+text = "@a\\ndef b(c, *d):\\n    return c[0]  # e\\n"
+module = libcst.parse_module(text)
+assert module.code == text
+one, other = libcst.Name("a"), libcst.Name("a")
+assert one == one and one != other and len({one, other}) == 2
+assert one.with_changes(value="z").value == "z" and one.value == "a"
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr

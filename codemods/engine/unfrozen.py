@@ -1,0 +1,32 @@
+"""Import LibCST with nodes that nobody keeps from being changed: a third of the time to import it, quicker to parse.
+
+A frozen dataclass sets each field of a new object through a call. Only worker processes ask for this, before LibCST is
+imported; they change no node. Whatever else is imported meanwhile stays as it is.
+Source: ``dataclasses.py`` (``frozen``), ``libcst/_nodes/base.py`` (``__init_subclass__``: a hash of its own).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def unfrozen_nodes() -> Iterator[None]:
+    """Leave out ``frozen`` in LibCST's modules that are imported inside the ``with`` block."""
+    original: Callable[..., Any] = dataclasses.dataclass
+
+    def dataclass(kind: type | None = None, /, **options: Any) -> Any:
+        def decorate(given: type) -> Any:
+            ours = given.__module__.startswith("libcst._nodes.")
+            return original(given, **({**options, "frozen": False} if ours else options))
+
+        return decorate if kind is None else decorate(kind)
+
+    vars(dataclasses)["dataclass"] = dataclass
+    try:
+        yield
+    finally:
+        vars(dataclasses)["dataclass"] = original
