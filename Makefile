@@ -44,7 +44,7 @@ demo: $(STAMP) ## run the whole migration on the sample project: forward, back a
 	$(BIN)/migrator demo --messages $(MESSAGES) $(ARGS)
 
 test: $(STAMP) ## run all tests
-	$(BIN)/python -m pytest -n 5 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 7 --dist loadgroup $(ARGS)
 
 lint: $(STAMP) contracts ## style and import contracts
 	$(BIN)/ruff check .

@@ -115,10 +115,12 @@ def with_net(shop: Shop) -> Shop:
 
 def end_everything(plan: Plan) -> None:
     """Kill what a test has left: only living processes of this plan's own records."""
-
     family = []
     for record in records.living(plan):
         family += [record.identity, *descendants(record.identity)]
+    for process in plan.processes:
+        last = records.read_record(plan, process.name)
+        family += last.living_children if last is not None else ()
     for member in family:
         send_signal(member, signal.SIGKILL)
     assert not wait_gone(family, timeout_s=10)
