@@ -127,6 +127,10 @@ def run(command: click.Command) -> int:
         return int(ExitCode.USAGE)
     except MigratorError as error:
         return _failed(str(error), "", error.exit_code, json_wanted)
+    except PermissionError as error:
+        where = error.filename or "the system"
+        hint = "run the same command again as the user that owns it"
+        return _failed(f"{where}: no permission ({error.strerror})", hint, ExitCode.REFUSED, json_wanted)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(ExitCode.INTERRUPTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import subprocess
@@ -12,6 +13,7 @@ import click
 import pytest
 
 from migrator.cli.main import COMMANDS
+from migrator.cli.output import run
 
 MIGRATOR = Path(sys.executable).with_name("migrator")
 
@@ -82,3 +84,17 @@ def test_the_plan_is_found_in_a_folder_above(tmp_path: Path) -> None:
     inner = tmp_path / "a" / "b"
     inner.mkdir(parents=True)
     assert str(tmp_path / "migration.toml") in migrator(inner, "status").stderr
+
+
+def test_what_may_not_be_touched_is_one_sentence_too(capsys: pytest.CaptureFixture[str]) -> None:
+    @click.command()
+    def command() -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/srv/.migrator/lock")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["migrator"])
+        assert run(command) == 4
+    assert capsys.readouterr().err == (
+        "error: /srv/.migrator/lock: no permission (Permission denied); "
+        "run the same command again as the user that owns it\n"
+    )
