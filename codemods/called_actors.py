@@ -18,11 +18,12 @@ from codemods.engine.registry import Rewrite
 from codemods.engine.scopes import Binding, Kind
 from codemods.engine.targets import Target
 from codemods.engine.task_support import coroutine_wrapper, keep_comments, note_definition, object_wrapper
-from migrator.inventory_called import callee, loading
+from migrator.inventory_called import Load, callee, loading
 
 
 def rewrite(context: FileContext) -> None:
     """Convert the actors of a file that are made by a call."""
+    load = loading(context.index.root, {})  # parses this file and others once, and only if it is asked
     for name, group in context.tree.module.bindings.items():
         target = context.index.targets.get(f"{context.values.where.module}.{name}")
         if target is None or not target.in_place:
@@ -30,10 +31,10 @@ def rewrite(context: FileContext) -> None:
         for binding in group:
             if binding.kind is Kind.ASSIGN and isinstance(binding.value, cst.Call):
                 with context.attempt(binding.value):
-                    _convert(context, binding, binding.value, target)
+                    _convert(context, binding, binding.value, target, load)
 
 
-def _convert(context: FileContext, binding: Binding, call: cst.Call, target: Target) -> None:
+def _convert(context: FileContext, binding: Binding, call: cst.Call, target: Target, load: Load) -> None:
     found = declaration(context, call)
     wrapped = found.wrapped if found is not None else None
     if found is None and isinstance(call.func, cst.Call) and len(call.args) == 1 and call.args[0].keyword is None:
@@ -42,7 +43,7 @@ def _convert(context: FileContext, binding: Binding, call: cst.Call, target: Tar
         return
     if wrapped is None:
         raise LeaveError("ACTOR-OPTION", call, "the function is given by keyword, or not here")
-    wrap = _wrapper(context, wrapped)
+    wrap = _wrapper(context, wrapped, load)
     if wrap is None:
         raise LeaveError("ACTOR-OPTION", wrapped, "it is made of nothing in this project, or of something decorated")
     options = task_options(context, target, found.options, call)
@@ -53,7 +54,7 @@ def _convert(context: FileContext, binding: Binding, call: cst.Call, target: Tar
     note_definition(context, binding.node, target.path)
 
 
-def _wrapper(context: FileContext, node: cst.BaseExpression) -> Callable[[str], str] | None:
+def _wrapper(context: FileContext, node: cst.BaseExpression, load: Load) -> Callable[[str], str] | None:
     """Return what makes a plain function of an expression's text; None if it is not known what it stands for.
 
     It is a function of this file or another, or a new object of a class that has a ``__call__``.
@@ -65,7 +66,6 @@ def _wrapper(context: FileContext, node: cst.BaseExpression) -> Callable[[str], 
             return None if own is None else _wrapping(context, coroutine=own.asynchronous is not None, method=False)
     if not isinstance(node, (cst.Name, cst.Attribute, cst.Call)):
         return None
-    load = loading(context.index.root, {})
     facts = load(context.values.where.module)
     expression = ast.parse(context.source.code(node), mode="eval").body
     given = callee(facts, expression, load) if facts is not None else None

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import tokenize
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,7 +83,7 @@ def scan(root: Path, sources: SourceFiles | None = None) -> Inventory:
     asked: frozenset[str] = frozenset()
     worth: Callable[[bytes], bool] = worth_parsing
     while True:
-        rest = _parse(root, rest, worth, modules, unreadable, read=sources.read)
+        rest = _parse(sources, rest, worth, modules, unreadable)
         applications = celery_applications(modules)
         makers = maker_names(modules, applications) - asked
         if not makers:
@@ -91,43 +91,39 @@ def scan(root: Path, sources: SourceFiles | None = None) -> Inventory:
         asked |= makers
         worth = naming(makers)
     load = loading(root, modules)
-    tasks = [found for facts in modules.values() for found in definitions(facts, modules, applications, load)]
+    tasks: list[LegacyDefinition] = []
+    unfollowed: list[tuple[Path, int]] = []
+    for facts in modules.values():
+        own = list(definitions(facts, modules, applications, load))
+        tasks += own
+        lines = {task.line for task in own}
+        unfollowed += [(facts.file, line) for line in unseen(facts, modules, applications, lines)]
     names = frozenset(task.path.rpartition(".")[2] for task in tasks)
     return Inventory(
         tasks=tuple(sorted(tasks, key=lambda task: (str(task.file), task.line))),
         schedule=tuple(entry for facts in modules.values() for entry in schedule_entries(facts, names)),
         files=len(every),
         unreadable=tuple(unreadable),
-        unseen=tuple(_unseen(modules, applications, tasks)),
+        unseen=tuple(unfollowed),
     )
 
 
-def _unseen(
-    modules: Mapping[str, ModuleFacts], applications: frozenset[str], tasks: list[LegacyDefinition]
-) -> Iterator[tuple[Path, int]]:
-    for facts in modules.values():
-        lines = {task.line for task in tasks if task.file == facts.file}
-        yield from ((facts.file, line) for line in unseen(facts, modules, applications, lines))
-
-
 def _parse(
-    root: Path,
+    sources: SourceFiles,
     files: list[Path],
     worth: Callable[[bytes], bool],
     modules: dict[str, ModuleFacts],
     unreadable: list[tuple[Path, str]],
-    *,
-    read: Callable[[Path], bytes] = Path.read_bytes,
 ) -> list[Path]:
     """Parse the files that are worth it; return the others."""
     others = []
     for file in files:
-        source = read(file)
+        source = sources.read(file)
         if not worth(source):
             others.append(file)
             continue
         try:
-            facts = read_module(root, file, source)
+            facts = read_module(sources.root, file, source)
         except (SyntaxError, ValueError, RecursionError, tokenize.TokenError) as error:
             unreadable.append((file, decode_error(error)))
             continue

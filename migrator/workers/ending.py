@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 
 from migrator.errors import RefusedError, UnreachableError
 from migrator.message import System
@@ -80,12 +81,6 @@ def _wait(process: Process, told: tuple[Identity, ...], limit_s: float) -> tuple
         if time.monotonic() >= end:
             return left
         for beat in left:
-            _tell_again(beat)
+            with suppress(PermissionError):
+                send_signal(beat, signal.SIGTERM)
     return left
-
-
-def _tell_again(beat: Identity) -> None:
-    try:
-        send_signal(beat, signal.SIGTERM)
-    except PermissionError:
-        return
