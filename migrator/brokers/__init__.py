@@ -11,6 +11,7 @@ from migrator.plan import Endpoint, Plan, expand
 
 __all__ = ["Broker", "BrokerFacts", "Depths", "Owner", "connect", "endpoint_url", "has_rabbitmq", "is_on_rabbitmq"]
 
+_REDIS = ("redis", "rediss", "valkey", "valkeys", "unix", "redis+socket")
 _RABBITMQ = ("amqp", "amqps", "pyamqp")
 
 
@@ -27,7 +28,7 @@ def connect(endpoint: Endpoint, environ: Mapping[str, str]) -> Broker:
     """
     url = endpoint_url(endpoint, environ)
     scheme = url.partition("://")[0]
-    if scheme in ("redis", "rediss", "valkey", "valkeys", "unix"):
+    if scheme in _REDIS:
         if endpoint.system is System.DRAMATIQ:
             from migrator.brokers.dramatiq_redis import DramatiqRedis
 
@@ -40,7 +41,8 @@ def connect(endpoint: Endpoint, environ: Mapping[str, str]) -> Broker:
     raise UsageError(
         f"{endpoint.side.value}.{endpoint.system.value}.broker",
         "no broker module reads this kind of URL",
-        found=f"{scheme}://",
+        # Without :// the whole of it could be a password.
+        found=f"{scheme}://" if scheme != url else "no :// in it",
         remedy="use a redis://, rediss://, amqp:// or amqps:// URL",
     )
 

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -21,19 +20,14 @@ from redis.retry import Retry
 
 from migrator.brokers import clock
 from migrator.brokers.protocol import BrokerFacts
+from migrator.brokers.redis_client import HIDDEN, Client, client_url
+from migrator.brokers.redis_client import redacted as redacted  # noqa: PLC0414 - RabbitMQ's modules import it from here
 from migrator.errors import InterruptedRunError, RefusedError, UnreachableError, UsageError
 from migrator.report import Finding, Severity
 
 TIMEOUT_S = 15.0
 #: What means that the connection is gone and the outcome of the last command is unknown.
 CONNECTION_ERRORS = (redis.ConnectionError, redis.TimeoutError, OSError)
-
-
-def redacted(url: str) -> str:
-    """Return a URL without user and password."""
-    parts = urlsplit(url)
-    netloc = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, netloc, parts.path, "", ""))
 
 
 @cache
@@ -47,22 +41,25 @@ class RedisServer:
     """A client for one database of one server.
 
     Args:
-        url: ``redis://``, ``rediss://``, ``valkey://`` or ``unix://``.
+        url: ``redis://``, ``rediss://``, ``valkey://``, ``unix://`` or Celery's ``redis+socket://``.
     """
 
     def __init__(self, url: str) -> None:
         self.where = redacted(url)
         try:
             # Typed loosely: redis-py's answers are unions of every mode that it knows.
-            self.client: Any = redis.Redis.from_url(
-                url.replace("valkey://", "redis://", 1).replace("valkeys://", "rediss://", 1),
+            self.client: Any = Client.from_url(
+                client_url(url),
                 socket_timeout=TIMEOUT_S,
                 socket_connect_timeout=5.0,
                 retry=Retry(NoBackoff(), 0),
                 health_check_interval=0,
             )
         except ValueError as error:
-            raise UsageError(self.where, "this is no URL of a Redis server", found=str(error)) from None
+            remedy = "write /, ?, # and @ in a password as %2F, %3F, %23 and %40; the port is a number"
+            # What the parser says may hold a part of the password.
+            found = "" if HIDDEN in self.where else str(error)
+            raise UsageError(self.where, "this is no URL of a Redis server", found=found, remedy=remedy) from None
         self.database = int(self.client.connection_pool.connection_kwargs.get("db") or 0)
 
     def close(self) -> None:
@@ -161,6 +158,9 @@ def failure(where: str, error: Exception) -> UnreachableError | RefusedError | I
         return RefusedError(where, "a worker is still alive", found=text, remedy="stop the old workers first")
     if isinstance(error, redis.AuthenticationError | redis.exceptions.AuthorizationError) or "NOAUTH" in text:
         return UnreachableError(where, "the server refuses the password", found=text, remedy="correct the broker's URL")
+    if isinstance(error, redis.exceptions.NoPermissionError) or "NOPERM" in text:
+        remedy = "give the URL's user the rights that RUNBOOK.md lists, or name another user; then run again"
+        return RefusedError(where, "the server forbids something to this user", found=text, remedy=remedy)
     if isinstance(error, redis.exceptions.OutOfMemoryError) or "OOM" in text:
         remedy = "raise maxmemory and run again; nothing of this batch was changed"
         return RefusedError(where, "the server's memory limit is reached", found=text, remedy=remedy)
@@ -173,4 +173,6 @@ def failure(where: str, error: Exception) -> UnreachableError | RefusedError | I
     if isinstance(error, CONNECTION_ERRORS):
         remedy = "start the server, or correct the broker's URL, then run the same command again"
         return UnreachableError(where, "the server can't be reached", found=text, remedy=remedy)
-    return RefusedError(where, "the server refused a command", found=text, remedy="see the server's log")
+    wrong_url = "DB index" in text or "SSL" in text
+    remedy = "correct the broker's URL" if wrong_url else "see the server's log, then run the same command again"
+    return RefusedError(where, "the server refused a command", found=text, remedy=remedy)
