@@ -25,8 +25,8 @@ from migrator.transfer_kept import adopt, restore_kept, unpass
 from migrator.transfer_lock import acquire, new_token, release
 from migrator.transfer_mover import Mover, claim_entries
 from migrator.transfer_options import Direction, ShouldStop, Tally, TransferOptions, TransferReport
-from migrator.transfer_pace import Pace
-from migrator.transfer_parked import park_after_ms, release_lead_ms, release_parked
+from migrator.transfer_pace import Limit, Pace
+from migrator.transfer_parked import hold_back_late, park_after_ms, release_lead_ms, release_parked
 from migrator.transfer_report import build_report, count
 from migrator.transfer_resume import keep_lock, keep_trying
 from migrator.translate import Translator, backward, forward
@@ -108,11 +108,8 @@ def translators(hub: Hub) -> dict[tuple[Side, System], Translator]:
     }
     found[Side.UNIFIED, System.CELERY] = backward(plan, now_ms=now_ms)
     return found
-
-
-def visibility_limit_ms(hub: Hub) -> float:
-    """Return the latest ETA, in ms since the epoch, that a worker may hold without being handed it again."""
-    return hub.now_ms() + hub.plan.unified.visibility_timeout_s * 1000
+    if hub.park_after_ms is None:
+        found = {key: hold_back_late(plan, translate, now_ms=now_ms) for key, translate in found.items()}
 
 
 def selection(plan: Plan, options: TransferOptions) -> Callable[[Translation], bool]:
@@ -144,6 +141,10 @@ class _Run:
     _told_at: float = 0.0
 
     def execute(self, should_stop: ShouldStop) -> TransferReport:
+    limit: Limit = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.limit = Limit(rate=self.options.max_rate)
         """Do the whole run and return its report."""
         self.book.begin(self.options.direction.value, self.hub.plan.fingerprint)
         filtered = self._mover(selection(self.hub.plan, self.options), should_stop)
@@ -200,8 +201,9 @@ class _Run:
 
     def _mover(self, selects: Callable[[Translation], bool], should_stop: ShouldStop) -> Mover:
         def stop() -> bool:
-            self._slow_down()
-            return should_stop()
+            # What a filter leaves alone costs nobody anything.
+            done = self.tally.seen - self.tally.passed
+            return self.limit.wait(done, should_stop=should_stop, meanwhile=lambda: self.hub.prolong(self.token))
 
         return Mover(
             hub=self.hub,
@@ -210,13 +212,8 @@ class _Run:
             selects=selects,
             settled=self._settled,
             should_stop=stop,
-            pace=Pace(most=self._most()),
+            pace=Pace(most=self.limit.most(self.options.batch_size)),
         )
-
-    def _most(self) -> int:
-        """Return the size of a step: at a limited rate not more than a fifth of a second's messages, at least one."""
-        rate = self.options.max_rate
-        return self.options.batch_size if rate is None else max(1, min(self.options.batch_size, int(rate / 5)))
 
     def _finish_claim(self, mover: Mover, source: Source, translations: dict[tuple[Side, System], Translator]) -> None:
         if claim_entries(self.hub, source):
@@ -233,8 +230,7 @@ class _Run:
             return int(server.client.llen(source.list))
 
     def _settled(self, work: Work) -> None:
-        parking = self.hub.park_after_ms is not None
-        count(self.tally, work, beyond_ms=math.inf if parking else visibility_limit_ms(self.hub))
+        count(self.tally, work, beyond_ms=math.inf)
         counts = BatchCounts(
             seen=len(work.batch.items),
             published=len(work.carried) - work.refused,
@@ -245,14 +241,6 @@ class _Run:
         )
         self.book.add(str(work.batch.source.place), work.carried, work.kept, counts)
         self._tell()
-
-    def _slow_down(self) -> None:
-        if self.options.max_rate:
-            # What a filter leaves alone costs nobody anything.
-            done = self.tally.seen - self.tally.passed
-            ahead_s = done / self.options.max_rate - (time.monotonic() - self.started_at)
-            if ahead_s > 0:
-                time.sleep(min(ahead_s, 1.0))
 
     def _tell(self, *, final: bool = False) -> None:
         now = time.monotonic()

@@ -89,7 +89,7 @@ class Tally:
     adopted: int = 0
     #: Kept-back messages that were put back into their queues.
     restored: int = 0
-    #: Messages whose ETA lies further away than the visibility timeout, and which are not parked.
+    #: Messages whose ETA lies further away than a worker may hold them: on Redis kept back where nobody parks them.
     beyond_visibility: int = 0
     #: Of those moved: due so late that they are parked.
     parked: int = 0
@@ -136,7 +136,7 @@ class TransferReport:
     #: For each reason, the first message's bytes as text (a dry run only).
     examples: Mapping[str, str]
     dropped_options: Mapping[str, int]
-    #: Messages whose ETA lies further away than the visibility timeout, and which are not parked.
+    #: Messages whose ETA lies further away than a worker may hold them: on Redis kept back where nobody parks them.
     beyond_visibility: int
     #: Of those moved: due so late that they are parked until shortly before.
     parked: int

@@ -1,4 +1,4 @@
-"""How large a step may be: while a script runs, the server answers nobody else.
+"""How large a step may be, and how soon the next may come: while a script runs, the server answers nobody else.
 
 The server itself counts how long scripts and transactions have kept it busy (``INFO commandstats``). Asked now and
 then on the lane that they use, it costs no waiting. What the tool could measure would be the server's time and its own
@@ -8,7 +8,8 @@ together.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,40 @@ _SMALLEST, _GROWTH = 50, 25
 #: Steps between two questions.
 _EVERY = 8
 _SCRIPTS = re.compile(rb"cmdstat_(?:evalsha|exec):calls=\d+,usec=(\d+)")
+
+
+#: So much of a quiet time may be made up for, and so long is one step at a limited rate, in seconds.
+_SLACK_S = 0.2
+
+
+@dataclass(slots=True, kw_only=True)
+class Limit:
+    """At most so many messages a second. What was not used in a quiet time is not made up for later."""
+
+    #: Messages per second; None for no limit.
+    rate: float | None
+    _done: int = 0
+    _free_at: float = 0.0
+
+    def most(self, size: int) -> int:
+        """Return the size of a step: at a limited rate not more than the slack's messages, at least one."""
+        return size if self.rate is None else max(1, min(size, int(self.rate * _SLACK_S)))
+
+    def wait(self, done: int, *, should_stop: Callable[[], bool], meanwhile: Callable[[], None]) -> bool:
+        """Wait until the next step may begin; return whether to stop instead.
+
+        Args:
+            done: Messages of all steps so far.
+            should_stop: Asked again and again.
+            meanwhile: Called again and again, such as to keep a lock.
+        """
+        if self.rate is not None:
+            self._free_at = max(self._free_at, time.monotonic() - _SLACK_S) + (done - self._done) / self.rate
+            self._done = done
+            while (ahead_s := self._free_at - time.monotonic()) > 0 and not should_stop():
+                time.sleep(min(ahead_s, _SLACK_S))
+                meanwhile()
+        return should_stop()
 
 
 @dataclass(slots=True)
@@ -49,7 +84,7 @@ class Pace:
     def observe(self, busy_ms: float) -> None:
         """Adapt to how long a server was kept busy by one step of about the present size."""
         if busy_ms > _SLOW_MS:
-            self.size = max(_SMALLEST, self.size * 2 // 3)
+            self.size = min(self.most, max(_SMALLEST, self.size * 2 // 3))
         elif busy_ms < _FAST_MS:
             self.size = min(self.most, self.size + _GROWTH)
 

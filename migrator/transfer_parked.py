@@ -15,6 +15,9 @@ import msgspec
 from migrator.brokers.redis_keys import PARKED, celery_list
 from migrator.plan import Plan, Side
 from migrator.transfer_hub import Hub
+from migrator.translate import Translator
+from migrator.translation import Carried, KeptBack, Place, Reason, Translation
+from migrator.wire import iso_from_ms
 
 _PAGE = 200
 _RELEASE_AT = 0.25
@@ -37,6 +40,24 @@ def park_after_ms(plan: Plan, now_ms: float) -> float:
 def release_lead_ms(plan: Plan) -> float:
     """Return how long before its ETA a message goes from the parked ones into its queue."""
     return plan.unified.visibility_timeout_s * _RELEASE_AT * 1000
+
+
+def hold_back_late(plan: Plan, translate: Translator, *, now_ms: int) -> Translator:
+    """Return a translation that keeps back what is due after the visibility timeout; for where nobody releases.
+
+    Only the installed unified app takes parked messages in. Without it such a message would run several times.
+    """
+    limit_ms = now_ms + int(plan.unified.visibility_timeout_s * 1000)
+    timeout = f"the visibility timeout of {plan.unified.visibility_timeout_s:g} s"
+
+    def checked(place: Place, copy_id: str, raw: bytes) -> Translation:
+        found = translate(place, copy_id, raw)
+        if type(found) is Carried and found.eta_ms is not None and found.eta_ms > limit_ms:
+            detail = f"due at {iso_from_ms(found.eta_ms)}, after {timeout}: it would run several times"
+            return KeptBack(Reason.DUE_LATE, detail, found.source_task, found.id)
+        return found
+
+    return checked
 
 
 def release_parked(hub: Hub, *, everything: bool = False) -> int:

@@ -13,7 +13,7 @@ from migrator.transfer_hub import Hub
 from migrator.transfer_options import MOST_RECORDS, Direction, KeptRecord, Tally, TransferOptions, TransferReport
 from migrator.transfer_report import build_report, note
 from migrator.translate import Translator
-from migrator.translation import Carried, KeptBack, Place
+from migrator.translation import Carried, KeptBack, Place, Reason
 
 _EXAMPLE_CHARACTERS = 2000
 #: Waiting messages, and those that a run in progress or an interrupted one has taken.
@@ -64,6 +64,7 @@ def preview(
 def _keep(tally: Tally, place: Place, message: Message, kept: KeptBack) -> None:
     reason = kept.reason.value
     tally.kept += 1
+    tally.beyond_visibility += kept.reason is Reason.DUE_LATE
     tally.reasons[reason] = tally.reasons.get(reason, 0) + 1
     if len(tally.kept_messages) < MOST_RECORDS:
         tally.kept_messages.append(

@@ -13,7 +13,7 @@ from migrator.report import Finding, Severity
 from migrator.transfer_batch import Work
 from migrator.transfer_hub import Hub
 from migrator.transfer_options import MOST_RECORDS, Direction, KeptRecord, Tally, TransferOptions, TransferReport
-from migrator.translation import Carried
+from migrator.translation import Carried, Reason
 
 
 def count(tally: Tally, work: Work, *, beyond_ms: float) -> None:
@@ -41,6 +41,7 @@ def count(tally: Tally, work: Work, *, beyond_ms: float) -> None:
             note(tally, carried, beyond_ms=beyond_ms)
     tally.by_queue[place] = tally.by_queue.get(place, 0) + len(work.carried)
     for copy_id, kept in work.kept:
+        tally.beyond_visibility += kept.reason is Reason.DUE_LATE
         tally.reasons[kept.reason.value] = tally.reasons.get(kept.reason.value, 0) + 1
         if len(tally.kept_messages) < MOST_RECORDS:
             tally.kept_messages.append(
@@ -151,15 +152,16 @@ def findings(hub: Hub, options: TransferOptions, tally: Tally, left: Mapping[str
 def _late(hub: Hub, tally: Tally) -> Iterator[Finding]:
     limit_s = hub.plan.unified.visibility_timeout_s
     where = f"unified.{hub.plan.unified.queues[0]}"
-    found = f"up to {(tally.longest_eta_ms - hub.now_ms()) / 1000:.0f} s away, visibility timeout {limit_s:g} s"
+    timeout, away_s = f"visibility timeout {limit_s:g} s", (tally.longest_eta_ms - hub.now_ms()) / 1000
     if tally.beyond_visibility:
         yield Finding(
             code="TRANSFER-ETA",
             severity=Severity.WARNING,
             where=where,
-            what="ETAs lie further away than the visibility timeout, so Celery would run those messages several times",
-            found=f"{tally.beyond_visibility} messages, {found}",
-            remedy="raise visibility_timeout in the workers' broker_transport_options and in the plan above that",
+            what="ETAs lie further away than the visibility timeout; Celery would run those messages several times",
+            found=f"{tally.beyond_visibility} messages kept back, {timeout}",
+            remedy="raise visibility_timeout in the workers' broker_transport_options and under [unified] in the plan, "
+            "then `migrator transfer --retry-kept`",
         )
     if tally.parked:
         yield Finding(
@@ -167,7 +169,7 @@ def _late(hub: Hub, tally: Tally) -> Iterator[Finding]:
             severity=Severity.INFO,
             where=where,
             what="messages that are due late wait beside the queue until the unified workers take them in",
-            found=f"{tally.parked} messages, {found}",
+            found=f"{tally.parked} messages, up to {away_s:.0f} s away, {timeout}",
         )
 
 

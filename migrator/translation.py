@@ -24,6 +24,8 @@ class Reason(StrEnum):
     RETIRED_TASK = "retired-task"
     #: Older than its age limit, or past its expiry, or it would be before its ETA.
     EXPIRED = "expired"
+    #: Its ETA lies further away than the visibility timeout, and nothing in the plan releases parked messages.
+    DUE_LATE = "due-late"
     #: The arguments do not fit the parameters that the plan names.
     ARGUMENTS = "arguments"
     #: A pipeline whose next step takes a result and arguments of its own.

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from base64 import b64decode
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -26,7 +27,7 @@ from migrator.message import State, System
 from migrator.transfer import Direction, TransferOptions, TransferReport, transfer
 from migrator.transfer_locate import locate
 from migrator.transfer_lock import new_token
-from migrator.transfer_pace import Pace
+from migrator.transfer_pace import Limit, Pace
 
 
 def test_nothing_to_move_is_a_clean_report(any_scene: Scene) -> None:
@@ -351,14 +352,24 @@ def test_dry_run_says_what_would_happen_and_takes_nothing(any_scene: Scene) -> N
     assert set(scene.legacy.keys()) == keys
 
 
-def test_an_eta_beyond_the_visibility_timeout_is_announced(scene: Scene) -> None:
-    scene.apply("health_check_task", countdown=7200)
-    report = scene.forward(dry_run=True, park=False)
-    assert (report.beyond_visibility, report.parked) == (1, 0)
-    assert "TRANSFER-ETA" in [finding.code for finding in report.findings]
-    report = scene.forward(dry_run=True)
-    assert (report.beyond_visibility, report.parked) == (0, 1)
-    assert "TRANSFER-PARKED" in [finding.code for finding in report.findings]
+def test_an_eta_beyond_the_visibility_timeout_is_kept_back_where_nobody_releases(any_scene: Scene) -> None:
+    scene = any_scene
+    late = {scene.apply("health_check_task", countdown=seconds) for seconds in (3700, 7200)}
+    soon = scene.apply("health_check_task", countdown=600)
+    before = scene.legacy_contents()
+    planned = scene.forward(dry_run=True, park=False)
+    report = scene.forward(park=False)
+    for seen in (planned, report):
+        assert (seen.moved, seen.beyond_visibility, seen.parked) == (1, 2, 0)
+        assert seen.reasons["due-late"] == 2
+        assert "TRANSFER-ETA" in [finding.code for finding in seen.findings]
+    assert list(scene.unified_calls()) == [soon]
+    patient = replace(scene.plan, unified=replace(scene.plan.unified, visibility_timeout_s=10_000))
+    options = TransferOptions(park=False, retry_kept=True)
+    assert transfer(patient, environ=scene.environ, options=options).moved == 2
+    assert set(scene.unified_calls()) == {*late, soon}
+    scene.back()
+    assert scene.legacy_contents() == before
 
 
 def test_what_is_due_late_is_parked_released_in_time_and_goes_back(any_scene: Scene) -> None:
@@ -673,6 +684,24 @@ def test_rate_limit(scene: Scene) -> None:
     report = scene.forward(max_rate=1000.0, batch_size=100)
     assert report.moved == 1000
     assert report.elapsed_s > 0.6
+
+
+def test_a_limit_makes_up_for_no_quiet_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr("time.sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    limit = Limit(rate=10.0)
+
+    def wait(done: int) -> float:
+        limit.wait(done, should_stop=lambda: False, meanwhile=lambda: None)
+        return now[0]
+
+    assert wait(50) == pytest.approx(104.8)
+    now[0] += 3600
+    assert wait(50) == pytest.approx(3704.8)
+    assert wait(150) == pytest.approx(3714.6), "an hour without messages gives a fifth of a second, no more"
+    assert Limit(rate=0.5).most(500) == 1
+    assert Limit(rate=None).most(500) == 500
 
 
 def test_a_slow_rate_is_slow_from_the_beginning(scene: Scene) -> None:
