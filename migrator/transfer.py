@@ -106,10 +106,10 @@ def translators(hub: Hub) -> dict[tuple[Side, System], Translator]:
         (endpoint.side, endpoint.system): forward(plan, endpoint, unified_url="redis://", now_ms=now_ms)
         for endpoint in plan.legacy
     }
-    found[Side.UNIFIED, System.CELERY] = backward(plan, now_ms=now_ms)
-    return found
     if hub.park_after_ms is None:
         found = {key: hold_back_late(plan, translate, now_ms=now_ms) for key, translate in found.items()}
+    found[Side.UNIFIED, System.CELERY] = backward(plan, now_ms=now_ms)
+    return found
 
 
 def selection(plan: Plan, options: TransferOptions) -> Callable[[Translation], bool]:
@@ -139,12 +139,12 @@ class _Run:
     started_at: float = field(default_factory=time.monotonic)
     total: int | None = None
     _told_at: float = 0.0
-
-    def execute(self, should_stop: ShouldStop) -> TransferReport:
     limit: Limit = field(init=False)
 
     def __post_init__(self) -> None:
         self.limit = Limit(rate=self.options.max_rate)
+
+    def execute(self, should_stop: ShouldStop) -> TransferReport:
         """Do the whole run and return its report."""
         self.book.begin(self.options.direction.value, self.hub.plan.fingerprint)
         filtered = self._mover(selection(self.hub.plan, self.options), should_stop)
