@@ -23,6 +23,7 @@ from migrator.transfer_guard import check_names, emptied_side, guard, selected_s
 from migrator.transfer_hub import Hub, open_hub
 from migrator.transfer_kept import adopt, restore_kept, unpass
 from migrator.transfer_lock import acquire, new_token, release
+from migrator.transfer_memory import keep_freed_memory
 from migrator.transfer_mover import Mover, claim_entries
 from migrator.transfer_options import Direction, ShouldStop, Tally, TransferOptions, TransferReport
 from migrator.transfer_pace import Limit, Pace
@@ -63,6 +64,7 @@ def transfer(
     """
     options = options or TransferOptions()
     check_names(plan, options)
+    keep_freed_memory()
     if has_rabbitmq(plan, environ):
         from migrator.transfer_rabbitmq import transfer_with_rabbitmq
 

@@ -96,8 +96,11 @@ def prepare(hub: Hub, batch: Batch, translate: Translator, selects: Callable[[Tr
         if raw is None or (with_ids and identity in seen):
             work.without_body += 1
             continue
-        seen.add(identity)
-        translation = translate(place, identity.decode(errors="surrogateescape"), raw)
+        copy_id = ""
+        if with_ids:
+            seen.add(identity)
+            copy_id = identity.decode(errors="surrogateescape")
+        translation = translate(place, copy_id, raw)
         if type(translation) is Carried and selects(translation):
             _sort_in(hub, work, translation, prefix)
             if with_ids:

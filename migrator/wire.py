@@ -31,6 +31,7 @@ EMPTY_EMBED_SPACED = b'{"callbacks": null, "errbacks": null, "chain": null, "cho
 MAX_DEPTH = 100
 #: Python refuses to read longer integers (sys.int_info.default_max_str_digits).
 _LONG_INTEGER = re.compile(rb"[0-9]{4301}")
+_TEXT_IN_JSON = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 encode_json = msgspec.json.Encoder().encode
 _dump = json.JSONEncoder(separators=(",", ":")).encode
@@ -68,7 +69,7 @@ def text_of(raw: bytes) -> str:
     if len(raw) > 2 * MAX_DEPTH:
         if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and depth(text) > MAX_DEPTH:
             raise UnreadableError(f"nested deeper than {MAX_DEPTH} levels")
-        if len(raw) > 4300 and _LONG_INTEGER.search(raw):
+        if len(raw) > 4300 and _LONG_INTEGER.search(raw) and _LONG_INTEGER.search(_TEXT_IN_JSON.sub(b"", raw)):
             raise UnreadableError("holds an integer of more than 4300 digits")
     return text
 
