@@ -6,9 +6,11 @@ STAMP := $(VENV)/.installed
 MESSAGES ?= 2000
 ARGS ?=
 ROUNDS ?= 5
+# Hundreds of short-lived processes of the tests import the same modules: compiled once, whatever the environment says.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-servers demo test lint fmt types contracts bench chaos faults fuzz mutation alarms docs check clean
+.PHONY: help setup setup-servers compiled demo test lint fmt types contracts bench chaos faults fuzz mutation alarms docs check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +47,10 @@ demo: $(STAMP) ## run the whole migration on the sample project: forward, back a
 
 test: $(STAMP) ## run all tests
 	$(BIN)/python -m pytest -n 7 --dist loadgroup $(ARGS)
+
+compiled: $(STAMP) ## compile packages and tests, which each process of `make test` would otherwise do for itself
+	@$(BIN)/python -m compileall -q migrator codemods checks
+	@$(BIN)/python -m pytest --collect-only -qq >/dev/null || true # `make test` says what is wrong
 
 lint: $(STAMP) contracts ## style and import contracts
 	$(BIN)/ruff check .
