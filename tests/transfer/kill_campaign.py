@@ -94,7 +94,7 @@ def _celery_raw(tag: str, function: str, args: list[object], priority: int) -> b
     import base64
 
     embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
-    headers = {"lang": "py", "task": f"tasks.celery_tasks.{function}", "id": tag, "retries": 0, "eta": None}
+    headers = {"lang": "py", "task": f"tasks.celery_tasks.{function}", "id": tag, "eta": None, "retries": 0}
     properties = {
         "correlation_id": tag,
         "delivery_mode": 2,
