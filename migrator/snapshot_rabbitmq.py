@@ -25,6 +25,7 @@ from migrator.plan import Endpoint, Plan, Side
 from migrator.transfer_hub import Hub, open_hub
 from migrator.transfer_rabbitmq_hub import open_mixed_hub
 from migrator.transfer_rabbitmq_lane import RabbitmqLane, open_lane
+from migrator.transfer_rabbitmq_taken import forget_taken
 from migrator.wire import dumps, loads
 
 KIND = "amqp"
@@ -49,7 +50,7 @@ def is_on_rabbitmq(broker: Any) -> bool:
 
 
 def lock(hub: Hub) -> list[RabbitmqLane]:
-    """Take the lock of every RabbitMQ of a hub.
+    """Take the lock of every RabbitMQ of a hub, to put messages there: what came back after a crash is no matter then.
 
     Raises:
         RefusedError: A run holds one.
@@ -60,6 +61,7 @@ def lock(hub: Hub) -> list[RabbitmqLane]:
         for server in servers.values():
             found: Any = server
             lanes.append(open_lane(found, wait_s=10))
+            forget_taken(lanes[-1].connection)
     except BaseException:
         unlock(lanes)
         raise

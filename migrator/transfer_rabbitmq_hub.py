@@ -16,13 +16,15 @@ from migrator.brokers.rabbitmq_reading import look
 from migrator.brokers.rabbitmq_server import RabbitmqServer
 from migrator.brokers.redis_keys import Source
 from migrator.errors import RefusedError
+from migrator.journal import ensure_state_folder
 from migrator.message import System
 from migrator.plan import Endpoint, Plan, Side
 from migrator.transfer_hub import Hub
 from migrator.transfer_options import TransferOptions
 from migrator.transfer_parked import park_after_ms, release_lead_ms
 from migrator.transfer_rabbitmq_lane import RabbitmqLane, open_lane
-from migrator.transfer_rabbitmq_window import Window
+from migrator.transfer_rabbitmq_taken import Taken, open_taken
+from migrator.transfer_rabbitmq_window import was_restarted
 from migrator.translation import Place
 
 
@@ -39,8 +41,8 @@ class MixedHub:
     lanes: dict[str, RabbitmqLane] = field(default_factory=dict)
     #: How long a worker may hold a message of the unified queue on RabbitMQ, as far as can be found out.
     consumer_timeout_s: float = CONSUMER_TIMEOUT_S
-    #: What queues gave to this run, by identity of the server and by queue.
-    windows: dict[str, dict[str, Window]] = field(default_factory=dict)
+    #: What queues gave lately, by identity of the server.
+    taken: dict[str, Taken] = field(default_factory=dict)
     #: Ids of messages that came from other servers before this connection and are not yet in their queues.
     arrived: set[str] = field(default_factory=set)
 
@@ -56,14 +58,25 @@ class MixedHub:
         """
         self.arrived.clear()
         for identity, server in self.rabbits.items():
-            windows = self.windows.setdefault(identity, {})
+            taken = self.taken.get(identity) or self._remembered(identity)
             breaking = self.management(identity) if takeover else None
-            lane = open_lane(server, wait_s=wait_s, windows=windows, break_lock=breaking)
+            lane = open_lane(server, wait_s=wait_s, windows=taken.windows, break_lock=breaking)
             self.lanes[identity] = lane
-            lane.compare()
+            restarted = was_restarted(lane.connection)
+            taken.attach(lane.connection, restarted=restarted)
+            lane.compare(restarted=restarted)
             for endpoint in self.endpoints(identity):
                 queue = arriving_queue(endpoint)
                 self.arrived.update(own_header(message, ID) for message in look(lane.connection, queue))
+
+    def _remembered(self, identity: str) -> Taken:
+        queues = [arriving_queue(endpoint) for endpoint in self.endpoints(identity)]
+        for endpoint in self.endpoints(identity):
+            for spot in spots(endpoint):
+                queues += [spot.queue, spot.moving, spot.passed, spot.kept]
+        folder = ensure_state_folder(self.whole.plan)
+        self.taken[identity] = found = open_taken(folder, identity, queues)
+        return found
 
     def management(self, identity: str) -> Management | None:
         """Return the management plugin of a server, if it is named."""
@@ -148,7 +161,7 @@ class MixedHub:
     @property
     def returned(self) -> int:
         """How many messages a crash of a server brought back that were carried already."""
-        return sum(window.returned for windows in self.windows.values() for window in windows.values())
+        return sum(window.returned for taken in self.taken.values() for window in taken.windows.values())
 
     def tidy(self) -> None:
         """Delete our queues as far as they are empty."""
@@ -160,6 +173,7 @@ class MixedHub:
                         delete_if_empty(lane.connection, queue)
                 lane.close_intake(arriving_queue(endpoint))
                 delete_if_empty(lane.connection, arriving_queue(endpoint))
+            self.taken[identity].end(lane.connection)
             delete_if_empty(lane.connection, ALIVE)
 
 

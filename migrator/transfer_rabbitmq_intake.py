@@ -57,8 +57,8 @@ class Intake:
         self._waiting: deque[Any] = deque()
         self._returned: list[tuple[str, Any]] = []
         self._last_tag = 0
-        #: What the commit under way has taken, and what is to be called when it is through.
-        self._flight: tuple[list[Any], Callable[[], None]] | None = None
+        #: What is to be called when the commit under way is through.
+        self._flight: Callable[[], None] | None = None
         self._answered = False
         self._channel = connection.channel()
         self._channel.auto_decode = False
@@ -81,13 +81,11 @@ class Intake:
         if expected > self._prefetch:
             # They were in memory together before.
             self._consume(expected)
-        while taken := self._next(expected or min(number, max(1, self._prefetch // 2)), expected):
+        taken = self._next(expected or min(number, max(1, self._prefetch // 2)), expected)
+        if taken:
             self._taken += taken
             self._adapt(taken)
-            if fresh := self._window.fresh(taken):
-                return fresh
-            self.commit()
-        return []
+        return taken
 
     def _consume(self, number: int) -> None:
         """Let the server send so many messages ahead; what it has sent already stays ours."""
@@ -148,12 +146,13 @@ class Intake:
         """
         self.finish()
         taken, self._taken = self._taken, []
+        self._window.begin(taken, self._windows)
         with patient(self._connection, self.queue):
             if self._last_tag:
                 self._channel.basic_ack(self._last_tag, multiple=True)
                 self._last_tag = 0
             self._begin()
-        self._flight = (taken, then)
+        self._flight = then
         if wait:
             self.finish()
 
@@ -161,7 +160,7 @@ class Intake:
         """Wait until the commit under way is through, if there is one."""
         if self._flight is None:
             return
-        taken, then = self._flight
+        then = self._flight
         with patient(self._connection, self.queue):
             self._await_answer()
             while self._returned:
@@ -173,7 +172,7 @@ class Intake:
                 self._begin()
                 self._await_answer()
         self._flight = None
-        self._window.committed(taken, self._windows)
+        self._window.committed(self._windows)
         then()
 
     def _begin(self) -> None:

@@ -21,7 +21,7 @@ from migrator.brokers.rabbitmq_management import Management
 from migrator.brokers.rabbitmq_queues import LOCK, declare_missing, declare_own
 from migrator.brokers.rabbitmq_server import ERRORS, RabbitmqServer, failure
 from migrator.transfer_rabbitmq_intake import Intake
-from migrator.transfer_rabbitmq_window import Window, was_restarted
+from migrator.transfer_rabbitmq_window import Window, note_alive
 from migrator.translation import Place
 
 HEARTBEAT_S = 30
@@ -82,14 +82,16 @@ class RabbitmqLane:
             self._known.add(queue)
         return queue
 
-    def compare(self) -> None:
-        """Find out whether the server was restarted, and what that means for the queues that were emptied."""
-        restarted = was_restarted(self.connection)
+    def compare(self, *, restarted: bool) -> None:
+        """Find out what a lost connection, or a restart of the server, means for the queues that were emptied."""
         for window in self._windows.values():
-            if restarted:
-                window.after_restart(self.connection, self._windows)
-            else:
-                window.after_reconnect()
+            window.abandon()
+        if restarted:
+            for window in self._windows.values():
+                window.settle(self.connection, self._windows)
+            for window in self._windows.values():
+                window.weed(self.connection)
+            note_alive(self.connection)
 
     def alive(self) -> None:
         """Tell the server that we are still there."""
@@ -124,7 +126,7 @@ def open_lane(
     Args:
         server: The broker.
         wait_s: How long to wait for another run's lock.
-        windows: What the queues of this broker gave to this run before.
+        windows: What the queues of this broker gave before.
         break_lock: Close the connection of the run that holds the lock, with the help of the management plugin.
 
     Raises:

@@ -34,18 +34,30 @@ def with_findings(report: TransferReport, mixed: MixedHub, made: Collection[str]
                 remedy="if workers are refused with 406, delete it while it is empty and let them declare it",
             )
         )
-    if report.reconnects:
-        found.append(
-            Finding(
-                code="TRANSFER-RECONNECTED",
-                severity=Severity.WARNING,
-                where=", ".join(sorted(server.where for server in mixed.rabbits.values())),
-                what=_reconnected(mixed.returned),
-                found=f"{report.reconnects} times",
-                remedy="if a broker crashed, compare the ids on both sides before workers are started",
-            )
-        )
+    found += _crashed(report, mixed)
+    found += [finding for taken in mixed.taken.values() for finding in taken.findings]
     return replace(report, findings=tuple(found))
+
+
+def _crashed(report: TransferReport, mixed: MixedHub) -> Iterator[Finding]:
+    where = ", ".join(sorted(server.where for server in mixed.rabbits.values()))
+    if report.reconnects:
+        yield Finding(
+            code="TRANSFER-RECONNECTED",
+            severity=Severity.WARNING,
+            where=where,
+            what=_reconnected(mixed.returned),
+            found=f"{report.reconnects} times",
+            remedy="if a broker crashed, compare the ids on both sides before workers are started",
+        )
+    elif mixed.returned:
+        yield Finding(
+            code="TRANSFER-RETURNED",
+            severity=Severity.INFO,
+            where=where,
+            what="messages that an interrupted run had carried came back with a broker and were known again",
+            found=f"{mixed.returned} messages",
+        )
 
 
 def _reconnected(returned: int) -> str:

@@ -13,7 +13,16 @@ from typing import Any
 import amqp
 
 from migrator.brokers.rabbitmq_management import Management
-from migrator.brokers.rabbitmq_queues import ALIVE, ASIDE, LOCK, arriving_queue, dead_queue, find_arguments, spots
+from migrator.brokers.rabbitmq_queues import (
+    ALIVE,
+    ASIDE,
+    LOCK,
+    TAKEN,
+    arriving_queue,
+    dead_queue,
+    find_arguments,
+    spots,
+)
 from migrator.brokers.rabbitmq_server import RabbitmqServer, count
 from migrator.errors import RefusedError
 from migrator.message import System
@@ -104,4 +113,4 @@ def queue_names(endpoints: Iterable[Endpoint]) -> tuple[str, ...]:
             names += [at.queue, at.moving, at.passed, at.kept, ASIDE + at.queue]
         names += [dead_queue(queue) for queue in endpoint.queues] if endpoint.system is System.DRAMATIQ else []
         names.append(arriving_queue(endpoint))
-    return tuple(dict.fromkeys((*names, LOCK, ALIVE)))
+    return tuple(dict.fromkeys((*names, LOCK, ALIVE, TAKEN)))

@@ -3,7 +3,8 @@
 Our queues begin with ``tqm.``: ``tqm.lock`` (exclusive: it ends with the connection that holds it), ``tqm.moving.…``
 (taken, not yet carried; each message has an id by then), ``tqm.passed.…`` (left out by a filter), ``tqm.kept.…`` (kept
 back, with the reason), ``tqm.arriving.…`` (come from another server, not yet in their queue), ``tqm.alive`` (empty,
-and gone after a restart of the server), ``tqm.aside.…`` (of a rehearsal, in its scratch virtual host). They are deleted
+and gone after a restart of the server), ``tqm.taken`` (empty; it says that what a run remembers of this server is true
+of it), ``tqm.aside.…`` (of a rehearsal, in its scratch virtual host). They are deleted
 when a run leaves them empty.
 
 Source: dramatiq/brokers/rabbitmq.py (``_declare_queue`` and its neighbours); kombu/entity.py; migrator/tasks/celery.py.
@@ -27,6 +28,8 @@ from migrator.translation import Place
 LOCK = "tqm.lock"
 #: Not durable: it is gone after a restart of the server.
 ALIVE = "tqm.alive"
+#: Its arguments hold the number of the file that belongs to it.
+TAKEN = "tqm.taken"
 #: Before the name of a queue whose copies no worker may run.
 ASIDE = "tqm.aside."
 #: The unified app declares its queue with this; without it RabbitMQ ignores priorities.

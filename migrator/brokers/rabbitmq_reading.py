@@ -14,7 +14,7 @@ Source: RabbitMQ, "Consumer Acknowledgements", "Consumer Priorities"; celery/app
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -110,7 +110,7 @@ def scan_all(
                 yield _read(spots(endpoint)[0], message, State.MOVING)
 
 
-def look(connection: Any, queue: str) -> Iterator[Any]:
+def look(connection: Any, queue: str) -> Generator[Any, None, None]:
     """Yield the messages that wait in a queue now, next one first; each goes back to its place at the end."""
     counted = count(connection, queue)
     if counted is None or not counted.ready:

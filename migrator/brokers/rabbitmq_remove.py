@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import amqp
 
-from migrator.brokers.rabbitmq_queues import ALIVE, arriving_queue, dead_queue, spots
+from migrator.brokers.rabbitmq_queues import ALIVE, TAKEN, arriving_queue, dead_queue, spots
 from migrator.brokers.rabbitmq_server import RabbitmqServer
 from migrator.errors import RefusedError
 from migrator.message import System
@@ -18,7 +18,8 @@ from migrator.plan import Endpoint, Side
 def removable(endpoint: Endpoint) -> tuple[str, ...]:
     """Return the queues to delete, never one of the unified side's own."""
     found = spots(endpoint)
-    names = [name for at in found for name in (at.moving, at.passed, at.kept)] + [arriving_queue(endpoint), ALIVE]
+    names = [name for at in found for name in (at.moving, at.passed, at.kept)]
+    names += [arriving_queue(endpoint), ALIVE, TAKEN]
     if endpoint.side is Side.LEGACY:
         names += [at.queue for at in found]
         if endpoint.system is System.DRAMATIQ:

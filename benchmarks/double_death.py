@@ -1,0 +1,196 @@
+"""The tool and RabbitMQ are killed at the same moment, again and again, in the middle of transfers.
+
+Run: ``python benchmarks/double_death.py [--deaths 30] [--messages 1000] [--seed N] [--only rabbitmq]``. Four
+constellations share one RabbitMQ, each with a tool of its own; all of them and the server get SIGKILL together, at a
+random time after each has begun to move. Then the server is started again and the command repeated, or now and then
+the way back taken at once, and what lies where is compared by id. The messages stay the same for the whole campaign,
+so what was remembered wrongly would be missed later. The last line is stable: ``deaths=… lost=0 doubled=0``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import select
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "acceptance" / "rabbitmq"))
+
+import redis
+from rabbit_scene import RabbitScene, fill, make_scene, mixed
+from rabbit_server import RabbitServer, rabbit_server
+
+from migrator import snapshot_rabbitmq
+from migrator.events import Event
+from migrator.servers import EmbeddedServer, embedded_server
+from migrator.transfer import Direction, TransferOptions, transfer
+
+LABELS = ("rabbitmq", "rabbitmq to redis", "redis to rabbitmq", "two rabbitmq")
+#: How long a tool may take until it moves something.
+BEGIN_WITHIN_S = 60.0
+#: A crash of the server may lose what producers sent within the last moments without a confirm.
+ON_DISK_AFTER_S = 2.0
+
+
+@dataclass(kw_only=True)
+class Leg:
+    """One constellation and what has happened to it."""
+
+    label: str
+    scene: RabbitScene
+    messages: int
+    direction: Direction = Direction.FORWARD
+    legacy: Counter[tuple[str, str]] = field(default_factory=Counter)
+    deaths: int = 0
+    turned: int = 0
+    lost: int = 0
+    doubled: int = 0
+
+    def expected(self) -> Counter[tuple[str, str]]:
+        """Return where everything lies after a transfer in the present direction."""
+        if self.direction is Direction.BACK:
+            return self.legacy
+        return Counter({("unified", identity): number for (_, identity), number in self.legacy.items()})
+
+
+def main() -> int:
+    """Run the campaign and return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--deaths", type=int, default=30)
+    parser.add_argument("--messages", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--only", choices=LABELS, help="only this constellation")
+    options = parser.parse_args()
+    print(f"seed {options.seed}", flush=True)
+    chance = random.Random(options.seed)
+    with tempfile.TemporaryDirectory(prefix="migrator-double-death-") as name, ExitStack() as stack:
+        folder = Path(name)
+        server = stack.enter_context(embedded_server(folder=folder / "redis"))
+        rabbit = stack.enter_context(rabbit_server(folder / "rabbit"))
+        legs = []
+        for label in (options.only,) if options.only else LABELS:
+            place = folder / label.replace(" ", "-")
+            place.mkdir()
+            scene = stack.enter_context(make_scene(place, **urls(label, server, rabbit)))
+            legs.append(Leg(label=label, scene=scene, messages=options.messages))
+        refill(legs)
+        for _ in range(options.deaths):
+            one_death(rabbit, legs, chance)
+    for leg in legs:
+        print(f"{leg.label:18} deaths={leg.deaths} turned={leg.turned} lost={leg.lost} doubled={leg.doubled}")
+    total = {key: sum(getattr(leg, key) for leg in legs) for key in ("deaths", "lost", "doubled")}
+    print(" ".join(f"{key}={number}" for key, number in total.items()))
+    return 1 if total["lost"] or total["doubled"] else 0
+
+
+def urls(label: str, server: EmbeddedServer, rabbit: RabbitServer) -> dict[str, str]:
+    """Return the brokers of one constellation."""
+    hosts = []
+    for part in ("a", "b"):
+        vhost = f"{label.replace(' ', '-')}-{part}"
+        rabbit.manage("PUT", f"vhosts/{vhost}")
+        rabbit.manage("PUT", f"permissions/{vhost}/guest", {"configure": ".*", "write": ".*", "read": ".*"})
+        hosts.append(rabbit.url(vhost))
+    database = server.url(LABELS.index(label))
+    legacy = database if label == "redis to rabbitmq" else hosts[0]
+    unified = {"rabbitmq to redis": database, "two rabbitmq": hosts[1]}.get(label, hosts[0])
+    return {"dramatiq": legacy, "celery": legacy, "unified": unified}
+
+
+def refill(legs: list[Leg]) -> None:
+    """Put new messages into the legacy queues and nothing anywhere else."""
+    for leg in legs:
+        scene, some = leg.scene, leg.messages // 4
+        for name, url in scene.urls.items():
+            if url.startswith("amqp"):
+                snapshot_rabbitmq.make_room(scene.broker(name))
+            else:
+                with redis.Redis.from_url(url) as client:
+                    client.flushdb()
+        mixed(scene, some)
+        if scene.urls["dramatiq"].startswith("amqp"):
+            fill(scene, leg.messages - some)
+        else:
+            for index in range(leg.messages - some):
+                scene.send("fetch_crypto_prices_task", [f"C{index}"])
+        leg.direction, leg.legacy = Direction.FORWARD, scene.ids()
+    time.sleep(ON_DISK_AFTER_S)
+
+
+def one_death(rabbit: RabbitServer, legs: list[Leg], chance: random.Random) -> None:
+    """Kill all in the middle, start the server, repeat the commands, compare."""
+    with ExitStack() as stack:
+        children = {leg.label: stack.enter_context(tool(leg, chance)) for leg in legs}
+        time.sleep(chance.uniform(0, 1.5))
+        doomed = [rabbit.pid, *children.values()]
+        chance.shuffle(doomed)
+        for pid in doomed:
+            os.kill(pid, signal.SIGKILL)
+        ends = {label: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for label, pid in children.items()}
+        rabbit.crash()
+        rabbit.start()
+    wrong = []
+    for leg in legs:
+        leg.deaths += ends[leg.label] == -signal.SIGKILL
+        if chance.random() < 0.25:
+            leg.turned += 1
+            leg.direction = Direction.FORWARD if leg.direction is Direction.BACK else Direction.BACK
+        transfer(leg.scene.plan, environ=leg.scene.environ, options=TransferOptions(direction=leg.direction))
+        found, expected = leg.scene.ids(), leg.expected()
+        lost, doubled = sum((expected - found).values()), sum((found - expected).values())
+        leg.lost += lost
+        leg.doubled += doubled
+        if lost or doubled:
+            print(f"{leg.label}: {lost} lost, {doubled} doubled after death {leg.deaths}", flush=True)
+            wrong.append(leg)
+        else:
+            leg.direction = Direction.FORWARD if leg.direction is Direction.BACK else Direction.BACK
+    if wrong:
+        refill(wrong)
+
+
+@contextmanager
+def tool(leg: Leg, chance: random.Random) -> Iterator[int]:
+    """Give the process id of a transfer that has begun to move messages."""
+    batch = chance.choice([10, 25, 100, 500])
+    options = TransferOptions(direction=leg.direction, batch_size=batch, max_rate=leg.messages / 4, lock_wait_s=20)
+    begun, told = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        code = 4
+        try:
+
+            def listen(event: Event) -> None:
+                if event.done:
+                    os.write(told, b".")
+
+            transfer(leg.scene.plan, environ=leg.scene.environ, options=options, listener=listen)
+            code = 0
+        except Exception:
+            traceback.print_exc()
+            raise
+        finally:
+            os._exit(code)
+    os.close(told)
+    ready: list[Any] = select.select([begun], [], [], BEGIN_WITHIN_S)[0]
+    assert ready, f"{leg.label}: nothing moved within {BEGIN_WITHIN_S:g} s"
+    try:
+        yield pid
+    finally:
+        os.close(begun)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""The transfer and RabbitMQ die together: the next run knows what was carried, and takes nothing else for that."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+import amqp
+import pika
+import pytest
+from rabbit_scene import RabbitScene, amqp_content, fill, mixed
+from rabbit_server import RabbitServer
+
+from migrator.brokers.rabbitmq_queues import ALIVE, TAKEN
+from migrator.brokers.rabbitmq_reading import look
+from migrator.events import Event
+from migrator.snapshot import restore_snapshot, write_snapshot
+from migrator.transfer import Direction, TransferOptions, transfer
+
+
+def test_the_tool_and_the_broker_die_together(rabbit_only: RabbitScene, rabbit: RabbitServer) -> None:
+    ids = [rabbit_only.send("health_check_task"), *fill(rabbit_only, 1500)]
+    killed_run(rabbit_only, also=rabbit)
+    rabbit.start()
+    report = rabbit_only.forward()
+    assert rabbit_only.ids() == {("unified", identity): 1 for identity in ids}
+    assert "TRANSFER-RETURNED" in codes(report), "nothing came back: this has shown nothing"
+    assert rabbit_only.own_queues(rabbit) == []
+    assert taken_files(rabbit_only) == []
+
+
+def test_what_comes_back_is_known_in_either_direction(rabbit_only: RabbitScene) -> None:
+    """A crash played: messages are there again as delivered ones, and the queue that does not survive one is gone."""
+    ids = [rabbit_only.send("health_check_task"), *fill(rabbit_only, 60)]
+    carried = come_back(rabbit_only, bodies_by_id(rabbit_only), killed_run(rabbit_only))
+    assert carried, "the run was killed too early"
+    report = rabbit_only.back()
+    assert Counter({("dramatiq", identity): 1 for identity in ids}) == rabbit_only.ids()
+    assert "TRANSFER-RETURNED" in codes(report)
+    rabbit_only.forward()
+    assert rabbit_only.ids() == {("unified", identity): 1 for identity in ids}
+
+
+@pytest.mark.parametrize("case", ["enqueued again", "moved back by a run", "restored", "server put back", "damaged"])
+def test_what_may_be_a_new_message_is_carried(rabbit_only: RabbitScene, case: str, tmp_path: Path) -> None:
+    """Better twice than not at all."""
+    rabbit_only.send("health_check_task")
+    fill(rabbit_only, 60)
+    bodies = bodies_by_id(rabbit_only)
+    write_snapshot(rabbit_only.plan, environ=rabbit_only.environ, file=tmp_path / "before")
+    unified = killed_run(rabbit_only)
+    times = 2
+    if case == "enqueued again":
+        carried = come_back(rabbit_only, bodies, unified, delivered=False)
+    elif case == "moved back by a run":
+        times, carried = 1, set(unified)
+        killed_run(rabbit_only, direction=Direction.BACK)
+        come_back(rabbit_only, {}, [])
+    elif case == "restored":
+        times, carried = 1, set(unified)
+        restore_snapshot(rabbit_only.plan, environ=rabbit_only.environ, file=tmp_path / "before", replace=True)
+        come_back(rabbit_only, {}, [])
+    else:
+        carried = come_back(rabbit_only, bodies, unified)
+        (file,) = taken_files(rabbit_only)
+        assert file.stat().st_mode & 0o777 == 0o600
+        if case == "damaged":
+            content = bytearray(file.read_bytes())
+            content[len(content) // 2] ^= 0xFF
+            file.write_bytes(content)
+        else:
+            with closing(connected(rabbit_only)) as connection:
+                connection.channel().queue_delete(TAKEN)
+    assert carried
+    report = rabbit_only.forward()
+    assert rabbit_only.ids() == {("unified", identity): times if identity in carried else 1 for identity in bodies}
+    assert ("TRANSFER-TAKEN" in codes(report)) == (case == "damaged")
+
+
+def test_every_kind_is_known_again(any_scene: RabbitScene) -> None:
+    """Nothing has come back, and everything looks as if: what waits was delivered before, the server is another one."""
+    ids = mixed(any_scene, 60)
+    killed_run(any_scene)
+    come_back(any_scene, {}, [])
+    any_scene.forward()
+    assert any_scene.ids() == {("unified", identity): 1 for identity in ids}
+
+
+def killed_run(
+    scene: RabbitScene, *, also: RabbitServer | None = None, direction: Direction = Direction.FORWARD
+) -> list[str]:
+    """Kill a transfer that has moved something, and the server at the same moment; return what it has carried."""
+    begun, told = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+
+            def listen(event: Event) -> None:
+                if event.done:
+                    os.write(told, b".")
+
+            options = TransferOptions(batch_size=25, max_rate=500 if also else 50, direction=direction)
+            transfer(scene.plan, environ=scene.environ, options=options, listener=listen)
+        finally:
+            os._exit(3)
+    os.close(told)
+    assert os.read(begun, 1) == b".", "it ended before anything was moved"
+    os.kill(pid, signal.SIGKILL)
+    if also is not None:
+        also.crash()
+    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+    os.close(begun)
+    return [] if also else [identity for (place, identity) in scene.ids() if place == "unified"]
+
+
+def come_back(scene: RabbitScene, bodies: dict[str, bytes], ids: list[str], *, delivered: bool = True) -> set[str]:
+    """Play a crash: put messages into the queue again, as delivered ones, and let the server forget that it lives."""
+    parameters = pika.URLParameters(next(url for url in scene.urls.values() if url.startswith("amqp")))
+    with closing(connected(scene)) as connection, pika.BlockingConnection(parameters) as other:
+        for identity in ids:
+            properties = pika.BasicProperties(delivery_mode=2)
+            other.channel().basic_publish("", "default", bodies[identity], properties)
+        for queue in ("default", "default.DQ", "celery", "unified") if delivered else ():
+            list(look(connection, queue))
+        connection.channel().queue_delete(ALIVE)
+    return set(ids)
+
+
+def connected(scene: RabbitScene) -> amqp.Connection:
+    name = next(name for name, url in scene.urls.items() if url.startswith("amqp"))
+    return scene.broker(name).server.open()
+
+
+def bodies_by_id(scene: RabbitScene) -> dict[str, bytes]:
+    content = amqp_content(scene.urls["dramatiq"], "default")
+    return dict(
+        zip((message.id for message in scene.broker("dramatiq").scan()), (body for body, _ in content), strict=True)
+    )
+
+
+def taken_files(scene: RabbitScene) -> list[Path]:
+    return list(scene.plan.state_folder.glob("taken-*"))
+
+
+def codes(report: object) -> set[str]:
+    return {finding.code for finding in report.findings}
