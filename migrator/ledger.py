@@ -55,7 +55,7 @@ class Entry:
     id: str
     task: str
     place: str
-    #: ``kept:<reason>``, or ``delayed`` and ``options`` for messages that were published.
+    #: ``kept:<reason>``; ``options`` for messages that were published; ``without-body`` for ids of nothing.
     fate: str
     detail: str
     at_s: float
@@ -140,6 +140,12 @@ class Book:
         self._batches.append((self._run, place, *counts, digest.hexdigest(), now))
         if time.monotonic() - self._flushed_at > _FLUSH_EVERY_S:
             self.flush()
+
+    def add_gone(self, place: str, copy_ids: Sequence[str]) -> None:
+        """Record ids that a list held without a message."""
+        for copy_id in copy_ids:
+            detail = "the queue held this id, and no message of that id"
+            self._note(copy_id, "", "", place, "without-body", detail, time.time())
 
     def flush(self) -> None:
         """Write what was recorded.

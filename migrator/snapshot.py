@@ -59,7 +59,7 @@ def restore_snapshot(plan: Plan, *, environ: Mapping[str, str], file: Path, repl
             restore again with this.
 
     Raises:
-        UsageError: The file is damaged or belongs to another plan.
+        UsageError: The file is damaged, belongs to another plan, or has queues that the plan no longer has.
         RefusedError: The queues are not empty.
         UnreachableError: A server does not answer.
     """
@@ -71,13 +71,15 @@ def restore_snapshot(plan: Plan, *, environ: Mapping[str, str], file: Path, repl
     token, lanes = new_token(), snapshot_rabbitmq.lock(hub)
     try:
         acquire(hub.servers.values(), token, wait_s=10, takeover=False)
-        _make_room(hub, replace=replace)
         by_name = {_name(broker): broker for broker in hub.brokers.values()}
+        _refuse_strange_queues(by_name, file)
+        _make_room(hub, replace=replace)
         for record in records(file):
             broker = by_name.get(record.get("endpoint", ""))
             if broker is not None:
                 with broker.server.translated():
                     _put(broker, record["kind"], record["key"], [decoded(item) for item in record["items"]])
+                    hub.prolong(token)
     finally:
         snapshot_rabbitmq.unlock(lanes)
         release(hub.servers.values(), token)
@@ -173,6 +175,27 @@ def _put(broker: RedisBroker, kind: str, key: str, items: list[tuple[bytes, ...]
         client.lpush(key, *(entry for (entry,) in reversed(items)))
     else:
         client.rpush(key, *(entry for (entry,) in reversed(items)))
+
+
+def _refuse_strange_queues(by_name: Mapping[str, RedisBroker], file: Path) -> None:
+    """Refuse messages of queues that nobody would look into any more; not having put them back would be a loss."""
+    on_redis = {name: broker for name, broker in by_name.items() if not snapshot_rabbitmq.is_on_rabbitmq(broker)}
+    known: dict[str, set[str]] = {}
+    for name, broker in on_redis.items():
+        with broker.server.translated():
+            known[name] = set(_own_keys(broker))
+    strange: dict[str, int] = {}
+    for record in records(file):
+        name, key = record.get("endpoint", ""), record.get("key", "")
+        if name and (name not in by_name or key not in known.get(name, {key})):
+            strange[f"{name} {key}"] = strange.get(f"{name} {key}", 0) + len(record["items"])
+    if strange:
+        raise UsageError(
+            str(file),
+            "the snapshot has queues that the plan doesn't name; it was written when the plan was another",
+            found=", ".join(f"{name!r} {number}" for name, number in sorted(strange.items())),
+            remedy="restore with the plan as it was then: its brokers, queues, namespace and priority steps",
+        )
 
 
 def _make_room(hub: Hub, *, replace: bool) -> None:

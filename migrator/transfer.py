@@ -242,6 +242,9 @@ class _Run:
             without_body=work.without_body,
         )
         self.book.add(str(work.batch.source.place), work.carried, work.kept, counts)
+        if work.without_body:
+            gone = [name.decode(errors="surrogateescape") for name, raw in work.batch.items if raw is None]
+            self.book.add_gone(str(work.batch.source.place), gone)
         self._tell()
 
     def _tell(self, *, final: bool = False) -> None:

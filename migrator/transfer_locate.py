@@ -1,19 +1,30 @@
-"""Where is this message? Looked up by id in every queue of the plan, in the ledgers on the servers, and in the book."""
+"""Where is this message? Looked up by id in every queue of the plan, in the ledgers on the servers, and in the book.
+
+A call may have no message of its own yet: a step of a pipeline or chain, a callback and the body of a chord lie inside
+of another message. ``chain(…).apply_async()`` gives the id of the last step, so ids are looked for in messages, too.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
 
 from migrator.brokers import connect
 from migrator.brokers.celery_redis import CeleryRedis
 from migrator.brokers.dramatiq_redis import DramatiqRedis
 from migrator.brokers.protocol import Broker
+from migrator.brokers.reading import read_message
 from migrator.brokers.redis_keys import LEDGER, sources
+from migrator.envelope import body_bytes, read_envelope
 from migrator.ledger import Book, Entry
 from migrator.message import Message, State, System
 from migrator.plan import Endpoint, Plan, Side
+from migrator.translate_encoder import decoded, load_encoder
 from migrator.translation import ledger_entry
+from migrator.wire import HEADER, READING_ERRORS, UnreadableError, text_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +38,10 @@ class Sighting:
     task: str
     copy_id: str
     attempts: int
+    #: The message that was found, where it only names the id that was looked for.
+    id: str = ""
+    #: No list and no worker names it, so nobody will run it.
+    orphaned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +67,12 @@ class Whereabouts:
     entries: tuple[Entry, ...]
     #: What the ledgers say; they go by the ids of the copies, and only know what came from another server.
     arrivals: tuple[Arrival, ...] = ()
+    #: Messages in queues that name the id: as a step or callback that is not sent yet, as root, parent or argument.
+    named_by: tuple[Sighting, ...] = ()
+
+
+class _Marked(msgspec.Struct):
+    headers: dict[str, msgspec.Raw]
 
 
 def locate(plan: Plan, *, environ: Mapping[str, str], identity: str) -> Whereabouts:
@@ -66,13 +87,18 @@ def locate(plan: Plan, *, environ: Mapping[str, str], identity: str) -> Whereabo
         UnreachableError: A server does not answer.
     """
     sightings: list[Sighting] = []
+    named_by: list[Sighting] = []
     arrivals: dict[tuple[str, str], Arrival] = {}
     for endpoint in (*plan.legacy, plan.unified):
+        encoder = load_encoder(endpoint.encoder, plan.source_root)
         broker = connect(endpoint, environ)
         try:
-            sightings += [
-                _sighting(endpoint, message) for message in broker.scan() if identity in (message.id, message.copy_id)
-            ]
+            for message, orphaned in _messages(broker):
+                seen = _identified(message, encoder)
+                if identity in (seen.id, seen.copy_id, _origin(seen)):
+                    sightings.append(_sighting(endpoint, seen, orphaned=orphaned))
+                elif _names(seen, identity):
+                    named_by.append(_sighting(endpoint, seen, orphaned=orphaned))
             arrivals.update({(found.where, found.place): found for found in _arrivals(plan, broker, identity)})
         finally:
             broker.close()
@@ -86,10 +112,53 @@ def locate(plan: Plan, *, environ: Mapping[str, str], identity: str) -> Whereabo
         sightings=tuple(sightings),
         entries=entries,
         arrivals=tuple(arrivals[key] for key in sorted(arrivals)),
+        named_by=tuple(named_by),
     )
 
 
-def _sighting(endpoint: Endpoint, message: Message) -> Sighting:
+def _messages(broker: Broker) -> Iterator[tuple[Message, bool]]:
+    """Yield every message, and whether nothing but its body is there."""
+    for message in broker.scan():
+        yield message, False
+    if isinstance(broker, DramatiqRedis):
+        for place, copy_id, raw in broker.orphans():
+            yield read_message(place, copy_id, raw, State.READY), True
+
+
+def _identified(message: Message, encoder: Any) -> Message:
+    """Return a message with name and id as the project's own encoder reads them."""
+    if encoder is None or message.id:
+        return message
+    try:
+        document = decoded(encoder, message.raw)
+        return replace(message, id=str(document["message_id"]), task=str(document["actor_name"]))
+    except (UnreadableError, KeyError):
+        return message
+
+
+def _origin(message: Message) -> str:
+    """Return the id of the copy that a carried message was made from; empty if it was not carried."""
+    if HEADER.encode() not in message.raw:
+        return ""
+    try:
+        mark = msgspec.json.decode(message.raw, type=_Marked).headers.get(HEADER, msgspec.Raw(b"{}"))
+        return str(msgspec.json.decode(mark, type=dict[str, Any]).get("id", ""))
+    except (msgspec.MsgspecError, RecursionError):
+        return ""
+
+
+def _names(message: Message, identity: str) -> bool:
+    """Say whether the id stands somewhere in a message."""
+    wanted = identity.encode(errors="surrogateescape")
+    if wanted in message.raw or message.system is not System.CELERY:
+        return wanted in message.raw
+    try:
+        return wanted in body_bytes(read_envelope(message.raw, text_of(message.raw)))
+    except READING_ERRORS:
+        return False
+
+
+def _sighting(endpoint: Endpoint, message: Message, *, orphaned: bool) -> Sighting:
     return Sighting(
         side=endpoint.side,
         system=endpoint.system,
@@ -98,6 +167,8 @@ def _sighting(endpoint: Endpoint, message: Message) -> Sighting:
         task=message.task,
         copy_id=message.copy_id,
         attempts=message.attempts,
+        id=message.id,
+        orphaned=orphaned,
     )
 
 

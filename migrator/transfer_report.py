@@ -16,6 +16,10 @@ from migrator.transfer_options import MOST_RECORDS, Direction, KeptRecord, Tally
 from migrator.translation import Carried, Reason
 
 
+#: Of larger queues orphans are only counted: the server would be asked for every id.
+_MOST_NAMED = 100_000
+
+
 def count(tally: Tally, work: Work, *, beyond_ms: float) -> None:
     """Add a batch that was carried out.
 
@@ -70,7 +74,6 @@ def build_report(hub: Hub, options: TransferOptions, tally: Tally, started_at: f
     """Return the report of a run that has come to its end."""
     elapsed_s = time.monotonic() - started_at
     left = left_behind(hub, options.direction)
-    unaccounted = _unaccounted(hub)
     return TransferReport(
         direction=options.direction,
         dry_run=options.dry_run,
@@ -93,7 +96,7 @@ def build_report(hub: Hub, options: TransferOptions, tally: Tally, started_at: f
         parked=tally.parked,
         released=tally.released,
         left=left,
-        findings=tuple(findings(hub, options, tally, left)) + tuple(_lost_bodies(unaccounted)),
+        findings=tuple(findings(hub, options, tally, left)) + tuple(_orphans(hub)),
         elapsed_s=elapsed_s,
         rate=tally.seen / elapsed_s if elapsed_s else 0.0,
         reconnects=tally.reconnects,
@@ -173,24 +176,25 @@ def _late(hub: Hub, tally: Tally) -> Iterator[Finding]:
         )
 
 
-def _unaccounted(hub: Hub) -> Mapping[str, int]:
-    found: dict[str, int] = {}
+def _orphans(hub: Hub) -> Iterator[Finding]:
+    """Yield for each queue what its hash holds and nothing names."""
     for broker in hub.brokers.values():
-        if isinstance(broker, DramatiqRedis):
-            found.update({f"dramatiq:{queue}": number for queue, number in broker.unaccounted().items() if number > 0})
-    return found
-
-
-def _lost_bodies(unaccounted: Mapping[str, int]) -> Iterator[Finding]:
-    for where, number in unaccounted.items():
-        yield Finding(
-            code="TRANSFER-ORPHANS",
-            severity=Severity.WARNING,
-            where=where,
-            what="the queue holds messages that neither its list nor any worker names",
-            found=f"{number} messages",
-            remedy="a worker that is just taking messages looks like this; if it stays, see RUNBOOK.md",
-        )
+        if not isinstance(broker, DramatiqRedis):
+            continue
+        counted = {f"dramatiq:{queue}": number for queue, number in broker.unaccounted().items() if number > 0}
+        found: dict[str, list[str]] = {where: [] for where in counted}
+        if counted and max(broker.depths().values()) < _MOST_NAMED:
+            for place, copy_id, _ in broker.orphans():
+                found.setdefault(str(place), []).append(copy_id)
+        for where, ids in found.items():
+            yield Finding(
+                code="TRANSFER-ORPHANS",
+                severity=Severity.WARNING,
+                where=where,
+                what="the queue holds messages that neither its list nor any worker names, so nobody runs them",
+                found=f"{len(ids) or counted.get(where)} messages{''.join(f', {name}' for name in ids[:3])}",
+                remedy="a worker that is just taking messages looks like this: run again; if they stay, see RUNBOOK.md",
+            )
 
 
 def _frozen(counts: Mapping[str, int]) -> Mapping[str, int]:

@@ -23,6 +23,7 @@ from migrator.plan import Endpoint
 from migrator.translation import Place
 
 _PAGE = 500
+_NAMES = 10_000
 
 
 class DramatiqRedis:
@@ -79,6 +80,24 @@ class DramatiqRedis:
                 - claimed.get(source.place.wire_queue, 0)
                 for source in sources(self.endpoint)
             }
+
+    def orphans(self) -> Iterator[tuple[Place, str, bytes]]:
+        """Yield place, id and body of messages that no list, worker or claim names; nobody would ever run them.
+
+        All ids of a queue are held in memory meanwhile. What is just being taken may look like this.
+        """
+        client = self.server.client
+        with self.server.translated():
+            owners = self.owners()
+            for source in sources(self.endpoint):
+                named = {
+                    name for key in (source.list, source.claim, source.passed) for name in client.lrange(key, 0, -1)
+                }
+                for owner in owners:
+                    named |= client.smembers(acks_key(self.endpoint, owner.id, source.place))
+                for name, raw in client.hscan_iter(source.bodies, count=_PAGE):
+                    if name not in named:
+                        yield source.place, name.decode(errors="surrogateescape"), raw
 
     def owners(self) -> tuple[Owner, ...]:
         """Return the worker processes that have taken messages, with their last sign of life.

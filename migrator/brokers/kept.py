@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from migrator.brokers.redis_keys import Source, kept_key
+from migrator.errors import RefusedError
 from migrator.message import State
 from migrator.plan import Endpoint
 from migrator.translation import KeptBack, Reason
@@ -63,10 +64,23 @@ def kept_entry(source: Source, copy_id: str, number: str, kept: KeptBack, raw: b
 
 
 def read_kept(client: Any, endpoint: Endpoint) -> Iterator[KeptMessage]:
-    """Yield the messages that are kept back on an endpoint's server; a field may come twice while it grows."""
+    """Yield the messages that are kept back on an endpoint's server; a field may come twice while it grows.
+
+    Raises:
+        RefusedError: Somebody else has written there.
+    """
     for field, value in client.hscan_iter(kept_key(endpoint), count=200):
         line, _, raw = value.partition(b"\n")
-        head = msgspec.json.decode(line, type=_Head)
+        try:
+            head = msgspec.json.decode(line, type=_Head)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            name = field.decode(errors="backslashreplace")
+            raise RefusedError(
+                f"{kept_key(endpoint)} {name}",
+                "an entry of kept-back messages was not written by this tool, or was changed",
+                found=str(error),
+                remedy="look at it (HGET), then set it aside under another key; the others are whole",
+            ) from None
         yield KeptMessage(
             field=field,
             list=head.list,

@@ -17,7 +17,7 @@ from migrator.cli.output import Answer, confirm, finish, format_option, plan_opt
 
 if TYPE_CHECKING:
     from migrator.plan import Plan
-    from migrator.transfer_locate import Whereabouts
+    from migrator.transfer_locate import Sighting, Whereabouts
     from migrator.transfer_options import ShouldStop, TransferReport
 
 
@@ -178,19 +178,32 @@ def _found(whereabouts: Whereabouts) -> Answer:
 
     from migrator.errors import ExitCode
 
-    lines = [
-        f"{seen.side.value} {seen.system.value} queue {seen.queue}: {seen.state.value}, {seen.task or 'unreadable'}, "
-        f"{seen.attempts} retries, copy {seen.copy_id or 'without id'}"
-        for seen in whereabouts.sightings
-    ]
+    lines = [_seen(seen) for seen in whereabouts.sightings]
+    lines += [f"named in: {_seen(seen)}, id {seen.id or 'unreadable'}" for seen in whereabouts.named_by]
     for arrival in whereabouts.arrivals:
         moment = datetime.fromtimestamp(arrival.run_at_s, UTC).isoformat(timespec="seconds")
         lines.append(f"ledger of {arrival.where}: this copy of {arrival.place} arrived, in the run begun at {moment}")
     lines += [f"book, run {entry.run}: {entry.fate} {entry.detail}" for entry in whereabouts.entries]
     code = ExitCode.CLEAN if lines else ExitCode.DIFFERENCES
     if not whereabouts.sightings:
-        lines.append(
-            f"{whereabouts.id}: in no queue now, so a worker has finished it"
-            + ("" if lines else ", or it was never here: no ledger and no book knows the id")
-        )
+        lines.append(f"{whereabouts.id}: in no queue now; {_unseen(whereabouts)}")
     return Answer(exit_code=code, lines=lines, data=dataclasses.asdict(whereabouts))
+
+
+def _seen(seen: Sighting) -> str:
+    orphaned = "; no list and no worker names it, so nobody will run it (TRANSFER-ORPHANS)" if seen.orphaned else ""
+    return (
+        f"{seen.side.value} {seen.system.value} queue {seen.queue}: {seen.state.value}, {seen.task or 'unreadable'}, "
+        f"{seen.attempts} retries, copy {seen.copy_id or 'without id'}{orphaned}"
+    )
+
+
+def _unseen(whereabouts: Whereabouts) -> str:
+    """Return what it means that an id is in no queue."""
+    if whereabouts.entries and whereabouts.entries[-1].fate == "without-body":
+        return "there was nothing to carry"
+    if whereabouts.named_by:
+        return "it waits inside of the message above (a step or callback), or that is a child of it and it has run"
+    if whereabouts.arrivals or whereabouts.entries:
+        return "so a worker has finished it"
+    return "so a worker has finished it, or it was never here: no ledger and no book knows the id"

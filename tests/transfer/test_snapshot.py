@@ -6,6 +6,7 @@ import gzip
 import json
 import stat
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,26 @@ def test_a_damaged_file_is_refused_and_nothing_is_touched(scene: Scene, damage: 
     with pytest.raises(UsageError, match=r"damaged|can't be read"):
         restore_snapshot(scene.plan, environ=scene.environ, file=file, replace=True)
     assert scene.legacy_state() == before
+
+
+def test_queues_that_the_plan_no_longer_has_are_refused_and_nothing_is_touched(scene: Scene) -> None:
+    mixed(scene, 20)
+    file, before = _snapshot(scene), scene.legacy_state()
+    dramatiq, celery = scene.plan.legacy
+    for plan in (
+        replace(scene.plan, legacy=(dramatiq,)),
+        replace(scene.plan, legacy=(replace(dramatiq, queues=("other",)), celery)),
+        replace(scene.plan, legacy=(dramatiq, replace(celery, priority_separator=":"))),
+    ):
+        with pytest.raises(UsageError, match=r"queues that the plan doesn't name.*as it was then"):
+            restore_snapshot(plan, environ=scene.environ, file=file, replace=True)
+        assert scene.legacy_state() == before
+
+
+def test_what_somebody_else_wrote_among_kept_back_messages_is_refused_clearly(scene: Scene) -> None:
+    scene.legacy.hset("tqm:kept:legacy:dramatiq", "foo", "bar")
+    with pytest.raises(RefusedError, match=r"tqm:kept:legacy:dramatiq foo: .*not written by this tool.*HGET"):
+        scene.back()
 
 
 def test_a_missing_file_is_a_clear_error(scene: Scene) -> None:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import redis
 import time_machine
-from message_traffic import Scene, fill, mixed
+from message_traffic import CELERY_TASK, Scene, fill, mixed
 
 from migrator import transfer_hub
 from migrator.brokers.lane import Lane
@@ -25,7 +25,7 @@ from migrator.events import Event, EventKind
 from migrator.ledger import Book
 from migrator.message import State, System
 from migrator.transfer import Direction, TransferOptions, TransferReport, transfer
-from migrator.transfer_locate import locate
+from migrator.transfer_locate import Whereabouts, locate
 from migrator.transfer_lock import new_token
 from migrator.transfer_pace import Limit, Pace
 
@@ -618,6 +618,29 @@ def test_a_message_is_found_wherever_it_is(scene: Scene) -> None:
     assert places(kept) == [("legacy", "kept")]
     assert locate(scene.plan, environ=scene.environ, identity=kept).entries[0].fate == "kept:retired-task"
     assert places("nobody") == []
+    copy = next(iter(scene.unified_messages())).headers["x-tqm"]["id"]
+    assert places(copy) == [("unified", "ready")], "the copy that it was made from"
+
+
+def test_ids_of_steps_orphans_and_nothing_are_found(scene: Scene) -> None:
+    chained = scene.celery.signature(CELERY_TASK + "fetch_news_task", ("x",), queue="celery")
+    last = chained.clone(task=CELERY_TASK + "health_check_task", args=(), immutable=True, task_id="the-last-step")
+    scene.apply("health_check_task", chain=[last])
+    orphan = scene.send("health_check_task")
+    scene.legacy.delete("dramatiq:default")
+    scene.legacy.rpush("dramatiq:default", "no-such-body")
+
+    def find(identity: str) -> Whereabouts:
+        return locate(scene.plan, environ=scene.environ, identity=identity)
+
+    for _ in range(2):
+        assert [seen.task for seen in find("the-last-step").named_by] != []
+        assert not find("the-last-step").sightings
+        assert [seen.orphaned for seen in find(orphan).sightings] == [True]
+        report = scene.forward()
+    assert [entry.fate for entry in find("no-such-body").entries] == ["without-body"]
+    (finding,) = [finding for finding in report.findings if finding.code == "TRANSFER-ORPHANS"]
+    assert scene.legacy.hkeys("dramatiq:default.msgs")[0].decode() in finding.found
 
 
 def test_stops_cleanly_when_asked(scene: Scene) -> None:
