@@ -22,6 +22,16 @@ settings.register_profile("explore", deadline=None, suppress_health_check=[Healt
 settings.register_profile("same", settings.get_profile("explore"), derandomize=True, database=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
+# Hundreds of processes import NumPy, and none computes much: a pool of threads makes each start a third dearer.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with whole runs that mostly wait, so that at the end no process waits for a single one of them."""
+    waiting = Path(__file__).with_name("workers")
+    items.sort(key=lambda item: waiting not in item.path.parents)
+
 
 def pytest_runtest_setup() -> None:
     """Forget the settings that an import of the unified app named: processes of the next test have their own."""
@@ -69,7 +79,10 @@ def redis_url(redis_server: EmbeddedServer) -> str:
 
 @pytest.fixture(scope="session")
 def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
-    """A RabbitMQ node for the whole run; mark its tests with ``xdist_group("rabbitmq")``, it takes seconds to start."""
+    """A RabbitMQ node for one process of the run, it takes seconds to start.
+
+    Mark its tests with ``xdist_group("rabbitmq")``, or ``"rabbitmq-runs"`` where whole sides run: two nodes, not seven.
+    """
     with rabbit_server(tmp_path_factory.mktemp("rabbit")) as server:
         yield server
 

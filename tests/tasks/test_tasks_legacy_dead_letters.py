@@ -19,7 +19,7 @@ from migrator.dead_letters import delete_dead_letters, export_dead_letters
 from migrator.message import State, System
 from migrator.plan import load_plan
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(170), pytest.mark.xdist_group("rabbitmq")]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(170), pytest.mark.xdist_group("rabbitmq-runs")]
 
 PLAN = Path(__file__).resolve().parents[2] / "fixtures" / "legacy_project" / "migration.toml"
 TRACEBACK = "Traceback (most recent call last):\n  File x\nValueError: no such symbol"

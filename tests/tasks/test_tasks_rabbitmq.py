@@ -12,7 +12,7 @@ from tasks_market import Market
 
 from migrator.servers import EmbeddedServer
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(170), pytest.mark.xdist_group("rabbitmq")]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(170), pytest.mark.xdist_group("rabbitmq-runs")]
 
 
 @pytest.fixture

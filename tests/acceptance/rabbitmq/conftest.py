@@ -1,4 +1,4 @@
-"""One RabbitMQ node for the whole run, a virtual host of its own for each test."""
+"""A RabbitMQ node for each process of the run, a virtual host of its own for each test."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from rabbit_server import RabbitServer
 from migrator.servers import EmbeddedServer
 
 _numbers = itertools.count(1)
+# One process for all would be the last of the run by minutes. These stop nodes or run whole sides on them.
+_RUNS = ("test_rabbitmq_cutover", "test_rabbitmq_kills", "test_rabbitmq_rehearse", "test_rabbitmq_workers")
 # pika tells every step of every connection.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """These tests need a server that takes seconds to start, so they share one process."""
+    """These tests need a server that takes seconds to start, so they share two processes."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.acceptance)
-            item.add_marker(pytest.mark.xdist_group("rabbitmq"))
+            item.add_marker(pytest.mark.xdist_group("rabbitmq-runs" if item.path.stem in _RUNS else "rabbitmq"))
 
 
 @pytest.fixture
