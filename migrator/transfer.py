@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from migrator.brokers import has_rabbitmq
 from migrator.brokers.redis_keys import Source
-from migrator.events import Event, EventKind, Listener, ignore
+from migrator.events import Listener, ignore
 from migrator.ledger import BatchCounts, Book
 from migrator.message import System
 from migrator.plan import Plan, Side
@@ -28,6 +28,7 @@ from migrator.transfer_mover import Mover, claim_entries
 from migrator.transfer_options import Direction, ShouldStop, Tally, TransferOptions, TransferReport
 from migrator.transfer_pace import Limit, Pace
 from migrator.transfer_parked import hold_back_late, park_after_ms, release_lead_ms, release_parked
+from migrator.transfer_progress import Progress
 from migrator.transfer_report import build_report, count
 from migrator.transfer_resume import keep_lock, keep_trying
 from migrator.translate import Translator, backward, forward
@@ -35,7 +36,6 @@ from migrator.translation import Carried, Translation
 
 __all__ = ["Direction", "TransferOptions", "TransferReport", "emptied_side", "selected_sources", "transfer"]
 
-_PROGRESS_EVERY_S = 0.2
 _FOLLOW_EVERY_S = 0.25
 
 
@@ -101,14 +101,20 @@ def _allow_parking(hub: Hub, options: TransferOptions) -> None:
     hub.release_lead_ms = release_lead_ms(hub.plan)
 
 
-def translators(hub: Hub) -> dict[tuple[Side, System], Translator]:
-    """Return the translation of the messages of every endpoint."""
+def translators(hub: Hub, *, unified_url: str = "redis://") -> dict[tuple[Side, System], Translator]:
+    """Return the translation of the messages of every endpoint.
+
+    Args:
+        hub: The servers.
+        unified_url: Where the unified queue is: RabbitMQ counts priorities the other way.
+    """
     plan, now_ms = hub.plan, int(hub.now_ms())
+    on_redis = hub.identities[Side.UNIFIED, plan.unified.system] in hub.servers
     found: dict[tuple[Side, System], Translator] = {
-        (endpoint.side, endpoint.system): forward(plan, endpoint, unified_url="redis://", now_ms=now_ms)
+        (endpoint.side, endpoint.system): forward(plan, endpoint, unified_url=unified_url, now_ms=now_ms)
         for endpoint in plan.legacy
     }
-    if hub.park_after_ms is None:
+    if on_redis and hub.park_after_ms is None:
         found = {key: hold_back_late(plan, translate, now_ms=now_ms) for key, translate in found.items()}
     found[Side.UNIFIED, System.CELERY] = backward(plan, now_ms=now_ms)
     return found
@@ -139,12 +145,14 @@ class _Run:
     listener: Listener
     tally: Tally = field(default_factory=Tally)
     started_at: float = field(default_factory=time.monotonic)
-    total: int | None = None
-    _told_at: float = 0.0
     limit: Limit = field(init=False)
+    progress: Progress = field(init=False)
 
     def __post_init__(self) -> None:
         self.limit = Limit(rate=self.options.max_rate)
+        self.progress = Progress(
+            listener=self.listener, tally=self.tally, follow=self.options.follow, started_at=self.started_at
+        )
 
     def execute(self, should_stop: ShouldStop) -> TransferReport:
         """Do the whole run and return its report."""
@@ -153,12 +161,11 @@ class _Run:
         self._prepare(filtered, should_stop)
         self._sweep(filtered)
         if self.options.follow:
-            text = f"{self.tally.moved} moved; the bridge goes on with what arrives, Ctrl-C ends it"
-            self.listener(Event(kind=EventKind.NOTE, step="transfer", text=text))
+            self.progress.go_on()
         while self.options.follow and not should_stop():
             self._idle()
             self._sweep(filtered)
-        self._tell(final=True)
+        self.progress.tell(final=True)
         report = build_report(self.hub, self.options, self.tally, self.started_at)
         self.book.finish(report.balance)
         return report
@@ -183,7 +190,7 @@ class _Run:
         """Empty every list once."""
         wanted, translations = selected_sources(self.hub, self.options), translators(self.hub)
         waiting = {source.list: self._waiting(source) for source in wanted}
-        self.total = self.tally.seen + sum(waiting.values())
+        self.progress.expect(sum(waiting.values()))
         for source in wanted:
             translate = translations[source.place.side, source.place.system]
             # A producer that is faster than we are must not keep us here for ever.
@@ -245,30 +252,4 @@ class _Run:
         if work.without_body:
             gone = [name.decode(errors="surrogateescape") for name, raw in work.batch.items if raw is None]
             self.book.add_gone(str(work.batch.source.place), gone)
-        self._tell()
-
-    def _tell(self, *, final: bool = False) -> None:
-        now = time.monotonic()
-        if not final and now - self._told_at < _PROGRESS_EVERY_S:
-            return
-        self._told_at = now
-        elapsed_s = now - self.started_at
-        rate = self.tally.seen / elapsed_s if elapsed_s else 0.0
-        left_s = (self.total - self.tally.seen) / rate if self.total and rate and not final else 0.0
-        left = (
-            "; Ctrl-C ends the bridge"
-            if self.options.follow
-            else f", about {left_s:,.0f} s left"
-            if left_s >= 1
-            else ""
-        )
-        self.listener(
-            Event(
-                kind=EventKind.PROGRESS,
-                step="transfer",
-                text=f"{self.tally.moved} moved, {self.tally.kept} kept back, {rate:,.0f} a second{left}",
-                done=self.tally.seen,
-                total=None if self.total is None else max(self.total, self.tally.seen),
-                elapsed_s=elapsed_s,
-            )
-        )
+        self.progress.tell()

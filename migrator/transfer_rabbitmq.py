@@ -12,7 +12,7 @@ at most those whose acknowledgements the broker had not yet written (its journal
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,27 +21,28 @@ from migrator.brokers.rabbitmq_private import public_copy
 from migrator.brokers.rabbitmq_queues import Spot
 from migrator.brokers.rabbitmq_server import count
 from migrator.errors import RefusedError
-from migrator.events import Event, EventKind, Listener
+from migrator.events import Listener
 from migrator.ledger import BatchCounts, Book
 from migrator.message import System
 from migrator.plan import Plan, Side
 from migrator.report import Severity
-from migrator.transfer import emptied_side, selection
+from migrator.transfer import emptied_side, selection, translators
 from migrator.transfer_batch import Work
 from migrator.transfer_kept import adopt, restore_kept, unpass
 from migrator.transfer_lock import acquire, new_token, release
 from migrator.transfer_options import Direction, ShouldStop, Tally, TransferOptions, TransferReport
+from migrator.transfer_pace import Limit
 from migrator.transfer_parked import release_parked
+from migrator.transfer_progress import Progress
 from migrator.transfer_rabbitmq_hub import MixedHub, open_mixed_hub
 from migrator.transfer_rabbitmq_mover import RabbitmqMover
 from migrator.transfer_rabbitmq_report import with_findings
 from migrator.transfer_rabbitmq_resume import First, keep_trying
 from migrator.transfer_report import build_report
 from migrator.transfer_report import count as count_work
-from migrator.translate import Translator, backward, forward
+from migrator.translate import Translator
 from migrator.translation import Translation
 
-_PROGRESS_EVERY_S = 0.2
 _FOLLOW_EVERY_S = 0.5
 
 
@@ -50,13 +51,13 @@ def transfer_with_rabbitmq(
 ) -> TransferReport:
     """Move waiting messages between the legacy queues and the unified one; see :func:`migrator.transfer.transfer`."""
     mixed = open_mixed_hub(plan, environ)
-    translations = _translators(plan, environ)
     try:
         _guard(mixed)
         mixed.allow_parking(options)
         if options.dry_run:
             from migrator.transfer_preview import preview
 
+            translations = translators(mixed.whole, unified_url=brokers.endpoint_url(plan.unified, environ))
             return with_findings(preview(mixed.timed(), options, translations), mixed, ())
         token = new_token()
         acquire(mixed.redis.servers.values(), token, wait_s=options.lock_wait_s, takeover=options.takeover)
@@ -69,24 +70,13 @@ def transfer_with_rabbitmq(
                     book=book,
                     listener=listener,
                     should_stop=should_stop,
-                    environ=environ,
-                    translations=translations,
+                    unified_url=brokers.endpoint_url(plan.unified, environ),
                 )
                 return run.execute()
         finally:
             release(mixed.redis.servers.values(), token)
     finally:
         mixed.close()
-
-
-def _translators(plan: Plan, environ: Mapping[str, str]) -> dict[tuple[Side, System], Translator]:
-    now_ms, url = int(time.time() * 1000), brokers.endpoint_url(plan.unified, environ)
-    found: dict[tuple[Side, System], Translator] = {
-        (endpoint.side, endpoint.system): forward(plan, endpoint, unified_url=url, now_ms=now_ms)
-        for endpoint in plan.legacy
-    }
-    found[Side.UNIFIED, System.CELERY] = backward(plan, now_ms=now_ms)
-    return found
 
 
 def _guard(mixed: MixedHub) -> None:
@@ -107,12 +97,20 @@ class _Run:
     book: Book
     listener: Listener
     should_stop: ShouldStop
-    environ: Mapping[str, str]
-    translations: Mapping[tuple[Side, System], Translator]
+    unified_url: str
     tally: Tally = field(default_factory=Tally)
     made: set[str] = field(default_factory=set)
     started_at: float = field(default_factory=time.monotonic)
-    _told_at: float = 0.0
+    translations: Mapping[tuple[Side, System], Translator] = field(init=False)
+    limit: Limit = field(init=False)
+    progress: Progress = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.translations = translators(self.mixed.whole, unified_url=self.unified_url)
+        self.limit = Limit(rate=self.options.max_rate)
+        self.progress = Progress(
+            listener=self.listener, tally=self.tally, follow=self.options.follow, started_at=self.started_at
+        )
 
     def execute(self) -> TransferReport:
         """Do the whole run and return its report."""
@@ -122,11 +120,13 @@ class _Run:
         filtered = self._mover(selection(self.mixed.whole.plan, self.options))
         self._prepare(filtered, side)
         self._resilient(lambda: self._empty(filtered, side))
+        if self.options.follow:
+            self.progress.go_on()
         while self.options.follow and not self.should_stop():
             self._idle(side)
             self._resilient(lambda: self._empty(filtered, side))
         self._resilient(self.mixed.tidy)
-        self._tell(final=True)
+        self.progress.tell(final=True)
         self.made.update(*(lane.made for lane in self.mixed.lanes.values()))
         reports: list[TransferReport] = []
         self._resilient(
@@ -160,7 +160,7 @@ class _Run:
         self.book.flush()
         time.sleep(_FOLLOW_EVERY_S)
         self.mixed.allow_parking(self.options)
-        self.translations = _translators(self.mixed.whole.plan, self.environ)
+        self.translations = translators(self.mixed.whole, unified_url=self.unified_url)
         if side is Side.LEGACY:
             self._release(everything=False)
 
@@ -177,6 +177,7 @@ class _Run:
         # After a lost connection: what has arrived elsewhere may only go on when it is gone here.
         self._finish(mover, side)
         mover.drain()
+        self.progress.expect(sum(self._waiting(side)))
         for source in self.mixed.sources(side):
             if self._wanted(source.place):
                 mover.empty_list(source, self._translator(source))
@@ -186,6 +187,16 @@ class _Run:
                 mover.empty_spot(spot, self._translator(spot))
                 self._move_back(spot, spot.passed)
         mover.finish()
+
+    def _waiting(self, side: Side) -> Iterator[int]:
+        """Yield how many messages wait in each place that is emptied."""
+        for source in filter(lambda source: self._wanted(source.place), self.mixed.sources(side)):
+            server = self.mixed.redis.servers[self.mixed.redis.identity(source.place)]
+            yield int(server.client.llen(source.list))
+        for spot in filter(lambda spot: self._wanted(spot.place), self.mixed.spots(side)):
+            lane = self.mixed.lane(spot.place)
+            counted = None if lane is None else count(lane.connection, spot.queue)
+            yield counted.ready if counted else 0
 
     def _restore(self, side: Side) -> None:
         self.tally.restored += restore_kept(self.mixed.redis, {side}, self.token)
@@ -232,14 +243,19 @@ class _Run:
         return self.translations[source.place.side, source.place.system]
 
     def _mover(self, selects: Callable[[Translation], bool]) -> RabbitmqMover:
+        def stop() -> bool:
+            # What a filter leaves alone costs nobody anything.
+            done = self.tally.seen - self.tally.passed
+            return self.limit.wait(done, should_stop=self.should_stop, meanwhile=lambda: self.mixed.stay(self.token))
+
         return RabbitmqMover(
             mixed=self.mixed,
             token=self.token,
             stamp=f"{int(time.time())}",
             selects=selects,
             settled=self._settled,
-            should_stop=self._stop,
-            size=self.options.batch_size,
+            should_stop=stop,
+            size=self.limit.most(self.options.batch_size),
         )
 
     def _resilient(self, action: Callable[[], None], *, connect_first: bool = False) -> None:
@@ -261,22 +277,4 @@ class _Run:
             without_body=work.without_body,
         )
         self.book.add(str(work.batch.source.place), work.carried, work.kept, counts)
-        self._tell()
-
-    def _stop(self) -> bool:
-        if self.options.max_rate:
-            ahead_s = self.tally.seen / self.options.max_rate - (time.monotonic() - self.started_at)
-            if ahead_s > 0:
-                time.sleep(min(ahead_s, 1.0))
-        return self.should_stop()
-
-    def _tell(self, *, final: bool = False) -> None:
-        now = time.monotonic()
-        if not final and now - self._told_at < _PROGRESS_EVERY_S:
-            return
-        self._told_at = now
-        elapsed_s = now - self.started_at
-        rate = self.tally.seen / elapsed_s if elapsed_s else 0.0
-        text = f"{self.tally.moved} moved, {self.tally.kept} kept back, {rate:,.0f} a second"
-        kind = EventKind.PROGRESS
-        self.listener(Event(kind=kind, step="transfer", text=text, done=self.tally.seen, elapsed_s=elapsed_s))
+        self.progress.tell()

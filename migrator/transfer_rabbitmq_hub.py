@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,18 +15,21 @@ from migrator.brokers.rabbitmq_private import ID, own_header
 from migrator.brokers.rabbitmq_queues import ALIVE, Spot, arriving_queue, delete_if_empty, spots
 from migrator.brokers.rabbitmq_reading import look
 from migrator.brokers.rabbitmq_server import RabbitmqServer
-from migrator.brokers.redis_keys import Source
+from migrator.brokers.redis_keys import LOCK, Source
 from migrator.errors import RefusedError
 from migrator.journal import ensure_state_folder
 from migrator.message import System
 from migrator.plan import Endpoint, Plan, Side
 from migrator.transfer_hub import Hub
+from migrator.transfer_lock import LIFE_MS
 from migrator.transfer_options import TransferOptions
 from migrator.transfer_parked import park_after_ms, release_lead_ms
 from migrator.transfer_rabbitmq_lane import RabbitmqLane, open_lane
 from migrator.transfer_rabbitmq_taken import Taken, open_taken
 from migrator.transfer_rabbitmq_window import was_restarted
 from migrator.translation import Place
+
+_STAY_EVERY_S = 5.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,6 +49,7 @@ class MixedHub:
     taken: dict[str, Taken] = field(default_factory=dict)
     #: Ids of messages that came from other servers before this connection and are not yet in their queues.
     arrived: set[str] = field(default_factory=set)
+    _stayed_at: float = 0.0
 
     def connect(self, *, wait_s: float, takeover: bool = False) -> None:
         """Take the lock of every RabbitMQ and read what has arrived there; py-amqp's errors pass.
@@ -77,6 +82,19 @@ class MixedHub:
         folder = ensure_state_folder(self.whole.plan)
         self.taken[identity] = found = open_taken(folder, identity, queues)
         return found
+
+    def stay(self, token: str) -> None:
+        """Keep every lock alive through long runs.
+
+        Raises:
+            amqp.AMQPError, redis.RedisError, OSError: A server does not answer, or the lock is no longer ours.
+        """
+        if time.monotonic() - self._stayed_at > _STAY_EVERY_S:
+            self._stayed_at = time.monotonic()
+            for server in self.whole.servers.values():
+                server.run("lock", [LOCK], [token, LIFE_MS, ""])
+            for lane in self.lanes.values():
+                lane.alive()
 
     def management(self, identity: str) -> Management | None:
         """Return the management plugin of a server, if it is named."""
@@ -151,12 +169,8 @@ class MixedHub:
 
     def too_late_ms(self) -> float:
         """Return the latest ETA, in ms since the epoch, that a worker may hold."""
-        if self.whole.park_after_ms is not None:
-            return math.inf
-        limit_s = (
-            self.consumer_timeout_s if self.unified_on_rabbitmq() else self.whole.plan.unified.visibility_timeout_s
-        )
-        return self.whole.now_ms() + limit_s * 1000
+        # On Redis such a message is parked, or kept back.
+        return self.whole.now_ms() + self.consumer_timeout_s * 1000 if self.unified_on_rabbitmq() else math.inf
 
     @property
     def returned(self) -> int:

@@ -13,10 +13,9 @@ compares its ids with what is left at the source, and publishes only the others.
 from __future__ import annotations
 
 import math
-import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -36,8 +35,6 @@ from migrator.translate import Translator
 from migrator.translation import KeptBack, Place, Reason, Translation, ledger_entry
 from migrator.wire import UnreadableError
 
-_REFRESH_S = 5.0
-
 
 @dataclass(slots=True, kw_only=True)
 class RabbitmqMover:
@@ -52,7 +49,6 @@ class RabbitmqMover:
     #: Called before a batch is taken; a true answer ends the queue.
     should_stop: Callable[[], bool]
     size: int
-    _refreshed_at: float = field(default=0.0)
 
     def empty_spot(self, spot: Spot, translate: Translator, *, leftovers_only: bool = False) -> None:
         """Move what an interrupted run had taken from a RabbitMQ queue, then what it holds, until it is empty.
@@ -133,7 +129,7 @@ class RabbitmqMover:
         self, spot: Spot, intake: Intake, taken: list[Any], translate: Translator, *, resumed: bool = False
     ) -> None:
         """Carry out one batch from RabbitMQ."""
-        self._refresh()
+        self.mixed.stay(self.token)
         source, home = spot.as_source(), self._home(spot.place)
         origins = _with_ids(taken, given=intake.queue == spot.moving)
         messages = {copy: public_copy(message) for copy, message in origins.items()}
@@ -162,7 +158,7 @@ class RabbitmqMover:
 
     def _carry_claim(self, batch: Batch, translate: Translator) -> None:
         """Carry out one batch from Redis."""
-        self._refresh()
+        self.mixed.stay(self.token)
         source, server = batch.source, self._server(batch.source)
         keys = [ledger_entry(source.place, item_copy(source, item)) for item in batch.items]
         arrived = self._arrived(keys) if batch.resumed else set()
@@ -265,15 +261,6 @@ class RabbitmqMover:
             ids, bodies = server.run("claim_ids", [LOCK, source.list, source.bodies, source.claim], arguments)
             return list(zip(ids, bodies, strict=True))
         return [(b"", raw) for raw in server.run("claim_list", [LOCK, source.list, source.claim], arguments)]
-
-    def _refresh(self) -> None:
-        """Keep every lock alive through long runs."""
-        if time.monotonic() - self._refreshed_at > _REFRESH_S:
-            self._refreshed_at = time.monotonic()
-            for server in self.mixed.whole.servers.values():
-                server.run("lock", [LOCK], [self.token, LIFE_MS, ""])
-            for lane in self.mixed.lanes.values():
-                lane.alive()
 
     def _server(self, source: Source) -> Any:
         return self.mixed.whole.servers[self.mixed.whole.identity(source.place)]

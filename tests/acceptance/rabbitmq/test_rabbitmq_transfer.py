@@ -28,9 +28,10 @@ from migrator.brokers import rabbitmq_server
 from migrator.brokers.rabbitmq_queues import LOCK
 from migrator.brokers.rabbitmq_server import RabbitmqServer
 from migrator.errors import RefusedError, UnreachableError
-from migrator.events import Event, ignore
+from migrator.events import Event, EventKind, ignore
 from migrator.message import State
 from migrator.transfer import TransferOptions, transfer
+from migrator.transfer_pace import Limit
 
 pytestmark = pytest.mark.timeout(900 if os.environ.get("RABBITMQ_LONG") else 120)
 LONG = os.environ.get("RABBITMQ_LONG") == "1"
@@ -455,10 +456,53 @@ def test_follows_late_producers_until_told(any_scene: RabbitScene) -> None:
             ids.extend([scene.send("health_check_task"), scene.apply("health_check_task")])
         return len(calls) > 22
 
-    options = TransferOptions(follow=True)
-    report = transfer(scene.plan, environ=scene.environ, options=options, should_stop=should_stop)
+    options, told = TransferOptions(follow=True), list[Event]()
+    report = transfer(scene.plan, environ=scene.environ, options=options, should_stop=should_stop, listener=told.append)
     assert (report.moved, report.balance) == (14, 0)
     assert scene.ids() == {("unified", identity): 1 for identity in ids}
+    assert ["the bridge goes on" in event.text for event in told if event.kind is EventKind.NOTE] == [True]
+    assert (told[-1].done, told[-1].total) == (14, 14)
+
+
+def test_a_limited_run_tells_how_long_it_takes(any_scene: RabbitScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is kept from the first step on; what a filter leaves alone does not count."""
+    scene, told, done = any_scene, list[Event](), list[int]()
+    wanted = [scene.send("health_check_task") for _ in range(16)]
+    left = [scene.send("fetch_crypto_prices_task", ["BTC"]) for _ in range(40)]
+    original = Limit.wait
+
+    def wait(limit: Limit, so_far: int, **others: Any) -> bool:
+        done.append(so_far)
+        return original(limit, so_far, **others)
+
+    monkeypatch.setattr(Limit, "wait", wait)
+    options = TransferOptions(max_rate=10.0, tasks=frozenset({"health_check_task"}))
+    report = transfer(scene.plan, environ=scene.environ, options=options, listener=told.append)
+    assert (report.moved, report.passed, report.balance) == (16, 40, 0)
+    assert scene.ids() == {("unified", i): 1 for i in wanted} | {("dramatiq", i): 1 for i in left}
+    assert done[-1] == 16 and max(after - before for before, after in itertools.pairwise(done)) <= 2
+    assert {event.total for event in told if event.done} == {56}
+    assert any("s left" in event.text for event in told) and "left" not in told[-1].text
+
+
+def test_the_clock_is_that_of_redis_where_there_is_one(any_scene: RabbitScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By this machine's clock, which is half an hour ahead, the message is due already."""
+    scene, on_redis = any_scene, any("redis" in url for url in any_scene.urls.values())
+    identity = scene.send("health_check_task", delay=20 * 60_000)
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 1800)
+    scene.forward()
+    monkeypatch.undo()
+    (message,) = scene.unified_messages()
+    assert message.headers["id"] == identity
+    assert (message.headers["eta"] is not None) == on_redis
+
+
+def test_what_is_due_late_is_kept_back_where_nobody_releases_it(to_redis: RabbitScene) -> None:
+    later = to_redis.send("health_check_task", delay=3 * 3600_000, options={"max_age": 24 * 3600_000})
+    report = to_redis.forward(park=False)
+    assert (report.moved, report.reasons) == (0, {"due-late": 1})
+    assert to_redis.ids() == {("kept", later): 1}
 
 
 def test_stops_when_told(any_scene: RabbitScene) -> None:
