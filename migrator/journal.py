@@ -160,8 +160,8 @@ def read_journal(file: Path) -> tuple[Entry, ...]:
 
 
 def redact(text: str) -> str:
-    """Return ``text`` with user and password of every URL blanked."""
-    return re.sub(r"://[^/\s@]+@", "://***@", text)
+    """Return ``text`` with user and password of every URL blanked, also of one that is not escaped."""
+    return re.sub(r"(?i)(://)\S*?(@)(?=[^@\s;,]*(?:[\s;,]|$))|([?&](?:password|username)=)[^&\s]*", r"\1\3***\2", text)
 
 
 @contextmanager

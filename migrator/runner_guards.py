@@ -38,7 +38,7 @@ def begun_with(plan: Plan, *, environ: Mapping[str, str]) -> dict[str, Any]:
 def place_of(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
     """Return an endpoint's URL as one says it to another: no user, no password, default port and database written."""
     url = expand(endpoint.url, environ, where=f"{_name(endpoint)}.broker")
-    text = re.sub(r"(?i)([?&](?:password|username)=)[^&]*", r"\1***", redact(url).replace("://***@", "://"))
+    text = redact(url).replace("://***@", "://")
     parts = _URL.fullmatch(text)
     if parts is None:
         return text

@@ -15,7 +15,6 @@ from migrator.transfer_hub import Hub
 from migrator.transfer_options import MOST_RECORDS, Direction, KeptRecord, Tally, TransferOptions, TransferReport
 from migrator.translation import Carried, Reason
 
-
 #: Of larger queues orphans are only counted: the server would be asked for every id.
 _MOST_NAMED = 100_000
 
@@ -130,7 +129,7 @@ def findings(hub: Hub, options: TransferOptions, tally: Tally, left: Mapping[str
             where=", ".join(claimed),
             what="workers have taken messages that were not moved",
             found=f"{sum(claimed.values())} messages",
-            remedy="stop those workers, then run again with the statement that they have ended",
+            remedy="stop those workers, which gives them back; of dead ones: `migrator transfer --take-claimed`",
         )
     if tally.dropped_options:
         yield Finding(

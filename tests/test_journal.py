@@ -135,3 +135,19 @@ def test_entries_are_durable_before_the_call_returns(plan: Plan) -> None:
     assert in_child(die) == -signal.SIGKILL
     assert [line.text for line in read_journal(open_journal(plan).file)] == ["last words"]
     assert time.time() - open_journal(plan).entries()[0].at.timestamp() < 60
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("at redis://u:secret@h:1/0, then", "at redis://***@h:1/0, then"),
+        ("redis://:sec/ret@h/0", "redis://***@h/0"),
+        ("redis://u:sec@ret@h/0", "redis://***@h/0"),
+        ("redis://:sec#r;et?@h/0", "redis://***@h/0"),
+        ("amqp://u:sec@h1//;amqp://u:ret@h2//", "amqp://***@h1//;amqp://***@h2//"),
+        ("redis://h/0?db=1&password=secret&x=2", "redis://h/0?db=1&password=***&x=2"),
+        ("redis://h/0 of a@b", "redis://h/0 of a@b"),
+    ],
+)
+def test_no_secret_of_a_url_stays_in_a_text(text: str, shown: str) -> None:
+    assert redact(text) == shown

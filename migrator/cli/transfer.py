@@ -17,8 +17,9 @@ from migrator.cli.output import Answer, confirm, finish, format_option, plan_opt
 
 if TYPE_CHECKING:
     from migrator.plan import Plan
+    from migrator.snapshot_file import SnapshotFacts
     from migrator.transfer_locate import Sighting, Whereabouts
-    from migrator.transfer_options import ShouldStop, TransferReport
+    from migrator.transfer_options import ShouldStop, TransferOptions, TransferReport
 
 
 _MOST_KEPT = 3
@@ -33,6 +34,10 @@ _EXAMPLE_CHARACTERS = 300
 @click.option("--queue", "queues", multiple=True, help="Only this queue of the side that is emptied; repeatable.")
 @click.option("--rate", type=click.FloatRange(min=0.1), help="At most so many messages a second.")
 @click.option("--retry-kept", is_flag=True, help="First put messages that were kept back into their queues again.")
+@click.option(
+    "--take-claimed", is_flag=True, help="Also what workers had claimed that have ended; refused while one answers."
+)
+@click.option("--no-snapshot", is_flag=True, help="Don't write all messages to .migrator/snapshots first.")
 @click.option("--find", metavar="ID", default="", help="Only say where the message, or the copy, with this id is.")
 @plan_option
 @yes_option
@@ -40,21 +45,47 @@ _EXAMPLE_CHARACTERS = 300
 def command(plan: Plan, yes: bool, output_format: str, find: str, **chosen: object) -> None:
     """Carry waiting messages over, or back, without the rest of a cutover.
 
-    What workers have claimed is left to them. Nothing is lost or doubled if it is interrupted at any moment: the same
-    command finishes what the interrupted one had begun.
+    Before the first one moves, all are written to a file that `migrator restore` puts back. What workers have claimed
+    is left to them. Nothing is lost or doubled if it is interrupted at any moment: the same command finishes what the
+    interrupted one had begun.
 
     Example: migrator transfer --dry-run
     """
     from migrator.cli.progress import shown_progress
     from migrator.progress import recorded_progress
-    from migrator.transfer import transfer
-    from migrator.transfer_options import Direction, TransferOptions
+    from migrator.transfer import emptied_side, transfer
+    from migrator.transfer_ended import refuse_living_workers
 
     if find:
         from migrator.transfer_locate import locate
 
         finish(_found(locate(plan, environ=os.environ, identity=find)), output_format)
-    options = TransferOptions(
+    options = _options(chosen)
+    written = None
+    if not options.dry_run:
+        confirm(f"Carry the waiting messages of {plan.name} {options.direction.value}?", yes=yes)
+        if options.owners_dead:
+            refuse_living_workers(plan, environ=os.environ, side=emptied_side(options.direction))
+        written = None if chosen["no_snapshot"] else _written(plan)
+    with (
+        _until_interrupted() as should_stop,
+        shown_progress() as shown,
+        recorded_progress(plan, f"messages {options.direction.value}", shown) as listener,
+    ):
+        report = transfer(plan, environ=os.environ, options=options, listener=listener, should_stop=should_stop)
+    answer = _answer(report, chosen, interrupted=should_stop() and not options.follow)
+    finish(answer if written is None else _with_snapshot(answer, written), output_format)
+
+
+def _with_snapshot(answer: Answer, written: SnapshotFacts) -> Answer:
+    line = f"before that {written.messages:,} messages were written to {written.file}"
+    return dataclasses.replace(answer, lines=[*answer.lines, line], data={**answer.data, "snapshot": str(written.file)})
+
+
+def _options(chosen: Mapping[str, object]) -> TransferOptions:
+    from migrator.transfer_options import Direction, TransferOptions
+
+    return TransferOptions(
         direction=Direction.BACK if chosen["back"] else Direction.FORWARD,
         dry_run=bool(chosen["dry_run"]),
         follow=bool(chosen["follow"]),
@@ -62,16 +93,22 @@ def command(plan: Plan, yes: bool, output_format: str, find: str, **chosen: obje
         queues=frozenset(chosen["queues"]),  # type: ignore[call-overload]
         max_rate=chosen["rate"],  # type: ignore[arg-type]
         retry_kept=bool(chosen["retry_kept"]),
+        owners_dead=bool(chosen["take_claimed"]),
     )
-    if not options.dry_run:
-        confirm(f"Carry the waiting messages of {plan.name} {options.direction.value}?", yes=yes)
-    with (
-        _until_interrupted() as should_stop,
-        shown_progress() as shown,
-        recorded_progress(plan, f"messages {options.direction.value}", shown) as listener,
-    ):
-        report = transfer(plan, environ=os.environ, options=options, listener=listener, should_stop=should_stop)
-    finish(_answer(report, chosen, interrupted=should_stop() and not options.follow), output_format)
+
+
+def _written(plan: Plan) -> SnapshotFacts | None:
+    """Write all messages of the plan's queues to a file; None if there are none."""
+    from datetime import UTC, datetime
+
+    from migrator.snapshot import write_snapshot
+
+    name = f"transfer-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.snapshot"
+    facts = write_snapshot(plan, environ=os.environ, file=plan.state_folder / "snapshots" / name)
+    if facts.messages:
+        return facts
+    facts.file.unlink()
+    return None
 
 
 @contextmanager
@@ -164,8 +201,8 @@ def _kept_lines(report: TransferReport) -> list[str]:
 def _command(chosen: Mapping[str, object]) -> str:
     """Return the command line that does it, without ``--dry-run``."""
     words = ["migrator", "transfer"]
-    for name, flag in (("back", "--back"), ("follow", "--follow"), ("retry_kept", "--retry-kept")):
-        words += [flag] if chosen[name] else []
+    for name in ("back", "follow", "retry_kept", "take_claimed", "no_snapshot"):
+        words += [f"--{name.replace('_', '-')}"] if chosen[name] else []
     for name, flag in (("tasks", "--task"), ("queues", "--queue")):
         for value in chosen[name]:  # type: ignore[attr-defined]  # click gives a tuple of texts
             words += [flag, value]

@@ -105,3 +105,31 @@ def test_a_bridge_ends_cleanly_with_a_signal(folder: Path, redis_url: str) -> No
     assert process.returncode == 0
     assert json.loads(output)["moved"] == len(sent)
     assert client.get("tqm:lock") is None
+
+
+def test_what_is_about_to_move_is_written_down_first_and_can_be_put_back(folder: Path, redis_url: str) -> None:
+    _run(folder, "--yes")
+    assert not list((folder / ".migrator/snapshots").iterdir()), "of nothing there is no snapshot"
+    sent = _send(redis_url, "health_check_task")
+    client = redis.Redis.from_url(redis_url)
+    before = client.hgetall("dramatiq:default.msgs")
+    report = _run(folder, "--yes")[1]
+    assert report["moved"] == 1
+    restore = [MIGRATOR, "restore", str(report["snapshot"]), "--replace", "--yes"]
+    subprocess.run(restore, cwd=folder, check=True, capture_output=True, timeout=60)
+    assert client.hgetall("dramatiq:default.msgs") == before
+    assert _run(folder, "--find", sent)[1]["sightings"][0]["side"] == "legacy"  # type: ignore[index]
+    assert "snapshot" not in _run(folder, "--yes", "--no-snapshot")[1]
+
+
+def test_what_dead_workers_had_claimed_is_taken_on_request(folder: Path, redis_url: str) -> None:
+    _send(redis_url, "health_check_task")
+    client = redis.Redis.from_url(redis_url)
+    client.sadd("dramatiq:__acks__.dead-worker.default", client.lpop("dramatiq:default"))
+    client.zadd("dramatiq:__heartbeats__", {"dead-worker": int(time.time() - 600) * 1000})
+    report = _run(folder, "--yes")[1]
+    assert report["moved"] == 0
+    assert "--take-claimed" in json.dumps(report["findings"])
+    code, report = _run(folder, "--yes", "--take-claimed")
+    assert code == 0, report
+    assert (report["moved"], report["adopted"], report["balance"]) == (1, 1, 0)

@@ -16,6 +16,10 @@ from typing import Any
 import pytest
 from message_traffic import Scene
 
+from migrator.errors import RefusedError
+from migrator.plan import Side
+from migrator.transfer_ended import refuse_living_workers
+
 pytestmark = pytest.mark.acceptance
 
 _RECORD = """
@@ -150,6 +154,9 @@ def test_dramatiq_messages_run_once_on_a_celery_worker_at_their_time(workers: Wo
     assert scene.forward().moved == 5
     with workers.celery():
         workers.wait(lambda runs: len(runs) >= 6)
+        with pytest.raises(RefusedError, match=r"unified workers: .*run twice \(celery@.*pid \d+"):
+            refuse_living_workers(scene.plan, environ=scene.environ, side=Side.UNIFIED)
+        refuse_living_workers(scene.plan, environ=scene.environ, side=Side.LEGACY)
         time.sleep(1)
         runs = workers.ran()
     by_id = {run["id"]: run for run in runs}
