@@ -18,6 +18,9 @@ from migrator.demo.scratch import git
 from migrator.plan import Side
 from migrator.runner_state import MigrationState
 
+#: Of the load. Everything takes longer on a busy machine, and each message sent meanwhile makes it busier.
+REQUESTS_A_SECOND = 4.0
+
 
 @pytest.mark.acceptance
 @pytest.mark.timeout(600)
@@ -33,7 +36,8 @@ def test_the_sample_there_and_back_while_everything_dies(tmp_path: Path) -> None
     with open_scene(tmp_path, DATABASE_URL=database.url) as scene:
         chaos = Chaos(scene=scene, chance=random.Random(20261123), faults=faults, tell=told.append)
         prepare(scene, 300)
-        with scene.stage.load():
+        with scene.stage.load() as load:
+            load.rate = REQUESTS_A_SECOND
             chaos.leg("cutover", ["tool", "database"], once=True)
             assert runner.status(scene.stage.scratch.plan, environ=scene.environ).state is MigrationState.MIGRATED
             assert scene.running(Side.LEGACY) == set()
