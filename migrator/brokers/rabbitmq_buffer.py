@@ -4,12 +4,16 @@ py-amqp reads a frame in three calls and sends each message by a call of its own
 a third. Here frames are cut out of what one read gave, and published messages are gathered until a command follows
 that the server has to answer, or until they are many.
 
+py-amqp waits for an answer as long as anything comes. A server that takes nothing because it is short of memory still
+sends its heartbeats, so they count for nothing here: a wait that only they fill ends.
+
 Source: amqp/transport.py (``read_frame``), amqp/method_framing.py (``frame_writer``), amqp/connection.py: both are
 looked up on the connection at each call.
 """
 
 from __future__ import annotations
 
+import time
 from ssl import SSLWantReadError, SSLWantWriteError
 from struct import Struct
 from typing import Any
@@ -19,7 +23,7 @@ from amqp.exceptions import UnexpectedFrame
 
 _READ_BYTES = 131_072
 _SEND_FROM_BYTES = 131_072
-_METHOD, _HEADER, _BODY, _FRAME_END = 1, 2, 3, 0xCE
+_METHOD, _HEADER, _BODY, _HEARTBEAT, _FRAME_END = 1, 2, 3, 8, 0xCE
 _BASIC = spec.Basic.Publish[0]
 #: How a socket with a timeout of its own (SO_RCVTIMEO, SO_SNDTIMEO), or of Python's, says that it is over.
 _WAITING = (TimeoutError, BlockingIOError, SSLWantReadError, SSLWantWriteError)
@@ -29,9 +33,14 @@ _content = Struct(">HHQ")
 _END = bytes([_FRAME_END])
 
 
-def buffered(connection: Any) -> Any:
-    """Return a connected connection that reads and sends in buffers from now on."""
-    reader = _Reader(connection.transport)
+def buffered(connection: Any, *, answer_within_s: float) -> Any:
+    """Return a connected connection that reads and sends in buffers from now on.
+
+    Args:
+        connection: The connection.
+        answer_within_s: How long to wait while only heartbeats come.
+    """
+    reader = _Reader(connection.transport, answer_within_s)
     connection.transport.read_frame = reader.read_frame
     connection.frame_writer = _Writer(connection).write
     return connection
@@ -40,18 +49,28 @@ def buffered(connection: Any) -> Any:
 class _Reader:
     """Cuts frames out of what the socket gives."""
 
-    def __init__(self, transport: Any) -> None:
+    def __init__(self, transport: Any, answer_within_s: float) -> None:
         self._transport = transport
+        self._answer_within_s = answer_within_s
         self._data: bytes = bytes(transport._read_buffer)
         self._at = 0
 
     def read_frame(self) -> tuple[int, int, bytes]:
-        """Return type, channel and content of the next frame.
+        """Return type, channel and content of the next frame that is no heartbeat.
 
         Raises:
             TimeoutError: It is not all there; what came stays for the next call.
             OSError: The connection is gone.
         """
+        frame = self._next_frame()
+        if frame[0] == _HEARTBEAT:
+            deadline = time.monotonic() + self._answer_within_s
+            while (frame := self._next_frame())[0] == _HEARTBEAT:
+                if time.monotonic() > deadline:
+                    raise TimeoutError("the server sent nothing but heartbeats")
+        return frame
+
+    def _next_frame(self) -> tuple[int, int, bytes]:
         self._need(7)
         kind, channel, size = _frame.unpack_from(self._data, self._at)
         self._need(size + 8)

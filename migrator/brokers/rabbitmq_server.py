@@ -80,7 +80,7 @@ class RabbitmqServer:
             on_unblocked=lambda: setattr(connection, "blocked_because", ""),
         )
         connection.connect()
-        return buffered(connection)
+        return buffered(connection, answer_within_s=ANSWER_TIMEOUT_S)
 
     @contextmanager
     def connected(self) -> Iterator[Any]:

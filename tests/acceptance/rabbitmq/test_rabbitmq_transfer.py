@@ -24,6 +24,7 @@ from rabbit_scene import RabbitScene, amqp_content, fill, mixed
 from rabbit_server import RabbitServer
 from test_rabbitmq_brokers import dramatiq_worker, until
 
+from migrator import transfer_rabbitmq_lane
 from migrator.brokers import rabbitmq_server
 from migrator.brokers.rabbitmq_queues import LOCK
 from migrator.brokers.rabbitmq_server import RabbitmqServer
@@ -287,6 +288,8 @@ def test_a_server_with_an_alarm_ends_the_run_clearly(
             rabbit.control(command, on)
 
     monkeypatch.setattr(rabbitmq_server, "ANSWER_TIMEOUT_S", 3.0)
+    # A server that takes nothing still says every second that it lives.
+    monkeypatch.setattr(transfer_rabbitmq_lane, "HEARTBEAT_S", 2)
     if not midway:
         rabbit.control(command, on)
     options = TransferOptions(batch_size=20)
