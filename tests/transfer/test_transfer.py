@@ -24,7 +24,9 @@ from migrator.errors import ExitCode, InterruptedRunError, RefusedError, Unreach
 from migrator.events import Event, EventKind
 from migrator.ledger import Book
 from migrator.message import State, System
+from migrator.plan import Side
 from migrator.transfer import Direction, TransferOptions, TransferReport, transfer
+from migrator.transfer_ended import refuse_living_workers
 from migrator.transfer_locate import Whereabouts, locate
 from migrator.transfer_lock import new_token
 from migrator.transfer_pace import Limit, Pace
@@ -522,6 +524,15 @@ def test_a_worker_that_shows_itself_is_not_robbed(scene: Scene) -> None:
         stop.set()
         worker.join()
     assert scene.legacy.scard("dramatiq:__acks__.busy.default") == 1
+
+
+def test_a_celery_worker_that_is_too_busy_to_answer_is_not_taken_for_dead(scene: Scene) -> None:
+    refuse_living_workers(scene.plan, environ=scene.environ, side=Side.UNIFIED)
+    with scene.unified.pubsub() as worker:
+        worker.psubscribe("/0.celery.pidbox")
+        assert worker.get_message(timeout=5)["type"] == "psubscribe"
+        with pytest.raises(RefusedError, match="1 that listen and do not answer"):
+            refuse_living_workers(scene.plan, environ=scene.environ, side=Side.UNIFIED)
 
 
 def test_two_runs_at_once_the_second_is_refused(scene: Scene) -> None:
