@@ -13,6 +13,7 @@ Source: RabbitMQ, "Consumer Acknowledgements", "Consumer Priorities"; celery/app
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import suppress
@@ -25,12 +26,12 @@ from migrator.brokers.rabbitmq_queues import Spot, arriving_queue, dead_queue, s
 from migrator.brokers.rabbitmq_server import ERRORS, RabbitmqServer, count
 from migrator.brokers.rabbitmq_wire import raw_of
 from migrator.brokers.reading import read_message
-from migrator.errors import RefusedError
+from migrator.errors import RefusedError, UnreachableError
 from migrator.message import Message, State, System
 from migrator.plan import Endpoint
 
-#: How long the next message of a queue that is not empty may take.
-_WAIT_S = 5.0
+#: How long to wait for the next message before the queue is counted again, and until the server is given up.
+_WAIT_S, _LONGEST_S = 2.0, 60.0
 
 
 def count_all(server: RabbitmqServer, management: Management | None, endpoint: Endpoint) -> Depths:
@@ -119,17 +120,36 @@ def look(connection: Any, queue: str) -> Generator[Any, None, None]:
     tag = channel.basic_consume(queue, callback=waiting.append, arguments={"x-priority": -100})
     try:
         for _ in range(counted.ready):
-            while not waiting:
-                try:
-                    connection.drain_events(timeout=_WAIT_S)
-                except TimeoutError:
-                    # A worker was faster.
-                    return
+            if not waiting and not _wait(connection, channel, queue, waiting):
+                return
             yield waiting.popleft()
     finally:
         with suppress(*ERRORS):
             channel.basic_cancel(tag)
             channel.close()
+
+
+def _wait(connection: Any, channel: Any, queue: str, waiting: deque[Any]) -> bool:
+    """Wait for the next message; return whether there is one: workers may have been faster.
+
+    Raises:
+        UnreachableError: The server has some and delivers none.
+    """
+    deadline = time.monotonic() + _LONGEST_S
+    while not waiting:
+        with suppress(TimeoutError):
+            connection.drain_events(timeout=_WAIT_S)
+        if waiting:
+            break
+        # Counted on the consumer's channel, so what was delivered before this answer has been seen.
+        _, ready, _ = channel.queue_declare(queue=queue, passive=True)
+        if not ready and not waiting:
+            return False
+        if time.monotonic() > deadline:
+            raise UnreachableError(
+                queue, f"the server delivered nothing for {_LONGEST_S:g} s", found=f"{ready} waiting"
+            )
+    return True
 
 
 def _read(at: Spot, message: Any, state: State) -> Message:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +18,7 @@ import pytest
 from rabbit_scene import RabbitScene, amqp_content
 from rabbit_server import RabbitServer
 
-from migrator.brokers import connect
+from migrator.brokers import connect, rabbitmq_reading
 from migrator.brokers.rabbitmq_remove import remove
 from migrator.brokers.rabbitmq_server import RabbitmqServer
 from migrator.errors import RefusedError, UnreachableError
@@ -247,3 +250,19 @@ def test_what_only_a_rollback_needs_is_removed(rabbit_only: RabbitScene, rabbit:
         remove(server, endpoint)
     assert queues() == {"unified"}
     assert scene.broker("unified").depths()["unified", State.READY] == 1
+
+
+def test_a_slow_server_is_read_to_the_end(
+    rabbit_only: RabbitScene, rabbit: RabbitServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A snapshot that ends where the server pauses would lack messages."""
+    ids = [rabbit_only.send("fetch_crypto_prices_task", ["C" * 200_000]) for _ in range(150)]
+    monkeypatch.setattr(rabbitmq_reading, "_WAIT_S", 0.05)
+    messages = rabbit_only.broker("dramatiq").scan()
+    found = [next(messages).id]
+    os.kill(rabbit.pid, signal.SIGSTOP)
+    going_on = threading.Timer(1.0, os.kill, (rabbit.pid, signal.SIGCONT))
+    going_on.start()
+    found += [message.id for message in messages]
+    going_on.join()
+    assert found == ids
