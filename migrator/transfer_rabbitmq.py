@@ -138,6 +138,7 @@ class _Run:
     def _prepare(self, filtered: RabbitmqMover, side: Side) -> None:
         """Finish what an interrupted run had taken; put back what belongs into the queues."""
         everything = self._mover(lambda translation: True)
+        self._resilient(lambda: self.mixed.stay(self.token))
         for owner in Side:
             self._resilient(lambda o=owner: self._finish(filtered if o is side else everything, o))  # type: ignore[misc]
         self._resilient(filtered.drain)
@@ -159,6 +160,7 @@ class _Run:
         """Wait a moment before the next sweep."""
         self.book.flush()
         time.sleep(_FOLLOW_EVERY_S)
+        self._resilient(lambda: self.mixed.stay(self.token))
         self.mixed.allow_parking(self.options)
         self.translations = translators(self.mixed.whole, unified_url=self.unified_url)
         if side is Side.LEGACY:
@@ -214,6 +216,7 @@ class _Run:
                 intake.publish(public_copy(message), lane.destination(spot.place), origin=message)
             intake.commit(wait=False)
             moved += len(batch)
+            self.mixed.stay(self.token)
         lane.close_intake(queue)
         return moved
 

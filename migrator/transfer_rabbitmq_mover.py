@@ -246,6 +246,7 @@ class RabbitmqMover:
                 intake.publish(public_copy(message), own_header(message, TO), origin=message)
             intake.commit(wait=not number)
             left -= len(batch)
+            self.mixed.stay(self.token)
 
     def _arrived(self, keys: list[str]) -> set[str]:
         """Return which of these copies have reached their destination before."""

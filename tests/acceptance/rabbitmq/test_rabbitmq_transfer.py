@@ -17,6 +17,7 @@ from typing import Any
 import amqp
 import amqp.transport
 import pytest
+import redis
 from rabbit_fuzz import put_mangled, whole
 from rabbit_kills import as_counter
 from rabbit_proxy import tcp_proxy
@@ -24,8 +25,8 @@ from rabbit_scene import RabbitScene, amqp_content, fill, mixed
 from rabbit_server import RabbitServer
 from test_rabbitmq_brokers import dramatiq_worker, until
 
-from migrator import transfer_rabbitmq_lane
-from migrator.brokers import rabbitmq_server
+from migrator import transfer_rabbitmq_hub, transfer_rabbitmq_lane
+from migrator.brokers import rabbitmq_server, redis_keys
 from migrator.brokers.rabbitmq_queues import LOCK
 from migrator.brokers.rabbitmq_server import RabbitmqServer
 from migrator.errors import RefusedError, UnreachableError
@@ -465,6 +466,26 @@ def test_follows_late_producers_until_told(any_scene: RabbitScene) -> None:
     assert scene.ids() == {("unified", identity): 1 for identity in ids}
     assert ["the bridge goes on" in event.text for event in told if event.kind is EventKind.NOTE] == [True]
     assert (told[-1].done, told[-1].total) == (14, 14)
+
+
+def test_a_quiet_bridge_keeps_its_locks(to_rabbit: RabbitScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock in Redis ends by itself after half a minute; here it is gone at once."""
+    monkeypatch.setattr(transfer_rabbitmq_hub, "_STAY_EVERY_S", 0.0)
+    told, calls, ids = list[Event](), list[int](), list(mixed(to_rabbit, 4))
+
+    def should_stop() -> bool:
+        if any(event.kind is EventKind.NOTE for event in told):
+            calls.append(1)
+            if len(calls) == 1:
+                with redis.Redis.from_url(to_rabbit.urls["celery"]) as client:
+                    assert client.delete(redis_keys.LOCK)
+            elif len(calls) == 2:
+                ids.append(to_rabbit.send("health_check_task"))
+        return len(calls) > 5
+
+    options = TransferOptions(follow=True)
+    transfer(to_rabbit.plan, environ=to_rabbit.environ, options=options, should_stop=should_stop, listener=told.append)
+    assert to_rabbit.ids() == {("unified", identity): 1 for identity in ids}
 
 
 def test_a_limited_run_tells_how_long_it_takes(any_scene: RabbitScene, monkeypatch: pytest.MonkeyPatch) -> None:
