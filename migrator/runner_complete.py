@@ -18,7 +18,7 @@ from typing import Any
 from migrator.brokers import connect, endpoint_url, is_on_rabbitmq
 from migrator.brokers.rabbitmq_remove import removable, remove
 from migrator.brokers.rabbitmq_server import RabbitmqServer
-from migrator.brokers.redis_keys import LEDGER, kept_key
+from migrator.brokers.redis_keys import LEDGER, RUNS, kept_key
 from migrator.errors import ExitCode
 from migrator.events import Listener, ignore
 from migrator.journal import Mark, Phase, entry, open_journal, run_lock
@@ -165,7 +165,7 @@ def _keys(context: Context) -> Iterator[tuple[str, str]]:
 
 def _keys_of(plan: Plan, endpoint: Endpoint) -> tuple[str, ...]:
     """Return the keys that only a rollback or legacy workers need; never one of a unified queue."""
-    keys = [kept_key(endpoint), LEDGER]
+    keys = [kept_key(endpoint), LEDGER, RUNS]
     if endpoint.side is Side.UNIFIED and plan.cutover.alias_net:
         keys += alias_net.KEYS
     if endpoint.side is Side.LEGACY and endpoint.system is System.CELERY:

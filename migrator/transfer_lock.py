@@ -2,7 +2,8 @@
 
 Every script of the transfer compares the lock with its own token first, so a run that was paused and overtaken can
 change nothing any more. A lock ends by itself after :data:`LIFE_MS`; one whose holder has ended on this machine is
-taken over at once.
+taken over at once. Whoever takes it counts the runs: a run that was paused and finds the lock free again
+can tell whether another one had it meanwhile, or a restart of the server has lost it.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from pathlib import Path
 import msgspec
 import redis
 
-from migrator.brokers.redis_keys import LOCK
+from migrator.brokers.redis_keys import LOCK, RUNS
 from migrator.brokers.redis_server import RedisServer
-from migrator.errors import RefusedError
+from migrator.errors import InterruptedRunError, RefusedError
 
 LIFE_MS = 30_000
 
@@ -65,6 +66,25 @@ def acquire(servers: Iterable[RedisServer], token: str, *, wait_s: float, takeov
         raise
 
 
+def retake(server: RedisServer, token: str) -> None:
+    """Prolong the lock; take it again where a restart of the server has lost it.
+
+    Raises:
+        InterruptedRunError: Another run has it, or has had it since.
+        redis.RedisError: The server does not answer.
+    """
+    remedy = "let that run finish, look at `migrator status`, then start again what is still wanted"
+    if server.run("lock", [LOCK], [token, LIFE_MS, ""]).decode() != token:
+        raise InterruptedRunError(server.where, "another run took over", remedy=remedy)
+    # Nobody else counts while the lock is ours.
+    runs = int(server.client.get(RUNS) or 0)
+    if runs > server.run_number:
+        server.run("unlock", [LOCK], [token])
+        raise InterruptedRunError(server.where, "another run took over while this one was paused", remedy=remedy)
+    if runs < server.run_number:
+        server.client.set(RUNS, server.run_number)
+
+
 def release(servers: Iterable[RedisServer], token: str) -> None:
     """Give the lock back where it is still ours. Never raises: the lock ends by itself."""
     for server in servers:
@@ -84,6 +104,8 @@ def _acquire_one(server: RedisServer, token: str, *, wait_s: float, takeover: bo
         with server.translated():
             holder = server.run("lock", [LOCK], [token, LIFE_MS, ended]).decode()
         if holder == token:
+            with server.translated():
+                server.run_number = server.client.incr(RUNS)
             return
         if takeover or _has_ended(holder):
             ended = holder

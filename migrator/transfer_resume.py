@@ -7,11 +7,9 @@ from collections.abc import Callable
 
 import redis
 
-from migrator.brokers.redis_keys import LOCK
 from migrator.brokers.redis_server import CONNECTION_ERRORS, failure
-from migrator.errors import InterruptedRunError
 from migrator.transfer_hub import Hub
-from migrator.transfer_lock import LIFE_MS
+from migrator.transfer_lock import retake
 from migrator.transfer_mover import Mover
 
 _MAX_SURPRISES = 5
@@ -48,12 +46,10 @@ def keep_lock(hub: Hub, token: str) -> None:
     """Prolong the lock on every server; take it again where a restart has lost it.
 
     Raises:
-        InterruptedRunError: Another run has it.
+        InterruptedRunError: Another run has it, or has had it since.
     """
     for server in hub.servers.values():
-        holder = server.run("lock", [LOCK], [token, LIFE_MS, ""]).decode()
-        if holder != token:
-            raise InterruptedRunError(server.where, "another run took over", remedy="let that run finish")
+        retake(server, token)
 
 
 def _is_transient(error: Exception) -> bool:

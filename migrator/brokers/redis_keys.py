@@ -1,9 +1,9 @@
 """Names of the keys: those of the two systems, and our own, which all begin with ``tqm:``.
 
-Our keys on a server: ``tqm:lock`` (fence), ``tqm:claim:…`` (taken, not yet carried), ``tqm:passed:…`` (left out by a
-filter), ``tqm:kept:<side>:<system>`` (kept back, with the reason), ``tqm:ledger`` (what has arrived from another
-server), ``tqm:parked`` (ETA further away than the visibility timeout), ``tqm:alias:…`` (the alias net,
-:mod:`migrator.workers.alias_net`).
+Our keys on a server: ``tqm:lock`` (fence), ``tqm:runs`` (how many runs have had it), ``tqm:claim:…`` (taken, not yet
+carried), ``tqm:passed:…`` (left out by a filter), ``tqm:kept:<side>:<system>`` (kept back, with the reason),
+``tqm:ledger`` (what has arrived from another server), ``tqm:parked`` (ETA further away than the visibility timeout),
+``tqm:alias:…`` (the alias net, :mod:`migrator.workers.alias_net`).
 
 Source: dramatiq/brokers/redis/dispatch.lua; kombu/transport/redis.py (``_q_for_pri``, ``priority``).
 """
@@ -18,6 +18,7 @@ from migrator.plan import Endpoint
 from migrator.translation import Place
 
 LOCK = "tqm:lock"
+RUNS = "tqm:runs"
 LEDGER = "tqm:ledger"
 PARKED = "tqm:parked"
 

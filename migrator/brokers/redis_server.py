@@ -60,6 +60,8 @@ class RedisServer:
             # What the parser says may hold a part of the password.
             found = "" if HIDDEN in self.where else str(error)
             raise UsageError(self.where, "this is no URL of a Redis server", found=found, remedy=remedy) from None
+        #: Number of the run that holds this server's lock, as far as it is ours (:mod:`migrator.transfer_lock`).
+        self.run_number = 0
         self.database = int(self.client.connection_pool.connection_kwargs.get("db") or 0)
 
     def close(self) -> None:

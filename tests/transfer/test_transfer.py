@@ -598,6 +598,28 @@ def test_a_run_that_was_paused_and_overtaken_is_stopped_by_the_fence(any_scene: 
     assert len(scene.unified_calls()) == scene.unified.llen("unified") == 3000
 
 
+def test_a_bridge_that_was_paused_does_not_go_on_after_another_run(any_scene: Scene) -> None:
+    scene, rounds = any_scene, 0
+    scene.send("health_check_task")
+
+    def meanwhile() -> bool:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 8:
+            # What happens while it is paused: its lock runs out, and everything goes back.
+            scene.legacy.delete("tqm:lock")
+            scene.unified.delete("tqm:lock")
+            assert scene.back().moved == 1
+        assert rounds < 100
+        return False
+
+    with pytest.raises(InterruptedRunError, match="while this one was paused"):
+        transfer(scene.plan, environ=scene.environ, options=TransferOptions(follow=True), should_stop=meanwhile)
+    assert scene.legacy.llen("dramatiq:default") == 1
+    assert scene.legacy.get("tqm:lock") is None
+    assert scene.forward().moved == 1
+
+
 def test_the_lock_lives_on_where_nothing_is_sent(two_servers: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything is kept back, so no script runs on the destination; its lock must not end all the same."""
     scene, lives_ms = two_servers, list[int]()
