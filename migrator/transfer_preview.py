@@ -81,7 +81,7 @@ def _keep(tally: Tally, place: Place, message: Message, kept: KeptBack) -> None:
 
 
 def _place(side: Side, message: Message) -> Place:
-    delayed = message.system is System.DRAMATIQ and message.raw.startswith(b"{") and _in_delay_queue(message)
+    delayed = message.system is System.DRAMATIQ and (message.state is State.DELAYED or _in_delay_queue(message))
     return Place(side, message.system, message.queue, delayed)
 
 

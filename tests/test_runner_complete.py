@@ -77,7 +77,9 @@ def test_only_after_the_quiet_time_and_with_nothing_left(shop: Shop) -> None:
         report = complete(shop.plan, environ=shop.environ, options=given)
     assert report.outcome is RunOutcome.DONE, report.findings
     with shop.redis() as client:
-        assert not client.exists("tqm:kept:legacy:dramatiq", "tqm:runs", "dramatiq:__heartbeats__", "_kombu.binding.celery")
+        assert not client.exists(
+            "tqm:kept:legacy:dramatiq", "tqm:runs", "dramatiq:__heartbeats__", "_kombu.binding.celery"
+        )
         assert client.llen("unified") + client.hlen("unacked") == 2, "what waits for unified workers stays"
     assert runner.status(shop.plan, environ=shop.environ).state is MigrationState.COMPLETED
     with pytest.raises(RefusedError, match="was completed: its way back is closed"):

@@ -44,6 +44,7 @@ def read_message(place: Place, copy_id: str, raw: bytes, state: State) -> Messag
             return _dramatiq(place, copy_id, raw, state)
         return _celery(place, raw, state)
     except _PROBLEMS:
+        state = State.DELAYED if state is State.READY and place.delayed else state
         return Message(id="", copy_id=copy_id, system=place.system, task="", queue=place.queue, state=state, raw=raw)
 
 

@@ -7,9 +7,11 @@ import json
 import os
 import signal
 import time
+import zlib
 from base64 import b64decode
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import redis
@@ -674,6 +676,26 @@ def test_ids_of_steps_orphans_and_nothing_are_found(scene: Scene) -> None:
     assert [entry.fate for entry in find("no-such-body").entries] == ["without-body"]
     (finding,) = [finding for finding in report.findings if finding.code == "TRANSFER-ORPHANS"]
     assert scene.legacy.hkeys("dramatiq:default.msgs")[0].decode() in finding.found
+
+
+def test_messages_of_a_custom_encoder_are_found_and_shown_where_they_are(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "packed_encoder.py").write_text(
+        "import json, zlib\nclass Packed:\n"
+        "    def encode(self, data): return zlib.compress(json.dumps(data).encode())\n"
+        "    def decode(self, data): return json.loads(zlib.decompress(data))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    dramatiq, celery = scene.plan.legacy
+    plan = replace(scene.plan, legacy=(replace(dramatiq, encoder="packed_encoder:Packed"), celery))
+    identity = scene.send("health_check_task", delay=60_000)
+    ((copy, raw),) = scene.legacy.hgetall("dramatiq:default.DQ.msgs").items()
+    scene.legacy.hset("dramatiq:default.DQ.msgs", copy, zlib.compress(raw))
+    report = transfer(plan, environ=scene.environ, options=TransferOptions(dry_run=True))
+    assert report.by_queue == {"dramatiq:default.DQ delayed": 1}
+    (seen,) = locate(plan, environ=scene.environ, identity=identity).sightings
+    assert (seen.state.value, seen.task) == ("delayed", "health_check_task")
 
 
 def test_stops_cleanly_when_asked(scene: Scene) -> None:
