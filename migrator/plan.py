@@ -157,6 +157,8 @@ class Endpoint:
     #: Celery on Redis: separator and steps of the priority lists.
     priority_separator: str = "\x06\x16"
     priority_steps: tuple[int, ...] = (0, 3, 6, 9)
+    #: Celery on Redis: the transport option ``global_keyprefix``; the legacy side only.
+    key_prefix: str = ""
     #: Celery on Redis: seconds after which an unacknowledged message is delivered again.
     visibility_timeout_s: float = 3600
 

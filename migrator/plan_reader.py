@@ -127,8 +127,11 @@ def _endpoint(table: Table, side: Side, system: System) -> Endpoint:
         encoder=table.text("encoder", default=""),
         priority_separator=table.text("priority_separator", default="\x06\x16"),
         priority_steps=table.integers("priority_steps", default=(0, 3, 6, 9)),
+        key_prefix=table.text("key_prefix", default=""),
         visibility_timeout_s=table.number("visibility_timeout_s", default=3600) or 3600,
     )
+    if endpoint.key_prefix and (side is Side.UNIFIED or system is not System.CELERY):
+        table.problem("key_prefix", "only legacy.celery can have one", "Dramatiq has namespace; the unified app none")
     table.close()
     return endpoint
 

@@ -169,7 +169,11 @@ def _keys_of(plan: Plan, endpoint: Endpoint) -> tuple[str, ...]:
     if endpoint.side is Side.UNIFIED and plan.cutover.alias_net:
         keys += alias_net.KEYS
     if endpoint.side is Side.LEGACY and endpoint.system is System.CELERY:
-        keys += [f"_kombu.binding.{queue}" for queue in endpoint.queues if queue not in plan.unified.queues]
+        keys += [
+            f"{endpoint.key_prefix}_kombu.binding.{queue}"
+            for queue in endpoint.queues
+            if queue not in plan.unified.queues
+        ]
     if endpoint.system is System.DRAMATIQ:
         keys.append(f"{endpoint.namespace}:__heartbeats__")
     return tuple(keys)

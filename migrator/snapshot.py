@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from migrator import snapshot_rabbitmq
-from migrator.brokers.celery_redis import UNACKED, UNACKED_INDEX, CeleryRedis
+from migrator.brokers.celery_redis import CeleryRedis
 from migrator.brokers.dramatiq_redis import DramatiqRedis, acks_key
-from migrator.brokers.redis_keys import LEDGER, PARKED, celery_list, dramatiq_list, kept_key, sources
+from migrator.brokers.redis_keys import LEDGER, PARKED, celery_list, dramatiq_list, kept_key, sources, unacked_keys
 from migrator.errors import RefusedError, UsageError
 from migrator.plan import Plan, Side
 from migrator.snapshot_file import FORMAT, SnapshotFacts, Writer, decoded, encoded, records, verify_snapshot, writing
@@ -220,9 +220,10 @@ def _make_room(hub: Hub, *, replace: bool) -> None:
             for key in _own_keys(broker):
                 broker.server.client.delete(key)
             if isinstance(broker, CeleryRedis):
+                unacked, index = unacked_keys(broker.endpoint)
                 for _, tag, _, _ in list(broker.unacked()):
-                    broker.server.client.hdel(UNACKED, tag)
-                    broker.server.client.zrem(UNACKED_INDEX, tag)
+                    broker.server.client.hdel(unacked, tag)
+                    broker.server.client.zrem(index, tag)
 
 
 def _own_keys(broker: RedisBroker) -> Iterator[str]:

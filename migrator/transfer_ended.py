@@ -61,8 +61,9 @@ def _listeners(endpoint: Endpoint, environ: Mapping[str, str]) -> int:
         if not isinstance(broker, CeleryRedis):
             return 0
         with broker.server.translated():
-            publish, number = broker.server.client.publish, broker.server.database
-            return sum(publish(f"{prefix}celery.pidbox", _message_for_nobody()) for prefix in (f"/{number}.", ""))
+            publish = broker.server.client.publish
+            prefixes = (f"{endpoint.key_prefix}/{broker.server.database}.", endpoint.key_prefix)
+            return sum(publish(f"{prefix}celery.pidbox", _message_for_nobody()) for prefix in prefixes)
 
 
 def _message_for_nobody() -> bytes:

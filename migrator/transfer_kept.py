@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable
 from itertools import islice
 from typing import Any
 
-from migrator.brokers.celery_redis import UNACKED, UNACKED_INDEX, CeleryRedis
+from migrator.brokers.celery_redis import CeleryRedis
 from migrator.brokers.dramatiq_redis import DramatiqRedis, acks_key
 from migrator.brokers.kept import KeptMessage, read_kept
 from migrator.brokers.protocol import Owner
-from migrator.brokers.redis_keys import LOCK, Source, celery_list, kept_key, sources
+from migrator.brokers.redis_keys import LOCK, Source, celery_list, kept_key, sources, unacked_keys
 from migrator.brokers.redis_server import RedisServer
 from migrator.errors import RefusedError
 from migrator.plan import Side
@@ -145,4 +145,4 @@ def _adopt_page(broker: CeleryRedis, page: list[tuple[str, bytes, bytes, int]], 
         if name not in lists:
             lists.append(name)
         arguments += [tag, lists.index(name) + 1, raw]
-    return int(broker.server.run("adopt_unacked", [LOCK, UNACKED, UNACKED_INDEX, *lists], arguments))
+    return int(broker.server.run("adopt_unacked", [LOCK, *unacked_keys(broker.endpoint), *lists], arguments))

@@ -17,14 +17,12 @@ from msgspec import Raw
 from migrator.brokers.kept import count_kept, read_kept
 from migrator.brokers.protocol import BrokerFacts, Depths, Owner
 from migrator.brokers.reading import read_message
-from migrator.brokers.redis_keys import PARKED, sources
+from migrator.brokers.redis_keys import PARKED, sources, unacked_keys
 from migrator.brokers.redis_server import RedisServer
 from migrator.message import Message, State
 from migrator.plan import Endpoint, Side
 from migrator.translation import Place
 
-UNACKED = "unacked"
-UNACKED_INDEX = "unacked_index"
 _PAGE = 500
 
 
@@ -92,7 +90,7 @@ class CeleryRedis:
     def unacked(self) -> Iterator[tuple[str, bytes, bytes, int]]:
         """Yield queue, tag, message and priority of the unacknowledged messages of this endpoint's queues."""
         seen: set[bytes] = set()
-        for tag, value in self.server.client.hscan_iter(UNACKED, count=_PAGE):
+        for tag, value in self.server.client.hscan_iter(unacked_keys(self.endpoint)[0], count=_PAGE):
             entry = _unacked_entry(value)
             if entry is None or tag in seen:
                 continue

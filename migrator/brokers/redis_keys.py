@@ -45,12 +45,18 @@ def celery_list(endpoint: Endpoint, queue: str, priority: int | None) -> str:
     """Return the list in which kombu keeps messages of this priority."""
     steps = endpoint.priority_steps
     step = steps[max(bisect(steps, priority or 0) - 1, 0)]
-    return f"{queue}{endpoint.priority_separator}{step}" if step else queue
+    name = f"{endpoint.key_prefix}{queue}"
+    return f"{name}{endpoint.priority_separator}{step}" if step else name
 
 
 def celery_lists(endpoint: Endpoint, queue: str) -> tuple[str, ...]:
     """Return all lists of a Celery queue, the one that is served first in front."""
     return tuple(dict.fromkeys(celery_list(endpoint, queue, step) for step in sorted(endpoint.priority_steps)))
+
+
+def unacked_keys(endpoint: Endpoint) -> tuple[str, str]:
+    """Return the hash of messages that Celery's workers have taken, and the sorted set of their times."""
+    return f"{endpoint.key_prefix}unacked", f"{endpoint.key_prefix}unacked_index"
 
 
 def kept_key(endpoint: Endpoint) -> str:

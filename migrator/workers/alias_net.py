@@ -83,6 +83,8 @@ def obstacles(plan: Plan, environ: Mapping[str, str]) -> Iterator[tuple[str, str
             plan.unified.priority_steps,
         ),
     )
+    if legacy.key_prefix:
+        yield "unified workers don't read keys with legacy's prefix", repr(legacy.key_prefix)
     if steps[0] != steps[1]:
         yield "unified workers read other priority lists than legacy producers write", f"{steps[0]} and {steps[1]}"
 

@@ -57,6 +57,7 @@ def control(endpoint: Endpoint, environ: Mapping[str, str]) -> Iterator[Control]
     options: dict[str, Any] = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
     if url.startswith(("redis", "unix", "sentinel")):
         options |= {"socket_timeout": 5, "socket_connect_timeout": 3}
+        options |= {"global_keyprefix": endpoint.key_prefix} if endpoint.key_prefix else {}
         options |= {"sep": endpoint.priority_separator, "priority_steps": list(endpoint.priority_steps)}
     # Named one by one: CELERY_BROKER_URL of our own environment would win over the app's plain `broker`.
     app.conf.update(broker_read_url=url, broker_write_url=url)

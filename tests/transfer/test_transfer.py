@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import redis
 import time_machine
+from celery import Celery
 from message_traffic import CELERY_TASK, Scene, fill, mixed
 
 from migrator import transfer_hub
@@ -27,6 +28,7 @@ from migrator.events import Event, EventKind
 from migrator.ledger import Book
 from migrator.message import State, System
 from migrator.plan import Side
+from migrator.snapshot import restore_snapshot, write_snapshot
 from migrator.transfer import Direction, TransferOptions, TransferReport, transfer
 from migrator.transfer_ended import refuse_living_workers
 from migrator.transfer_locate import Whereabouts, locate
@@ -491,6 +493,31 @@ def test_claims_of_dead_workers_are_adopted_only_on_request(any_scene: Scene) ->
     assert (report.adopted, report.moved, report.balance) == (9, 9, 0)
     assert sorted(scene.unified_calls()) == sorted(ids)
     assert scene.legacy.hgetall("unacked") == {b"foreign": other.encode()}
+
+
+def test_a_legacy_celery_with_a_key_prefix(any_scene: Scene) -> None:
+    scene = any_scene
+    dramatiq, celery = scene.plan.legacy
+    scene.plan = replace(scene.plan, legacy=(dramatiq, replace(celery, key_prefix="shop-")))
+    app = Celery("shop", broker=scene.environ["CELERY_BROKER_URL"], set_as_current=False)
+    app.conf.broker_transport_options = {"global_keyprefix": "shop-"}
+    ids = {str(app.send_task(CELERY_TASK + "health_check_task", queue="celery", priority=n).id) for n in (0, 9)}
+    with app.connection_for_read() as connection:
+        taken = connection.SimpleQueue("celery").get(timeout=5)
+        assert scene.legacy.hlen("shop-unacked") == 1
+        keys = ("shop-celery", "shop-celery\x06\x169")
+        before = sorted(raw for key in keys for raw in scene.legacy.lrange(key, 0, -1))
+        file = scene.plan.state_folder / "with-prefix.snapshot"
+        assert write_snapshot(scene.plan, environ=scene.environ, file=file).by_endpoint["legacy.celery"] == 2
+        report = scene.forward(owners_dead=True)
+        assert (report.moved, report.adopted, report.balance) == (2, 1, 0)
+        assert set(scene.unified_calls()) == ids == {*ids, taken.headers["id"]}
+        assert not scene.legacy.exists(*keys, "shop-unacked")
+        assert scene.back().moved == 2
+        after = sorted(raw for key in keys for raw in scene.legacy.lrange(key, 0, -1))
+        assert len(after) == 2 and set(before) < set(after)
+        restore_snapshot(scene.plan, environ=scene.environ, file=file, replace=True)
+        assert sorted(raw for key in keys for raw in scene.legacy.lrange(key, 0, -1)) == after
 
 
 def test_many_unacknowledged_messages_among_those_of_others(scene: Scene) -> None:

@@ -127,7 +127,7 @@ def _works_here(context: Context, process: Process, endpoint: Endpoint) -> bool:
 
 
 def _distinct(context: Context, endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
-    chosen: dict[tuple[str, System], Endpoint] = {}
+    chosen: dict[tuple[str, System, str], Endpoint] = {}
     for endpoint in endpoints:
-        chosen.setdefault((endpoint_url(endpoint, context.environ), endpoint.system), endpoint)
+        chosen.setdefault((endpoint_url(endpoint, context.environ), endpoint.system, endpoint.key_prefix), endpoint)
     return tuple(chosen.values())
