@@ -4,9 +4,9 @@ What is guaranteed: whatever happens to this process or its connections, no mess
 (:mod:`migrator.transfer_rabbitmq_mover` says how). RabbitMQ writes acknowledgements to disk a moment after it has taken
 them, so a broker that crashes brings back messages that were carried already; the run that it happens to knows them
 again (:mod:`migrator.transfer_rabbitmq_window`), and if this process dies together with the broker, the next run does
-(:mod:`migrator.transfer_rabbitmq_taken`). What is not: if the broker crashes within the moment after a run has come to
-its end, or its machine loses power together with this one, messages of the last moments can be doubled; of each queue
-at most those whose acknowledgements the broker had not yet written (its journal holds 32,768 of them).
+(:mod:`migrator.transfer_rabbitmq_taken`). What is not: if this machine and the broker's lose power together, messages
+of the last moments can be doubled; of each queue at most those whose acknowledgements the broker had not yet written
+(its journal holds 32,768 of them).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Before a transaction is committed, the file says what it takes and publishes; afterwards, that it is committed. The next
 run reads that and compares as if it had been the same run (:mod:`migrator.transfer_rabbitmq_window`). A run that comes
-to its end deletes the file: what a server has not written a second later, when it crashes then, is not known again.
+to its end waits until the server has had time to write, then deletes the file.
 
 The file counts only together with a queue on the server, ``tqm.taken``, that is durable and has the number in the
 file's head among its arguments. A server that was put back to an older state, or on which another machine's run has
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -60,6 +61,8 @@ class Taken:
     #: By queue.
     windows: dict[str, Window]
     findings: list[Finding] = field(default_factory=list)
+    #: When the last transaction was through, by the monotonic clock.
+    committed_at: float = 0.0
     #: What the server's queue has to have; 0 before the first connection.
     _number: int = 0
     #: None while nothing is written down.
@@ -102,6 +105,7 @@ class Taken:
 
     def commit(self, queue: str) -> None:
         """Note that what was noted last for a queue is committed."""
+        self.committed_at = time.monotonic()
         if self._descriptor is not None:
             with self._careful():
                 self._append(commit_block(queue))

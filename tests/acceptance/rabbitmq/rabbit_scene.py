@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import amqp
 import celery
@@ -22,6 +23,7 @@ from dramatiq.brokers.redis import RedisBroker
 from kombu import Connection
 from kombu.transport.virtual import Message as KombuMessage
 
+from migrator import transfer_rabbitmq_hub
 from migrator.brokers import Broker, connect
 from migrator.message import State, System
 from migrator.plan import Plan, load_plan
@@ -150,7 +152,12 @@ def amqp_content(url: str, queue: str) -> list[tuple[bytes, dict[str, Any]]]:
 
 @contextmanager
 def make_scene(folder: Path, **urls: str) -> Iterator[RabbitScene]:
-    """Return a scene on these servers."""
+    """Return a scene on these servers; its transfers don't wait until RabbitMQ has written what they took."""
+    with patch.object(transfer_rabbitmq_hub, "WRITTEN_AFTER_S", 0.0):
+        yield from _scene(folder, urls)
+
+
+def _scene(folder: Path, urls: dict[str, str]) -> Iterator[RabbitScene]:
     text = PLAN.read_text().replace(
         'broker = "${CELERY_BROKER_URL:-redis://localhost:6379/0}"\nqueues = ["unified"]',
         'broker = "${UNIFIED_BROKER_URL}"\nqueues = ["unified"]',
