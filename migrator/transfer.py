@@ -123,6 +123,9 @@ def translators(hub: Hub, *, unified_url: str = "redis://") -> dict[tuple[Side, 
 def selection(plan: Plan, options: TransferOptions) -> Callable[[Translation], bool]:
     """Return whether a message is one of those that were asked for."""
     names = set(options.tasks)
+    if options.direction is Direction.BACK:
+        # What waits there has unified names only.
+        names |= {mapping.unified for mapping in plan.mappings() if mapping.name in names}
     names |= {mapping.name for mapping in plan.mappings() if mapping.unified in names}
     only_back_to = options.system if options.direction is Direction.BACK else None
 

@@ -444,6 +444,16 @@ def test_filters_leave_the_rest_where_and_as_it_was(any_scene: Scene) -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["cache_warming_task", "tasks.cache_warming"])
+def test_the_way_back_takes_one_task_by_either_name(scene: Scene, name: str) -> None:
+    wanted = scene.send("cache_warming_task", ["A"])
+    scene.send("health_check_task")
+    assert scene.forward().moved == 2
+    report = scene.back(tasks=frozenset({name}))
+    assert (report.moved, report.passed) == (1, 1)
+    assert ("dramatiq", wanted) in scene.ids()
+
+
 def test_one_system_only(scene: Scene) -> None:
     mixed(scene, 40)
     report = scene.forward(system=System.DRAMATIQ)
