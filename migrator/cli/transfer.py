@@ -6,6 +6,7 @@ import dataclasses
 import os
 import shlex
 import signal
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _MOST_KEPT = 3
 _EXAMPLE_CHARACTERS = 300
+_STALE_S = 3600.0
 
 
 @click.command("transfer")
@@ -103,8 +105,13 @@ def _written(plan: Plan) -> SnapshotFacts | None:
 
     from migrator.snapshot import write_snapshot
 
+    folder = plan.state_folder / "snapshots"
+    for partial in folder.glob(".transfer-*.partial"):
+        # Of a run that was killed while it wrote; one that writes now is younger.
+        if time.time() - partial.stat().st_mtime > _STALE_S:
+            partial.unlink(missing_ok=True)
     name = f"transfer-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.snapshot"
-    facts = write_snapshot(plan, environ=os.environ, file=plan.state_folder / "snapshots" / name)
+    facts = write_snapshot(plan, environ=os.environ, file=folder / name)
     if facts.messages:
         return facts
     facts.file.unlink()

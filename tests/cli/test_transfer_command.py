@@ -110,11 +110,16 @@ def test_a_bridge_ends_cleanly_with_a_signal(folder: Path, redis_url: str) -> No
 def test_what_is_about_to_move_is_written_down_first_and_can_be_put_back(folder: Path, redis_url: str) -> None:
     _run(folder, "--yes")
     assert not list((folder / ".migrator/snapshots").iterdir()), "of nothing there is no snapshot"
+    left = [folder / f".migrator/snapshots/.transfer-{name}.partial" for name in ("old", "young")]
+    for partial, age_s in zip(left, (7200, 0), strict=True):
+        partial.touch()
+        os.utime(partial, (time.time() - age_s,) * 2)
     sent = _send(redis_url, "health_check_task")
     client = redis.Redis.from_url(redis_url)
     before = client.hgetall("dramatiq:default.msgs")
     report = _run(folder, "--yes")[1]
     assert report["moved"] == 1
+    assert [partial.exists() for partial in left] == [False, True], "what a killed run had begun to write goes"
     restore = [MIGRATOR, "restore", str(report["snapshot"]), "--replace", "--yes"]
     subprocess.run(restore, cwd=folder, check=True, capture_output=True, timeout=60)
     assert client.hgetall("dramatiq:default.msgs") == before
