@@ -119,12 +119,12 @@ class _Run:
         side = emptied_side(self.options.direction)
         filtered = self._mover(selection(self.mixed.whole.plan, self.options))
         self._prepare(filtered, side)
-        self._resilient(lambda: self._empty(filtered, side))
+        self._sweep(filtered, side)
         if self.options.follow:
             self.progress.go_on()
         while self.options.follow and not self.should_stop():
             self._idle(side)
-            self._resilient(lambda: self._empty(filtered, side))
+            self._sweep(filtered, side)
         self._resilient(self.mixed.tidy)
         self.progress.tell(final=True)
         self.made.update(*(lane.made for lane in self.mixed.lanes.values()))
@@ -175,11 +175,15 @@ class _Run:
             mover.empty_spot(spot, self._translator(spot), leftovers_only=True)
             self._move_back(spot, spot.passed)
 
+    def _sweep(self, mover: RabbitmqMover, side: Side) -> None:
+        """Empty every queue once."""
+        self._resilient(lambda: self.progress.expect(sum(self._waiting(side))))
+        self._resilient(lambda: self._empty(mover, side))
+
     def _empty(self, mover: RabbitmqMover, side: Side) -> None:
         # After a lost connection: what has arrived elsewhere may only go on when it is gone here.
         self._finish(mover, side)
         mover.drain()
-        self.progress.expect(sum(self._waiting(side)))
         for source in self.mixed.sources(side):
             if self._wanted(source.place):
                 mover.empty_list(source, self._translator(source))
