@@ -1,4 +1,4 @@
-"""Where is this message? Looked up by id in every queue of the plan, in the ledgers on the servers, and in the book.
+"""Where is this message? Looked up by id in every queue of the plan, in the servers' ledgers, the book, the snapshots.
 
 A call may have no message of its own yet: a step of a pipeline or chain, a callback and the body of a chord lie inside
 of another message. ``chain(…).apply_async()`` gives the id of the last step, so ids are looked for in messages, too.
@@ -7,7 +7,9 @@ of another message. ``chain(…).apply_async()`` gives the id of the last step, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,12 +21,18 @@ from migrator.brokers.protocol import Broker
 from migrator.brokers.reading import read_message
 from migrator.brokers.redis_keys import LEDGER, sources
 from migrator.envelope import body_bytes, read_envelope
+from migrator.errors import UsageError
 from migrator.ledger import Book, Entry
 from migrator.message import Message, State, System
 from migrator.plan import Endpoint, Plan, Side
+from migrator.snapshot_file import decoded as decoded_item
+from migrator.snapshot_file import records
 from migrator.translate_encoder import decoded, load_encoder
 from migrator.translation import ledger_entry
 from migrator.wire import HEADER, READING_ERRORS, UnreadableError, text_of
+
+#: Older ones are not read; each takes about two seconds for 100,000 messages.
+_MOST_SNAPSHOTS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +77,19 @@ class Whereabouts:
     arrivals: tuple[Arrival, ...] = ()
     #: Messages in queues that name the id: as a step or callback that is not sent yet, as root, parent or argument.
     named_by: tuple[Sighting, ...] = ()
+    #: For an id that is in no queue: the last snapshots in which it was, newest first.
+    recorded: tuple[Recorded, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A snapshot that holds a message of the id, or one that names it."""
+
+    file: str
+    #: When it was written, as ISO text.
+    created_at: str
+    #: Endpoint and key, such as ``legacy.celery celery``.
+    place: str
 
 
 class _Marked(msgspec.Struct):
@@ -113,7 +134,27 @@ def locate(plan: Plan, *, environ: Mapping[str, str], identity: str) -> Whereabo
         entries=entries,
         arrivals=tuple(arrivals[key] for key in sorted(arrivals)),
         named_by=tuple(named_by),
+        recorded=() if sightings else tuple(_recorded(plan, identity)),
     )
+
+
+def _recorded(plan: Plan, identity: str) -> Iterator[Recorded]:
+    """Yield the last snapshots that hold the id; a damaged one is passed over."""
+    files = sorted((plan.state_folder / "snapshots").glob("*.snapshot"), key=lambda file: -file.stat().st_mtime)
+    for file in files[:_MOST_SNAPSHOTS]:
+        with suppress(UsageError):
+            place, created_at = _in_snapshot(file, identity.encode(errors="surrogateescape"))
+            if place:
+                yield Recorded(file=str(file), created_at=created_at, place=place)
+
+
+def _in_snapshot(file: Path, wanted: bytes) -> tuple[str, str]:
+    created_at = ""
+    for record in records(file):
+        created_at = created_at or record["created_at"]
+        if record.get("counts") and any(wanted in part for item in record["items"] for part in decoded_item(item)):
+            return f"{record['endpoint']} {record['key']}", created_at
+    return "", created_at
 
 
 def _messages(broker: Broker) -> Iterator[tuple[Message, bool]]:

@@ -228,6 +228,7 @@ def _found(whereabouts: Whereabouts) -> Answer:
         moment = datetime.fromtimestamp(arrival.run_at_s, UTC).isoformat(timespec="seconds")
         lines.append(f"ledger of {arrival.where}: this copy of {arrival.place} arrived, in the run begun at {moment}")
     lines += [f"book, run {entry.run}: {entry.fate} {entry.detail}" for entry in whereabouts.entries]
+    lines += [f"snapshot of {seen.created_at}: was in {seen.place} ({seen.file})" for seen in whereabouts.recorded]
     code = ExitCode.CLEAN if lines else ExitCode.DIFFERENCES
     if not whereabouts.sightings:
         lines.append(f"{whereabouts.id}: in no queue now; {_unseen(whereabouts)}")
@@ -248,6 +249,6 @@ def _unseen(whereabouts: Whereabouts) -> str:
         return "there was nothing to carry"
     if whereabouts.named_by:
         return "it waits inside of the message above (a step or callback), or that is a child of it and it has run"
-    if whereabouts.arrivals or whereabouts.entries:
+    if whereabouts.arrivals or whereabouts.entries or whereabouts.recorded:
         return "so a worker has finished it"
-    return "so a worker has finished it, or it was never here: no ledger and no book knows the id"
+    return "so a worker has finished it, or it was never here: no ledger, book or recent snapshot knows the id"

@@ -694,6 +694,18 @@ def test_a_message_is_found_wherever_it_is(scene: Scene) -> None:
     assert places(copy) == [("unified", "ready")], "the copy that it was made from"
 
 
+def test_what_has_run_is_known_from_a_snapshot(scene: Scene) -> None:
+    identity = scene.send("health_check_task")
+    folder = scene.plan.state_folder / "snapshots"
+    write_snapshot(scene.plan, environ=scene.environ, file=folder / "run-1.snapshot")
+    (folder / "damaged.snapshot").write_bytes(b"")
+    assert not locate(scene.plan, environ=scene.environ, identity=identity).recorded, "it is in a queue"
+    scene.legacy.flushdb()
+    (seen,) = locate(scene.plan, environ=scene.environ, identity=identity).recorded
+    assert seen.place == "legacy.dramatiq dramatiq:default.msgs"
+    assert not locate(scene.plan, environ=scene.environ, identity="nobody").recorded
+
+
 def test_ids_of_steps_orphans_and_nothing_are_found(scene: Scene) -> None:
     chained = scene.celery.signature(CELERY_TASK + "fetch_news_task", ("x",), queue="celery")
     last = chained.clone(task=CELERY_TASK + "health_check_task", args=(), immutable=True, task_id="the-last-step")
