@@ -103,6 +103,20 @@ def test_what_may_be_a_new_message_is_carried(rabbit_only: RabbitScene, case: st
     assert ("TRANSFER-TAKEN" in codes(report)) == (case == "damaged")
 
 
+def test_without_the_file_the_run_goes_on(rabbit_only: RabbitScene, rabbit: RabbitServer) -> None:
+    """Something else has its name, so it can be neither read nor written."""
+    ids = [rabbit_only.send("health_check_task"), *fill(rabbit_only, 60)]
+    killed_run(rabbit_only)
+    (file,) = taken_files(rabbit_only)
+    file.unlink()
+    file.mkdir()
+    report = rabbit_only.forward()
+    assert rabbit_only.ids() == {("unified", identity): 1 for identity in ids}
+    found = [finding.what for finding in report.findings if finding.code == "TRANSFER-TAKEN"]
+    assert [what.partition(" can't be ")[2].split()[0] for what in found] == ["read", "written"]
+    assert rabbit_only.own_queues(rabbit) == []
+
+
 def test_every_kind_is_known_again(any_scene: RabbitScene) -> None:
     """Nothing has come back, and everything looks as if: what waits was delivered before, the server is another one."""
     ids = mixed(any_scene, 60)
