@@ -15,13 +15,13 @@ from migrator.brokers.rabbitmq_private import ID, own_header
 from migrator.brokers.rabbitmq_queues import ALIVE, Spot, arriving_queue, delete_if_empty, spots
 from migrator.brokers.rabbitmq_reading import look
 from migrator.brokers.rabbitmq_server import RabbitmqServer
-from migrator.brokers.redis_keys import LOCK, Source
+from migrator.brokers.redis_keys import Source
 from migrator.errors import RefusedError
 from migrator.journal import ensure_state_folder
 from migrator.message import System
 from migrator.plan import Endpoint, Plan, Side
 from migrator.transfer_hub import Hub
-from migrator.transfer_lock import LIFE_MS
+from migrator.transfer_lock import retake
 from migrator.transfer_options import TransferOptions
 from migrator.transfer_parked import park_after_ms, release_lead_ms
 from migrator.transfer_rabbitmq_lane import RabbitmqLane, open_lane
@@ -90,12 +90,13 @@ class MixedHub:
         """Keep every lock alive through long runs.
 
         Raises:
-            amqp.AMQPError, redis.RedisError, OSError: A server does not answer, or the lock is no longer ours.
+            InterruptedRunError: Another run has a lock, or has had it since.
+            amqp.AMQPError, redis.RedisError, OSError: A server does not answer.
         """
         if time.monotonic() - self._stayed_at > _STAY_EVERY_S:
             self._stayed_at = time.monotonic()
             for server in self.whole.servers.values():
-                server.run("lock", [LOCK], [token, LIFE_MS, ""])
+                retake(server, token)
             for lane in self.lanes.values():
                 lane.alive()
 
