@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,7 @@ from migrator.brokers.redis_keys import LEDGER, PARKED, Source, kept_key
 from migrator.envelope import copy_id_of, read_envelope
 from migrator.transfer_hub import Hub
 from migrator.translate import Translator
-from migrator.translation import Carried, KeptBack, Translation, ledger_entry
+from migrator.translation import Carried, KeptBack, Place, Translation, ledger_entry
 from migrator.wire import UnreadableError, text_of
 
 #: One for ``apply.lua``: command, key, type of the key, arguments.
@@ -50,6 +51,7 @@ class Group:
     name: str
     bodies: str = ""
     is_remote: bool = False
+    carried: list[Carried] = field(default_factory=list)
     messages: list[bytes] = field(default_factory=list)
     #: For another server: the entries of its ledger.
     entries: list[bytes] = field(default_factory=list)
@@ -70,8 +72,6 @@ class Work:
     without_body: int = 0
     #: Reached another server in an interrupted run, and would not be sent there now; only taken away here.
     arrived: int = 0
-    #: By identity of the place (hashing one takes long), priority and whether it is parked.
-    ways: dict[tuple[int, int, bool], Group] = field(default_factory=dict)
     #: By identity of the server, then by list.
     groups: dict[str, dict[str, Group]] = field(default_factory=dict)
     kept_flat: list[bytes] = field(default_factory=list)
@@ -89,25 +89,34 @@ def prepare(hub: Hub, batch: Batch, translate: Translator, selects: Callable[[Tr
     """Translate a batch and sort it by destination."""
     work = Work(batch=batch)
     place, with_ids = batch.source.place, bool(batch.source.bodies)
-    prefix = ledger_entry(place, "")
+    carry, gone = work.carried.append, work.gone_ids.append
+    is_twice = _repeated(batch.items) if with_ids else frozenset()
     seen: set[bytes] = set()
     for item in batch.items:
         identity, raw = item
-        if raw is None or (with_ids and identity in seen):
+        # An id that is listed twice has one body.
+        if raw is None or identity in seen:
             work.without_body += 1
             continue
-        copy_id = ""
-        if with_ids:
+        if identity in is_twice:
             seen.add(identity)
-            copy_id = identity.decode(errors="surrogateescape")
-        translation = translate(place, copy_id, raw)
+        translation = translate(place, identity.decode("utf-8", "surrogateescape"), raw)
         if type(translation) is Carried and selects(translation):
-            _sort_in(hub, work, translation, prefix)
+            carry(translation)
             if with_ids:
-                work.gone_ids.append(identity)
+                gone(identity)
         else:
             _leave(work, item, translation, selects)
+    _sort(hub, work)
     return work
+
+
+def _repeated(items: list[Item]) -> frozenset[bytes]:
+    """Return the ids that are in a batch more than once; as a rule none is, and that is quickly seen."""
+    if len(dict(items)) == len(items):
+        return frozenset()
+    counted = Counter(identity for identity, _ in items)
+    return frozenset(identity for identity, number in counted.items() if number > 1)
 
 
 def _leave(work: Work, item: Item, translation: Translation, selects: Callable[[Translation], bool]) -> None:
@@ -140,25 +149,41 @@ def item_copy(source: Source, item: Item) -> str:
         return ""
 
 
-def _sort_in(hub: Hub, work: Work, carried: Carried, prefix: str) -> None:
-    # Run for every message.
-    work.carried.append(carried)
-    eta_ms, place = carried.eta_ms, carried.place
-    is_parked = eta_ms is not None and hub.parks(place, eta_ms)
-    way = (id(place), carried.priority, is_parked)
-    group = work.ways.get(way)
-    if group is None:
-        group = work.ways[way] = _way(hub, work, carried, is_parked=is_parked)
-    group.messages.append(carried.payload)
+def _sort(hub: Hub, work: Work) -> None:
+    """Sort what is carried by destination: as a rule a message goes where the one before it went."""
+    place: Place | None = None
+    priority = None
+    ways: dict[tuple[int, int, bool], Group] = {}
+    take: Callable[[Carried], None] = work.carried.append
+    for carried in work.carried:
+        eta_ms = carried.eta_ms
+        if eta_ms is not None or carried.place is not place or carried.priority != priority:
+            place, priority = carried.place, carried.priority
+            is_parked = eta_ms is not None and hub.parks(place, eta_ms)
+            # By identity of the place: hashing one takes long.
+            way = (id(place), priority, is_parked)
+            group = ways.get(way)
+            if group is None:
+                group = ways[way] = _way(hub, work, carried, is_parked=is_parked)
+            take = group.carried.append
+            place = None if is_parked else place
+        take(carried)
+    prefix = ledger_entry(work.batch.source.place, "")
+    for group in itertools.chain.from_iterable(groups.values() for groups in work.groups.values()):
+        _fill(hub, work, group, prefix)
+
+
+def _fill(hub: Hub, work: Work, group: Group, prefix: str) -> None:
+    """Write down what the scripts take of the messages of a group."""
+    group.messages = [one.payload for one in group.carried]
     if group.is_remote:
-        group.entries.append((prefix + carried.source_copy).encode(errors="surrogateescape"))
-        if carried.forget:
-            work.forget.append(carried.forget)
+        group.entries = [(prefix + one.source_copy).encode("utf-8", "surrogateescape") for one in group.carried]
+        work.forget += [one.forget for one in group.carried if one.forget]
     if group.bodies:
-        group.keys.append(carried.copy_id.encode(errors="surrogateescape"))
-    elif is_parked:
-        work.parked += 1
-        group.keys.append((eta_ms or 0) - hub.release_lead_ms)
+        group.keys = [one.copy_id.encode("utf-8", "surrogateescape") for one in group.carried]
+    elif group.kind == "zset":
+        work.parked += len(group.carried)
+        group.keys = [(one.eta_ms or 0) - hub.release_lead_ms for one in group.carried]
 
 
 def _way(hub: Hub, work: Work, carried: Carried, *, is_parked: bool) -> Group:

@@ -17,7 +17,13 @@ from migrator.servers import EmbeddedServer
 
 _numbers = itertools.count(1)
 # One process for all would be the last of the run by minutes. These stop nodes or run whole sides on them.
-_RUNS = ("test_rabbitmq_cutover", "test_rabbitmq_kills", "test_rabbitmq_rehearse", "test_rabbitmq_workers")
+_RUNS = (
+    "test_rabbitmq_cutover",
+    "test_rabbitmq_kills",
+    "test_rabbitmq_rehearse",
+    "test_rabbitmq_taken",
+    "test_rabbitmq_workers",
+)
 # pika tells every step of every connection.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
 
