@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import amqp
 
 from migrator.brokers.rabbitmq_buffer import buffered
-from migrator.brokers.redis_server import redacted
+from migrator.brokers.redis_client import HIDDEN, redacted
 from migrator.errors import InterruptedRunError, RefusedError, UnreachableError, UsageError
 
 CONNECT_TIMEOUT_S = 5.0
@@ -50,12 +50,15 @@ class RabbitmqServer:
 
     def __init__(self, url: str) -> None:
         first = url.split(";", maxsplit=1)[0].strip()
-        parts = urlsplit(first)
         self.where = redacted(first)
         try:
+            parts = urlsplit(first)
             port = parts.port or (5671 if parts.scheme == "amqps" else 5672)
         except ValueError as error:
-            raise UsageError(self.where, "this is no URL of a RabbitMQ server", found=str(error)) from None
+            remedy = "write /, ?, # and @ in a password as %2F, %3F, %23 and %40; the port is a number"
+            # What the parser says may hold a part of the password.
+            found = "" if HIDDEN in self.where else str(error)
+            raise UsageError(self.where, "this is no URL of a RabbitMQ server", found=found, remedy=remedy) from None
         #: Celery and Dramatiq both read ``/`` and nothing as the default virtual host.
         self.virtual_host = unquote(parts.path[1:]) or "/"
         self._options = {

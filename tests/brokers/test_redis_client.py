@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import redis
 
+from migrator.brokers.rabbitmq_server import RabbitmqServer
 from migrator.brokers.redis_client import client_url, redacted
 from migrator.brokers.redis_server import RedisServer, failure
-from migrator.errors import MigratorError, RefusedError
+from migrator.errors import MigratorError, RefusedError, UsageError
 from migrator.servers import EmbeddedServer, embedded_server
 
 
@@ -42,6 +43,14 @@ def test_no_part_of_a_secret_is_shown(url: str, shown: str) -> None:
         assert "ret" not in str(error)
     else:
         server.close()
+
+
+@pytest.mark.parametrize("url", ["amqp://u:sec/ret@host:5672//", "amqp://u:sec?ret@host//", "amqp://u:sec#ret@host:1//"])
+def test_no_part_of_a_secret_is_shown_for_rabbitmq(url: str) -> None:
+    with pytest.raises(UsageError, match="this is no URL of a RabbitMQ server") as caught:
+        RabbitmqServer(url)
+    assert "sec" not in str(caught.value)
+    assert "ret" not in str(caught.value)
 
 
 def test_celerys_forms_are_read(tmp_path: Path) -> None:
