@@ -108,7 +108,7 @@ def test_every_problem_is_listed_in_one_go(tmp_path: Path) -> None:
         ('name = "tasks.celery_tasks.debug_task"', 'name = "tasks.celery_tasks.health_check_task"', "2 times"),
         ('{ rename = "count", to = "limit" }', '{ rename = "count" }', "arguments[0].to: is missing"),
         ('[migration]\nname = "sample-markets"', "", "migration: is missing"),
-        ('[unified]\n', '[unified]\nkey_prefix = "x"\n', "unified.key_prefix: only legacy.celery can have one"),
+        ("[unified]\n", '[unified]\nkey_prefix = "x"\n', "unified.key_prefix: only legacy.celery can have one"),
     ],
 )
 def test_a_wrong_plan_is_refused_with_the_path_first(tmp_path: Path, old: str, new: str, expected: str) -> None:

@@ -45,7 +45,9 @@ def test_no_part_of_a_secret_is_shown(url: str, shown: str) -> None:
         server.close()
 
 
-@pytest.mark.parametrize("url", ["amqp://u:sec/ret@host:5672//", "amqp://u:sec?ret@host//", "amqp://u:sec#ret@host:1//"])
+@pytest.mark.parametrize(
+    "url", ["amqp://u:sec/ret@host:5672//", "amqp://u:sec?ret@host//", "amqp://u:sec#ret@host:1//"]
+)
 def test_no_part_of_a_secret_is_shown_for_rabbitmq(url: str) -> None:
     with pytest.raises(UsageError, match="this is no URL of a RabbitMQ server") as caught:
         RabbitmqServer(url)
