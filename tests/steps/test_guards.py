@@ -154,7 +154,12 @@ def test_a_celery_worker_that_the_plan_does_not_know_is_refused(shop: Shop) -> N
         (finding,) = workers.guard(context(shop)).errors
         assert finding.code == "WORKER-UNKNOWN"
         assert f"pid {stranger.pid}" in finding.found
+        # Busy: it can't answer, and can't be asked what it consumes.
+        stranger.send_signal(signal.SIGSTOP)
+        (finding,) = workers.guard(context(shop)).errors
+        assert (finding.code, finding.found) == ("WORKER-SILENT", "1 workers")
     finally:
+        stranger.send_signal(signal.SIGCONT)
         stranger.terminate()
         stranger.wait(15)
         log.close()

@@ -1,7 +1,8 @@
 """Who works here? Every process of the plan, and whoever else the brokers know.
 
 A worker that the plan doesn't name would go on taking messages while they move: refused. Celery workers are found by
-their replies. Dramatiq's heartbeats name producers too, so only a living holder of claimed messages counts.
+their replies, on Redis also by their listening. Dramatiq's heartbeats name producers too, so only a living holder of
+claimed messages counts.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 
 from migrator.brokers import connect, endpoint_url, is_on_rabbitmq
+from migrator.brokers.celery_listeners import listeners
 from migrator.errors import MigratorError
 from migrator.message import System
 from migrator.plan import Endpoint, Process, Role, Side
@@ -65,12 +67,23 @@ def _unknown(
         return
     ours = {queue for other in (*context.plan.legacy, context.plan.unified) for queue in other.queues}
     here = {process.name for process in context.plan.processes if _works_here(context, process, endpoint)}
+    listening = listeners(endpoint, context.environ)
     with celery_control.control(endpoint, context.environ) as app:
         nodes = celery_control.all_nodes(app)
-        for state in states:
-            if state.name in here and state.state == "running" and state.node and state.node not in nodes:
-                where, found = f"process {state.name}", state.node
-                yield error("WORKER-SILENT", where, "does not answer", found=found, remedy=f"see {state.log}")
+        # One that ends in between is in the first number only, one that starts in the second.
+        listening = min(listening, listeners(endpoint, context.environ))
+        silent = [s for s in states if s.name in here and s.state == "running" and s.node and s.node not in nodes]
+        for state in silent:
+            where, found = f"process {state.name}", state.node
+            yield error("WORKER-SILENT", where, "does not answer", found=found, remedy=f"see {state.log}")
+        if listening > len(nodes) + len(silent):
+            yield error(
+                "WORKER-SILENT",
+                f"the {endpoint.side.value} Celery broker",
+                "workers listen that are no processes of the plan and do not answer, as one does that is busy",
+                found=f"{listening - len(nodes) - len(silent)} workers",
+                remedy="stop them, or add them to the plan; one whose machine has just died counts for some minutes",
+            )
         for node, pid in nodes.items():
             if pid in known:
                 continue
