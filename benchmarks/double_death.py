@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "acceptance" / "rabbitmq"))
 
 import redis
-from rabbit_scene import RabbitScene, fill, make_scene, mixed
+from rabbit_scene import RabbitScene, before_a_crash, fill, make_scene, mixed
 from rabbit_server import RabbitServer, rabbit_server
 
 from migrator import snapshot_rabbitmq
@@ -85,6 +85,7 @@ def main() -> int:
             place.mkdir()
             scene = stack.enter_context(make_scene(place, **urls(label, server, rabbit)))
             legs.append(Leg(label=label, scene=scene, messages=options.messages))
+        stack.enter_context(before_a_crash())
         refill(legs)
         for _ in range(options.deaths):
             one_death(rabbit, legs, chance)

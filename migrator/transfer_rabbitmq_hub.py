@@ -71,7 +71,8 @@ class MixedHub:
             lane = open_lane(server, wait_s=wait_s, windows=taken.windows, break_lock=breaking)
             self.lanes[identity] = lane
             restarted = was_restarted(lane.connection)
-            taken.attach(lane.connection, restarted=restarted)
+            if taken.attach(lane.connection, restarted=restarted):
+                lane.note_new()
             lane.compare(restarted=restarted)
             for endpoint in self.endpoints(identity):
                 queue = arriving_queue(endpoint)

@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import amqp
 
@@ -34,6 +34,16 @@ _PREFETCH_FIRST, _PREFETCH_LEAST = 40, 4
 _OTHER_BYTES = 4096
 
 
+class Queues(Protocol):
+    """The queues of a server, as far as a transaction needs them."""
+
+    def make_again(self, queue: str) -> None:
+        """Make a queue that was there and has gone."""
+
+    def until_written(self) -> None:
+        """Wait until every queue that was made is on the server's disk."""
+
+
 class Intake:
     """One queue, emptied in transactions that may publish as well.
 
@@ -41,19 +51,17 @@ class Intake:
         connection: The connection that holds the lock.
         queue: Its name.
         size: How many messages one transaction takes at most.
-        ensure: Makes a queue that has gone meanwhile.
+        queues: Makes a queue that has gone meanwhile, and knows when those that were made are on the server's disk.
         windows: What was taken from the queues of this server before.
     """
 
-    def __init__(
-        self, connection: Any, queue: str, size: int, ensure: Callable[[str], None], *, windows: dict[str, Window]
-    ) -> None:
+    def __init__(self, connection: Any, queue: str, size: int, queues: Queues, *, windows: dict[str, Window]) -> None:
         self.queue = queue
         self._connection = connection
         self._windows = windows
         self._window = windows.setdefault(queue, Window(queue=queue))
         self._taken: list[Any] = []
-        self._ensure = ensure
+        self._queues = queues
         self._waiting: deque[Any] = deque()
         self._returned: list[tuple[str, Any]] = []
         self._last_tag = 0
@@ -145,6 +153,7 @@ class Intake:
             wait: Until then; else it is done by :meth:`finish`, or by the next command on this queue.
         """
         self.finish()
+        self._queues.until_written()
         taken, self._taken = self._taken, []
         self._window.begin(taken, self._windows)
         with patient(self._connection, self.queue):
@@ -167,7 +176,7 @@ class Intake:
                 # Somebody deleted the destination after it was found: the server dropped these, we still have them.
                 returned, self._returned = self._returned, []
                 for queue, message in returned:
-                    self._ensure(queue)
+                    self._queues.make_again(queue)
                     self._channel.basic_publish(message, exchange="", routing_key=queue, mandatory=True)
                 self._begin()
                 self._await_answer()
@@ -176,6 +185,7 @@ class Intake:
         then()
 
     def _begin(self) -> None:
+        self._queues.until_written()
         self._answered = False
         self._channel.send_method(amqp.spec.Tx.Commit)
 

@@ -72,28 +72,32 @@ class Taken:
     _least: int = 0
     _inode: int = 0
 
-    def attach(self, connection: Any, *, restarted: bool) -> None:
+    def attach(self, connection: Any, *, restarted: bool) -> bool:
         """Read what an earlier run has left if the server is the one it knew, then write down what this run does.
+
+        Returns whether a queue was made for that.
 
         Args:
             connection: That which holds the lock.
             restarted: The server was, perhaps with an older state.
         """
         if self._number and not restarted:
-            return
+            return False
         first, self._number = not self._number, self._number or self._read()
-        if not (self._number and _has(connection, self._number)):
+        is_new = not (self._number and _has(connection, self._number))
+        if is_new:
             # A server that knows nothing of it may have been put back to an older state.
             for window in self.windows.values():
                 window.clear()
             self._number = _NUMBERS_FROM + secrets.randbelow(_NUMBERS)
             self._close()
             if not _give(connection, self._number):
-                return
+                return False
         elif not first:
-            return
+            return False
         with self._careful():
             self._write_anew()
+        return is_new
 
     def begin(self, queue: str, transaction: Transaction, *, at_once: bool) -> None:
         """Note what is about to be committed; ``at_once``: it must outlast the machine."""

@@ -103,11 +103,14 @@ def declare_missing(connection: Any, place: Place) -> bool:
     return True
 
 
-def declare_own(connection: Any, queue: str) -> None:
-    """Make one of our queues if there is none."""
+def declare_own(connection: Any, queue: str) -> bool:
+    """Make one of our queues if there is none; return whether it was made."""
+    if count(connection, queue) is not None:
+        return False
     channel = connection.channel()
     channel.queue_declare(queue=queue, durable=True, auto_delete=False)
     channel.close()
+    return True
 
 
 def delete_if_empty(connection: Any, queue: str) -> None:

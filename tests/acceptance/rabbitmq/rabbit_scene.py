@@ -23,11 +23,13 @@ from dramatiq.brokers.redis import RedisBroker
 from kombu import Connection
 from kombu.transport.virtual import Message as KombuMessage
 
-from migrator import transfer_rabbitmq_hub
+from migrator import transfer_rabbitmq_hub, transfer_rabbitmq_lane
 from migrator.brokers import Broker, connect
 from migrator.message import State, System
 from migrator.plan import Plan, load_plan
 from migrator.transfer import Direction, TransferOptions, TransferReport, transfer
+from migrator.transfer_rabbitmq_hub import WRITTEN_AFTER_S
+from migrator.transfer_rabbitmq_lane import QUEUE_WRITTEN_AFTER_S
 
 PLAN = Path(__file__).resolve().parents[3] / "fixtures" / "legacy_project" / "migration.toml"
 CELERY_TASK = "tasks.celery_tasks."
@@ -152,9 +154,22 @@ def amqp_content(url: str, queue: str) -> list[tuple[bytes, dict[str, Any]]]:
 
 @contextmanager
 def make_scene(folder: Path, **urls: str) -> Iterator[RabbitScene]:
-    """Return a scene on these servers; its transfers don't wait until RabbitMQ has written what they took."""
-    with patch.object(transfer_rabbitmq_hub, "WRITTEN_AFTER_S", 0.0):
+    """Return a scene on these servers; its transfers don't wait until RabbitMQ has written what they did."""
+    with (
+        patch.object(transfer_rabbitmq_hub, "WRITTEN_AFTER_S", 0.0),
+        patch.object(transfer_rabbitmq_lane, "QUEUE_WRITTEN_AFTER_S", 0.0),
+    ):
         yield from _scene(folder, urls)
+
+
+@contextmanager
+def before_a_crash() -> Iterator[None]:
+    """Let transfers wait as they do outside of tests, so that a server may crash at any moment."""
+    with (
+        patch.object(transfer_rabbitmq_hub, "WRITTEN_AFTER_S", WRITTEN_AFTER_S),
+        patch.object(transfer_rabbitmq_lane, "QUEUE_WRITTEN_AFTER_S", QUEUE_WRITTEN_AFTER_S),
+    ):
+        yield
 
 
 def _scene(folder: Path, urls: dict[str, str]) -> Iterator[RabbitScene]:
@@ -165,8 +180,14 @@ def _scene(folder: Path, urls: dict[str, str]) -> Iterator[RabbitScene]:
     assert "UNIFIED_BROKER_URL" in text
     (folder / "migration.toml").write_text(text)
     on_rabbit = urls["dramatiq"].startswith("amqp")
-    producer: Any = RabbitmqBroker(url=urls["dramatiq"]) if on_rabbit else RedisBroker(url=urls["dramatiq"])
+    # Confirmed: what a server has not written to disk yet is lost by a crash, and no tool can bring it back.
+    producer: Any = (
+        RabbitmqBroker(url=urls["dramatiq"], confirm_delivery=True) if on_rabbit else RedisBroker(url=urls["dramatiq"])
+    )
+    legacy_app = celery.Celery("legacy", broker=urls["celery"], set_as_current=False)
     unified_app = celery.Celery("unified", broker=urls["unified"], set_as_current=False)
+    for app, url in ((legacy_app, urls["celery"]), (unified_app, urls["unified"])):
+        app.conf.broker_transport_options = {"confirm_publish": True} if url.startswith("amqp") else {}
     if urls["unified"].startswith("amqp"):
         from kombu import Exchange, Queue
 
@@ -180,7 +201,7 @@ def _scene(folder: Path, urls: dict[str, str]) -> Iterator[RabbitScene]:
         },
         urls=urls,
         dramatiq=producer,
-        celery=celery.Celery("legacy", broker=urls["celery"], set_as_current=False),
+        celery=legacy_app,
         unified_app=unified_app,
     )
     try:

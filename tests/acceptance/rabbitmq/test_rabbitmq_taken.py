@@ -12,16 +12,14 @@ from pathlib import Path
 import amqp
 import pika
 import pytest
-from rabbit_scene import RabbitScene, amqp_content, fill, make_scene, mixed
+from rabbit_scene import RabbitScene, amqp_content, before_a_crash, fill, make_scene, mixed
 from rabbit_server import RabbitServer
 
-from migrator import transfer_rabbitmq_hub
 from migrator.brokers.rabbitmq_queues import ALIVE, TAKEN
 from migrator.brokers.rabbitmq_reading import look
 from migrator.events import Event
 from migrator.snapshot import restore_snapshot, write_snapshot
 from migrator.transfer import Direction, TransferOptions, transfer
-from migrator.transfer_rabbitmq_hub import WRITTEN_AFTER_S
 
 
 @pytest.fixture
@@ -37,13 +35,12 @@ def elsewhere(rabbit: RabbitServer, tmp_path: Path) -> Iterator[RabbitScene]:
 
 
 def test_the_tool_and_the_broker_die_together(
-    rabbit_only: RabbitScene, elsewhere: RabbitScene, rabbit: RabbitServer, monkeypatch: pytest.MonkeyPatch
+    rabbit_only: RabbitScene, elsewhere: RabbitScene, rabbit: RabbitServer
 ) -> None:
     """And another run has ended just before: it has waited until the broker had written all."""
     ids = [rabbit_only.send("health_check_task"), *fill(rabbit_only, 2000)]
     others = [elsewhere.send("health_check_task"), *fill(elsewhere, 500)]
-    with begun_run(rabbit_only, TransferOptions(batch_size=25, max_rate=100)) as pid:
-        monkeypatch.setattr(transfer_rabbitmq_hub, "WRITTEN_AFTER_S", WRITTEN_AFTER_S)
+    with before_a_crash(), begun_run(rabbit_only, TransferOptions(batch_size=25, max_rate=100)) as pid:
         assert elsewhere.forward().moved == 501
         os.kill(pid, signal.SIGKILL)
         rabbit.crash()
