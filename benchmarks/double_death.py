@@ -39,6 +39,8 @@ from migrator.transfer import Direction, TransferOptions, transfer
 
 LABELS = ("rabbitmq", "rabbitmq to redis", "redis to rabbitmq", "two rabbitmq")
 #: How long a tool may take until it moves something.
+#: How long a run takes that nobody kills.
+RUN_S = 20.0
 BEGIN_WITHIN_S = 60.0
 #: A crash of the server may lose what producers sent within the last moments without a confirm.
 ON_DISK_AFTER_S = 2.0
@@ -166,7 +168,9 @@ def one_death(rabbit: RabbitServer, legs: list[Leg], chance: random.Random) -> N
 def tool(leg: Leg, chance: random.Random) -> Iterator[int]:
     """Give the process id of a transfer that has begun to move messages."""
     batch = chance.choice([10, 25, 100, 500])
-    options = TransferOptions(direction=leg.direction, batch_size=batch, max_rate=leg.messages / 4, lock_wait_s=20)
+    # The legs begin one after the other, each some seconds after its queues were made; none may end before the last.
+    rate = leg.messages / RUN_S
+    options = TransferOptions(direction=leg.direction, batch_size=batch, max_rate=rate, lock_wait_s=20)
     begun, told = os.pipe()
     pid = os.fork()
     if pid == 0:
