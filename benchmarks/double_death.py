@@ -100,12 +100,7 @@ def main() -> int:
 
 def urls(label: str, server: EmbeddedServer, rabbit: RabbitServer) -> dict[str, str]:
     """Return the brokers of one constellation."""
-    hosts = []
-    for part in ("a", "b"):
-        vhost = f"{label.replace(' ', '-')}-{part}"
-        rabbit.manage("PUT", f"vhosts/{vhost}")
-        rabbit.manage("PUT", f"permissions/{vhost}/guest", {"configure": ".*", "write": ".*", "read": ".*"})
-        hosts.append(rabbit.url(vhost))
+    hosts = [rabbit.make_host(f"{label.replace(' ', '-')}-{part}") for part in ("a", "b")]
     database = server.url(LABELS.index(label))
     legacy = database if label == "redis to rabbitmq" else hosts[0]
     unified = {"rabbitmq to redis": database, "two rabbitmq": hosts[1]}.get(label, hosts[0])

@@ -79,12 +79,7 @@ def _urls(label: str, redis: EmbeddedServer, rabbit: Any) -> dict[str, str]:
     import redis as library
 
     library.Redis(port=redis.port, socket_timeout=30).flushall()
-    hosts = []
-    for part in ("a", "b"):
-        vhost = f"{label.replace(' ', '-')}-{part}"
-        rabbit.manage("PUT", f"vhosts/{vhost}")
-        rabbit.manage("PUT", f"permissions/{vhost}/guest", {"configure": ".*", "write": ".*", "read": ".*"})
-        hosts.append(rabbit.url(vhost))
+    hosts = [rabbit.make_host(f"{label.replace(' ', '-')}-{part}") for part in ("a", "b")]
     legacy = redis.url() if label == "redis to rabbitmq" else hosts[0]
     unified = {"rabbitmq to redis": redis.url(), "two rabbitmq": hosts[1]}.get(label, hosts[0])
     return {"dramatiq": legacy, "celery": legacy, "unified": unified}

@@ -213,9 +213,9 @@ class _Run:
 
     def _mover(self, selects: Callable[[Translation], bool], should_stop: ShouldStop) -> Mover:
         def stop() -> bool:
-            # What a filter leaves alone costs nobody anything.
-            done = self.tally.seen - self.tally.passed
-            return self.limit.wait(done, should_stop=should_stop, meanwhile=lambda: self.hub.prolong(self.token))
+            return self.limit.wait(
+                self.tally.handled, should_stop=should_stop, meanwhile=lambda: self.hub.prolong(self.token)
+            )
 
         return Mover(
             hub=self.hub,

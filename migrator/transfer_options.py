@@ -105,6 +105,11 @@ class Tally:
     kept_messages: list[KeptRecord] = field(default_factory=list)
 
     @property
+    def handled(self) -> int:
+        """Messages that count for a limited rate: what a filter leaves alone costs nobody anything."""
+        return self.seen - self.passed
+
+    @property
     def balance(self) -> int:
         """Messages taken whose fate is unknown: must be 0."""
         return self.seen - self.moved - self.kept - self.already_there - self.without_body - self.passed

@@ -251,9 +251,9 @@ class _Run:
 
     def _mover(self, selects: Callable[[Translation], bool]) -> RabbitmqMover:
         def stop() -> bool:
-            # What a filter leaves alone costs nobody anything.
-            done = self.tally.seen - self.tally.passed
-            return self.limit.wait(done, should_stop=self.should_stop, meanwhile=lambda: self.mixed.stay(self.token))
+            return self.limit.wait(
+                self.tally.handled, should_stop=self.should_stop, meanwhile=lambda: self.mixed.stay(self.token)
+            )
 
         return RabbitmqMover(
             mixed=self.mixed,

@@ -153,7 +153,6 @@ class Intake:
             wait: Until then; else it is done by :meth:`finish`, or by the next command on this queue.
         """
         self.finish()
-        self._queues.until_written()
         taken, self._taken = self._taken, []
         self._window.begin(taken, self._windows)
         with patient(self._connection, self.queue):

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import amqp
 import pytest
@@ -43,6 +44,12 @@ class RabbitServer:
     def url(self, vhost: str = "/") -> str:
         """Return the AMQP URL of a virtual host."""
         return f"amqp://guest:guest@127.0.0.1:{self.port}/{vhost.replace('/', '%2F')}"
+
+    def make_host(self, vhost: str) -> str:
+        """Make an empty virtual host and return its URL."""
+        self.manage("PUT", f"vhosts/{quote(vhost)}")
+        self.manage("PUT", f"permissions/{quote(vhost)}/guest", {"configure": ".*", "write": ".*", "read": ".*"})
+        return self.url(vhost)
 
     @property
     def management_url(self) -> str:

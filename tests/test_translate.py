@@ -26,7 +26,7 @@ from kombu.transport.virtual import Message as KombuMessage
 
 from migrator.errors import UsageError
 from migrator.message import System
-from migrator.plan import Plan, Side, load_plan
+from migrator.plan import Endpoint, Plan, Side, load_plan
 from migrator.tasks.priority import Priority
 from migrator.translate import backward, forward, wire_priorities
 from migrator.translate_celery import CeleryForward
@@ -229,17 +229,15 @@ def test_mangled_messages() -> None:
     assert answers[KeptBack] > number / 10
 
 
-def _two_ways() -> tuple[DramatiqForward, DramatiqForward]:
-    """Return the translation, and the one that takes the slow way with every message."""
+def _two_ways(kind: Any, endpoint: Endpoint, *, tag: str) -> tuple[Any, Any]:
+    """Return a translation, and one that takes the slow way with every message."""
     numbers = wire_priorities(PLAN, "redis://")
-    made = [
-        DramatiqForward(PLAN, PLAN.legacy[0], priorities=numbers, now_ms=NOW_MS, new_tag=lambda: "tag") for _ in "12"
-    ]
-    made[1]._plain = lambda *message: None  # type: ignore[assignment]
+    made = [kind(PLAN, endpoint, priorities=numbers, now_ms=NOW_MS, new_tag=lambda: tag) for _ in "12"]
+    made[1]._plain = lambda *message: None
     return made[0], made[1]
 
 
-FAST, SLOW = _two_ways()
+FAST, SLOW = _two_ways(DramatiqForward, PLAN.legacy[0], tag="tag")
 
 
 @given(
@@ -277,17 +275,7 @@ def test_mangled_messages_are_the_same_on_both_ways() -> None:
     assert carried_over > number / 300
 
 
-def _two_celery_ways() -> tuple[CeleryForward, CeleryForward]:
-    """Return the translation, and the one that takes the slow way with every message."""
-    numbers = wire_priorities(PLAN, "redis://")
-    made = [
-        CeleryForward(PLAN, PLAN.legacy[1], priorities=numbers, now_ms=NOW_MS, new_tag=lambda: "new-tag") for _ in "12"
-    ]
-    made[1]._plain = lambda *message: None  # type: ignore[assignment]
-    return made[0], made[1]
-
-
-FAST_CELERY, SLOW_CELERY = _two_celery_ways()
+FAST_CELERY, SLOW_CELERY = _two_ways(CeleryForward, PLAN.legacy[1], tag="new-tag")
 
 
 def _same(one: Translation, other: Translation) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from migrator.brokers.redis_server import redacted
+from migrator.brokers.redis_client import redacted
 from migrator.errors import UnreachableError
 
 URL_VARIABLE = "RABBITMQ_MANAGEMENT_URL"

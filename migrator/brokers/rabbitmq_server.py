@@ -18,8 +18,8 @@ from urllib.parse import unquote, urlsplit
 import amqp
 
 from migrator.brokers.rabbitmq_buffer import buffered
-from migrator.brokers.redis_client import HIDDEN, redacted
-from migrator.errors import InterruptedRunError, RefusedError, UnreachableError, UsageError
+from migrator.brokers.redis_client import no_url, redacted
+from migrator.errors import InterruptedRunError, RefusedError, UnreachableError
 
 CONNECT_TIMEOUT_S = 5.0
 #: The longest wait for one answer; the server blocks those who publish while its memory or disk is short.
@@ -55,10 +55,7 @@ class RabbitmqServer:
             parts = urlsplit(first)
             port = parts.port or (5671 if parts.scheme == "amqps" else 5672)
         except ValueError as error:
-            remedy = "write /, ?, # and @ in a password as %2F, %3F, %23 and %40; the port is a number"
-            # What the parser says may hold a part of the password.
-            found = "" if HIDDEN in self.where else str(error)
-            raise UsageError(self.where, "this is no URL of a RabbitMQ server", found=found, remedy=remedy) from None
+            raise no_url(self.where, "RabbitMQ", error) from None
         #: Celery and Dramatiq both read ``/`` and nothing as the default virtual host.
         self.virtual_host = unquote(parts.path[1:]) or "/"
         self._options = {

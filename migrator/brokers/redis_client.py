@@ -11,6 +11,8 @@ from urllib.parse import parse_qsl, urlencode
 
 import redis
 
+from migrator.errors import UsageError
+
 #: Their names here, by the names that redis-py knows.
 _SCHEMES = {"valkey": "redis", "valkeys": "rediss", "redis+socket": "unix"}
 HIDDEN = "…"
@@ -33,6 +35,22 @@ def redacted(url: str) -> str:
         host = f"{name}:{HIDDEN}"
     database = next((value for key, value in parse_qsl(query) if key in ("db", "virtual_host")), "")
     return f"{scheme}://{host}{slash}{path}" + (f"?db={database}" if database.isdecimal() else "")
+
+
+def no_url(where: str, kind: str, error: ValueError) -> UsageError:
+    """Return what to say of a URL that can't be read as that of a server of this kind.
+
+    Args:
+        where: The URL as :func:`redacted` gives it.
+        kind: Name of the server.
+        error: What the parser says, which may hold a part of the password.
+    """
+    return UsageError(
+        where,
+        f"this is no URL of a {kind} server",
+        found="" if HIDDEN in where else str(error),
+        remedy="write /, ?, # and @ in a password as %2F, %3F, %23 and %40; the port is a number",
+    )
 
 
 def client_url(url: str) -> str:

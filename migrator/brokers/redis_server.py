@@ -20,9 +20,8 @@ from redis.retry import Retry
 
 from migrator.brokers import clock
 from migrator.brokers.protocol import BrokerFacts
-from migrator.brokers.redis_client import HIDDEN, Client, client_url
-from migrator.brokers.redis_client import redacted as redacted  # noqa: PLC0414 - RabbitMQ's modules import it from here
-from migrator.errors import InterruptedRunError, RefusedError, UnreachableError, UsageError
+from migrator.brokers.redis_client import Client, client_url, no_url, redacted
+from migrator.errors import InterruptedRunError, RefusedError, UnreachableError
 from migrator.report import Finding, Severity
 
 TIMEOUT_S = 15.0
@@ -56,10 +55,7 @@ class RedisServer:
                 health_check_interval=0,
             )
         except ValueError as error:
-            remedy = "write /, ?, # and @ in a password as %2F, %3F, %23 and %40; the port is a number"
-            # What the parser says may hold a part of the password.
-            found = "" if HIDDEN in self.where else str(error)
-            raise UsageError(self.where, "this is no URL of a Redis server", found=found, remedy=remedy) from None
+            raise no_url(self.where, "Redis", error) from None
         #: Number of the run that holds this server's lock, as far as it is ours (:mod:`migrator.transfer_lock`).
         self.run_number = 0
         self.database = int(self.client.connection_pool.connection_kwargs.get("db") or 0)

@@ -140,8 +140,7 @@ def _celery_redis(url: str, client: redis.Redis) -> Stand:
 def rabbit_stand(rabbit: RabbitServer, system: System) -> Iterator[Stand]:
     """A stand in a virtual host of its own; a consumer holds messages as long as it lasts."""
     vhost = f"stand{next(_numbers)}"
-    rabbit.manage("PUT", f"vhosts/{vhost}")
-    rabbit.manage("PUT", f"permissions/{vhost}/guest", {"configure": ".*", "write": ".*", "read": ".*"})
+    rabbit.make_host(vhost)
     with amqp.Connection(
         host=f"127.0.0.1:{rabbit.port}", virtual_host=vhost, login_method="PLAIN", read_timeout=10
     ) as connection:

@@ -67,21 +67,20 @@ def _unknown(
         return
     ours = {queue for other in (*context.plan.legacy, context.plan.unified) for queue in other.queues}
     here = {process.name for process in context.plan.processes if _works_here(context, process, endpoint)}
-    listening = listeners(endpoint, context.environ)
     with celery_control.control(endpoint, context.environ) as app:
         nodes = celery_control.all_nodes(app)
-        # One that ends in between is in the first number only, one that starts in the second.
-        listening = min(listening, listeners(endpoint, context.environ))
         silent = [s for s in states if s.name in here and s.state == "running" and s.node and s.node not in nodes]
         for state in silent:
             where, found = f"process {state.name}", state.node
             yield error("WORKER-SILENT", where, "does not answer", found=found, remedy=f"see {state.log}")
-        if listening > len(nodes) + len(silent):
+        # Counted after the answers, so one that ends in between is no stranger.
+        strangers = listeners(endpoint, context.environ) - len(nodes) - len(silent)
+        if strangers > 0:
             yield error(
                 "WORKER-SILENT",
                 f"the {endpoint.side.value} Celery broker",
                 "workers listen that are no processes of the plan and do not answer, as one does that is busy",
-                found=f"{listening - len(nodes) - len(silent)} workers",
+                found=f"{strangers} workers",
                 remedy="stop them, or add them to the plan; one whose machine has just died counts for some minutes",
             )
         for node, pid in nodes.items():

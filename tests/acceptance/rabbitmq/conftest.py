@@ -42,8 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def vhost(rabbit: RabbitServer) -> Iterator[str]:
     """An empty virtual host."""
     name = f"t{next(_numbers)}"
-    rabbit.manage("PUT", f"vhosts/{quote(name)}")
-    rabbit.manage("PUT", f"permissions/{quote(name)}/guest", {"configure": ".*", "write": ".*", "read": ".*"})
+    rabbit.make_host(name)
     yield name
     rabbit.manage("DELETE", f"vhosts/{quote(name)}")
 
@@ -78,8 +77,7 @@ def to_rabbit(tmp_path: Path, rabbit: RabbitServer, vhost: str, redis_server: Em
 def two_hosts(tmp_path: Path, rabbit: RabbitServer, vhost: str) -> Iterator[RabbitScene]:
     """Legacy and unified on two virtual hosts, which is as far apart as two brokers: no transaction spans them."""
     other = f"{vhost}-unified"
-    rabbit.manage("PUT", f"vhosts/{quote(other)}")
-    rabbit.manage("PUT", f"permissions/{quote(other)}/guest", {"configure": ".*", "write": ".*", "read": ".*"})
+    rabbit.make_host(other)
     url = rabbit.url(vhost)
     with make_scene(tmp_path, dramatiq=url, celery=url, unified=rabbit.url(other)) as scene:
         yield scene

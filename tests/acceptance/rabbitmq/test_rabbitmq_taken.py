@@ -25,9 +25,7 @@ from migrator.transfer import Direction, TransferOptions, transfer
 @pytest.fixture
 def elsewhere(rabbit: RabbitServer, tmp_path: Path) -> Iterator[RabbitScene]:
     """The same in another virtual host."""
-    rabbit.manage("PUT", "vhosts/elsewhere")
-    rabbit.manage("PUT", "permissions/elsewhere/guest", {"configure": ".*", "write": ".*", "read": ".*"})
-    url = rabbit.url("elsewhere")
+    url = rabbit.make_host("elsewhere")
     (tmp_path / "elsewhere").mkdir()
     with make_scene(tmp_path / "elsewhere", dramatiq=url, celery=url, unified=url) as scene:
         yield scene
