@@ -19,7 +19,7 @@ from migrator.adapters import adapt
 from migrator.envelope import body_parts
 from migrator.plan import TaskMapping
 from migrator.translation import Carried, Place
-from migrator.wire import EMPTY_EMBED, EMPTY_EMBED_SPACED, HEADER, encode_json, mark, ms_from_iso, text_of
+from migrator.wire import EMPTY_EMBED, EMPTY_EMBED_SPACED, HEADER, encode_json, fixed_pieces, mark, ms_from_iso, text_of
 
 #: ASCII without quotes, backslashes and control characters: what stands in JSON as it is.
 _TEXT = r"[ !#-\[\]-~]*+"
@@ -111,14 +111,14 @@ class PlainForward:
         self._destination = destination
         self._now_ms = now_ms
         self._new_tag = new_tag
-        #: By queue: our header, with places for ids and the original.
-        self._marks: dict[str, bytes] = {}
+        #: By queue: our header, without ids and the original.
+        self._marks: dict[str, list[bytes]] = {}
         self._tasks = {
             name.encode(): _task(mapping, priorities[mapping.unified], destination.queue)
             for name, mapping in mappings.items()
         }
 
-    def __call__(self, origin: Place, copy_id: str, raw: bytes) -> Carried | None:
+    def translate(self, origin: Place, copy_id: str, raw: bytes) -> Carried | None:
         """Return the message as its destination takes it; None if it is not ordinary, or not to be carried.
 
         Raises:
@@ -139,12 +139,10 @@ class PlainForward:
             return None
         tag = self._new_tag()
         copy, tag_bytes = encode_json(copy_id)[1:-1] if copy_id else old_tag, tag.encode()
-        ours = (self._marks.get(origin.queue) or self._mark(origin.queue)) % (
-            copy,
-            tag_bytes,
-            encode_json(raw.decode()),
-        )
-        payload = b"".join((b'{"body": "', body, task.head, headers, ours, properties, task.tail, tag_bytes, b'"}}'))
+        before, id_to_tag, tag_to_raw, after = self._marks.get(origin.queue) or self._mark(origin.queue)
+        original = encode_json(raw.decode())
+        ours = (before, copy, id_to_tag, tag_bytes, tag_to_raw, original, after)
+        payload = b"".join((b'{"body": "', body, task.head, headers, *ours, properties, task.tail, tag_bytes, b'"}}'))
         source_copy = copy_id or old_tag.decode()
         return Carried(
             payload,
@@ -157,10 +155,11 @@ class PlainForward:
             eta_ms,
         )
 
-    def _mark(self, queue: str) -> bytes:
+    def _mark(self, queue: str) -> list[bytes]:
         made = mark("celery", queue.replace("%", "%%"), copy_id="%b", tag="%b", text="%b")
-        self._marks[queue] = template = b', "%b": %b' % (HEADER.encode(), made.replace(b'"raw":"%b"', b'"raw":%b'))
-        return template
+        header = b', "%b": %b' % (HEADER.encode(), made.replace(b'"raw":"%b"', b'"raw":%b'))
+        self._marks[queue] = pieces = fixed_pieces(header)
+        return pieces
 
 
 def _body(task: _Task, encoded: bytes) -> bytes | None:

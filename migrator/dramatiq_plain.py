@@ -20,7 +20,7 @@ from migrator.adapters import adapt
 from migrator.dramatiq_fields import PlainOptions
 from migrator.plan import TaskMapping
 from migrator.translation import Carried, Place
-from migrator.wire import EMPTY_EMBED, MAX_DEPTH, encode_json, quoted_iso
+from migrator.wire import EMPTY_EMBED, MAX_DEPTH, encode_json, fixed_pieces, quoted_iso
 
 _NO_KWARGS = Raw(b"{}")
 _TAIL = b"," + EMPTY_EMBED
@@ -40,8 +40,8 @@ class Form(NamedTuple):
 class PlainTask(NamedTuple):
     """Where the messages of one actor in one queue go."""
 
-    #: The envelope, with a place for whatever differs between messages.
-    template: bytes
+    #: The envelope in pieces; every second one has to be filled in for each message.
+    pieces: list[bytes]
     priority: int
     #: By the number of arguments; None leaves them as they are. More arguments than these don't fit.
     forms: tuple[Form | None, ...]
@@ -58,6 +58,7 @@ class _Fields(msgspec.Struct, gc=False):
 
 _decode = msgspec.json.Decoder(_Fields).decode
 _decode_list = msgspec.json.Decoder(list[Raw]).decode
+_BACKSLASH = ord("\\")
 
 
 def plain_task(mapping: TaskMapping, template: bytes, priority: int) -> PlainTask:
@@ -69,7 +70,10 @@ def plain_task(mapping: TaskMapping, template: bytes, priority: int) -> PlainTas
         priority: The number on the destination's wire.
     """
     forms = tuple(_form(mapping, number) for number in range(len(mapping.parameters) + 1))
-    return PlainTask(template.replace(b'"timelimit":[null,%b]', b'"timelimit":[null,null]'), priority, forms)
+    fixed = fixed_pieces(template.replace(b'"timelimit":[null,%b]', b'"timelimit":[null,null]'))
+    pieces = [b""] * (2 * len(fixed) - 1)
+    pieces[::2] = fixed
+    return PlainTask(pieces, priority, forms)
 
 
 def _form(mapping: TaskMapping, number: int) -> Form | None:
@@ -115,7 +119,7 @@ class PlainForward:
         self._origin: Place | None = None
         self._tasks: dict[str, PlainTask] = {}
 
-    def __call__(self, origin: Place, copy_id: str, raw: bytes) -> Carried | None:
+    def translate(self, origin: Place, copy_id: str, raw: bytes) -> Carried | None:
         """Return the message as its destination takes it; None if it is not ordinary, or not to be carried."""
         tasks = self._tasks if origin is self._origin else self._move_to(origin)
         try:
@@ -123,12 +127,12 @@ class PlainForward:
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return None
         options, task, args = fields.options, tasks.get(fields.actor_name), bytes(fields.args)
-        if task is None or fields.kwargs != _NO_KWARGS or options.time_limit is not None or b"\\" in raw:
+        if task is None or fields.kwargs != _NO_KWARGS or options.time_limit is not None or _BACKSLASH in raw:
             return None
         # Each level is opened and closed, so what is short can't be nested deeply.
         if len(args) > 2 * MAX_DEPTH or len(raw) - len(args) > 2 * MAX_DEPTH + _NAMES or args[:1] != b"[":
             return None
-        template, priority, forms = task
+        envelope, priority, forms = task
         eta_ms = None if options.eta is None or options.eta <= self._now_ms else int(options.eta)
         max_age_ms = options.max_age or self._max_age_ms
         expires_ms = int(fields.message_timestamp + max_age_ms) if max_age_ms else None
@@ -139,13 +143,14 @@ class PlainForward:
             args, kwargs = b"[]", form.kwargs % tuple([values[index] for index in form.order])
         identity, tag = fields.message_id, self._new_tag()
         quoted, tag_bytes = b'"%b"' % identity.encode(), tag.encode()
-        payload = template % (
+        pieces = envelope.copy()
+        pieces[1::2] = (
             b2a_base64(b"".join((b"[", args, b",", kwargs, _TAIL)), newline=False),
             quoted,
             quoted,
             b"null" if eta_ms is None else quoted_iso(eta_ms),
             b"null" if expires_ms is None else quoted_iso(expires_ms),
-            options.retries or 0,
+            b"%d" % options.retries if options.retries else b"0",
             encode_json(args.decode()),
             b'"{}"' if form is None else encode_json(kwargs[:200].decode("utf-8", "replace")),
             encode_json(copy_id),
@@ -154,6 +159,7 @@ class PlainForward:
             quoted,
             tag_bytes,
         )
+        payload = b"".join(pieces)
         return Carried(payload, self._destination, identity, fields.actor_name, copy_id, tag, priority, eta_ms)
 
     def _move_to(self, origin: Place) -> dict[str, PlainTask]:

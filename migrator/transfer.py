@@ -26,7 +26,7 @@ from migrator.transfer_lock import acquire, new_token, release
 from migrator.transfer_memory import keep_freed_memory
 from migrator.transfer_mover import Mover, claim_entries
 from migrator.transfer_options import Direction, ShouldStop, Tally, TransferOptions, TransferReport
-from migrator.transfer_pace import Limit, Pace
+from migrator.transfer_pace import LARGEST, Limit, Pace
 from migrator.transfer_parked import hold_back_late, park_after_ms, release_lead_ms, release_parked
 from migrator.transfer_progress import Progress
 from migrator.transfer_report import build_report, count
@@ -128,13 +128,13 @@ def selection(plan: Plan, options: TransferOptions) -> Callable[[Translation], b
         names |= {mapping.unified for mapping in plan.mappings() if mapping.name in names}
     names |= {mapping.name for mapping in plan.mappings() if mapping.unified in names}
     only_back_to = options.system if options.direction is Direction.BACK else None
+    if not names and not only_back_to:
+        return lambda translation: True
 
     def selects(translation: Translation) -> bool:
         if only_back_to and isinstance(translation, Carried) and translation.place.system is not only_back_to:
             return False
-        if not names:
-            return True
-        return (translation.source_task if isinstance(translation, Carried) else translation.task) in names
+        return not names or (translation.source_task if isinstance(translation, Carried) else translation.task) in names
 
     return selects
 
@@ -224,7 +224,7 @@ class _Run:
             selects=selects,
             settled=self._settled,
             should_stop=stop,
-            pace=Pace(most=self.limit.most(self.options.batch_size)),
+            pace=Pace(most=self.limit.most(min(self.options.batch_size, LARGEST))),
         )
 
     def _finish_claim(self, mover: Mover, source: Source, translations: dict[tuple[Side, System], Translator]) -> None:

@@ -19,6 +19,8 @@ from migrator.brokers.lane import Lane, Ticket
 #: smaller, below the second larger again.
 _SLOW_MS, _FAST_MS = 5.0, 3.0
 _SMALLEST, _GROWTH = 50, 25
+#: What is under way of more messages than these does not fit into a processor's own cache.
+LARGEST = 250
 #: Steps between two questions.
 _EVERY = 8
 _SCRIPTS = re.compile(rb"cmdstat_(?:evalsha|exec):calls=\d+,usec=(\d+)")

@@ -35,9 +35,11 @@ def wire_priorities(plan: Plan, broker_url: str) -> dict[str, int]:
 def forward(plan: Plan, endpoint: Endpoint, *, unified_url: str, now_ms: int) -> Translator:
     """Return the translation of one legacy endpoint's messages to the unified form."""
     kind = DramatiqForward if endpoint.system is System.DRAMATIQ else CeleryForward
-    return kind(plan, endpoint, priorities=wire_priorities(plan, unified_url), now_ms=now_ms, new_tag=new_tags())
+    return kind(
+        plan, endpoint, priorities=wire_priorities(plan, unified_url), now_ms=now_ms, new_tag=new_tags()
+    ).translate
 
 
 def backward(plan: Plan, *, now_ms: int) -> Translator:
     """Return the translation of unified messages to the legacy form of each."""
-    return Backward(plan, now_ms=now_ms, new_tag=new_tags())
+    return Backward(plan, now_ms=now_ms, new_tag=new_tags()).translate

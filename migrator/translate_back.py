@@ -97,7 +97,7 @@ class Backward:
             for wire in ((queue, f"{queue}.DQ") if endpoint.system is System.DRAMATIQ else (queue,))
         }
 
-    def __call__(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
+    def translate(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
         """Return the message as its legacy system takes it, or why it is kept back."""
         try:
             marked = _marked(raw)

@@ -77,10 +77,10 @@ class CeleryForward:
         self._mappings = {m.name: m for m in plan.mappings() if m.system is System.CELERY}
         self._plain = PlainForward(
             self._mappings, priorities=priorities, destination=self.destination, now_ms=now_ms, new_tag=new_tag
-        )
+        ).translate
         self._delivery = Raw(encode_json({"exchange": "", "routing_key": self.destination.queue}))
 
-    def __call__(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
+    def translate(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
         """Return the message as its destination takes it, or why it is kept back."""
         try:
             return self._plain(origin, copy_id, raw) or self._slowly(origin, copy_id, raw)

@@ -104,9 +104,9 @@ class DramatiqForward:
             max_age_ms=endpoint.max_age_ms,
             now_ms=now_ms,
             new_tag=new_tag,
-        )
+        ).translate
 
-    def __call__(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
+    def translate(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
         """Return the message as its destination takes it, or why it is kept back."""
         try:
             if self._encoder is not None:

@@ -116,6 +116,11 @@ def mark(system: str, queue: str, *, copy_id: str, tag: str, text: str) -> bytes
     )
 
 
+def fixed_pieces(template: bytes) -> list[bytes]:
+    """Return what stands between the places (``%b``, ``%d``) of a template: joining them is faster than ``%``."""
+    return [piece.replace(b"%%", b"%") for piece in re.split(rb"(?<!%)%[bd]", template)]
+
+
 def iso_from_ms(milliseconds: float) -> str:
     """Return milliseconds since the epoch as Celery writes times.
 

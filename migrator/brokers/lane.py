@@ -54,7 +54,7 @@ class Lane:
     def ask(self, *command: Any) -> Ticket:
         """Send a command and return at once."""
         ticket = Ticket()
-        self._connection.send_packed_command([packed(command)])
+        self._connection.send_packed_command([packed([command])])
         self._waiting.append(ticket)
         return ticket
 
@@ -67,11 +67,10 @@ class Lane:
         """
         if not pushes:
             return self.send(name, keys, arguments)
-        commands: list[tuple[Any, ...]] = [("LPUSH", key, *messages) for key, messages in pushes]
-        commands.append(("EVAL", script(name)[1], len(keys), *keys, *arguments))
-        parts = [packed(command) for command in (("MULTI",), *commands, ("EXEC",))]
-        ticket = Ticket(answers=len(parts))
-        self._connection.send_packed_command([b"".join(parts)])
+        commands: list[Sequence[Any]] = [["LPUSH", key, *messages] for key, messages in pushes]
+        commands = [("MULTI",), *commands, ("EVAL", script(name)[1], len(keys), *keys, *arguments), ("EXEC",)]
+        ticket = Ticket(answers=len(commands))
+        self._connection.send_packed_command([packed(commands)])
         self._waiting.append(ticket)
         return ticket
 
@@ -103,14 +102,25 @@ def _of_script(answers: list[Any]) -> Any:
     return answers[-1]
 
 
-def packed(arguments: Sequence[Any]) -> bytes:
-    """Return a command as it goes over the wire.
+def _head(length: int) -> bytes:
+    """Return what stands before an argument, and ends the one before."""
+    return b"\r\n$%d\r\n" % length
+
+
+_HEADS = tuple(map(_head, range(4096)))
+
+
+def packed(commands: Sequence[Sequence[Any]]) -> bytes:
+    """Return commands as they go over the wire.
 
     The client's own packer (hiredis) grows its buffer in small steps: with arguments of more than a kilobyte it takes
     fifteen times as long as this, and most of the tool's time.
     """
-    parts = [b"*%d\r\n" % len(arguments)]
-    for argument in arguments:
-        raw = argument if type(argument) is bytes else str(argument).encode()
-        parts += (b"$%d\r\n" % len(raw), raw, b"\r\n")
-    return b"".join(parts)
+    pieces: list[bytes] = []
+    for command in commands:
+        raws = [argument if type(argument) is bytes else str(argument).encode() for argument in command]
+        pairs = [b""] * (2 * len(raws))
+        pairs[::2] = [_HEADS[length] if (length := len(raw)) < len(_HEADS) else _head(length) for raw in raws]
+        pairs[1::2] = raws
+        pieces += (b"*%d" % len(raws), *pairs, b"\r\n")
+    return b"".join(pieces)
