@@ -2,7 +2,7 @@
 
 Run for every message of a transfer, so one pattern does all the reading: what it fits is JSON, is ASCII, has the keys
 that Celery writes, each once and in its order, and is not nested. Its parts go as the bytes they are around the new
-name. Whatever is not exactly ordinary gives None here and goes the slow way (:mod:`migrator.translate_celery`), which
+name. Whatever is not exactly ordinary goes the slow way (:mod:`migrator.translate_celery`), which
 gives the same message, but for spaces.
 
 Source: celery/app/amqp.py (as_task_v2), kombu/transport/virtual/base.py (``Channel.basic_publish``).
@@ -15,11 +15,21 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from migrator.adapters import adapt
+from migrator.adapters import AdaptationError, adapt
 from migrator.envelope import body_parts
 from migrator.plan import TaskMapping
-from migrator.translation import Carried, Place
-from migrator.wire import EMPTY_EMBED, EMPTY_EMBED_SPACED, HEADER, encode_json, fixed_pieces, mark, ms_from_iso, text_of
+from migrator.translation import Carried, Place, Translation
+from migrator.wire import (
+    EMPTY_EMBED,
+    EMPTY_EMBED_SPACED,
+    HEADER,
+    READING_ERRORS,
+    encode_json,
+    fixed_pieces,
+    mark,
+    ms_from_iso,
+    text_of,
+)
 
 #: ASCII without quotes, backslashes and control characters: what stands in JSON as it is.
 _TEXT = r"[ !#-\[\]-~]*+"
@@ -95,9 +105,10 @@ class PlainForward:
         destination: Where they go.
         now_ms: What counts as now.
         new_tag: Gives the ``delivery_tag`` of a new copy.
+        otherwise: Translates what is not ordinary, and what is not to be carried.
     """
 
-    __slots__ = ("_destination", "_marks", "_new_tag", "_now_ms", "_tasks")
+    __slots__ = ("_destination", "_marks", "_new_tag", "_now_ms", "_otherwise", "_tasks")
 
     def __init__(
         self,
@@ -107,10 +118,12 @@ class PlainForward:
         destination: Place,
         now_ms: int,
         new_tag: Callable[[], str],
+        otherwise: Callable[[Place, str, bytes], Translation],
     ) -> None:
         self._destination = destination
         self._now_ms = now_ms
         self._new_tag = new_tag
+        self._otherwise = otherwise
         #: By queue: our header, without ids and the original.
         self._marks: dict[str, list[bytes]] = {}
         self._tasks = {
@@ -118,42 +131,31 @@ class PlainForward:
             for name, mapping in mappings.items()
         }
 
-    def translate(self, origin: Place, copy_id: str, raw: bytes) -> Carried | None:
-        """Return the message as its destination takes it; None if it is not ordinary, or not to be carried.
-
-        Raises:
-            UnreadableError: Its body is no message.
-        """
+    def translate(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
+        """Return the message as its destination takes it, or why it is kept back."""
         found = _ordinary(raw)
         if found is None:
-            return None
+            return self._otherwise(origin, copy_id, raw)
         body, name, headers, identity, eta, expires, properties, old_tag = found.groups()
         task = self._tasks.get(name)
         if task is None or not (copy_id or old_tag):
-            return None
-        eta_ms = ms_from_iso(eta.decode()) if eta else None
-        if expires and max(eta_ms or 0, self._now_ms) >= ms_from_iso(expires.decode()):
-            return None
-        body = _body(task, body)
+            return self._otherwise(origin, copy_id, raw)
+        try:
+            eta_ms = ms_from_iso(eta.decode()) if eta else None
+            expired = expires and max(eta_ms or 0, self._now_ms) >= ms_from_iso(expires.decode())
+            body = None if expired else _body(task, body)
+        except (AdaptationError, *READING_ERRORS):
+            body = None
         if body is None:
-            return None
+            return self._otherwise(origin, copy_id, raw)
         tag = self._new_tag()
         copy, tag_bytes = encode_json(copy_id)[1:-1] if copy_id else old_tag, tag.encode()
         before, id_to_tag, tag_to_raw, after = self._marks.get(origin.queue) or self._mark(origin.queue)
         original = encode_json(raw.decode())
         ours = (before, copy, id_to_tag, tag_bytes, tag_to_raw, original, after)
         payload = b"".join((b'{"body": "', body, task.head, headers, *ours, properties, task.tail, tag_bytes, b'"}}'))
-        source_copy = copy_id or old_tag.decode()
-        return Carried(
-            payload,
-            self._destination,
-            identity.decode(),
-            task.mapping.name,
-            source_copy,
-            tag,
-            task.priority,
-            eta_ms,
-        )
+        identity, copy = identity.decode(), copy_id or old_tag.decode()
+        return Carried(payload, self._destination, identity, task.mapping.name, copy, tag, task.priority, eta_ms)
 
     def _mark(self, queue: str) -> list[bytes]:
         made = mark("celery", queue.replace("%", "%%"), copy_id="%b", tag="%b", text="%b")

@@ -1,7 +1,7 @@
 """Ordinary Dramatiq messages as unified Celery messages, the fast way: nothing unknown, no keyword arguments.
 
 Run for every message of a transfer, so calls and copies are few: the message is decoded once, and its parts go as the
-bytes they are into a template of the envelope. Whatever is not exactly ordinary gives None here and goes the slow way
+bytes they are between those of the envelope. Whatever is not exactly ordinary goes the slow way
 (:mod:`migrator.translate_dramatiq`), which gives the same bytes for the same message.
 
 Source: dramatiq/message.py, dramatiq/brokers/redis.py.
@@ -19,8 +19,8 @@ from msgspec import Raw
 from migrator.adapters import adapt
 from migrator.dramatiq_fields import PlainOptions
 from migrator.plan import TaskMapping
-from migrator.translation import Carried, Place
-from migrator.wire import EMPTY_EMBED, MAX_DEPTH, encode_json, fixed_pieces, quoted_iso
+from migrator.translation import Carried, Place, Translation
+from migrator.wire import EMPTY_EMBED, MAX_DEPTH, READING_ERRORS, encode_json, fixed_pieces, quoted_iso
 
 _NO_KWARGS = Raw(b"{}")
 _TAIL = b"," + EMPTY_EMBED
@@ -98,9 +98,19 @@ class PlainForward:
         max_age_ms: The broker's age limit; None for none.
         now_ms: What counts as now.
         new_tag: Gives the id of a new copy.
+        otherwise: Translates what is not ordinary, and what is not to be carried.
     """
 
-    __slots__ = ("_destination", "_max_age_ms", "_new_tag", "_now_ms", "_origin", "_tasks", "_tasks_of")
+    __slots__ = (
+        "_destination",
+        "_max_age_ms",
+        "_new_tag",
+        "_now_ms",
+        "_origin",
+        "_otherwise",
+        "_tasks",
+        "_tasks_of",
+    )
 
     def __init__(
         self,
@@ -110,58 +120,57 @@ class PlainForward:
         max_age_ms: float | None,
         now_ms: int,
         new_tag: Callable[[], str],
+        otherwise: Callable[[Place, str, bytes], Translation],
     ) -> None:
         self._tasks_of = tasks_of
         self._destination = destination
         self._max_age_ms = max_age_ms
         self._now_ms = now_ms
         self._new_tag = new_tag
+        self._otherwise = otherwise
         self._origin: Place | None = None
         self._tasks: dict[str, PlainTask] = {}
 
-    def translate(self, origin: Place, copy_id: str, raw: bytes) -> Carried | None:
-        """Return the message as its destination takes it; None if it is not ordinary, or not to be carried."""
+    def translate(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
+        """Return the message as its destination takes it, or why it is kept back."""
         tasks = self._tasks if origin is self._origin else self._move_to(origin)
         try:
             fields, text = _decode(raw), raw.decode()
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            return None
-        options, task, args = fields.options, tasks.get(fields.actor_name), bytes(fields.args)
-        if task is None or fields.kwargs != _NO_KWARGS or options.time_limit is not None or _BACKSLASH in raw:
-            return None
-        # Each level is opened and closed, so what is short can't be nested deeply.
-        if len(args) > 2 * MAX_DEPTH or len(raw) - len(args) > 2 * MAX_DEPTH + _NAMES or args[:1] != b"[":
-            return None
-        envelope, priority, forms = task
-        eta_ms = None if options.eta is None or options.eta <= self._now_ms else int(options.eta)
-        max_age_ms = options.max_age or self._max_age_ms
-        expires_ms = int(fields.message_timestamp + max_age_ms) if max_age_ms else None
-        values, kwargs = _decode_list(args), b"{}"
-        if len(values) >= len(forms) or (expires_ms is not None and expires_ms <= (eta_ms or self._now_ms)):
-            return None
-        if form := forms[len(values)]:
-            args, kwargs = b"[]", form.kwargs % tuple([values[index] for index in form.order])
-        identity, tag = fields.message_id, self._new_tag()
-        quoted, tag_bytes = b'"%b"' % identity.encode(), tag.encode()
-        pieces = envelope.copy()
-        pieces[1::2] = (
-            b2a_base64(b"".join((b"[", args, b",", kwargs, _TAIL)), newline=False),
-            quoted,
-            quoted,
-            b"null" if eta_ms is None else quoted_iso(eta_ms),
-            b"null" if expires_ms is None else quoted_iso(expires_ms),
-            b"%d" % options.retries if options.retries else b"0",
-            encode_json(args.decode()),
-            b'"{}"' if form is None else encode_json(kwargs[:200].decode("utf-8", "replace")),
-            encode_json(copy_id),
-            tag_bytes,
-            encode_json(text),
-            quoted,
-            tag_bytes,
-        )
-        payload = b"".join(pieces)
-        return Carried(payload, self._destination, identity, fields.actor_name, copy_id, tag, priority, eta_ms)
+            options, task, args = fields.options, tasks.get(fields.actor_name), bytes(fields.args)
+            if task is None or fields.kwargs != _NO_KWARGS or options.time_limit is not None or _BACKSLASH in raw:
+                return self._otherwise(origin, copy_id, raw)
+            # Each level is opened and closed, so what is short can't be nested deeply.
+            if len(args) > 2 * MAX_DEPTH or len(raw) - len(args) > 2 * MAX_DEPTH + _NAMES or args[:1] != b"[":
+                return self._otherwise(origin, copy_id, raw)
+            envelope, priority, forms = task
+            eta_ms = None if options.eta is None or options.eta <= self._now_ms else int(options.eta)
+            max_age_ms = options.max_age or self._max_age_ms
+            expires_ms = int(fields.message_timestamp + max_age_ms) if max_age_ms else None
+            values, kwargs = _decode_list(args), b"{}"
+            if len(values) >= len(forms) or (expires_ms is not None and expires_ms <= (eta_ms or self._now_ms)):
+                return self._otherwise(origin, copy_id, raw)
+            if form := forms[len(values)]:
+                args, kwargs = b"[]", form.kwargs % tuple([values[index] for index in form.order])
+            identity, tag = fields.message_id, self._new_tag()
+            quoted, tag_bytes = b'"%b"' % identity.encode(), tag.encode()
+            body = b2a_base64(b"".join((b"[", args, b",", kwargs, _TAIL)), newline=False)
+            eta = b"null" if eta_ms is None else quoted_iso(eta_ms)
+            expires = b"null" if expires_ms is None else quoted_iso(expires_ms)
+            retries = b"%d" % options.retries if options.retries else b"0"
+            given, named = encode_json(args.decode()), b'"{}"' if form is None else _shown(kwargs)
+            copy, original, pieces = encode_json(copy_id), encode_json(text), envelope.copy()
+            pieces[1::2] = (
+                body, quoted, quoted, eta, expires, retries, given, named, copy, tag_bytes, original, quoted, tag_bytes
+            )  # fmt: skip
+            payload = b"".join(pieces)
+            return Carried(payload, self._destination, identity, fields.actor_name, copy_id, tag, priority, eta_ms)
+        except READING_ERRORS:
+            return self._otherwise(origin, copy_id, raw)
 
     def _move_to(self, origin: Place) -> dict[str, PlainTask]:
         self._origin, self._tasks = origin, self._tasks_of(origin.wire_queue)
         return self._tasks
+
+
+def _shown(kwargs: bytes) -> bytes:
+    return encode_json(kwargs[:200].decode("utf-8", "replace"))

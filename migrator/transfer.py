@@ -18,7 +18,7 @@ from migrator.events import Listener, ignore
 from migrator.ledger import BatchCounts, Book
 from migrator.message import System
 from migrator.plan import Plan, Side
-from migrator.transfer_batch import Work
+from migrator.transfer_batch import Work, everything
 from migrator.transfer_guard import check_names, emptied_side, guard, selected_sources
 from migrator.transfer_hub import Hub, open_hub
 from migrator.transfer_kept import adopt, restore_kept, unpass
@@ -129,7 +129,7 @@ def selection(plan: Plan, options: TransferOptions) -> Callable[[Translation], b
     names |= {mapping.name for mapping in plan.mappings() if mapping.unified in names}
     only_back_to = options.system if options.direction is Direction.BACK else None
     if not names and not only_back_to:
-        return lambda translation: True
+        return everything
 
     def selects(translation: Translation) -> bool:
         if only_back_to and isinstance(translation, Carried) and translation.place.system is not only_back_to:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from migrator.brokers.kept import kept_entry
 from migrator.brokers.lane import Push
@@ -85,38 +84,35 @@ class Work:
 _numbers = (f"{uuid.uuid4().hex[:12]}{number:x}" for number in itertools.count())
 
 
+def everything(translation: Translation) -> bool:
+    """Select every message."""
+    return True
+
+
 def prepare(hub: Hub, batch: Batch, translate: Translator, selects: Callable[[Translation], bool]) -> Work:
     """Translate a batch and sort it by destination."""
     work = Work(batch=batch)
     place, with_ids = batch.source.place, bool(batch.source.bodies)
-    carry, gone = work.carried.append, work.gone_ids.append
-    is_twice = _repeated(batch.items) if with_ids else frozenset()
-    seen: set[bytes] = set()
-    for item in batch.items:
-        identity, raw = item
-        # An id that is listed twice has one body.
-        if raw is None or identity in seen:
-            work.without_body += 1
-            continue
-        if identity in is_twice:
-            seen.add(identity)
-        translation = translate(place, identity.decode("utf-8", "surrogateescape"), raw)
-        if type(translation) is Carried and selects(translation):
-            carry(translation)
-            if with_ids:
-                gone(identity)
-        else:
-            _leave(work, item, translation, selects)
+    items = _with_bodies(batch.items) if with_ids else batch.items
+    work.without_body = len(batch.items) - len(items)
+    made = [translate(place, identity.decode("utf-8", "surrogateescape"), raw or b"") for identity, raw in items]
+    if selects is everything and set(map(type, made)) == {Carried}:
+        work.carried = cast(list[Carried], made)
+        work.gone_ids = [identity for identity, _ in items] if with_ids else []
+    else:
+        for item, translation in zip(items, made, strict=True):
+            if isinstance(translation, Carried) and selects(translation):
+                work.carried.append(translation)
+                work.gone_ids += item[:1] if with_ids else ()
+            else:
+                _leave(work, item, translation, selects)
     _sort(hub, work)
     return work
 
 
-def _repeated(items: list[Item]) -> frozenset[bytes]:
-    """Return the ids that are in a batch more than once; as a rule none is, and that is quickly seen."""
-    if len(dict(items)) == len(items):
-        return frozenset()
-    counted = Counter(identity for identity, _ in items)
-    return frozenset(identity for identity, number in counted.items() if number > 1)
+def _with_bodies(items: list[Item]) -> list[Item]:
+    """Return the items that have a body; an id that is listed twice has one."""
+    return [item for item in dict(items).items() if item[1] is not None]
 
 
 def _leave(work: Work, item: Item, translation: Translation, selects: Callable[[Translation], bool]) -> None:

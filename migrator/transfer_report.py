@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from operator import attrgetter
 from types import MappingProxyType
 
 from migrator.brokers.dramatiq_redis import DramatiqRedis
@@ -19,8 +17,6 @@ from migrator.translation import Carried, Reason
 
 #: Of larger queues orphans are only counted: the server would be asked for every id.
 _MOST_NAMED = 100_000
-
-_task_of = attrgetter("source_task")
 
 
 def count(tally: Tally, work: Work, *, beyond_ms: float) -> None:
@@ -41,9 +37,9 @@ def count(tally: Tally, work: Work, *, beyond_ms: float) -> None:
     tally.passed += work.passed
     tally.parked += work.parked
     tally.kept += len(work.kept)
-    for task, carried_of_it in Counter(map(_task_of, work.carried)).items():
-        tally.by_task[task] = tally.by_task.get(task, 0) + carried_of_it
+    by_task = tally.by_task
     for carried in work.carried:
+        by_task[carried.source_task] = by_task.get(carried.source_task, 0) + 1
         if carried.eta_ms is not None or carried.dropped:
             note(tally, carried, beyond_ms=beyond_ms)
     tally.by_queue[place] = tally.by_queue.get(place, 0) + len(work.carried)

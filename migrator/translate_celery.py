@@ -75,29 +75,31 @@ class CeleryForward:
         self.new_tag = new_tag
         self.destination = Place(plan.unified.side, System.CELERY, plan.unified.queues[0])
         self._mappings = {m.name: m for m in plan.mappings() if m.system is System.CELERY}
-        self._plain = PlainForward(
-            self._mappings, priorities=priorities, destination=self.destination, now_ms=now_ms, new_tag=new_tag
-        ).translate
+        self.plain = PlainForward(
+            self._mappings,
+            priorities=priorities,
+            destination=self.destination,
+            now_ms=now_ms,
+            new_tag=new_tag,
+            otherwise=self.slowly,
+        )
+        self.translate = self.plain.translate
         self._delivery = Raw(encode_json({"exchange": "", "routing_key": self.destination.queue}))
 
-    def translate(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
-        """Return the message as its destination takes it, or why it is kept back."""
+    def slowly(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
+        """Translate any message, also one that :mod:`migrator.celery_plain` could."""
         try:
-            return self._plain(origin, copy_id, raw) or self._slowly(origin, copy_id, raw)
+            text = text_of(raw)
+            envelope = read_envelope(raw, text)
+            if "task" not in envelope.headers:
+                envelope = as_protocol_2(envelope)
+            return self._carry(origin, copy_id or copy_id_of(envelope, raw), text, envelope)
         except ForeignBodyError as error:
             return KeptBack(Reason.CONTENT_TYPE, str(error), *name_and_id(raw))
         except AdaptationError as error:
             return KeptBack(Reason.ARGUMENTS, str(error), *name_and_id(raw))
         except READING_ERRORS as error:
             return KeptBack(Reason.UNREADABLE, str(error), *name_and_id(raw))
-
-    def _slowly(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
-        """Translate any message, also one that :mod:`migrator.celery_plain` could."""
-        text = text_of(raw)
-        envelope = read_envelope(raw, text)
-        if "task" not in envelope.headers:
-            envelope = as_protocol_2(envelope)
-        return self._carry(origin, copy_id or copy_id_of(envelope, raw), text, envelope)
 
     def _carry(self, origin: Place, copy_id: str, text: str, envelope: Envelope) -> Translation:
         headers = envelope.headers

@@ -98,35 +98,33 @@ class DramatiqForward:
         #: By the wire name of a queue, then by actor.
         self._tasks: dict[str, dict[str, _Task]] = {}
         self._encoder = load_encoder(endpoint.encoder, plan.source_root)
-        self._plain = PlainForward(
+        self.plain = PlainForward(
             self._plain_tasks,
             destination=self.destination,
             max_age_ms=endpoint.max_age_ms,
             now_ms=now_ms,
             new_tag=new_tag,
-        ).translate
+            otherwise=self.slowly,
+        )
+        self.translate = self.plain.translate if self._encoder is None else self.slowly
 
-    def translate(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
-        """Return the message as its destination takes it, or why it is kept back."""
+    def slowly(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
+        """Translate any message, also one that :mod:`migrator.dramatiq_plain` could."""
         try:
             if self._encoder is not None:
                 return self._unusual(origin, copy_id, as_text(raw), decoded(self._encoder, raw))
-            return self._plain(origin, copy_id, raw) or self.slowly(origin, copy_id, raw)
+            text = text_of(raw)
+            try:
+                fields = _decode(raw)
+            except (msgspec.MsgspecError, RecursionError):
+                return self._unusual(origin, copy_id, text, loads(text))
+            return self._carry(origin, copy_id, text, fields)
         except AdaptationError as error:
             document = decoded(self._encoder, raw) if self._encoder else loads(raw)
             return KeptBack(Reason.ARGUMENTS, str(error), document["actor_name"], document["message_id"])
         except READING_ERRORS as error:
             reason = Reason.CONTENT_TYPE if raw[:1] == b"\x80" else Reason.UNREADABLE
             return KeptBack(reason, str(error))
-
-    def slowly(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
-        """Translate any message, also one that :mod:`migrator.dramatiq_plain` could."""
-        text = text_of(raw)
-        try:
-            fields = _decode(raw)
-        except (msgspec.MsgspecError, RecursionError):
-            return self._unusual(origin, copy_id, text, loads(text))
-        return self._carry(origin, copy_id, text, fields)
 
     def _carry(
         self, origin: Place, copy_id: str, text: str, fields: Fields, unusual: _Unusual | None = None
