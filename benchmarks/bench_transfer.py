@@ -1,14 +1,14 @@
 """How fast messages are carried, beside a loop inside the server, ``celery.contrib.migrate.move`` and one by one.
 
-Run: ``python benchmarks/bench_transfer.py [--messages 100000] [--rounds 3] [--million]``. All contenders run in turn,
-in every round, on servers of their own; only the ratios are worth quoting. Goals, against ``move``: Dramatiq to Celery
-60, Celery to Celery 44, two servers 40; and a quarter of the floor, a loop inside one server that moves the same
-messages without reading them. Each way has a floor of its own, because a Celery message is three times as large as a
-Dramatiq message; a floor for two servers does not exist, so they are compared with that of one.
+Run: ``python benchmarks/bench_transfer.py [--messages 100000] [--rounds 5] [--million]``. All contenders run in turn,
+in every round; only the ratios are worth quoting. Goals, against ``move``: Dramatiq to Celery 60, Celery to Celery 44,
+two servers 40; and Dramatiq to Celery a quarter of the floor.
 
-On a machine that does other things as well the wall clock says little, so the CPU time of the tool and of the servers
-stands beside it, and ratios of it: ``x move, CPU`` compares both together; ``of floor, CPU`` compares the floor with
-the slower of the two, which is what an idle machine with a core for each would show.
+The floor is a loop inside the server that holds the messages: it moves copies of the same messages without reading
+them. A machine that does other things as well is now fast and now slow, so the floor runs immediately before and after
+each contender, and each round gives a ratio of its own; the table shows their median, the smallest and the largest.
+The CPU time of the tool and of the servers stands beside it. ``move, CPU`` compares both together, ``floor, CPU`` the
+floor with the slower of the two, which is what an idle machine with a core for each would show.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "transfer"))
 
@@ -56,6 +56,16 @@ redis.call('LPUSH', KEYS[2], unpack(messages))
 redis.call('LTRIM', KEYS[1], 0, -#messages - 1)
 return #messages
 """
+#: Copies as a producer writes them, in their order: a hash that COPY made lies in memory in another one, and is slower.
+COPY_BODIES = """
+for first = 0, redis.call('LLEN', KEYS[1]), 1000 do
+  local ids = redis.call('LRANGE', KEYS[1], first, first + 999)
+  for _, id in ipairs(ids) do
+    redis.call('HSET', KEYS[4], id, redis.call('HGET', KEYS[2], id))
+    redis.call('RPUSH', KEYS[3], id)
+  end
+end
+"""
 #: A slow contender gets fewer messages; its rate does not depend on their number.
 FEW = 4000
 #: Makes a Dramatiq message 368 bytes long.
@@ -81,11 +91,7 @@ SYMBOLS = (
 )
 
 
-FLOOR_LABEL, MOVE_LABEL = "floor: Dramatiq messages", "celery.contrib.migrate.move"
-FLOOR_CELERY_LABEL, FLOOR_BACK_LABEL = "floor: Celery messages", "floor: unified messages"
-RENAME_LABEL, BACK_LABELS = "one server, Celery to Celery", ("one server, back", "two servers, back")
-#: The floor of each way; what is not here is compared with the first one.
-FLOORS = {RENAME_LABEL: FLOOR_CELERY_LABEL, **dict.fromkeys(BACK_LABELS, FLOOR_BACK_LABEL)}
+MOVE_LABEL, ONE_LABEL = "celery.contrib.migrate.move", "one by one"
 #: Does the work that was prepared and returns the number of messages.
 Run = Callable[[], int]
 
@@ -100,11 +106,28 @@ class Cost(NamedTuple):
     server_us: float
 
 
+class Job(NamedTuple):
+    """What is measured, prepared."""
+
+    run: Run
+    #: Where the messages are, and the keys of the floor: Dramatiq's list and hash, or one list.
+    client: redis.Redis
+    keys: tuple[str, ...] = ()
+
+
+class Result(NamedTuple):
+    """One round of one contender."""
+
+    cost: Cost
+    #: Of the floor beside it; None where there is none.
+    floor: Cost | None
+
+
 def main() -> int:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--messages", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--million", action="store_true", help="also carry a million and measure the memory")
     parser.add_argument("--many", type=int, default=1_000_000, help=argparse.SUPPRESS)
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -126,34 +149,61 @@ def _compare(folder: Path, first: EmbeddedServer, second: EmbeddedServer, option
     one, two = folder / "one", folder / "two"
     one.mkdir()
     two.mkdir()
-    costs: dict[str, list[Cost]] = {}
+    results: dict[str, list[Result]] = {}
     with (
         make_scene(one, legacy=first, unified=first) as scene,
         make_scene(two, legacy=first, unified=second) as apart,
     ):
-        contenders: dict[str, tuple[Scene, Callable[[], Run]]] = {
-            FLOOR_LABEL: (scene, lambda: _floor(scene, options.messages)),
-            FLOOR_CELERY_LABEL: (scene, lambda: _floor_celery(scene, options.messages)),
-            FLOOR_BACK_LABEL: (scene, lambda: _floor_back(scene, options.messages)),
+        contenders: dict[str, tuple[Scene, Callable[[], Job]]] = {
             "one server, Dramatiq to Celery": (scene, lambda: _ours(scene, options.messages)),
-            BACK_LABELS[0]: (scene, lambda: _back(scene)),
-            RENAME_LABEL: (scene, lambda: _rename(scene, options.messages)),
+            "one server, back": (scene, lambda: _back(scene)),
+            "one server, Celery to Celery": (scene, lambda: _rename(scene, options.messages)),
             "two servers, Dramatiq to Celery": (apart, lambda: _ours(apart, options.messages)),
-            BACK_LABELS[1]: (apart, lambda: _back(apart)),
+            "two servers, back": (apart, lambda: _back(apart)),
             "translation alone": (scene, lambda: _translation(scene)),
             MOVE_LABEL: (scene, lambda: _contrib(scene)),
-            "one by one": (scene, lambda: _one_by_one(scene)),
+            ONE_LABEL: (scene, lambda: _one_by_one(scene)),
         }
         for number in range(options.rounds):
             for label, (where, prepared) in contenders.items():
-                cost = _measured(where, prepared())
-                costs.setdefault(label, []).append(cost)
-                print(f"round {number + 1}: {label}: {cost.rate:,.0f}", file=sys.stderr, flush=True)
-    _table(costs)
+                result = _beside_floor(where, prepared())
+                results.setdefault(label, []).append(result)
+                print(f"round {number + 1}: {label}: {result.cost.rate:,.0f}", file=sys.stderr, flush=True)
+    _table(results)
 
 
-def _measured(scene: Scene, run: Run) -> Cost:
-    clients = {scene.legacy, scene.unified}
+def _beside_floor(scene: Scene, job: Job) -> Result:
+    """Measure a contender, and the floor before and after it."""
+    if not job.keys:
+        return Result(_measured({scene.legacy, scene.unified}, job.run), None)
+    first, second = (_copied(job, when) for when in ("before", "after"))
+    before = _measured({job.client}, lambda: _floor(job.client, first))
+    job.client.delete("floor")
+    cost = _measured({scene.legacy, scene.unified}, job.run)
+    after = _measured({job.client}, lambda: _floor(job.client, second))
+    job.client.delete("floor")
+    rate = 2 / (1 / before.rate + 1 / after.rate)
+    return Result(cost, Cost(rate, (before.tool_us + after.tool_us) / 2, (before.server_us + after.server_us) / 2))
+
+
+def _copied(job: Job, when: str) -> list[str]:
+    names = [f"floor:{when}:{key}" for key in job.keys]
+    if len(names) == 1:
+        job.client.copy(job.keys[0], names[0])
+    else:
+        job.client.eval(COPY_BODIES, 4, *job.keys, *names)
+    return names
+
+
+def _floor(client: redis.Redis, keys: list[str]) -> int:
+    script = client.register_script(FLOOR_LIST if len(keys) == 1 else FLOOR_BODIES)
+    number = 0
+    while moved := script(keys=[*keys, "floor"]):
+        number += moved
+    return number
+
+
+def _measured(clients: set[redis.Redis], run: Run) -> Cost:
     server_s, tool_s, started = sum(map(_server_cpu_s, clients)), time.process_time(), time.perf_counter()
     number = run()
     elapsed_s, tool_s = time.perf_counter() - started, time.process_time() - tool_s
@@ -166,19 +216,25 @@ def _server_cpu_s(client: redis.Redis) -> float:
     return float(facts["used_cpu_user"]) + float(facts["used_cpu_sys"])
 
 
-def _table(costs: dict[str, list[Cost]]) -> None:
-    rates = {label: statistics.median(cost.rate for cost in values) for label, values in costs.items()}
-    tool = {label: statistics.median(cost.tool_us for cost in values) for label, values in costs.items()}
-    server = {label: statistics.median(cost.server_us for cost in values) for label, values in costs.items()}
-    titles = ("msg/s", "of floor", "x move", "x one by one", "tool us", "server us", "x move, CPU", "of floor, CPU")
-    print(f"{'':34}" + "".join(f"{title:>14}" for title in titles))
-    for label, rate in rates.items():
-        floor = FLOORS.get(label, FLOOR_LABEL)
-        both, of_floor = tool[label] + server[label], server[floor] / max(tool[label], server[label])
+def _table(results: dict[str, list[Result]]) -> None:
+    costs = {
+        label: Cost(*map(statistics.median, zip(*(one.cost for one in rounds), strict=True)))
+        for label, rounds in results.items()
+    }
+    titles = ("msg/s", "floor msg/s", "of floor", "x move", "x one", "tool us", "server us", "move, CPU", "floor, CPU")
+    print(f"{'':34}" + "".join(f"{title:>19}" if title == "of floor" else f"{title:>12}" for title in titles))
+    move, one = costs[MOVE_LABEL], costs[ONE_LABEL]
+    for label, cost in costs.items():
+        floors = [result.floor for result in results[label] if result.floor]
+        ratios = sorted(result.cost.rate / result.floor.rate for result in results[label] if result.floor)
+        of_floor = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})" if ratios else "-"
+        floor_rate = f"{statistics.median(floor.rate for floor in floors):,.0f}" if floors else "-"
+        floor_us = statistics.median(floor.server_us for floor in floors) if floors else 0.0
+        both = (move.tool_us + move.server_us) / (cost.tool_us + cost.server_us)
         print(
-            f"{label:34}{rate:>14,.0f}{rate / rates[floor]:>14.2f}{rate / rates[MOVE_LABEL]:>14.1f}"
-            f"{rate / rates['one by one']:>14.1f}{tool[label]:>14.2f}{server[label]:>14.2f}"
-            f"{(tool[MOVE_LABEL] + server[MOVE_LABEL]) / both:>14.1f}{of_floor:>14.2f}"
+            f"{label:34}{cost.rate:>12,.0f}{floor_rate:>12}{of_floor:>19}{cost.rate / move.rate:>12.1f}"
+            f"{cost.rate / one.rate:>12.1f}{cost.tool_us:>12.2f}{cost.server_us:>12.2f}{both:>12.1f}"
+            f"{floor_us / max(cost.tool_us, cost.server_us):>12.2f}"
         )
 
 
@@ -188,43 +244,16 @@ def _fresh(scene: Scene, number: int) -> None:
     fill(scene.legacy, number, symbols=SYMBOLS)
 
 
-def _floor(scene: Scene, number: int) -> Run:
+def _ours(scene: Scene, number: int) -> Job:
     _fresh(scene, number)
-    return _looped(scene, FLOOR_BODIES, ["dramatiq:default", "dramatiq:default.msgs", "floor"], number)
+    return Job(lambda: _all_of(scene.forward(), number), scene.legacy, ("dramatiq:default", "dramatiq:default.msgs"))
 
 
-def _floor_celery(scene: Scene, number: int) -> Run:
-    _celery_messages(scene, number)
-    return _looped(scene, FLOOR_LIST, ["celery", "floor"], number)
-
-
-def _floor_back(scene: Scene, number: int) -> Run:
-    _fresh(scene, number)
-    _all_of(scene.forward(), number)
-    lists = [key for key in scene.unified.scan_iter("unified*", _type="list") if scene.unified.llen(key) == number]
+def _back(scene: Scene) -> Job:
+    """Carry back what the contender before this one has carried forward."""
+    lists = [key.decode() for key in scene.unified.scan_iter("unified*", _type="list")]
     assert len(lists) == 1, lists
-    return _looped(scene, FLOOR_LIST, [*lists, "floor"], number)
-
-
-def _looped(scene: Scene, text: str, keys: list[Any], number: int) -> Run:
-    script = scene.legacy.register_script(text)
-
-    def run() -> int:
-        while script(keys=keys):
-            pass
-        assert scene.legacy.llen("floor") == number
-        return number
-
-    return run
-
-
-def _ours(scene: Scene, number: int) -> Run:
-    _fresh(scene, number)
-    return lambda: _all_of(scene.forward(), number)
-
-
-def _back(scene: Scene) -> Run:
-    return lambda: _all_of(scene.back(), None)
+    return Job(lambda: _all_of(scene.back(), None), scene.unified, (lists[0],))
 
 
 def _all_of(report: TransferReport, number: int | None) -> int:
@@ -248,12 +277,12 @@ def _celery_messages(scene: Scene, number: int) -> None:
     pipe.execute()
 
 
-def _rename(scene: Scene, number: int) -> Run:
+def _rename(scene: Scene, number: int) -> Job:
     _celery_messages(scene, number)
-    return lambda: _all_of(scene.forward(), number)
+    return Job(lambda: _all_of(scene.forward(), number), scene.legacy, ("celery",))
 
 
-def _contrib(scene: Scene) -> Run:
+def _contrib(scene: Scene) -> Job:
     _celery_messages(scene, FEW)
     app = Celery("mover", broker=scene.environ["CELERY_BROKER_URL"], set_as_current=False)
 
@@ -264,10 +293,10 @@ def _contrib(scene: Scene) -> Run:
         assert moved >= FEW - 1, moved
         return moved
 
-    return run
+    return Job(run, scene.legacy)
 
 
-def _one_by_one(scene: Scene) -> Run:
+def _one_by_one(scene: Scene) -> Job:
     _fresh(scene, FEW)
     translate, place = _translator(scene)
     client = scene.legacy
@@ -281,10 +310,10 @@ def _one_by_one(scene: Scene) -> Run:
                 pipe.execute()
         return FEW
 
-    return run
+    return Job(run, scene.legacy)
 
 
-def _translation(scene: Scene) -> Run:
+def _translation(scene: Scene) -> Job:
     _fresh(scene, 20_000)
     items = list(scene.legacy.hgetall("dramatiq:default.msgs").items())
     translate, place = _translator(scene)
@@ -294,7 +323,7 @@ def _translation(scene: Scene) -> Run:
             translate(place, copy_id.decode(), raw)
         return len(items)
 
-    return run
+    return Job(run, scene.legacy)
 
 
 def _translator(scene: Scene) -> tuple[Translator, Place]:
