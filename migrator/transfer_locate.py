@@ -6,6 +6,7 @@ of another message. ``chain(…).apply_async()`` gives the id of the last step, 
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -33,6 +34,8 @@ from migrator.wire import HEADER, READING_ERRORS, UnreadableError, text_of
 
 #: Older ones are not read; each takes about two seconds for 100,000 messages.
 _MOST_SNAPSHOTS = 5
+#: A shorter id could stand in base64 by chance.
+_SHORTEST = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,21 +143,34 @@ def locate(plan: Plan, *, environ: Mapping[str, str], identity: str) -> Whereabo
 
 def _recorded(plan: Plan, identity: str) -> Iterator[Recorded]:
     """Yield the last snapshots that hold the id; a damaged one is passed over."""
+    wanted = _spellings(identity.encode(errors="surrogateescape"))
     files = sorted((plan.state_folder / "snapshots").glob("*.snapshot"), key=lambda file: -file.stat().st_mtime)
     for file in files[:_MOST_SNAPSHOTS]:
         with suppress(UsageError):
-            place, created_at = _in_snapshot(file, identity.encode(errors="surrogateescape"))
+            place, created_at = _in_snapshot(file, wanted)
             if place:
                 yield Recorded(file=str(file), created_at=created_at, place=place)
 
 
-def _in_snapshot(file: Path, wanted: bytes) -> tuple[str, str]:
+def _in_snapshot(file: Path, wanted: list[bytes]) -> tuple[str, str]:
     created_at = ""
     for record in records(file):
         created_at = created_at or record["created_at"]
-        if record.get("counts") and any(wanted in part for item in record["items"] for part in decoded_item(item)):
+        parts = (part for item in record["items"] for part in decoded_item(item)) if record.get("counts") else ()
+        if any(spelling in part for part in parts for spelling in wanted):
             return f"{record['endpoint']} {record['key']}", created_at
     return "", created_at
+
+
+def _spellings(wanted: bytes) -> list[bytes]:
+    """Return an id as it is, and as it looks inside of a text in base64: Celery's bodies, and all from RabbitMQ."""
+    if len(wanted) < _SHORTEST:
+        return [wanted]
+    # Three bytes are four signs; those that hold bits of what stands before or after are left out.
+    return [
+        wanted,
+        *(b64encode(bytes(skip) + wanted)[skip and skip + 1 : (skip + len(wanted)) * 8 // 6] for skip in range(3)),
+    ]
 
 
 def _messages(broker: Broker) -> Iterator[tuple[Message, bool]]:

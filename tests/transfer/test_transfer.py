@@ -706,6 +706,18 @@ def test_what_has_run_is_known_from_a_snapshot(scene: Scene) -> None:
     assert not locate(scene.plan, environ=scene.environ, identity="nobody").recorded
 
 
+@pytest.mark.parametrize("argument", ["x", "xy", "xyz"])
+def test_a_step_inside_of_another_message_is_known_from_a_snapshot(scene: Scene, argument: str) -> None:
+    signature = scene.celery.signature(CELERY_TASK + "fetch_news_task", (argument,), queue="celery")
+    last = signature.clone(task=CELERY_TASK + "health_check_task", args=(), immutable=True, task_id="the-last-step")
+    scene.apply("fetch_news_task", argument, chain=[last])
+    write_snapshot(scene.plan, environ=scene.environ, file=scene.plan.state_folder / "snapshots" / "run-1.snapshot")
+    scene.legacy.flushdb()
+    (seen,) = locate(scene.plan, environ=scene.environ, identity="the-last-step").recorded
+    assert seen.place == "legacy.celery celery"
+    assert not locate(scene.plan, environ=scene.environ, identity="the-last-stop").recorded
+
+
 def test_ids_of_steps_orphans_and_nothing_are_found(scene: Scene) -> None:
     chained = scene.celery.signature(CELERY_TASK + "fetch_news_task", ("x",), queue="celery")
     last = chained.clone(task=CELERY_TASK + "health_check_task", args=(), immutable=True, task_id="the-last-step")

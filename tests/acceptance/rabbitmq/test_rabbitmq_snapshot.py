@@ -9,6 +9,8 @@ from rabbit_scene import RabbitScene, mixed
 
 from migrator.errors import RefusedError
 from migrator.snapshot import restore_snapshot, write_snapshot
+from migrator.snapshot_rabbitmq import make_room
+from migrator.transfer_locate import locate
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -41,3 +43,14 @@ def test_a_snapshot_between_two_directions_holds_what_is_kept(rabbit_only: Rabbi
     restore_snapshot(scene.plan, environ=scene.environ, file=file, replace=True)
     assert scene.ids() == ids
     assert (scene.back().moved, sum(scene.ids().values())) == (10, 11)
+
+
+def test_what_has_run_is_known_from_a_snapshot(rabbit_only: RabbitScene) -> None:
+    scene = rabbit_only
+    sent, applied = scene.send("health_check_task"), scene.apply("health_check_task")
+    write_snapshot(scene.plan, environ=scene.environ, file=scene.plan.state_folder / "snapshots" / "run-1.snapshot")
+    make_room(scene.broker("dramatiq"))
+    make_room(scene.broker("celery"))
+    for identity, place in ((sent, "legacy.dramatiq default"), (applied, "legacy.celery celery")):
+        found = locate(scene.plan, environ=scene.environ, identity=identity)
+        assert ([seen.place for seen in found.recorded], found.sightings) == ([place], ())
