@@ -2,8 +2,8 @@
 
 Run for every message of a transfer, so one pattern does all the reading: what it fits is JSON, is ASCII, has the keys
 that Celery writes, each once and in its order, and is not nested. Its parts go as the bytes they are around the new
-name. Whatever is not exactly ordinary goes the slow way (:mod:`migrator.translate_celery`), which
-gives the same message, but for spaces.
+name. Whatever is not exactly ordinary goes the slow way (:mod:`migrator.translate_celery`), which gives the same
+message, but for spaces.
 
 Source: celery/app/amqp.py (as_task_v2), kombu/transport/virtual/base.py (``Channel.basic_publish``).
 """

@@ -19,7 +19,7 @@ from migrator.brokers.lane import Lane, Ticket
 #: smaller, below the second larger again.
 _SLOW_MS, _FAST_MS = 5.0, 3.0
 _SMALLEST, _GROWTH = 50, 25
-#: What is under way of more messages than these does not fit into a processor's own cache.
+#: More messages in one step are carried no faster, and keep the server busy for longer.
 LARGEST = 250
 #: Steps between two questions.
 _EVERY = 8

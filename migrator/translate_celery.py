@@ -83,6 +83,7 @@ class CeleryForward:
             new_tag=new_tag,
             otherwise=self.slowly,
         )
+        #: Gives a message as its destination takes it, or why it is kept back.
         self.translate = self.plain.translate
         self._delivery = Raw(encode_json({"exchange": "", "routing_key": self.destination.queue}))
 

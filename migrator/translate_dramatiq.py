@@ -106,6 +106,7 @@ class DramatiqForward:
             new_tag=new_tag,
             otherwise=self.slowly,
         )
+        #: Gives a message as its destination takes it, or why it is kept back.
         self.translate = self.plain.translate if self._encoder is None else self.slowly
 
     def slowly(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
