@@ -4,9 +4,9 @@ Run: ``python benchmarks/bench_transfer.py [--messages 100000] [--rounds 5] [--m
 in every round; only the ratios are worth quoting. Goals, against ``move``: Dramatiq to Celery 60, Celery to Celery 44,
 two servers 40; and Dramatiq to Celery a quarter of the floor.
 
-The floor is a loop inside the server that holds the messages: it moves copies of the same messages without reading
-them. A machine that does other things as well is now fast and now slow, so the floor runs immediately before and after
-each contender, and each round gives a ratio of its own; the table shows their median, the smallest and the largest.
+The floor is a loop inside the server that holds the messages: it moves the like of them without reading them. A
+machine that does other things as well is now fast and now slow, so the floor runs before and after each contender, and
+each round gives a ratio of its own; the table shows their median, the smallest and the largest.
 The CPU time of the tool and of the servers stands beside it. ``move, CPU`` compares both together, ``floor, CPU`` the
 floor with the slower of the two, which is what an idle machine with a core for each would show.
 """
@@ -55,16 +55,6 @@ if #messages == 0 then return 0 end
 redis.call('LPUSH', KEYS[2], unpack(messages))
 redis.call('LTRIM', KEYS[1], 0, -#messages - 1)
 return #messages
-"""
-#: Copies as a producer writes them, in their order: a hash that COPY made lies in memory in another one, and is slower.
-COPY_BODIES = """
-for first = 0, redis.call('LLEN', KEYS[1]), 1000 do
-  local ids = redis.call('LRANGE', KEYS[1], first, first + 999)
-  for _, id in ipairs(ids) do
-    redis.call('HSET', KEYS[4], id, redis.call('HGET', KEYS[2], id))
-    redis.call('RPUSH', KEYS[3], id)
-  end
-end
 """
 #: A slow contender gets fewer messages; its rate does not depend on their number.
 FEW = 4000
@@ -156,49 +146,39 @@ def _compare(folder: Path, first: EmbeddedServer, second: EmbeddedServer, option
     ):
         contenders: dict[str, tuple[Scene, Callable[[], Job]]] = {
             "one server, Dramatiq to Celery": (scene, lambda: _ours(scene, options.messages)),
-            "one server, back": (scene, lambda: _back(scene)),
+            "one server, back": (scene, lambda: _back(scene, options.messages)),
             "one server, Celery to Celery": (scene, lambda: _rename(scene, options.messages)),
             "two servers, Dramatiq to Celery": (apart, lambda: _ours(apart, options.messages)),
-            "two servers, back": (apart, lambda: _back(apart)),
+            "two servers, back": (apart, lambda: _back(apart, options.messages)),
             "translation alone": (scene, lambda: _translation(scene)),
             MOVE_LABEL: (scene, lambda: _contrib(scene)),
             ONE_LABEL: (scene, lambda: _one_by_one(scene)),
         }
         for number in range(options.rounds):
             for label, (where, prepared) in contenders.items():
-                result = _beside_floor(where, prepared())
+                result = _beside_floor(where, prepared)
                 results.setdefault(label, []).append(result)
                 print(f"round {number + 1}: {label}: {result.cost.rate:,.0f}", file=sys.stderr, flush=True)
     _table(results)
 
 
-def _beside_floor(scene: Scene, job: Job) -> Result:
-    """Measure a contender, and the floor before and after it."""
+def _beside_floor(scene: Scene, prepared: Callable[[], Job]) -> Result:
+    """Measure a contender, and the floor before and after it, each with messages that were just made."""
+    job = prepared()
     if not job.keys:
         return Result(_measured({scene.legacy, scene.unified}, job.run), None)
-    first, second = (_copied(job, when) for when in ("before", "after"))
-    before = _measured({job.client}, lambda: _floor(job.client, first))
-    job.client.delete("floor")
-    cost = _measured({scene.legacy, scene.unified}, job.run)
-    after = _measured({job.client}, lambda: _floor(job.client, second))
-    job.client.delete("floor")
+    before = _measured({job.client}, lambda: _floor(job))
+    cost = _measured({scene.legacy, scene.unified}, prepared().run)
+    job = prepared()
+    after = _measured({job.client}, lambda: _floor(job))
     rate = 2 / (1 / before.rate + 1 / after.rate)
     return Result(cost, Cost(rate, (before.tool_us + after.tool_us) / 2, (before.server_us + after.server_us) / 2))
 
 
-def _copied(job: Job, when: str) -> list[str]:
-    names = [f"floor:{when}:{key}" for key in job.keys]
-    if len(names) == 1:
-        job.client.copy(job.keys[0], names[0])
-    else:
-        job.client.eval(COPY_BODIES, 4, *job.keys, *names)
-    return names
-
-
-def _floor(client: redis.Redis, keys: list[str]) -> int:
-    script = client.register_script(FLOOR_LIST if len(keys) == 1 else FLOOR_BODIES)
+def _floor(job: Job) -> int:
+    script = job.client.register_script(FLOOR_LIST if len(job.keys) == 1 else FLOOR_BODIES)
     number = 0
-    while moved := script(keys=[*keys, "floor"]):
+    while moved := script(keys=[*job.keys, "floor"]):
         number += moved
     return number
 
@@ -249,15 +229,16 @@ def _ours(scene: Scene, number: int) -> Job:
     return Job(lambda: _all_of(scene.forward(), number), scene.legacy, ("dramatiq:default", "dramatiq:default.msgs"))
 
 
-def _back(scene: Scene) -> Job:
-    """Carry back what the contender before this one has carried forward."""
+def _back(scene: Scene, number: int) -> Job:
+    _fresh(scene, number)
+    _all_of(scene.forward(), number)
     lists = [key.decode() for key in scene.unified.scan_iter("unified*", _type="list")]
     assert len(lists) == 1, lists
-    return Job(lambda: _all_of(scene.back(), None), scene.unified, (lists[0],))
+    return Job(lambda: _all_of(scene.back(), number), scene.unified, (lists[0],))
 
 
-def _all_of(report: TransferReport, number: int | None) -> int:
-    assert report.moved == (number or report.moved) and not report.balance, report
+def _all_of(report: TransferReport, number: int) -> int:
+    assert report.moved == number and not report.balance, report
     return report.moved
 
 
