@@ -35,8 +35,8 @@ from peak_memory import peak_mib
 
 from migrator.servers import EmbeddedServer, embedded_server
 from migrator.transfer import Direction, TransferOptions, TransferReport, transfer
-from migrator.translate import Translator, forward
-from migrator.translation import Place
+from migrator.translate import forward
+from migrator.translation import Place, Translator
 
 #: Bodies from Dramatiq's hash to a list.
 FLOOR_BODIES = """

@@ -12,36 +12,30 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import select
 import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "acceptance" / "rabbitmq"))
 
 import redis
+from rabbit_runs import begun_run
 from rabbit_scene import RabbitScene, before_a_crash, fill, make_scene, mixed
 from rabbit_server import RabbitServer, rabbit_server
+from rabbitmq import LABELS, urls
 
 from migrator import snapshot_rabbitmq
-from migrator.events import Event
-from migrator.servers import EmbeddedServer, embedded_server
+from migrator.servers import embedded_server
 from migrator.transfer import Direction, TransferOptions, transfer
 
-LABELS = ("rabbitmq", "rabbitmq to redis", "redis to rabbitmq", "two rabbitmq")
-#: How long a tool may take until it moves something.
 #: How long a run takes that nobody kills.
 RUN_S = 20.0
-BEGIN_WITHIN_S = 60.0
 #: A crash of the server may lose what producers sent within the last moments without a confirm.
 ON_DISK_AFTER_S = 2.0
 
@@ -85,7 +79,7 @@ def main() -> int:
         for label in (options.only,) if options.only else LABELS:
             place = folder / label.replace(" ", "-")
             place.mkdir()
-            scene = stack.enter_context(make_scene(place, **urls(label, server, rabbit)))
+            scene = stack.enter_context(make_scene(place, **urls(label, server.url(LABELS.index(label)), rabbit)))
             legs.append(Leg(label=label, scene=scene, messages=options.messages))
         stack.enter_context(before_a_crash())
         refill(legs)
@@ -96,15 +90,6 @@ def main() -> int:
     total = {key: sum(getattr(leg, key) for leg in legs) for key in ("deaths", "lost", "doubled")}
     print(" ".join(f"{key}={number}" for key, number in total.items()))
     return 1 if total["lost"] or total["doubled"] else 0
-
-
-def urls(label: str, server: EmbeddedServer, rabbit: RabbitServer) -> dict[str, str]:
-    """Return the brokers of one constellation."""
-    hosts = [rabbit.make_host(f"{label.replace(' ', '-')}-{part}") for part in ("a", "b")]
-    database = server.url(LABELS.index(label))
-    legacy = database if label == "redis to rabbitmq" else hosts[0]
-    unified = {"rabbitmq to redis": database, "two rabbitmq": hosts[1]}.get(label, hosts[0])
-    return {"dramatiq": legacy, "celery": legacy, "unified": unified}
 
 
 def refill(legs: list[Leg]) -> None:
@@ -159,37 +144,13 @@ def one_death(rabbit: RabbitServer, legs: list[Leg], chance: random.Random) -> N
         refill(wrong)
 
 
-@contextmanager
-def tool(leg: Leg, chance: random.Random) -> Iterator[int]:
+def tool(leg: Leg, chance: random.Random) -> AbstractContextManager[int]:
     """Give the process id of a transfer that has begun to move messages."""
     batch = chance.choice([10, 25, 100, 500])
     # The legs begin one after the other, each some seconds after its queues were made; none may end before the last.
     rate = leg.messages / RUN_S
     options = TransferOptions(direction=leg.direction, batch_size=batch, max_rate=rate, lock_wait_s=20)
-    begun, told = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        code = 4
-        try:
-
-            def listen(event: Event) -> None:
-                if event.done:
-                    os.write(told, b".")
-
-            transfer(leg.scene.plan, environ=leg.scene.environ, options=options, listener=listen)
-            code = 0
-        except Exception:
-            traceback.print_exc()
-            raise
-        finally:
-            os._exit(code)
-    os.close(told)
-    ready: list[Any] = select.select([begun], [], [], BEGIN_WITHIN_S)[0]
-    assert ready, f"{leg.label}: nothing moved within {BEGIN_WITHIN_S:g} s"
-    try:
-        yield pid
-    finally:
-        os.close(begun)
+    return begun_run(leg.scene, options)
 
 
 if __name__ == "__main__":

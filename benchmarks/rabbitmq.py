@@ -59,8 +59,10 @@ def main() -> int:
         folder = Path(name)
         with embedded_server(folder=folder / "redis") as redis, rabbit_server(folder / "rabbit") as rabbit:
             for label in (options.only,) if options.only else LABELS:
-                urls = _urls(label, redis, rabbit)
-                legs = _there_and_back(folder / label.replace(" ", "-"), urls, options.messages, wrong, pid=rabbit.pid)
+                brokers = _empty_urls(label, redis, rabbit)
+                legs = _there_and_back(
+                    folder / label.replace(" ", "-"), brokers, options.messages, wrong, pid=rabbit.pid
+                )
                 for direction, found in legs.items():
                     peak = max(peak, found["peak_mib"])
                     rates.append(found["rate"])
@@ -68,21 +70,26 @@ def main() -> int:
                     cpu = f"CPU tool {found['tool_us']:4.0f} us, server {found['server_us']:4.0f} us a message"
                     print(f"{text}  {found['peak_mib']:5.1f} MiB  {cpu}", flush=True)
             for number in range(options.rounds):
-                _beside_peers(folder / f"peers-{number}", _urls(f"peers-{number}", redis, rabbit), wrong)
+                _beside_peers(folder / f"peers-{number}", _empty_urls(f"peers-{number}", redis, rabbit), wrong)
             if options.fuzz:
-                _fuzz(folder / "fuzz", _urls("fuzz", redis, rabbit), options.fuzz, wrong)
+                _fuzz(folder / "fuzz", _empty_urls("fuzz", redis, rabbit), options.fuzz, wrong)
     print(f"lost={wrong['lost']} doubled={wrong['doubled']} peak_mib={peak:.0f} slowest_per_s={min(rates):.0f}")
     return 1 if wrong["lost"] or wrong["doubled"] else 0
 
 
-def _urls(label: str, redis: EmbeddedServer, rabbit: Any) -> dict[str, str]:
+def urls(label: str, database: str, rabbit: Any) -> dict[str, str]:
+    """Return the brokers of one constellation: a Redis database, or virtual hosts of their own."""
+    hosts = [rabbit.make_host(f"{label.replace(' ', '-')}-{part}") for part in ("a", "b")]
+    legacy = database if label == "redis to rabbitmq" else hosts[0]
+    unified = {"rabbitmq to redis": database, "two rabbitmq": hosts[1]}.get(label, hosts[0])
+    return {"dramatiq": legacy, "celery": legacy, "unified": unified}
+
+
+def _empty_urls(label: str, redis: EmbeddedServer, rabbit: Any) -> dict[str, str]:
     import redis as library
 
     library.Redis(port=redis.port, socket_timeout=30).flushall()
-    hosts = [rabbit.make_host(f"{label.replace(' ', '-')}-{part}") for part in ("a", "b")]
-    legacy = redis.url() if label == "redis to rabbitmq" else hosts[0]
-    unified = {"rabbitmq to redis": redis.url(), "two rabbitmq": hosts[1]}.get(label, hosts[0])
-    return {"dramatiq": legacy, "celery": legacy, "unified": unified}
+    return urls(label, redis.url(), rabbit)
 
 
 def _there_and_back(

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from migrator.adapters import AdaptationError, adapt
 from migrator.envelope import body_parts
 from migrator.plan import TaskMapping
-from migrator.translation import Carried, Place, Translation
+from migrator.translation import Carried, Place, Translation, Translator
 from migrator.wire import (
     EMPTY_EMBED,
     EMPTY_EMBED_SPACED,
@@ -118,7 +118,7 @@ class PlainForward:
         destination: Place,
         now_ms: int,
         new_tag: Callable[[], str],
-        otherwise: Callable[[Place, str, bytes], Translation],
+        otherwise: Translator,
     ) -> None:
         self._destination = destination
         self._now_ms = now_ms
@@ -154,8 +154,8 @@ class PlainForward:
         original = encode_json(raw.decode())
         ours = (before, copy, id_to_tag, tag_bytes, tag_to_raw, original, after)
         payload = b"".join((b'{"body": "', body, task.head, headers, *ours, properties, task.tail, tag_bytes, b'"}}'))
-        identity, copy = identity.decode(), copy_id or old_tag.decode()
-        return Carried(payload, self._destination, identity, task.mapping.name, copy, tag, task.priority, eta_ms)
+        identity, source = identity.decode(), copy_id or old_tag.decode()
+        return Carried(payload, self._destination, identity, task.mapping.name, source, tag, task.priority, eta_ms)
 
     def _mark(self, queue: str) -> list[bytes]:
         made = mark("celery", queue.replace("%", "%%"), copy_id="%b", tag="%b", text="%b")

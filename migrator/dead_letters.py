@@ -27,8 +27,8 @@ from migrator.brokers.redis_keys import dramatiq_list
 from migrator.envelope import body_bytes, read_envelope
 from migrator.message import Message, State, System
 from migrator.plan import Endpoint, Plan, Side
-from migrator.translate import Translator, forward
-from migrator.translation import KeptBack, Place
+from migrator.translate import forward
+from migrator.translation import KeptBack, Place, Translator
 from migrator.wire import READING_ERRORS, dumps, loads, text_of
 
 _KEYS = uuid.UUID("4f8e6f1d-0a3b-4f0e-8a55-0b6c1f6d2a77")

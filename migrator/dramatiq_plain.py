@@ -19,7 +19,7 @@ from msgspec import Raw
 from migrator.adapters import adapt
 from migrator.dramatiq_fields import PlainOptions
 from migrator.plan import TaskMapping
-from migrator.translation import Carried, Place, Translation
+from migrator.translation import Carried, Place, Translation, Translator
 from migrator.wire import EMPTY_EMBED, MAX_DEPTH, READING_ERRORS, encode_json, fixed_pieces, quoted_iso
 
 _NO_KWARGS = Raw(b"{}")
@@ -120,7 +120,7 @@ class PlainForward:
         max_age_ms: float | None,
         now_ms: int,
         new_tag: Callable[[], str],
-        otherwise: Callable[[Place, str, bytes], Translation],
+        otherwise: Translator,
     ) -> None:
         self._tasks_of = tasks_of
         self._destination = destination
@@ -157,7 +157,7 @@ class PlainForward:
             eta = b"null" if eta_ms is None else quoted_iso(eta_ms)
             expires = b"null" if expires_ms is None else quoted_iso(expires_ms)
             retries = b"%d" % options.retries if options.retries else b"0"
-            given, named = encode_json(args.decode()), b'"{}"' if form is None else _shown(kwargs)
+            given, named = encode_json(args.decode()), b'"{}"' if form is None else shown(kwargs)
             copy, original, pieces = encode_json(copy_id), encode_json(text), envelope.copy()
             pieces[1::2] = (
                 body, quoted, quoted, eta, expires, retries, given, named, copy, tag_bytes, original, quoted, tag_bytes
@@ -172,5 +172,6 @@ class PlainForward:
         return self._tasks
 
 
-def _shown(kwargs: bytes) -> bytes:
-    return encode_json(kwargs[:200].decode("utf-8", "replace"))
+def shown(arguments: bytes) -> bytes:
+    """Return arguments as Celery's tools show them, which is not the whole of long ones."""
+    return encode_json(arguments[:200].decode("utf-8", "replace"))

@@ -31,8 +31,8 @@ from migrator.transfer_parked import hold_back_late, park_after_ms, release_lead
 from migrator.transfer_progress import Progress
 from migrator.transfer_report import build_report, count
 from migrator.transfer_resume import keep_lock, keep_trying
-from migrator.translate import Translator, backward, forward
-from migrator.translation import Carried, Translation
+from migrator.translate import backward, forward
+from migrator.translation import Carried, Translation, Translator
 
 __all__ = ["Direction", "TransferOptions", "TransferReport", "emptied_side", "selected_sources", "transfer"]
 

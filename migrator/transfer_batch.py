@@ -17,8 +17,7 @@ from migrator.brokers.lane import Push
 from migrator.brokers.redis_keys import LEDGER, PARKED, Source, kept_key
 from migrator.envelope import copy_id_of, read_envelope
 from migrator.transfer_hub import Hub
-from migrator.translate import Translator
-from migrator.translation import Carried, KeptBack, Place, Translation, ledger_entry
+from migrator.translation import Carried, KeptBack, Place, Translation, Translator, ledger_entry
 from migrator.wire import UnreadableError, text_of
 
 #: One for ``apply.lua``: command, key, type of the key, arguments.

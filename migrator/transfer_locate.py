@@ -156,8 +156,9 @@ def _in_snapshot(file: Path, wanted: list[bytes]) -> tuple[str, str]:
     created_at = ""
     for record in records(file):
         created_at = created_at or record["created_at"]
-        parts = (part for item in record["items"] for part in decoded_item(item)) if record.get("counts") else ()
-        if any(spelling in part for part in parts for spelling in wanted):
+        if record.get("counts") and any(
+            spelling in part for item in record["items"] for part in decoded_item(item) for spelling in wanted
+        ):
             return f"{record['endpoint']} {record['key']}", created_at
     return "", created_at
 

@@ -28,8 +28,7 @@ from migrator.transfer_batch import (
 from migrator.transfer_hub import Hub
 from migrator.transfer_lock import LIFE_MS
 from migrator.transfer_pace import Pace
-from migrator.translate import Translator
-from migrator.translation import Translation, ledger_entry
+from migrator.translation import Translation, Translator, ledger_entry
 
 #: A batch ends before this many bytes, or 25 messages later.
 BATCH_BYTES = 4 << 20

@@ -15,8 +15,7 @@ import msgspec
 from migrator.brokers.redis_keys import PARKED, celery_list
 from migrator.plan import Plan, Side
 from migrator.transfer_hub import Hub
-from migrator.translate import Translator
-from migrator.translation import Carried, KeptBack, Place, Reason, Translation
+from migrator.translation import Carried, KeptBack, Place, Reason, Translation, Translator
 from migrator.wire import iso_from_ms
 
 _PAGE = 200

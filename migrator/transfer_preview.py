@@ -12,8 +12,7 @@ from migrator.plan import Side
 from migrator.transfer_hub import Hub
 from migrator.transfer_options import MOST_RECORDS, Direction, KeptRecord, Tally, TransferOptions, TransferReport
 from migrator.transfer_report import build_report, note
-from migrator.translate import Translator
-from migrator.translation import Carried, KeptBack, Place, Reason
+from migrator.translation import Carried, KeptBack, Place, Reason, Translator
 
 _EXAMPLE_CHARACTERS = 2000
 #: Waiting messages, and those that a run in progress or an interrupted one has taken.

@@ -40,8 +40,7 @@ from migrator.transfer_rabbitmq_report import with_findings
 from migrator.transfer_rabbitmq_resume import First, keep_trying
 from migrator.transfer_report import build_report
 from migrator.transfer_report import count as count_work
-from migrator.translate import Translator
-from migrator.translation import Translation
+from migrator.translation import Translation, Translator
 
 _FOLLOW_EVERY_S = 0.5
 

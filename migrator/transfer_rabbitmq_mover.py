@@ -31,8 +31,7 @@ from migrator.transfer_lock import LIFE_MS
 from migrator.transfer_rabbitmq_hub import MixedHub
 from migrator.transfer_rabbitmq_intake import BATCH_BYTES, Intake
 from migrator.transfer_rabbitmq_lane import RabbitmqLane
-from migrator.translate import Translator
-from migrator.translation import KeptBack, Place, Reason, Translation, ledger_entry
+from migrator.translation import KeptBack, Place, Reason, Translation, Translator, ledger_entry
 from migrator.wire import UnreadableError
 
 

@@ -6,17 +6,13 @@ bytes, and returns a :data:`~migrator.translation.Translation`. That function is
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from migrator.message import System
 from migrator.plan import Endpoint, Plan, Priority
 from migrator.translate_back import Backward
 from migrator.translate_celery import CeleryForward
 from migrator.translate_dramatiq import DramatiqForward
-from migrator.translation import Place, Translation
+from migrator.translation import Translator
 from migrator.wire import new_tags
-
-Translator = Callable[[Place, str, bytes], Translation]
 
 #: The number on the wire: Redis serves 0 first, RabbitMQ 9. The same numbers as in ``migrator/tasks/priority.py``.
 #: Source: kombu/transport/redis.py (``_brpop_start`` reads the lists of ``priority_steps`` in ascending order).

@@ -20,7 +20,7 @@ from msgspec import Raw
 
 from migrator.adapters import AdaptationError, adapt
 from migrator.dramatiq_fields import Fields, checked
-from migrator.dramatiq_plain import PlainForward, PlainTask, plain_task
+from migrator.dramatiq_plain import PlainForward, PlainTask, plain_task, shown
 from migrator.envelope import expect
 from migrator.message import System
 from migrator.plan import Endpoint, Plan, TaskMapping
@@ -155,8 +155,8 @@ class DramatiqForward:
             b"null" if expires_ms is None else quoted_iso(expires_ms),
             options.retries or 0,
             b"null" if options.time_limit is None else encode_json(options.time_limit / 1000),
-            encode_json(args[:200].decode("utf-8", "replace")),
-            b'"{}"' if kwargs == b"{}" else encode_json(kwargs[:200].decode("utf-8", "replace")),
+            shown(args),
+            shown(kwargs),
             encode_json(copy_id),
             tag_bytes,
             encode_json(text),

@@ -7,6 +7,7 @@ what they hold are texts, bytes and numbers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 
 import msgspec
@@ -99,6 +100,8 @@ class KeptBack(msgspec.Struct, frozen=True, gc=False):
 
 
 Translation = Carried | KeptBack
+#: Takes where a message lies, the id of its copy and its bytes.
+Translator = Callable[[Place, str, bytes], Translation]
 
 
 def ledger_entry(place: Place, copy_id: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import redis
@@ -102,12 +103,10 @@ def _of_script(answers: list[Any]) -> Any:
     return answers[-1]
 
 
+@lru_cache(maxsize=4096)
 def _head(length: int) -> bytes:
     """Return what stands before an argument, and ends the one before."""
     return b"\r\n$%d\r\n" % length
-
-
-_HEADS = tuple(map(_head, range(4096)))
 
 
 def packed(commands: Sequence[Sequence[Any]]) -> bytes:
@@ -120,7 +119,7 @@ def packed(commands: Sequence[Sequence[Any]]) -> bytes:
     for command in commands:
         raws = [argument if type(argument) is bytes else str(argument).encode() for argument in command]
         pairs = [b""] * (2 * len(raws))
-        pairs[::2] = [_HEADS[length] if (length := len(raw)) < len(_HEADS) else _head(length) for raw in raws]
+        pairs[::2] = map(_head, map(len, raws))
         pairs[1::2] = raws
         pieces += (b"*%d" % len(raws), *pairs, b"\r\n")
     return b"".join(pieces)

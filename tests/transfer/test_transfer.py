@@ -12,6 +12,7 @@ from base64 import b64decode
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -706,11 +707,14 @@ def test_what_has_run_is_known_from_a_snapshot(scene: Scene) -> None:
     assert not locate(scene.plan, environ=scene.environ, identity="nobody").recorded
 
 
+def _last_step(scene: Scene) -> Any:
+    signature = scene.celery.signature(CELERY_TASK + "fetch_news_task", ("x",), queue="celery")
+    return signature.clone(task=CELERY_TASK + "health_check_task", args=(), immutable=True, task_id="the-last-step")
+
+
 @pytest.mark.parametrize("argument", ["x", "xy", "xyz"])
 def test_a_step_inside_of_another_message_is_known_from_a_snapshot(scene: Scene, argument: str) -> None:
-    signature = scene.celery.signature(CELERY_TASK + "fetch_news_task", (argument,), queue="celery")
-    last = signature.clone(task=CELERY_TASK + "health_check_task", args=(), immutable=True, task_id="the-last-step")
-    scene.apply("fetch_news_task", argument, chain=[last])
+    scene.apply("fetch_news_task", argument, chain=[_last_step(scene)])
     write_snapshot(scene.plan, environ=scene.environ, file=scene.plan.state_folder / "snapshots" / "run-1.snapshot")
     scene.legacy.flushdb()
     (seen,) = locate(scene.plan, environ=scene.environ, identity="the-last-step").recorded
@@ -719,9 +723,7 @@ def test_a_step_inside_of_another_message_is_known_from_a_snapshot(scene: Scene,
 
 
 def test_ids_of_steps_orphans_and_nothing_are_found(scene: Scene) -> None:
-    chained = scene.celery.signature(CELERY_TASK + "fetch_news_task", ("x",), queue="celery")
-    last = chained.clone(task=CELERY_TASK + "health_check_task", args=(), immutable=True, task_id="the-last-step")
-    scene.apply("health_check_task", chain=[last])
+    scene.apply("health_check_task", chain=[_last_step(scene)])
     orphan = scene.send("health_check_task")
     scene.legacy.delete("dramatiq:default")
     scene.legacy.rpush("dramatiq:default", "no-such-body")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import traceback
 
 import pytest
 from rabbit_kills import campaign
+from rabbit_runs import begun_run
 from rabbit_scene import RabbitScene, before_a_crash, fill, mixed
 from rabbit_server import RabbitServer
 
-from migrator.events import Event
-from migrator.transfer import TransferOptions, transfer
+from migrator.transfer import TransferOptions, TransferReport
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -36,34 +35,18 @@ def test_the_broker_ends_in_the_middle(
     """The run waits, connects again and goes on, and knows again what a crash has brought back."""
     scene_ = request.getfixturevalue(scene)
     ids = [scene_.send("health_check_task"), *fill(scene_, 1000), *mixed(scene_, 50)]
-    with before_a_crash():
-        begun, told = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            code = 9
-            try:
-
-                def listen(event: Event) -> None:
-                    if event.done:
-                        os.write(told, b".")
-
-                options = TransferOptions(batch_size=25, max_rate=300, reconnect_s=120)
-                report = transfer(scene_.plan, environ=scene_.environ, options=options, listener=listen)
-                code = 0 if report.reconnects and report.balance == 0 else 3
-            except Exception:
-                traceback.print_exc()
-                raise
-            finally:
-                os._exit(code)
-        os.close(told)
-        assert os.read(begun, 1) == b".", "it ended before anything was moved"
+    options = TransferOptions(batch_size=25, max_rate=300, reconnect_s=120)
+    with before_a_crash(), begun_run(scene_, options, accepts=_went_on) as pid:
         if crashes:
             rabbit.crash()
             rabbit.start()
         else:
             rabbit.restart()
         _, status = os.waitpid(pid, 0)
-        os.close(begun)
         assert os.waitstatus_to_exitcode(status) == 0
     assert scene_.ids() == {("unified", identity): 1 for identity in ids}
     assert scene_.forward().seen == 0
+
+
+def _went_on(report: TransferReport) -> bool:
+    return bool(report.reconnects) and report.balance == 0

@@ -12,14 +12,14 @@ from pathlib import Path
 import amqp
 import pika
 import pytest
+from rabbit_runs import begun_run
 from rabbit_scene import RabbitScene, amqp_content, before_a_crash, fill, make_scene, mixed
 from rabbit_server import RabbitServer
 
 from migrator.brokers.rabbitmq_queues import ALIVE, TAKEN
 from migrator.brokers.rabbitmq_reading import look
-from migrator.events import Event
 from migrator.snapshot import restore_snapshot, write_snapshot
-from migrator.transfer import Direction, TransferOptions, transfer
+from migrator.transfer import Direction, TransferOptions
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_the_tool_and_the_broker_die_together(
     """And another run has ended just before: it has waited until the broker had written all."""
     ids = [rabbit_only.send("health_check_task"), *fill(rabbit_only, 2000)]
     others = [elsewhere.send("health_check_task"), *fill(elsewhere, 500)]
-    with before_a_crash(), begun_run(rabbit_only, TransferOptions(batch_size=25, max_rate=100)) as pid:
+    with before_a_crash(), doomed_run(rabbit_only, TransferOptions(batch_size=25, max_rate=100)) as pid:
         assert elsewhere.forward().moved == 501
         os.kill(pid, signal.SIGKILL)
         rabbit.crash()
@@ -123,31 +123,17 @@ def test_every_kind_is_known_again(any_scene: RabbitScene) -> None:
 
 def killed_run(scene: RabbitScene, direction: Direction = Direction.FORWARD) -> list[str]:
     """Kill a transfer that has moved something; return what it has carried."""
-    with begun_run(scene, TransferOptions(batch_size=25, max_rate=50, direction=direction)) as pid:
+    with doomed_run(scene, TransferOptions(batch_size=25, max_rate=50, direction=direction)) as pid:
         os.kill(pid, signal.SIGKILL)
     return [identity for (place, identity) in scene.ids() if place == "unified"]
 
 
 @contextmanager
-def begun_run(scene: RabbitScene, options: TransferOptions) -> Iterator[int]:
+def doomed_run(scene: RabbitScene, options: TransferOptions) -> Iterator[int]:
     """Give the process id of a transfer that has moved something; it is killed in the ``with`` block."""
-    begun, told = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-
-            def listen(event: Event) -> None:
-                if event.done:
-                    os.write(told, b".")
-
-            transfer(scene.plan, environ=scene.environ, options=options, listener=listen)
-        finally:
-            os._exit(3)
-    os.close(told)
-    assert os.read(begun, 1) == b".", "it ended before anything was moved"
-    yield pid
-    assert os.waitpid(pid, 0)[1] == signal.SIGKILL, "it had ended before it was killed"
-    os.close(begun)
+    with begun_run(scene, options) as pid:
+        yield pid
+        assert os.waitpid(pid, 0)[1] == signal.SIGKILL, "it had ended before it was killed"
 
 
 def come_back(scene: RabbitScene, bodies: dict[str, bytes], ids: list[str], *, delivered: bool = True) -> set[str]:
