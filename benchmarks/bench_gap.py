@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "acceptan
 
 from sample_scene import Scene, convert, open_scene, prepare
 
-from migrator.journal import Entry, Mark, Phase, open_journal
-from migrator.steps.gap import measure_gap
+from migrator.state.journal import Entry, Mark, Phase, open_journal
+from migrator.steps.actions.downtime import measure_gap
 
 
 def main() -> int:

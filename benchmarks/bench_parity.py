@@ -14,9 +14,9 @@ from pathlib import Path
 
 from parity_sample import rewritten_sample
 
-from checks.cases import load_cases
+from checks.cases.load import load_cases
 from checks.configuration import load_configuration
-from checks.observe import Asked, observe
+from checks.runs.observe import Asked, observe
 from migrator.events import ignore
 
 PROMISED = 5.0

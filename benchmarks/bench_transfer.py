@@ -33,10 +33,12 @@ from celery.contrib.migrate import move
 from message_traffic import Scene, fill, make_scene
 from peak_memory import peak_mib
 
-from migrator.servers import EmbeddedServer, embedded_server
-from migrator.transfer import Direction, TransferOptions, TransferReport, transfer
-from migrator.translate import forward
-from migrator.translation import Place, Translator
+from migrator.embedded_redis import EmbeddedServer, embedded_server
+from migrator.transfer.options import Direction, TransferOptions, TransferReport
+from migrator.transfer.transfer import transfer
+from migrator.translation.result import Translator
+from migrator.translation.translators import forward
+from migrator.wire.queue_address import Place
 
 #: Bodies from Dramatiq's hash to a list.
 FLOOR_BODIES = """
@@ -346,7 +348,7 @@ def _tail(pings: list[float]) -> str:
 
 
 def _child(job: str) -> int:
-    from migrator.plan import load_plan
+    from migrator.plan.loader import load_plan
 
     arguments = json.loads(job)
     started = time.perf_counter()

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "transfer
 from kill_campaign import Outcome, run_campaign
 from message_traffic import make_scene
 
-from migrator.servers import EmbeddedServer, embedded_server
+from migrator.embedded_redis import EmbeddedServer, embedded_server
 
 
 def main() -> int:

@@ -30,7 +30,7 @@ from sample_databases import PostgreSQL, SQLite
 from sample_scene import convert, open_scene, prepare
 
 from migrator.demo.scratch import git
-from migrator.runner_state import MigrationState
+from migrator.runner.state import MigrationState
 
 FAULTS = {"tool": kill_tool, "Ctrl-C": interrupt_tool, "process": kill_process, "redis": kill_redis}
 

@@ -30,9 +30,10 @@ from rabbit_scene import RabbitScene, before_a_crash, fill, make_scene, mixed
 from rabbit_server import RabbitServer, rabbit_server
 from rabbitmq import LABELS, urls
 
-from migrator import snapshot_rabbitmq
-from migrator.servers import embedded_server
-from migrator.transfer import Direction, TransferOptions, transfer
+from migrator.embedded_redis import embedded_server
+from migrator.snapshots import rabbitmq
+from migrator.transfer.options import Direction, TransferOptions
+from migrator.transfer.transfer import transfer
 
 #: How long a run takes that nobody kills.
 RUN_S = 20.0
@@ -98,7 +99,7 @@ def refill(legs: list[Leg]) -> None:
         scene, some = leg.scene, leg.messages // 4
         for name, url in scene.urls.items():
             if url.startswith("amqp"):
-                snapshot_rabbitmq.make_room(scene.broker(name))
+                rabbitmq.make_room(scene.broker(name))
             else:
                 with redis.Redis.from_url(url) as client:
                     client.flushdb()

@@ -20,16 +20,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "transfer"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "translation"))
 
 import redis
 from flaky_proxy import FlakyProxy, flaky_proxy
 from kill_campaign import carried_copies, legacy_copies, produce
+from legacy_messages import celery_raw, dramatiq_raw, mutations
 from message_traffic import Scene, _priority_lists, make_scene
-from test_translate import _mutations, celery_raw, dramatiq_raw
 
+from migrator.embedded_redis import EmbeddedServer, embedded_server
 from migrator.errors import UnreachableError
-from migrator.servers import EmbeddedServer, embedded_server
-from migrator.transfer import Direction, TransferOptions, TransferReport, transfer
+from migrator.transfer.options import Direction, TransferOptions, TransferReport
+from migrator.transfer.transfer import transfer
 
 LEGACY_URLS, UNIFIED_URL = ("DRAMATIQ_BROKER_URL", "CELERY_BROKER_URL"), ("UNIFIED_BROKER_URL",)
 
@@ -167,8 +169,8 @@ def _mangle(client: redis.Redis, number: int, chance: random.Random) -> Counter[
         # Of the huge one a few are enough.
         plain, huge = seeds[:2], seeds[2:]
         mangled = [
-            *_mutations(plain, number // 2 - 200 * len(huge), chance),
-            *_mutations(huge or plain, 200 * len(huge), chance),
+            *mutations(plain, number // 2 - 200 * len(huge), chance),
+            *mutations(huge or plain, 200 * len(huge), chance),
         ]
         for raw in mangled:
             put[raw] += 1

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from parity_sample import rewritten_sample, show
 
-from checks.observe import Circumstances
 from checks.runner import ParityOptions, parity_check
+from checks.runs.observe import Circumstances
 
 RUNS = 50
 #: How far the second observation's clock is off, at most.

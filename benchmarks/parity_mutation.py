@@ -21,15 +21,15 @@ from typing import Any
 
 from parity_sample import rewritten_sample
 
-from checks.cases import load_cases
+from checks.cases.load import load_cases
+from checks.compare.report import ParityReport
+from checks.compare.verdict import concluded, judge
+from checks.compare.waivers import load_waivers
 from checks.configuration import load_configuration
-from checks.kinds import compare_all
-from checks.observe import Asked, Seen, context, observe
-from checks.parity_report import ParityReport
-from checks.verdict import concluded, judge
-from checks.waivers import load_waivers
+from checks.registry import compare_all
+from checks.runs.observe import Asked, Seen, context, observe
 from migrator.events import ignore
-from migrator.plan import Plan
+from migrator.plan.model import Plan
 from migrator.report import Outcome
 
 FAULTS = Path(__file__).parent / "parity_faults.toml"

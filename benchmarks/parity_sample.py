@@ -17,10 +17,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from checks.parity_report import ParityReport, summary_lines
+from checks.compare.report import ParityReport, summary_lines
 from checks.runner import ParityOptions, parity_check
 from codemods.runner import Mode, rewrite
-from migrator.plan import Plan, load_plan
+from migrator.plan.loader import load_plan
+from migrator.plan.model import Plan
 from migrator.report import Outcome
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

@@ -26,9 +26,10 @@ from typing import Any
 import psutil
 from peak_memory import peak_mib
 
-from migrator.plan import load_plan
-from migrator.servers import EmbeddedServer, embedded_server
-from migrator.transfer import Direction, TransferOptions, transfer
+from migrator.embedded_redis import EmbeddedServer, embedded_server
+from migrator.plan.loader import load_plan
+from migrator.transfer.options import Direction, TransferOptions
+from migrator.transfer.transfer import transfer
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "acceptance" / "rabbitmq")]

@@ -168,7 +168,7 @@ def _starts_its_line(lines: list[str], node: ast.stmt) -> bool:
 def fault(original: bytes, outcome: object, again: object) -> str:
     """Return what is wrong with a rewritten file; empty if nothing is."""
     after: bytes = outcome.after  # type: ignore[attr-defined]
-    from codemods.engine.source import UnparsableError, read_source
+    from codemods.syntax.source import UnparsableError, read_source
 
     try:
         compile(after, "after.py", "exec", dont_inherit=True, flags=ast.PyCF_ONLY_AST)
@@ -191,9 +191,9 @@ def campaign(files: Iterator[Path], *, seed: int, budget_s: float = 3600.0) -> T
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "codemods"))
     from corpus_project import make_project
 
-    from codemods.engine.gather import build_index
-    from codemods.engine.source import UnparsableError, read_source
-    from codemods.engine.work import rewrite_source
+    from codemods.pipeline.file import rewrite_source
+    from codemods.pipeline.project import build_index
+    from codemods.syntax.source import UnparsableError, read_source
 
     tally, end = Tally(), time.monotonic() + budget_s
     with tempfile.TemporaryDirectory() as name:

@@ -24,8 +24,8 @@ from sample_scene import Scene, open_scene, prepare
 from codemods.runner import Mode, rewrite
 from migrator.demo.decisions import dismiss
 from migrator.demo.scratch import commit
-from migrator.proof import write_proof
-from migrator.steps import STEPS
+from migrator.state.proof import write_proof
+from migrator.steps.order import STEPS
 
 RUNBOOK = Path(__file__).resolve().parents[1] / "RUNBOOK.md"
 #: What may be printed or not, as it happens: how far a transfer is, and what the preflight has found in the messages.

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from migrator.errors import PlanError, UsageError
-from migrator.plan import Plan
-from migrator.plan_table import Problems, Table
+from migrator.plan.model import Plan
+from migrator.plan.toml_table import Problems, Table
 
 FILE_NAME = "parity.toml"
 DEFAULT_CASE_TIMEOUT_S = 20.0

@@ -51,9 +51,9 @@ class _Cases(pytest.Collector):
 
     def collect(self) -> list[pytest.Item]:
         """Return one item for each comparison, and one for everything else."""
-        from checks.cases import load_cases
+        from checks.cases.load import load_cases
         from checks.configuration import load_configuration
-        from migrator.plan import load_plan
+        from migrator.plan.loader import load_plan
 
         plan = load_plan(self.path)
         cases = load_cases(load_configuration(plan).cases, plan).cases
@@ -123,14 +123,14 @@ def _document(session: pytest.Session, plan_file: Path) -> Mapping[str, Any]:
 
 
 def _run_once(session: pytest.Session, plan_file: Path) -> Mapping[str, Any]:
-    from migrator.plan import load_plan
-    from migrator.proof import state_folder
+    from migrator.plan.loader import load_plan
+    from migrator.state.state_folder import ensure_state_folder
 
     plan = load_plan(plan_file)
     selected = {item.name for item in session.items if isinstance(item, CaseItem)}
     names = () if WHOLE in selected else tuple(sorted({name.partition("[")[0] for name in selected}))
     run = getattr(session.config, "workerinput", {}).get("testrunuid", f"pid-{os.getpid()}")
-    folder = state_folder(plan) / "reports"
+    folder = ensure_state_folder(plan) / "reports"
     folder.mkdir(parents=True, exist_ok=True)
     stamp = folder / "pytest-run"
     with (folder / "pytest-lock").open("w") as lock:

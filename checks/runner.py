@@ -14,23 +14,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from checks.cases import Case, CaseSet, load_cases
+from checks.cases.load import Case, CaseSet, load_cases
+from checks.cases.patterns import fits
+from checks.compare.experiment import Comparison
+from checks.compare.report import ParityReport
+from checks.compare.verdict import concluded, judge
+from checks.compare.waivers import Waivers, accept, load_waivers, pruned, write_lock
 from checks.configuration import Configuration, load_configuration
-from checks.experiment import Comparison
-from checks.kinds import compare_all
 from checks.kinds.schedule import untraceable
-from checks.observe import Asked, Circumstances, Seen, context, observe
-from checks.parity_report import ParityReport
-from checks.patterns import fits
-from checks.verdict import concluded, judge
-from checks.waiting import Waiting, look
-from checks.waivers import Waivers, accept, load_waivers, pruned, write_lock
-from checks.writers import write_reports
+from checks.registry import compare_all
+from checks.reports.writers import write_reports
+from checks.runs.observe import Asked, Circumstances, Seen, context, observe
+from checks.waiting_messages import Waiting, look
 from migrator.errors import UsageError
 from migrator.events import Listener, ignore
-from migrator.plan import Plan
-from migrator.proof import discard_proof, paths_digest, source_digest, tool_versions, write_proof
+from migrator.plan.model import Plan
 from migrator.report import Finding, Severity
+from migrator.state.proof import discard_proof, paths_digest, source_digest, tool_versions, write_proof
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

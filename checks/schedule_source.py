@@ -3,7 +3,7 @@
 The rewrite takes such entries out, so their file is read as the record of the rewrite keeps it
 (``.migrator/rewrite.json``), or as it stands if nothing changed it. Nothing is imported: only what is written out is
 known, and what is computed says so.
-Forms: those that :mod:`migrator.inventory_schedule` names. Source: ``celery/schedules.py``; periodiq's and
+Forms: those that :mod:`migrator.inventory.beat_entries` names. Source: ``celery/schedules.py``; periodiq's and
 dramatiq-crontab's ``cron``; APScheduler's ``CronTrigger`` (0 is Monday, and fields below the first given one are 0).
 """
 
@@ -16,8 +16,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from migrator.inventory_modules import ModuleFacts, read_module
-from migrator.plan import Plan
+from migrator.inventory.module_facts import ModuleFacts, read_module
+from migrator.plan.model import Plan
 
 #: Celery's fields in the order of a crontab line and of its own parameters, and their names at APScheduler.
 _FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")

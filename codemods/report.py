@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from codemods.engine.diffs import shown_diff
+from codemods.syntax.diffs import shown_diff
 from migrator.errors import ExitCode
 from migrator.report import Finding, Severity
 

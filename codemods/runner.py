@@ -8,21 +8,21 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from codemods.engine.crew import crew
-from codemods.engine.diffs import undo_part
-from codemods.engine.findings import findings
-from codemods.engine.gather import Meanwhile, build_index, gather
-from codemods.engine.locking import locked
-from codemods.engine.outcome import Outcome
-from codemods.engine.record import FileRecord, RunRecord, created_files, digest, head_commit, read_record, write_durably
-from codemods.engine.text_files import text_outcomes
-from codemods.engine.writer import pending, recover, write_all
-from codemods.installation import plan_installation
+from codemods.files.locking import locked
+from codemods.files.record import FileRecord, RunRecord, created_files, digest, head_commit, read_record, write_durably
+from codemods.files.text_files import text_outcomes
+from codemods.files.writer import pending, recover, write_all
+from codemods.findings import findings
+from codemods.install.files import plan_installation
+from codemods.outcome import Outcome
+from codemods.pipeline.process_pool import crew
+from codemods.pipeline.project import Meanwhile, build_index, gather
 from codemods.report import FileChange, Mode, RewriteReport
+from codemods.syntax.diffs import undo_part
 from migrator.errors import InterruptedRunError, UsageError
-from migrator.plan import Plan
+from migrator.inventory.source_files import SourceFiles
+from migrator.plan.model import Plan
 from migrator.report import Finding, Report, Severity
-from migrator.source_tree import SourceFiles
 
 __all__ = ["FileChange", "Mode", "RewriteReport", "check_rewritten", "rewrite"]
 

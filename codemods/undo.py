@@ -10,11 +10,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from codemods.engine.locking import locked
-from codemods.engine.record import RunRecord, backup_file, digest, read_record
-from codemods.engine.writer import recover, write_all
+from codemods.files.locking import locked
+from codemods.files.record import RunRecord, backup_file, digest, read_record
+from codemods.files.writer import recover, write_all
 from migrator.errors import RefusedError
-from migrator.plan import Plan
+from migrator.plan.model import Plan
 from migrator.report import Finding, Report, Severity
 
 

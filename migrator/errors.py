@@ -100,3 +100,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``did you mean 'nearest'?``, or an empty string if nothing known is near."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"did you mean {close[0]!r}?" if close else ""
+
+
+class AdaptationError(MigratorError):
+    """A call's arguments do not fit the plan; the message stays where it is."""

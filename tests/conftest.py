@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import HealthCheck, settings
 from rabbit_server import RabbitServer, rabbit_server
+from shop import Shop, open_shop
 
-from migrator.servers import EmbeddedServer, embedded_server
+from migrator.embedded_redis import EmbeddedServer, embedded_server
 
 # Two busy cores are slow now and then: that is no fault of what is tested. The examples are the same in every run;
 # HYPOTHESIS_PROFILE=explore looks for new ones.
@@ -75,6 +76,13 @@ def redis_url(redis_server: EmbeddedServer) -> str:
     with redis.Redis.from_url(redis_server.url(), socket_timeout=5) as client:
         client.flushall()
     return redis_server.url()
+
+
+@pytest.fixture
+def shop(tmp_path: Path, redis_server: EmbeddedServer) -> Iterator[Shop]:
+    """The smallest project that has both old systems, on that server."""
+    with open_shop(tmp_path / "shop", redis_server) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from urllib.parse import quote
 import amqp
 import pytest
 
-from migrator.servers import free_port
+from migrator.embedded_redis import free_port
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 30.0

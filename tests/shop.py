@@ -17,14 +17,17 @@ from typing import Any
 
 import redis
 
+from migrator.embedded_redis import EmbeddedServer, free_port
 from migrator.errors import MigratorError
 from migrator.events import Event, EventKind
-from migrator.plan import Plan, Side, load_plan
+from migrator.plan.loader import load_plan
+from migrator.plan.model import Plan
 from migrator.report import Report
-from migrator.servers import EmbeddedServer, free_port
 from migrator.steps.protocol import RunOptions
-from migrator.workers import records, side
-from migrator.workers.identity import descendants, send_signal, wait_gone
+from migrator.wire.message import Side
+from migrator.workers import start_stop
+from migrator.workers.drivers import process_record
+from migrator.workers.drivers.process_identity import descendants, send_signal, wait_gone
 
 DATA = Path(__file__).parent / "steps" / "data" / "shop"
 
@@ -103,7 +106,7 @@ def with_net(shop: Shop) -> Shop:
     """Give the shop's plan the net, and its unified app what the installed app has."""
     unified = shop.folder / "src/jobs/unified.py"
     unified.write_text(
-        "from migrator.tasks.alias_net import AliasNet\n"
+        "from migrator.tasks.legacy_aliases import AliasNet\n"
         + unified.read_text()
         + '\napp.conf.worker_consumer = "migrator.tasks.consumer:DeadLetterConsumer"\n'
         + 'app.steps["consumer"].add(AliasNet)\n'
@@ -116,10 +119,10 @@ def with_net(shop: Shop) -> Shop:
 def end_everything(plan: Plan) -> None:
     """Kill what a test has left: only living processes of this plan's own records."""
     family = []
-    for record in records.living(plan):
+    for record in process_record.living(plan):
         family += [record.identity, *descendants(record.identity)]
     for process in plan.processes:
-        last = records.read_record(plan, process.name)
+        last = process_record.read_record(plan, process.name)
         family += last.living_children if last is not None else ()
     for member in family:
         send_signal(member, signal.SIGKILL)
@@ -127,7 +130,7 @@ def end_everything(plan: Plan) -> None:
 
 
 def start_legacy(shop: Shop, names: Sequence[str] = ()) -> None:
-    side.start_side(shop.plan, Side.LEGACY, environ=shop.environ, names=names)
+    start_stop.start_side(shop.plan, Side.LEGACY, environ=shop.environ, names=names)
 
 
 def eventually(check: Callable[[], Any], *, timeout_s: float = 60.0) -> Any:

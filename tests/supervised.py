@@ -17,8 +17,9 @@ from pathlib import Path
 
 from shop import Shop, eventually, git
 
-from migrator.plan import Plan, Process, load_plan
-from migrator.workers.command import fill
+from migrator.plan.loader import load_plan
+from migrator.plan.model import Plan, Process
+from migrator.plan.placeholders import fill
 
 #: Source: prctl(2).
 PR_SET_PDEATHSIG = 1

@@ -19,8 +19,9 @@ from pathlib import Path
 from shop import Shop, eventually, git
 from supervised import end_with_parent
 
-from migrator.plan import Plan, Process, load_plan
-from migrator.workers.command import fill
+from migrator.plan.loader import load_plan
+from migrator.plan.model import Plan, Process
+from migrator.plan.placeholders import fill
 
 BINARY = Path("/lib/systemd/systemd")
 HIERARCHIES = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))

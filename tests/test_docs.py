@@ -13,7 +13,7 @@ import pytest
 
 from migrator.cli.main import COMMANDS
 from migrator.errors import ExitCode
-from migrator.steps import STEPS
+from migrator.steps.order import STEPS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -36,7 +36,7 @@ def codes_of(path: Path) -> Iterator[str]:
             candidates = [keyword.value for keyword in node.keywords if keyword.arg == "code"]
             if name.strip("_") in {"error", "warning", "info", "finding", "note"}:
                 candidates += node.args[:1]
-        elif isinstance(node, ast.Dict) and path.name == "codes.py":
+        elif isinstance(node, ast.Dict) and path.name == "reason_codes.py":
             candidates = list(node.keys)
         for candidate in candidates:
             value = candidate.value if isinstance(candidate, ast.Constant) else None
@@ -82,7 +82,7 @@ def test_every_reason_code_is_explained_and_every_explained_one_exists() -> None
 
 
 def test_every_rewrite_and_every_check_stands_in_the_runbook() -> None:
-    from codemods.engine.registry import rewrites
+    from codemods.pipeline.registry import rewrites
 
     for rewrite in rewrites():
         assert f"`{rewrite.name}`" in RUNBOOK, rewrite.name

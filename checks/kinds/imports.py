@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from checks.experiment import Comparison
-from checks.kinds import Context
-from migrator.message import System
+from checks.compare.experiment import Comparison
+from checks.protocol import Context
 from migrator.report import Mismatch, Outcome
+from migrator.wire.message import System
 
 
 def compare(context: Context) -> Iterator[Comparison]:

@@ -1,6 +1,6 @@
 """What a task promises: queue, priority, retries, backoff, limits, age, results, acks, locks, encoder, middleware.
 
-Source: see :mod:`checks.side.describe`. The unified side is held against the plan as well.
+Source: see :mod:`migrator.agent.describe`. The unified side is held against the plan as well.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from checks.experiment import Comparison
-from checks.kinds import Context, pair
-from migrator.plan import UnifiedTask
+from checks.compare.experiment import Comparison
+from checks.protocol import Context, pair
+from migrator.plan.model import UnifiedTask
 from migrator.report import Mismatch, Outcome
 
 

@@ -11,16 +11,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from checks.canonical import digest
-from checks.compare import differences
-from checks.experiment import Comparison
-from checks.kinds import Context
-from checks.normal import by_name
+from checks.compare.compare import differences
+from checks.compare.experiment import Comparison
+from checks.compare.normalize import by_name
+from checks.protocol import Context
 from checks.schedule_source import read_entry
-from migrator.adapters import AdaptationError, adapt
-from migrator.message import System
-from migrator.plan import ScheduleEntry
+from migrator.agent.canonical import digest
+from migrator.errors import AdaptationError
+from migrator.plan.arguments import adapt
+from migrator.plan.model import ScheduleEntry
 from migrator.report import Finding, Mismatch, Outcome, Severity
+from migrator.wire.message import System
 
 #: How many firing times are compared, and how many around each change of the clocks.
 FIRINGS = 1_000

@@ -9,9 +9,9 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from checks.experiment import Comparison
-from checks.kinds import Context, pair
-from migrator.plan import TaskMapping
+from checks.compare.experiment import Comparison
+from checks.protocol import Context, pair
+from migrator.plan.model import TaskMapping
 
 
 def compare(context: Context) -> Iterator[Comparison]:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from checks.experiment import Comparison
-from checks.kinds import Context, pair
+from checks.compare.experiment import Comparison
+from checks.protocol import Context, pair
 
 
 def compare(context: Context) -> Iterator[Comparison]:

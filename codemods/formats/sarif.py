@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 import orjson
 
-from codemods.engine.codes import REASONS
 from codemods.formats.places import place
+from codemods.plan.reason_codes import REASONS
 from codemods.report import Mode, RewriteReport
 from migrator import __version__
 from migrator.report import Finding, Severity

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from migrator.message import Message, State
-from migrator.plan import Endpoint
+from migrator.plan.model import Endpoint
 from migrator.report import Finding
+from migrator.wire.message import Message, State
 
 #: How many messages lie in each state of each queue. Every state of every queue of the endpoint is a key.
 Depths = Mapping[tuple[str, State], int]

@@ -10,7 +10,7 @@ import click
 from migrator.cli.output import finish, format_option, plan_option
 
 if TYPE_CHECKING:
-    from migrator.plan import Plan
+    from migrator.plan.model import Plan
 
 
 @click.command("complete")
@@ -29,8 +29,8 @@ def command(dry_run: bool, name: str, discard_kept: bool, plan: Plan, output_for
     """
     from migrator.cli.runs import run_answer
     from migrator.errors import RefusedError
-    from migrator.runner import RunOptions
-    from migrator.runner_complete import complete
+    from migrator.runner.complete import complete
+    from migrator.runner.cutover import RunOptions
 
     planned = complete(plan, environ=os.environ, options=RunOptions(dry_run=True, discard_kept=discard_kept))
     if dry_run or not planned.ok:

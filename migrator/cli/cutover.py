@@ -13,7 +13,7 @@ from migrator.cli.output import confirm, finish, format_option, plan_option, yes
 from migrator.cli.questions import ask_kill
 
 if TYPE_CHECKING:
-    from migrator.plan import Plan
+    from migrator.plan.model import Plan
 
 
 @click.command("cutover")
@@ -50,8 +50,8 @@ def command(
     """
     from migrator.cli.progress import shown_progress
     from migrator.cli.runs import run_answer
-    from migrator.run_options import guarded
-    from migrator.runner import RunOptions, cutover
+    from migrator.runner.cutover import RunOptions, cutover
+    from migrator.wiring import guarded
 
     if not dry_run:
         what = ", ".join(tasks) or f"{plan.name} to the unified tasks now? Its legacy workers will be stopped."

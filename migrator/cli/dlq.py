@@ -11,7 +11,7 @@ import click
 from migrator.cli.output import Answer, existing_plan_folder, finish, format_option, plan_option
 
 if TYPE_CHECKING:
-    from migrator.plan import Plan
+    from migrator.plan.model import Plan
 
 VERBS = ("list", "show", "retry", "resolve", "import", "import-legacy")
 
@@ -54,7 +54,7 @@ def command(
 
 def _take_over(plan: Plan) -> tuple[dict[str, Any], bool]:
     """Import the legacy dead letters, and delete them in their broker when they are all in."""
-    from migrator.dead_letters import delete_dead_letters, export_dead_letters
+    from migrator.transfer.dead_letters import delete_dead_letters, export_dead_letters
 
     file = plan.state_folder / "failures" / "legacy-dead-letters.json"
     exported = export_dead_letters(plan, environ=os.environ, file=file)
@@ -68,8 +68,8 @@ def _ask(plan: Plan, arguments: list[str]) -> tuple[dict[str, Any], bool]:
     import orjson
 
     from migrator.errors import UnreachableError
-    from migrator.steps.subprocesses import MANAGE_TIMEOUT_S, last_lines, run, with_settings
-    from migrator.workers.command import fill
+    from migrator.plan.placeholders import fill
+    from migrator.project.commands import MANAGE_TIMEOUT_S, last_lines, run, with_settings
 
     manage = [fill(plan, part, environ=os.environ, where="project.manage") for part in plan.project.manage]
     call = [*manage, "taskfailures", "--format", "json", *arguments]

@@ -22,12 +22,12 @@ def command(path: Path, in_place: bool, force: bool, output_format: str) -> None
 
     Example: migrator init --in-place .
     """
-    from codemods.engine.clocks import read_clocks
-    from migrator.draft import Subject, draft_plan, drafted_programs, import_root
-    from migrator.draft_processes import find_programs
+    from codemods.calls.scheduler_jobs import read_clocks
     from migrator.errors import ExitCode, RefusedError, UsageError
-    from migrator.inventory import scan
-    from migrator.plan import load_plan
+    from migrator.inventory.deployment_files import find_programs
+    from migrator.inventory.draft_plan import Subject, draft_plan, drafted_programs, import_root
+    from migrator.inventory.scan import scan
+    from migrator.plan.loader import load_plan
 
     folder = path.resolve()
     file = folder / "migration.toml"
@@ -56,6 +56,6 @@ def command(path: Path, in_place: bool, force: bool, output_format: str) -> None
 
 def _settings(manage: Path) -> str:
     """Return the settings module that `manage.py` names; a mark for a person if it names none or is not there."""
-    from migrator.draft import guess_settings
+    from migrator.inventory.draft_plan import guess_settings
 
     return (guess_settings(manage.read_text(encoding="utf-8")) if manage.is_file() else "") or "DECIDE.settings"

@@ -12,8 +12,8 @@ from migrator.cli.output import Answer, finish, format_option
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from migrator.draft_processes import Program
-    from migrator.inventory import Inventory
+    from migrator.inventory.deployment_files import Program
+    from migrator.inventory.scan import Inventory
 
 
 @click.command("inspect")
@@ -28,10 +28,10 @@ def command(path: Path, output_format: str) -> None:
     Example: migrator inspect apps/backend/src
     """
     from migrator.cli.output import find_plan
-    from migrator.draft import import_root
-    from migrator.draft_processes import find_programs
     from migrator.errors import ExitCode
-    from migrator.inventory import scan
+    from migrator.inventory.deployment_files import find_programs
+    from migrator.inventory.draft_plan import import_root
+    from migrator.inventory.scan import scan
 
     found = scan(path.resolve() / import_root(path.resolve()))
     programs = find_programs(path.resolve())
@@ -113,9 +113,9 @@ def _waiting(plan_file: Path) -> tuple[list[tuple[str, str, str, int]], str]:
     import os
     from contextlib import closing
 
-    from migrator.brokers import connect
+    from migrator.brokers.connect import connect
     from migrator.errors import MigratorError
-    from migrator.plan import load_plan
+    from migrator.plan.loader import load_plan
 
     rows: list[tuple[str, str, str, int]] = []
     try:

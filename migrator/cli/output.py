@@ -14,7 +14,7 @@ import click
 from migrator.errors import ExitCode, MigratorError, RefusedError, UsageError
 
 if TYPE_CHECKING:
-    from migrator.plan import Plan
+    from migrator.plan.model import Plan
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,7 +36,7 @@ def plan_option(function: F) -> F:
     """Add ``--plan``; the command receives the loaded plan."""
 
     def load(ctx: click.Context, param: click.Parameter, value: Path | None) -> Plan:
-        from migrator.plan import load_plan
+        from migrator.plan.loader import load_plan
 
         return load_plan(value or find_plan(Path.cwd()))
 

@@ -11,9 +11,9 @@ import click
 from migrator.cli.output import Answer, finish, format_option, plan_option
 
 if TYPE_CHECKING:
-    from checks.parity_report import ParityReport
+    from checks.compare.report import ParityReport
     from checks.runner import ParityOptions
-    from migrator.plan import Plan
+    from migrator.plan.model import Plan
 
 FORMATS = ("text", "json", "junit", "github")
 
@@ -77,9 +77,9 @@ def command(
 
 def _checked(plan: Plan, options: ParityOptions, output_format: str, *, gate: bool, noise: str) -> Answer:
     """Run the check; a format that is a document of its own is printed at once."""
-    from checks.parity_report import explain
+    from checks.compare.report import explain
+    from checks.reports.writers import document
     from checks.runner import parity_check
-    from checks.writers import document
     from migrator.cli.progress import shown_progress
 
     with shown_progress(quiet=output_format != "text") as listener:
@@ -93,15 +93,15 @@ def _checked(plan: Plan, options: ParityOptions, output_format: str, *, gate: bo
 
 
 def _document(report: ParityReport, output_format: str) -> str:
-    from checks.github import workflow_commands
-    from checks.writers import junit
+    from checks.reports.github import workflow_commands
+    from checks.reports.writers import junit
 
     return junit(report).decode() if output_format == "junit" else workflow_commands(report)
 
 
 def _captured(plan: Plan, cases: Path | None) -> Answer:
     """Write cases from waiting messages; nothing is taken from a queue."""
-    from checks.capture import capture
+    from checks.cases.capture import capture
     from checks.configuration import load_configuration
     from migrator.errors import ExitCode
     from migrator.render.text import finding_lines, table
@@ -118,7 +118,7 @@ def _captured(plan: Plan, cases: Path | None) -> Answer:
 
 
 def _lines(report: ParityReport) -> list[str]:
-    from checks.parity_report import summary_lines
+    from checks.compare.report import summary_lines
     from migrator.render.text import finding_lines, table
     from migrator.report import Outcome
 

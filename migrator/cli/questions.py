@@ -12,7 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from migrator.events import Listener
-    from migrator.plan import Plan, Process
+    from migrator.plan.model import Plan, Process
 
 
 def on_terminal() -> bool:
@@ -38,7 +38,7 @@ def kill_question(plan: Plan, *, kills: tuple[str, ...], yes: bool, listener: Li
     """Return who decides about a process that has not ended: `--kill` with `--yes`, or whoever sits there."""
 
     def decide(process: Process) -> bool:
-        from migrator.steps.consequences import consequences
+        from migrator.workers.kill_impact import consequences
 
         text = consequences(plan, process, environ=os.environ)
         if yes:

@@ -12,8 +12,8 @@ import click
 from migrator.cli.output import Answer, finish, format_option, plan_option
 
 if TYPE_CHECKING:
-    from migrator.plan import Plan
-    from migrator.runner_rehearse import Rehearsal
+    from migrator.plan.model import Plan
+    from migrator.rehearsal.rehearse import Rehearsal
 
 
 @click.command("rehearse")
@@ -49,8 +49,8 @@ def command(plan: Plan, output_format: str, **chosen: Any) -> None:
     Example: migrator rehearse --scratch /tmp/rehearsal
     """
     from migrator.cli.progress import shown_progress
-    from migrator.run_options import guarded
-    from migrator.runner_rehearse import RehearsalOptions, rehearse
+    from migrator.rehearsal.rehearse import RehearsalOptions, rehearse
+    from migrator.wiring import guarded
 
     if chosen["no_waiting"] and chosen["snapshot"]:
         raise click.UsageError("--no-waiting and --snapshot exclude each other")

@@ -12,7 +12,7 @@ import click
 from migrator.cli.output import Answer, confirm, finish, format_option, plan_option, yes_option
 
 if TYPE_CHECKING:
-    from migrator.plan import Plan
+    from migrator.plan.model import Plan
 
 
 @click.command("restore")
@@ -31,9 +31,9 @@ def command(file: Path, replace: bool, plan: Plan, yes: bool, output_format: str
     Example: migrator restore .migrator/snapshots/run-1.snapshot
     """
     from migrator.errors import ExitCode, RefusedError
-    from migrator.plan import Role
-    from migrator.snapshot import restore_snapshot
-    from migrator.workers.side import list_processes
+    from migrator.plan.model import Role
+    from migrator.snapshots.snapshot import restore_snapshot
+    from migrator.workers.start_stop import list_processes
 
     running = [
         state.name

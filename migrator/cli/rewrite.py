@@ -12,8 +12,8 @@ from migrator.cli.output import Answer, existing_plan_folder, finish, format_opt
 
 if TYPE_CHECKING:
     from codemods.report import RewriteReport
-    from migrator.plan import Plan
-    from migrator.source_tree import SourceFiles
+    from migrator.inventory.source_files import SourceFiles
+    from migrator.plan.model import Plan
 
 FORMATS = ("text", "json", "sarif", "github")
 
@@ -69,7 +69,7 @@ def command(
 def _require_complete(plan: Plan, sources: SourceFiles | None = None) -> None:
     """Refuse a plan that is silent or wrong about what is in the source."""
     from migrator.errors import PlanError
-    from migrator.run_options import check_plan
+    from migrator.wiring import check_plan
 
     report = check_plan(plan, sources)
     if report.errors:

@@ -12,7 +12,7 @@ from migrator.cli.output import confirm, finish, format_option, plan_option, yes
 from migrator.cli.questions import ask_kill
 
 if TYPE_CHECKING:
-    from migrator.plan import Plan
+    from migrator.plan.model import Plan
 
 
 @click.command("rollback")
@@ -34,8 +34,8 @@ def command(
     """
     from migrator.cli.progress import shown_progress
     from migrator.cli.runs import run_answer
-    from migrator.run_options import guarded
-    from migrator.runner import RunOptions, rollback
+    from migrator.runner.cutover import RunOptions, rollback
+    from migrator.wiring import guarded
 
     asked = RunOptions(dry_run=True, tasks=tasks, hooks=hooks)
     planned = rollback(plan, environ=os.environ, options=guarded(plan, asked))

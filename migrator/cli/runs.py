@@ -12,7 +12,7 @@ from migrator.cli.output import Answer
 from migrator.cli.progress import WIDE
 
 if TYPE_CHECKING:
-    from migrator.runner_report import RunReport, StepResult
+    from migrator.runner.report import RunReport, StepResult
 
 
 def run_answer(report: RunReport) -> Answer:

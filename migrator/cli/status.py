@@ -11,8 +11,8 @@ import click
 from migrator.cli.output import Answer, finish, format_option, plan_option
 
 if TYPE_CHECKING:
-    from migrator.plan import Plan
-    from migrator.runner import Status
+    from migrator.plan.model import Plan
+    from migrator.runner.cutover import Status
 
 
 @click.command("status")
@@ -25,7 +25,7 @@ def command(plan: Plan, output_format: str) -> None:
     """
     from migrator.errors import ExitCode
     from migrator.render.text import table
-    from migrator.runner import status
+    from migrator.runner.cutover import status
 
     now = status(plan, environ=os.environ)
     running = [

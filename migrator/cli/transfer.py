@@ -17,10 +17,10 @@ import click
 from migrator.cli.output import Answer, confirm, finish, format_option, plan_option, yes_option
 
 if TYPE_CHECKING:
-    from migrator.plan import Plan
-    from migrator.snapshot_file import SnapshotFacts
-    from migrator.transfer_locate import Sighting, Whereabouts
-    from migrator.transfer_options import ShouldStop, TransferOptions, TransferReport
+    from migrator.plan.model import Plan
+    from migrator.state.snapshot_file import SnapshotFacts
+    from migrator.transfer.locate import Sighting, Whereabouts
+    from migrator.transfer.options import ShouldStop, TransferOptions, TransferReport
 
 
 _MOST_KEPT = 3
@@ -54,12 +54,13 @@ def command(plan: Plan, yes: bool, output_format: str, find: str, **chosen: obje
     Example: migrator transfer --dry-run
     """
     from migrator.cli.progress import shown_progress
-    from migrator.progress import recorded_progress
-    from migrator.transfer import emptied_side, transfer
-    from migrator.transfer_ended import refuse_living_workers
+    from migrator.state.progress import recorded_progress
+    from migrator.transfer.selection import emptied_side
+    from migrator.transfer.transfer import transfer
+    from migrator.transfer.worker_check import refuse_living_workers
 
     if find:
-        from migrator.transfer_locate import locate
+        from migrator.transfer.locate import locate
 
         finish(_found(locate(plan, environ=os.environ, identity=find)), output_format)
     options = _options(chosen)
@@ -85,7 +86,7 @@ def _with_snapshot(answer: Answer, written: SnapshotFacts) -> Answer:
 
 
 def _options(chosen: Mapping[str, object]) -> TransferOptions:
-    from migrator.transfer_options import Direction, TransferOptions
+    from migrator.transfer.options import Direction, TransferOptions
 
     return TransferOptions(
         direction=Direction.BACK if chosen["back"] else Direction.FORWARD,
@@ -103,7 +104,7 @@ def _written(plan: Plan) -> SnapshotFacts | None:
     """Write all messages of the plan's queues to a file; None if there are none."""
     from datetime import UTC, datetime
 
-    from migrator.snapshot import write_snapshot
+    from migrator.snapshots.snapshot import write_snapshot
 
     folder = plan.state_folder / "snapshots"
     for partial in folder.glob(".transfer-*.partial"):

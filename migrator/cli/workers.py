@@ -13,8 +13,8 @@ from migrator.cli.output import Answer, confirm, finish, format_option, plan_opt
 from migrator.cli.questions import kill_question
 
 if TYPE_CHECKING:
-    from migrator.plan import Plan
-    from migrator.workers.side import ProcessState
+    from migrator.plan.model import Plan
+    from migrator.workers.start_stop import ProcessState
 
 
 @click.command("workers")
@@ -47,9 +47,9 @@ def command(
     """
     from migrator.cli.progress import shown_progress
     from migrator.errors import ExitCode, UsageError
-    from migrator.plan import Side
-    from migrator.workers.command import process_named
-    from migrator.workers.side import list_processes, start_side, stop_side
+    from migrator.wire.message import Side
+    from migrator.workers.drivers.command import process_named
+    from migrator.workers.start_stop import list_processes, start_side, stop_side
 
     for name in kills:
         process_named(plan, name)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import orjson
 
-from migrator.message import Message, State
+from migrator.wire.message import Message, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,9 +22,9 @@ from migrator.demo.servers import demo_servers
 from migrator.demo.stage import Stage
 from migrator.errors import RefusedError
 from migrator.events import Event, EventKind, Listener
-from migrator.plan import Side
-from migrator.run_options import guarded
-from migrator.runner import RunOptions, RunReport, cutover, rollback
+from migrator.runner.cutover import RunOptions, RunReport, cutover, rollback
+from migrator.wire.message import Side
+from migrator.wiring import guarded
 
 ROW_COUNTS = (
     "from assets.models import AssetPricesHistoric as P; from news.models import NewsArticle as N; "

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.errors import UsageError
-from migrator.plan import Plan, load_plan
-from migrator.steps.subprocesses import manage as manage_project
+from migrator.plan.loader import load_plan
+from migrator.plan.model import Plan
+from migrator.project.commands import manage as manage_project
 
 GIT_TIMEOUT_S = 60.0
 IDENTITY = ("-c", "user.name=migrator demo", "-c", "user.email=demo@localhost", "-c", "commit.gpgsign=false")

@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+from migrator.embedded_redis import embedded_server, free_port, port_file_server
 from migrator.errors import RefusedError, UnreachableError
-from migrator.servers import embedded_server, free_port, port_file_server
 
 #: Environment variable with the URL of a server to use instead of an embedded one.
 URL_VARIABLE = "MIGRATOR_REDIS_URL"

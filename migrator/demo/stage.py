@@ -9,15 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from migrator.brokers import connect
+from migrator.brokers.connect import connect
 from migrator.demo.account import Account, read_ids, settle, take
 from migrator.demo.load import Load
 from migrator.demo.scratch import Scratch, manage
 from migrator.errors import MigratorError
 from migrator.events import Event, EventKind, Listener
-from migrator.message import Message
-from migrator.plan import Side
-from migrator.workers.side import start_side, stop_side
+from migrator.wire.message import Message, Side
+from migrator.workers.start_stop import start_side, stop_side
 
 #: How long workers may take to run what is ready before the demo goes on.
 WORK_OFF_TIMEOUT_S = 60.0

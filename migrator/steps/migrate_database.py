@@ -16,11 +16,11 @@ from functools import partial
 from pathlib import Path
 
 from migrator.errors import UnreachableError
-from migrator.plan import Plan
+from migrator.plan.model import Plan
+from migrator.project.commands import manage
+from migrator.project.manage_server import standing_manage
 from migrator.report import Report
 from migrator.steps.protocol import Action, Context, Facts, Step, error, findings_report, nothing_to_check, recorded
-from migrator.steps.standing_manage import standing_manage
-from migrator.steps.subprocesses import manage
 
 NAME = "migrate_database"
 _EXPORT = re.compile(r"run-(\d+)\.json")

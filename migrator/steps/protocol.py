@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from migrator.events import Event, EventKind, Listener, ignore
-from migrator.journal import Journal, Mark, Phase
-from migrator.plan import Plan, Process, Role, Side
+from migrator.plan.model import Plan, Process, Role
+from migrator.project.manage_server import StandingManage
 from migrator.report import Finding, Report, Severity
-from migrator.steps.standing_manage import StandingManage
+from migrator.state.journal import Journal, Mark, Phase
+from migrator.wire.message import Side
 from migrator.workers.kill import AskKill
 
 #: Facts that an action leaves in the journal.

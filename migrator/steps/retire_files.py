@@ -8,10 +8,10 @@ from __future__ import annotations
 from functools import partial
 
 from migrator.errors import RefusedError
+from migrator.project.commands import git
 from migrator.report import Report
-from migrator.steps.commits import commit_paths, find_commit
+from migrator.steps.actions.git_commit import commit_paths, find_commit
 from migrator.steps.protocol import Action, Context, Facts, Step, error, findings_report, nothing_to_do
-from migrator.steps.subprocesses import git
 
 NAME = "retire_files"
 

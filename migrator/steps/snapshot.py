@@ -48,7 +48,7 @@ def verify(context: Context) -> Report:
 
 
 def _write(context: Context, file: Path) -> Facts:
-    from migrator.snapshot import write_snapshot
+    from migrator.snapshots.snapshot import write_snapshot
 
     file.parent.mkdir(parents=True, exist_ok=True)
     facts = write_snapshot(context.plan, environ=context.environ, file=file)

@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 
 from migrator.errors import UnreachableError
-from migrator.journal import Phase
 from migrator.report import Report
-from migrator.steps.commits import commit_paths, head
+from migrator.state.journal import Phase
+from migrator.steps.actions.git_commit import commit_paths, head
 from migrator.steps.protocol import Action, Context, Facts, Step, note, nothing_to_check, nothing_to_do, recorded
 
 NAME = "source"

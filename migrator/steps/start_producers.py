@@ -5,10 +5,11 @@ Undo stops them.
 
 from __future__ import annotations
 
-from migrator.plan import Role, Side
+from migrator.plan.model import Role
 from migrator.report import Report
-from migrator.steps.process_actions import start_actions, stop_actions, verify_ready
+from migrator.steps.actions.process_actions import start_actions, stop_actions, verify_ready
 from migrator.steps.protocol import Action, Context, Step, nothing_to_check, processes
+from migrator.wire.message import Side
 
 
 def actions(context: Context) -> tuple[Action, ...]:

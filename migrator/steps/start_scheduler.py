@@ -5,10 +5,11 @@ Undo stops it.
 
 from __future__ import annotations
 
-from migrator.plan import Role, Side
+from migrator.plan.model import Role
 from migrator.report import Report
-from migrator.steps.process_actions import start_actions, stop_actions, verify_ready, verify_stopped
+from migrator.steps.actions.process_actions import start_actions, stop_actions, verify_ready, verify_stopped
 from migrator.steps.protocol import Action, Context, Step, processes
+from migrator.wire.message import Side
 
 
 def check(context: Context) -> Report:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from migrator.journal import Phase
-from migrator.plan import Process, Role, Side
+from migrator.plan.model import Process, Role
 from migrator.report import Report
-from migrator.steps.process_actions import cease, start_actions, verify_ready, wait_drained
+from migrator.state.journal import Phase
+from migrator.steps.actions.process_actions import cease, start_actions, verify_ready, wait_drained
 from migrator.steps.protocol import Action, Context, Facts, Step, nothing_to_check, processes, recorded
-from migrator.workers.drivers import signal_stop
+from migrator.wire.message import Side
+from migrator.workers.processes import signal_stop
 
 NAME = "start_workers"
 

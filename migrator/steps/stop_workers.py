@@ -14,12 +14,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from migrator.journal import Phase
-from migrator.message import System
-from migrator.plan import Process, Role, Side
+from migrator.plan.model import Process, Role
 from migrator.report import Report
-from migrator.steps.gap import moment
-from migrator.steps.process_actions import (
+from migrator.state.journal import Phase
+from migrator.steps.actions.downtime import moment
+from migrator.steps.actions.process_actions import (
     cease,
     launch_actions,
     ready_actions,
@@ -38,11 +37,12 @@ from migrator.steps.protocol import (
     ran_before,
     recorded,
 )
+from migrator.wire.message import Side, System
 from migrator.workers import drain
-from migrator.workers.drivers import current, signal_stop, wait_stopped
-from migrator.workers.identity import Identity, descendants
+from migrator.workers.drivers.process_identity import Identity, descendants
 from migrator.workers.kill import kill
-from migrator.workers.side import state_of
+from migrator.workers.processes import current, signal_stop, wait_stopped
+from migrator.workers.start_stop import state_of
 
 NAME = "stop_workers"
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from functools import partial
 
-from migrator.message import State
-from migrator.plan import Role, Side
-from migrator.progress import recorded_progress
+from migrator.plan.model import Role
 from migrator.report import Report
-from migrator.steps.gap import moment
-from migrator.steps.process_actions import stop_actions, verify_stopped
+from migrator.state.progress import recorded_progress
+from migrator.steps.actions.downtime import moment
+from migrator.steps.actions.process_actions import stop_actions, verify_stopped
 from migrator.steps.protocol import Action, Context, Facts, Step, error, findings_report, processes, recorded
-from migrator.transfer import transfer
-from migrator.transfer_options import Direction, TransferOptions
+from migrator.transfer.options import Direction, TransferOptions
+from migrator.transfer.transfer import transfer
+from migrator.wire.message import Side, State
 
 NAME = "transfer"
 MOVE_BACK = "carry all messages back to the legacy queues"

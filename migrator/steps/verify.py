@@ -10,11 +10,10 @@ from __future__ import annotations
 from contextlib import closing
 from functools import partial
 
-from migrator.brokers import connect, is_on_rabbitmq
-from migrator.message import System
-from migrator.plan import Endpoint, Role, Side
+from migrator.brokers.connect import connect, is_on_rabbitmq
+from migrator.plan.model import Endpoint, Role
 from migrator.report import Finding, Report, merge
-from migrator.steps.process_actions import verify_ready, verify_stopped
+from migrator.steps.actions.process_actions import verify_ready, verify_stopped
 from migrator.steps.protocol import (
     Action,
     Context,
@@ -26,8 +25,9 @@ from migrator.steps.protocol import (
     nothing_to_do,
 )
 from migrator.steps.transfer import OPEN_STATES, move
-from migrator.transfer_options import Direction
-from migrator.workers.held import longest_held_eta
+from migrator.transfer.options import Direction
+from migrator.wire.message import Side, System
+from migrator.workers.held_messages import longest_held_eta
 
 NAME = "verify"
 

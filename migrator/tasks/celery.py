@@ -14,7 +14,7 @@ from celery.schedules import crontab
 from celery.signals import worker_ready
 from kombu import Exchange, Queue
 
-from .alias_net import AliasNet
+from .legacy_aliases import AliasNet
 from .parked import ReleaseParked
 from .priority import MAX_PRIORITY, higher_runs_first, resolve
 

@@ -16,7 +16,7 @@ from typing import Any
 from celery.worker.consumer import Consumer
 from kombu.transport import virtual
 
-from . import alias_net
+from . import legacy_aliases
 from .dead_letter import Delivery, Kept, close_idle_connections, copy_id, send_to_dead_letter
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class DeadLetterConsumer(Consumer):
         """A task that this worker doesn't know: by a legacy name while the alias net hangs, else a dead letter."""
         if "id" not in message.headers:  # Celery's own handler would stumble over it
             return self.on_invalid_task(body, message, exc)
-        if alias_net.take(message):
+        if legacy_aliases.take(message):
             self._handle(message)
         elif self._keep(message, f"unknown task {exc}: no task of this name is registered"):
             super().on_unknown_task(body, message, exc)

@@ -9,8 +9,8 @@ from typing import Any
 
 from . import spool
 from .celery import app
+from .host_settings import load_object, seam
 from .providers import _scraper_cache, get_cache
-from .seams import load_object, seam
 
 #: Waiting for the broker.
 BROKER_TIMEOUT_S = 3.0

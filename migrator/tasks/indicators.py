@@ -13,8 +13,8 @@ import numpy
 import talib
 from django.utils import timezone
 
+from .host_settings import load_model
 from .providers import get_cache
-from .seams import load_model
 
 #: Fewer stored prices say nothing.
 MINIMUM_POINTS = 20

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from . import universe
+from . import default_symbols
 from .base import BadArgumentsError
+from .host_settings import load_model
 from .providers import get_cache, get_finnhub_scraper, get_unified_crypto_provider, get_yahoo_scraper
-from .seams import load_model
 
 #: Rows deleted in one statement: a long one would hold the table.
 DELETE_BATCH = 2000
@@ -33,7 +33,7 @@ def delete_old_prices(days: int) -> tuple[int, datetime]:
 
 def warm_symbol(symbol: str) -> None:
     """Put a symbol's latest quote and its history into the cache."""
-    if universe.is_crypto(symbol):
+    if default_symbols.is_crypto(symbol):
         kind, quotes, histories = "crypto", get_unified_crypto_provider(), get_unified_crypto_provider()
     else:
         kind, quotes, histories = "stock", get_finnhub_scraper(), get_yahoo_scraper()

@@ -54,18 +54,3 @@ class TaskFailure(models.Model):
     def arguments(self) -> tuple[list[Any], dict[str, Any]]:
         """The arguments as values."""
         return decode(self.args), decode(self.kwargs)
-
-    def retry(self) -> str:
-        """Send the call again with exactly its arguments, mark this row and return the new task id."""
-        from .replay import retry_failure
-
-        task_id = retry_failure(self.pk)
-        self.refresh_from_db()
-        return task_id
-
-    def resolve(self, note: str = "") -> None:
-        """Mark as dealt with."""
-        from .replay import resolve_failure
-
-        resolve_failure(self.pk, note)
-        self.refresh_from_db()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .seams import load_object, seam
+from .host_settings import load_object, seam
 
 _scraper_cache: dict[str, Any] = {}
 _service_cache: dict[str, Any] = {}

@@ -8,13 +8,11 @@ from __future__ import annotations
 import base64
 import logging
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .dead_letter import REPLAY_HEADER
 from .exact_json import decode
-
-if TYPE_CHECKING:
-    from .models import TaskFailure
+from .models import TaskFailure
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +28,6 @@ class CannotReplayError(Exception):
 
 def list_failures(*, status: str = "open", task_name: str = "", limit: int = 100) -> list[TaskFailure]:
     """Return dead letters, newest first; an empty status means all."""
-    from .models import TaskFailure
-
     rows = TaskFailure.objects.all()
     if status:
         rows = rows.filter(status=status)
@@ -42,8 +38,6 @@ def list_failures(*, status: str = "open", task_name: str = "", limit: int = 100
 
 def find_failure(reference: str | int) -> TaskFailure:
     """Return a dead letter by its number or its key; CannotReplayError if there is none."""
-    from .models import TaskFailure
-
     text = str(reference)
     try:
         chosen = {"pk": int(text)} if text.isdecimal() and len(text) < 19 else {"key": uuid.UUID(text)}
@@ -62,8 +56,6 @@ def retry_failure(reference: str | int) -> str:
     """
     from django.db import router, transaction
     from django.utils import timezone
-
-    from .models import TaskFailure
 
     failure = find_failure(reference)
     task_id = str(uuid.uuid5(failure.key, "retry"))
@@ -92,8 +84,6 @@ def retry_failure(reference: str | int) -> str:
 def resolve_failure(reference: str | int, note: str = "") -> None:
     """Mark a dead letter as dealt with; resolving twice changes nothing."""
     from django.utils import timezone
-
-    from .models import TaskFailure
 
     failure = find_failure(reference)
     TaskFailure.objects.filter(pk=failure.pk, status=TaskFailure.Status.OPEN).update(

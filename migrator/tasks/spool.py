@@ -9,7 +9,7 @@ from typing import Any
 
 from kombu.utils import json
 
-from .seams import spool_folder
+from .host_settings import spool_folder
 
 
 def write(record: dict[str, Any]) -> Path:

@@ -7,10 +7,11 @@ from typing import Any
 
 from celery import group
 
-from . import health, indicators, maintenance, universe
+from . import default_symbols, health, indicators, maintenance
 from .base import UnifiedTask, unified_task
 from .batch import run_batch, summary
 from .dead_letter import send_to_dead_letter
+from .default_symbols import get_active_symbols
 from .providers import (
     _scraper_cache,
     get_alpha_scraper,
@@ -24,7 +25,6 @@ from .providers import (
     get_unified_crypto_provider,
     get_yahoo_scraper,
 )
-from .universe import get_active_symbols
 
 __all__ = (
     "_scraper_cache",
@@ -67,14 +67,14 @@ def _fetch_quotes(task: UnifiedTask, source: str, provider: str, symbols: str | 
     def fetch(symbol: str) -> None:
         get_pipeline().store_quote(get_provider(provider).fetch(symbol))
 
-    return run_batch(task, source, universe.as_list(symbols), fetch)
+    return run_batch(task, source, default_symbols.as_list(symbols), fetch)
 
 
 @unified_task
 def fetch_yahoo_stocks(self: UnifiedTask, symbols: list[str] | None = None, limit: int = 20) -> dict[str, Any]:
     """Store quotes from Yahoo Finance; by default of the first `limit` stocks of the project's list."""
     if symbols is None:
-        symbols = universe.stocks(limit)
+        symbols = default_symbols.stocks(limit)
     return _fetch_quotes(self, "yahoo_finance", "yahoo", symbols)
 
 
@@ -82,7 +82,7 @@ def fetch_yahoo_stocks(self: UnifiedTask, symbols: list[str] | None = None, limi
 def fetch_alpha_stocks(self: UnifiedTask, symbols: list[str] | None = None, limit: int = 10) -> dict[str, Any]:
     """Store quotes from Alpha Vantage; by default of the first `limit` stocks of the project's list."""
     if symbols is None:
-        symbols = universe.stocks(limit)
+        symbols = default_symbols.stocks(limit)
     return _fetch_quotes(self, "alpha_vantage", "alpha", symbols)
 
 
@@ -90,7 +90,7 @@ def fetch_alpha_stocks(self: UnifiedTask, symbols: list[str] | None = None, limi
 def fetch_binance_cryptos(self: UnifiedTask, symbols: list[str] | None = None, limit: int = 20) -> dict[str, Any]:
     """Store quotes from Binance; by default of the first `limit` coins of the project's list."""
     if symbols is None:
-        symbols = universe.coins(limit)
+        symbols = default_symbols.coins(limit)
     return _fetch_quotes(self, "binance", "binance", symbols)
 
 
@@ -98,7 +98,7 @@ def fetch_binance_cryptos(self: UnifiedTask, symbols: list[str] | None = None, l
 def fetch_coingecko_cryptos(self: UnifiedTask, symbols: list[str] | None = None, limit: int = 20) -> dict[str, Any]:
     """Store quotes from CoinGecko; by default of the first `limit` coins of the project's list."""
     if symbols is None:
-        symbols = universe.coins(limit)
+        symbols = default_symbols.coins(limit)
     return _fetch_quotes(self, "coingecko", "coingecko", symbols)
 
 
@@ -106,7 +106,7 @@ def fetch_coingecko_cryptos(self: UnifiedTask, symbols: list[str] | None = None,
 def fetch_unified_crypto(self: UnifiedTask, symbols: list[str] | None = None, limit: int = 20) -> dict[str, Any]:
     """Store quotes from whichever exchange answers; by default of the first `limit` coins of the project's list."""
     if symbols is None:
-        symbols = universe.coins(limit)
+        symbols = default_symbols.coins(limit)
     return _fetch_quotes(self, "unified_crypto", "unified_crypto", symbols)
 
 
@@ -114,8 +114,8 @@ def fetch_unified_crypto(self: UnifiedTask, symbols: list[str] | None = None, li
 def fetch_stock_prices(self: UnifiedTask, symbols: list[str] | None = None, limit: int = 50) -> dict[str, Any]:
     """Store quotes from Finnhub for up to `limit` symbols; by default of active stocks, a few if there are none."""
     if not symbols:
-        symbols = get_active_symbols("stock", limit) or list(universe.FEW_STOCKS)
-    return _fetch_quotes(self, "finnhub", "finnhub", universe.as_list(symbols)[:limit])
+        symbols = get_active_symbols("stock", limit) or list(default_symbols.FEW_STOCKS)
+    return _fetch_quotes(self, "finnhub", "finnhub", default_symbols.as_list(symbols)[:limit])
 
 
 @unified_task
@@ -146,7 +146,7 @@ def calculate_indicators(self: UnifiedTask, symbols: list[str] | None = None, pe
 
     if symbols is None:
         symbols = get_active_symbols()
-    result = run_batch(self, "indicators", universe.as_list(symbols), calculate)
+    result = run_batch(self, "indicators", default_symbols.as_list(symbols), calculate)
     return {**result, "success": result["success"] - len(skipped), "skipped": skipped, "indicators": values}
 
 
@@ -163,7 +163,7 @@ def update_single_asset(self: UnifiedTask, symbol: str, source: str = "auto") ->
     """Store one quote, from the named provider or from the one that suits the asset."""
     started = time.monotonic()
     if source == "auto":
-        source = "binance" if universe.is_crypto(symbol) else "yahoo"
+        source = "binance" if default_symbols.is_crypto(symbol) else "yahoo"
     if source not in _QUOTE_SOURCES:
         result = summary(self, source, started, total=1, failed=[symbol])
         return {**result, "error": f"Unknown source: {source}"}
@@ -175,7 +175,9 @@ def update_single_asset(self: UnifiedTask, symbol: str, source: str = "auto") ->
 @unified_task
 def cache_warming(self: UnifiedTask, symbols: list[str] | None = None) -> dict[str, Any]:
     """Put quotes and histories into the cache; by default of the popular symbols."""
-    return run_batch(self, "cache", universe.as_list(symbols or universe.POPULAR), maintenance.warm_symbol)
+    return run_batch(
+        self, "cache", default_symbols.as_list(symbols or default_symbols.POPULAR), maintenance.warm_symbol
+    )
 
 
 @unified_task
@@ -202,8 +204,8 @@ def batch_update_popular(self: UnifiedTask) -> dict[str, Any]:
     """Send an update of coins, stocks and news."""
     started = time.monotonic()
     calls = (
-        fetch_binance_cryptos.s(symbols=list(universe.FEW_COINS)),
-        fetch_stock_prices.s(symbols=list(universe.FEW_STOCKS), limit=5),
+        fetch_binance_cryptos.s(symbols=list(default_symbols.FEW_COINS)),
+        fetch_stock_prices.s(symbols=list(default_symbols.FEW_STOCKS), limit=5),
         fetch_news.s(limit=20),
     )
     sent = [call.apply_async().id for call in calls]

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from migrator.errors import UnreachableError
-from migrator.journal import redact
-from migrator.plan import Endpoint, expand
+from migrator.plan.model import Endpoint
+from migrator.plan.placeholders import expand
+from migrator.redaction import redact
 
 REPLY_TIMEOUT_S = 1.0
 

@@ -13,11 +13,11 @@ import time
 from collections.abc import Mapping
 
 from migrator.errors import UnreachableError
-from migrator.message import System
-from migrator.plan import Plan, Process
+from migrator.plan.model import Plan, Process
+from migrator.wire.message import System
 from migrator.workers import celery_control
-from migrator.workers.drivers import current
-from migrator.workers.nodes import endpoint_of, with_node
+from migrator.workers.node_names import endpoint_of, with_node
+from migrator.workers.processes import current
 
 POLL_S = 0.05
 #: How long a worker may be silent before it counts as silent; one that is reconnecting needs some seconds.

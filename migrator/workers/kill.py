@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Mapping
 
 from migrator.errors import RefusedError, UnreachableError
-from migrator.plan import Driver, Plan, Process
-from migrator.workers.drivers import current
-from migrator.workers.identity import Identity, descendants, send_signal, wait_gone
-from migrator.workers.records import read_record
+from migrator.plan.model import Driver, Plan, Process
+from migrator.workers.drivers.process_identity import Identity, descendants, send_signal, wait_gone
+from migrator.workers.drivers.process_record import read_record
+from migrator.workers.processes import current
 
 KILL_TIMEOUT_S = 10.0
 #: Asked when a process has not ended in its time: may it be killed? With what it runs, for a person.

@@ -15,16 +15,17 @@ from collections.abc import Iterable, Mapping
 
 import psutil
 
+from migrator.brokers.redis import heartbeats
 from migrator.errors import UnreachableError
-from migrator.journal import redact
-from migrator.message import System
-from migrator.plan import Endpoint, Plan, Process, Role, Side
-from migrator.workers import alias_net, celery_control, dramatiq_control
-from migrator.workers.command import arguments, output, tail
-from migrator.workers.drivers import current, why_stopped
-from migrator.workers.identity import Identity, age_s, descendants
-from migrator.workers.nodes import endpoint_of, pids_of, with_node
-from migrator.workers.records import ProcessRecord, note_children, read_record
+from migrator.plan.model import Endpoint, Plan, Process, Role
+from migrator.redaction import redact
+from migrator.wire.message import Side, System
+from migrator.workers import celery_control, legacy_aliases
+from migrator.workers.drivers.command import arguments, output, tail
+from migrator.workers.drivers.process_identity import Identity, age_s, descendants
+from migrator.workers.drivers.process_record import ProcessRecord, note_children, read_record
+from migrator.workers.node_names import endpoint_of, pids_of, with_node
+from migrator.workers.processes import current, why_stopped
 
 READY_TIMEOUT_S = 60.0
 POLL_S = 0.1
@@ -122,7 +123,7 @@ def _celery(plan: Plan, process: Process, record: ProcessRecord, environ: Mappin
 
 def _caught(plan: Plan) -> tuple[str, ...]:
     """Return the legacy queues that unified workers may consume while the alias net hangs."""
-    return alias_net.queues(plan) if plan.cutover.alias_net else ()
+    return legacy_aliases.queues(plan) if plan.cutover.alias_net else ()
 
 
 def _dramatiq(record: ProcessRecord, endpoint: Endpoint, environ: Mapping[str, str]) -> str:
@@ -130,7 +131,7 @@ def _dramatiq(record: ProcessRecord, endpoint: Endpoint, environ: Mapping[str, s
         return "it has no worker children yet"
     if "Worker process is ready for action" in output(record):
         return ""
-    if dramatiq_control.heartbeats_since(endpoint, environ, since=record.started_at):
+    if heartbeats.heartbeats_since(endpoint, environ, since=record.started_at):
         return ""
     return "no child is ready yet"
 

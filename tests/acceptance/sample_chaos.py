@@ -23,19 +23,19 @@ import orjson
 from redis_trail import popped_by_a_worker, trails
 from sample_scene import Scene, convert
 
-from migrator import runner
-from migrator.brokers.redis_keys import celery_lists
+from migrator.brokers.redis.keys import celery_lists
 from migrator.demo.account import Account
 from migrator.demo.load import Load
 from migrator.errors import UnreachableError
-from migrator.journal import open_journal
-from migrator.message import System
-from migrator.plan import Role, Side
-from migrator.runner_state import MigrationState
-from migrator.runner_tasks import read_moves
-from migrator.workers.identity import descendants, wait_gone
-from migrator.workers.records import read_record
-from migrator.workers.side import list_processes, start_side, stop_side
+from migrator.plan.model import Role
+from migrator.runner import cutover
+from migrator.runner.single_tasks import read_moves
+from migrator.runner.state import MigrationState
+from migrator.state.journal import open_journal
+from migrator.wire.message import Side, System
+from migrator.workers.drivers.process_identity import descendants, wait_gone
+from migrator.workers.drivers.process_record import read_record
+from migrator.workers.start_stop import list_processes, start_side, stop_side
 
 ATTEMPT_TIMEOUT_S = 240.0
 #: More attempts than this and the leg counts as one that does not arrive.
@@ -224,7 +224,7 @@ class Chaos:
 
     def _look(self, command: str, fault: str, code: int, output: str) -> None:
         """Check that `status` says where the system is, and that an attempt ended in a way that is documented."""
-        now = runner.status(self.scene.stage.scratch.plan, environ=self.scene.environ)
+        now = cutover.status(self.scene.stage.scratch.plan, environ=self.scene.environ)
         self.tell(f"{command.split()[0]} with {fault or 'no fault'}: exit {code}, {now.text}")
         # A Ctrl-C that comes when all is done and said ends the process in the way of signals.
         late = code == -signal.SIGINT and " done: " in output
@@ -248,7 +248,7 @@ class Chaos:
 
     @property
     def state(self) -> MigrationState:
-        return runner.status(self.scene.stage.scratch.plan, environ=self.scene.environ).state
+        return cutover.status(self.scene.stage.scratch.plan, environ=self.scene.environ).state
 
     @staticmethod
     def _next(command: str, state: MigrationState) -> str:

@@ -14,14 +14,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from migrator import runner
 from migrator.cli.progress import PlainView
 from migrator.cli.runs import run_answer
 from migrator.errors import ExitCode, MigratorError
 from migrator.events import Event, EventKind
-from migrator.plan import load_plan
+from migrator.plan.loader import load_plan
 from migrator.report import Report
-from migrator.run_options import guarded
+from migrator.runner import cutover
+from migrator.wiring import guarded
 
 
 def green() -> Report:
@@ -48,12 +48,12 @@ def main() -> int:
     plan = load_plan(Path(file))
     tasks = tuple(part.removeprefix("--task=") for part in rest if part.startswith("--task="))
     kill_at = [part for part in rest if part.isdecimal()]
-    options = replace(guarded(plan, runner.RunOptions(tasks=tasks)), check_proof=green, check_source=green)
+    options = replace(guarded(plan, cutover.RunOptions(tasks=tasks)), check_proof=green, check_source=green)
     # A background job inherits that Ctrl-C is ignored; an operator's shell does not pass that on.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     view = DyingView(int(kill_at[0])) if kill_at else PlainView()
     try:
-        report = getattr(runner, command)(plan, environ=os.environ, options=options, listener=view)
+        report = getattr(cutover, command)(plan, environ=os.environ, options=options, listener=view)
     except MigratorError as error:
         print(f"error: {error}")
         return int(error.exit_code)

@@ -21,10 +21,11 @@ from codemods.runner import rewrite
 from migrator.demo.scratch import commit, create_scratch, find_fixtures, git, manage
 from migrator.demo.servers import market_server
 from migrator.demo.stage import Stage
+from migrator.embedded_redis import EmbeddedServer, find_server, free_port
 from migrator.events import ignore
-from migrator.plan import Side, load_plan
-from migrator.servers import EmbeddedServer, find_server, free_port
-from migrator.workers.side import list_processes
+from migrator.plan.loader import load_plan
+from migrator.wire.message import Side
+from migrator.workers.start_stop import list_processes
 
 COMMAND = Path(__file__).with_name("sample_command.py")
 

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from shop import Shop, eventually, open_shop, options, orders_done, send_orders, start_legacy
 
-from migrator import runner
+from migrator.embedded_redis import EmbeddedServer, find_server, free_port
 from migrator.errors import ExitCode, InterruptedRunError
 from migrator.events import Event, EventKind
-from migrator.plan import Side
-from migrator.runner_report import RunOutcome, RunReport
-from migrator.runner_state import MigrationState
-from migrator.servers import EmbeddedServer, find_server, free_port
-from migrator.workers.identity import descendants, wait_gone
-from migrator.workers.records import read_record
-from migrator.workers.side import list_processes
+from migrator.runner import cutover as runner
+from migrator.runner.report import RunOutcome, RunReport
+from migrator.runner.state import MigrationState
+from migrator.wire.message import Side
+from migrator.workers.drivers.process_identity import descendants, wait_gone
+from migrator.workers.drivers.process_record import read_record
+from migrator.workers.start_stop import list_processes
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from sample_chaos import Chaos, interrupt_tool, kill_process, kill_tool
 from sample_databases import SQLite
 from sample_scene import open_scene, prepare
 
-from migrator import runner
 from migrator.demo.scratch import git
-from migrator.plan import Side
-from migrator.runner_state import MigrationState
+from migrator.runner import cutover
+from migrator.runner.state import MigrationState
+from migrator.wire.message import Side
 
 #: Of the load. Everything takes longer on a busy machine, and each message sent meanwhile makes it busier.
 REQUESTS_A_SECOND = 4.0
@@ -39,7 +39,7 @@ def test_the_sample_there_and_back_while_everything_dies(tmp_path: Path) -> None
         with scene.stage.load() as load:
             load.rate = REQUESTS_A_SECOND
             chaos.leg("cutover", ["tool", "database"], once=True)
-            assert runner.status(scene.stage.scratch.plan, environ=scene.environ).state is MigrationState.MIGRATED
+            assert cutover.status(scene.stage.scratch.plan, environ=scene.environ).state is MigrationState.MIGRATED
             assert scene.running(Side.LEGACY) == set()
             scene.stage.enqueue(60)
             there = chaos.settle("there")

@@ -14,8 +14,8 @@ from sample_scene import convert, open_scene
 from codemods.runner import Mode, rewrite
 from migrator.demo.decisions import dismiss
 from migrator.demo.scratch import commit, manage
-from migrator.plan import load_plan
-from migrator.proof import write_proof
+from migrator.plan.loader import load_plan
+from migrator.state.proof import write_proof
 
 
 @pytest.mark.acceptance

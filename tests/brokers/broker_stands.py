@@ -18,16 +18,16 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.brokers.redis import RedisBroker
 from rabbit_server import RabbitServer
 
-from migrator import brokers
-from migrator.brokers import Broker
-from migrator.brokers.kept import kept_entry
-from migrator.brokers.rabbitmq_private import ID, kept_copy, private_copy
-from migrator.brokers.rabbitmq_queues import spots
-from migrator.brokers.redis_keys import kept_key, sources
-from migrator.message import State, System
-from migrator.plan import Endpoint, Side
-from migrator.servers import EmbeddedServer
-from migrator.translation import KeptBack, Reason
+from migrator.brokers.connect import connect
+from migrator.brokers.protocol import Broker
+from migrator.brokers.rabbitmq.queues import spots
+from migrator.brokers.rabbitmq.staging_headers import ID, kept_copy, private_copy
+from migrator.brokers.redis.keys import kept_key, sources
+from migrator.brokers.redis.quarantine import kept_entry
+from migrator.embedded_redis import EmbeddedServer
+from migrator.plan.model import Endpoint
+from migrator.wire.message import Side, State, System
+from migrator.wire.quarantined import KeptBack, Reason
 
 KEPT = KeptBack(Reason.UNKNOWN_TASK, "the plan does not name it", "actor", "an id")
 _numbers = count(1)
@@ -102,7 +102,7 @@ def _dramatiq_redis(url: str, client: redis.Redis) -> Stand:
 
     ids = {State.READY: ready, State.DELAYED: delayed, State.CLAIMED: claimed + forgotten, State.DEAD: dead}
     return Stand(
-        broker=brokers.connect(endpoint, {"BROKER": url}),
+        broker=connect(endpoint, {"BROKER": url}),
         ids={**ids, State.MOVING: moving, State.KEPT: kept},
         broken=broken,
         content=lambda: redis_content(client),
@@ -127,7 +127,7 @@ def _celery_redis(url: str, client: redis.Redis) -> Stand:
     ready = [send(), send(retries=3), send(priority=9), send(priority=4)]
     app.close()
     return Stand(
-        broker=brokers.connect(endpoint, {"BROKER": url}),
+        broker=connect(endpoint, {"BROKER": url}),
         ids={State.READY: ready, State.CLAIMED: claimed, State.MOVING: moving, State.KEPT: kept},
         broken=lambda: client.lpush("q", b"\x80\xff"),
         content=lambda: redis_content(client),
@@ -188,7 +188,7 @@ def _on_rabbit(rabbit: RabbitServer, vhost: str, system: System, channel: Any) -
     else:
         ids[State.READY] = [send(), send(retries=3)]
     producer.close()
-    broker = brokers.connect(endpoint, {"BROKER": url, "RABBITMQ_MANAGEMENT_URL": rabbit.management_url})
+    broker = connect(endpoint, {"BROKER": url, "RABBITMQ_MANAGEMENT_URL": rabbit.management_url})
     return Stand(
         broker=broker,
         ids=ids,

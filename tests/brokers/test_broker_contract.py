@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 from broker_stands import Stand, rabbit_stand, redis_stand
 
-from migrator import brokers
+from migrator.brokers.connect import connect
 from migrator.errors import ExitCode, UnreachableError, UsageError
-from migrator.message import Message, State, System
+from migrator.wire.message import Message, State, System
 
 ON_RABBITMQ = [pytest.mark.xdist_group("rabbitmq"), pytest.mark.acceptance, pytest.mark.timeout(180)]
 
@@ -108,7 +108,7 @@ def test_facts_name_the_server(stand: Stand) -> None:
 
 
 def test_a_server_that_is_not_there_is_unreachable(stand: Stand) -> None:
-    nowhere = brokers.connect(stand.broker.endpoint, {"BROKER": stand.nowhere})
+    nowhere = connect(stand.broker.endpoint, {"BROKER": stand.nowhere})
     for ask in (nowhere.depths, nowhere.facts, nowhere.owners, lambda: list(nowhere.scan())):
         with pytest.raises(UnreachableError, match="can't be reached") as error:
             ask()
@@ -118,4 +118,4 @@ def test_a_server_that_is_not_there_is_unreachable(stand: Stand) -> None:
 
 def test_an_unknown_kind_of_url_is_refused(stand: Stand) -> None:
     with pytest.raises(UsageError, match="no broker module"):
-        brokers.connect(stand.broker.endpoint, {"BROKER": "kafka://x"})
+        connect(stand.broker.endpoint, {"BROKER": "kafka://x"})

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 
-from migrator.brokers.lane import Lane
-from migrator.brokers.redis_keys import LEDGER, LOCK
-from migrator.brokers.redis_server import RedisServer
-from migrator.servers import EmbeddedServer
+from migrator.brokers.redis.keys import LEDGER, LOCK
+from migrator.brokers.redis.pipeline import Lane
+from migrator.brokers.redis.server import RedisServer
+from migrator.embedded_redis import EmbeddedServer
 
 MESSAGES = [b"m1", b"m2", b"m3"]
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import tomlkit
 
-from checks.parity_report import ParityReport
+from checks.compare.report import ParityReport
 from checks.runner import ParityOptions, parity_check
-from migrator.plan import Plan, load_plan
+from migrator.plan.loader import load_plan
+from migrator.plan.model import Plan
 
 SHOP = Path(__file__).parent / "data" / "shop"
 RESTOCK, RESTOCK_ACTOR, MISBEHAVE = "jobs.old_celery.restock", "restock_actor", "jobs.old_celery.misbehave"

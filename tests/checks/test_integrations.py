@@ -14,7 +14,7 @@ import pytest
 import yaml
 from shop_project import RESTOCK, add_case, complete, copy_shop, restock_case
 
-from migrator.plan import Plan
+from migrator.plan.model import Plan
 
 ROOT = Path(__file__).parents[2]
 #: The commands of the package stand beside the interpreter.

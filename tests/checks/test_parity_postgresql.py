@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from shop_project import RESTOCK, RESTOCK_ACTOR, ROWS, STOCK, add_case, be_patient, check, copy_shop, restock_case
 
-from checks.parity_report import ParityReport
+from checks.compare.report import ParityReport
 from migrator.errors import UnreachableError, UsageError
 from migrator.report import Outcome
 

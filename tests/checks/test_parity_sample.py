@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from checks.cases import CaseSet, Kind, load_cases
+from checks.cases.load import CaseSet, Kind, load_cases
+from checks.compare.report import ParityReport
+from checks.compare.waivers import Waivers, load_waivers
 from checks.configuration import load_configuration
-from checks.parity_report import ParityReport
 from checks.runner import ParityOptions, parity_check
-from checks.waivers import Waivers, load_waivers
 from codemods.runner import Mode, rewrite
-from migrator.plan import Plan, load_plan
+from migrator.plan.loader import load_plan
+from migrator.plan.model import Plan
 from migrator.report import Outcome
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"

@@ -12,12 +12,12 @@ import jsonschema
 import pytest
 from shop_project import RESTOCK, RESTOCK_ACTOR, ROWS, STOCK, add_case, check, complete, copy_shop, restock_case
 
-from checks.parity_report import SCHEMA, ParityReport, explain, summary_lines
+from checks.compare.report import SCHEMA, ParityReport, explain, summary_lines
 from checks.runner import ParityOptions, parity_check
 from migrator.errors import ExitCode, UsageError
-from migrator.plan import load_plan
-from migrator.proof import read_proof, verify_proof
+from migrator.plan.loader import load_plan
 from migrator.report import Outcome
+from migrator.state.proof import read_proof, verify_proof
 
 WAIVER = """
 [[waiver]]
@@ -117,7 +117,7 @@ def test_a_red_run_leaves_no_proof(report: ParityReport) -> None:
 def test_documents_tell_the_same(report: ParityReport) -> None:
     document = json.loads(Path(report.facts["files"]["json"]).read_text())
     assert document["counts"] == report.counts
-    schema = json.loads(files("checks").joinpath("templates/parity.schema.json").read_text())
+    schema = json.loads(files("checks").joinpath("reports/parity.schema.json").read_text())
     jsonschema.Draft202012Validator(schema).validate(document)
     assert schema["properties"]["schema"]["const"] == SCHEMA
     suites = ElementTree.parse(report.facts["files"]["junit"]).getroot()

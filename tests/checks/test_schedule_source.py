@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from shop_project import copy_shop
 
-from checks.kinds import Context
 from checks.kinds.schedule import compare, untraceable
+from checks.protocol import Context
 from checks.schedule_source import read_entry
-from migrator.plan import Plan, load_plan
+from migrator.plan.loader import load_plan
+from migrator.plan.model import Plan
 from migrator.report import Outcome
 
 SOURCE = """

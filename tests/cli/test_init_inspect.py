@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from migrator.inventory import check_complete, read_inventory
-from migrator.message import System
-from migrator.plan import load_plan
+from migrator.inventory.plan_check import check_complete
+from migrator.inventory.scan import scan
+from migrator.plan.loader import load_plan
+from migrator.wire.message import System
 
 MIGRATOR = Path(sys.executable).with_name("migrator")
 FILES = {
@@ -70,7 +71,7 @@ def test_the_draft_is_a_plan_that_is_silent_about_nothing(project: Path) -> None
     plan = load_plan(project / "migration.toml")
     assert plan.project.settings == "shop.settings"
     assert plan.project.root == "src"
-    assert check_complete(plan, read_inventory(plan)).findings == ()
+    assert check_complete(plan, scan(plan.source_root)).findings == ()
     mail = plan.task("tasks.send_mail")
     assert mail is not None and {m.system for m in mail.replaces} == set(System)
     assert mail.parameters == ("to", "subject")
@@ -92,7 +93,7 @@ def test_in_place_maps_each_task_to_itself(project: Path) -> None:
         )
     }
     assert "parameters = [] # DECIDE" in plan.file.read_text()
-    assert not check_complete(plan, read_inventory(plan)).findings
+    assert not check_complete(plan, scan(plan.source_root)).findings
 
 
 def test_a_plan_is_not_written_over(project: Path) -> None:
@@ -236,4 +237,4 @@ def test_jobs_of_other_schedulers_are_drafted_with_their_weekday_and_minute(proj
         "often": 600,
     }
     assert [entry.name for entry in plan.retired_schedule] == ["shop.celery_jobs:mail", "shop.clocks:sometimes"]
-    assert not any("SCHEDULE" in finding.code for finding in check_complete(plan, read_inventory(plan)).findings)
+    assert not any("SCHEDULE" in finding.code for finding in check_complete(plan, scan(plan.source_root)).findings)

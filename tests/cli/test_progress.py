@@ -56,8 +56,8 @@ from migrator.cli.progress import shown_progress
 from migrator.cli.runs import run_answer
 from migrator.errors import ExitCode
 from migrator.events import Event, EventKind
-from migrator.runner_report import RunOutcome, RunReport, StepResult
-from migrator.steps import STEPS
+from migrator.runner.report import RunOutcome, RunReport, StepResult
+from migrator.steps.order import STEPS
 
 with shown_progress() as listener:
     listener(Event(kind=EventKind.STEP_STARTED, step="quiesce_schedulers", text="Stop the legacy schedulers"))

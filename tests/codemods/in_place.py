@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from migrator.plan import Plan, load_plan
+from migrator.plan.loader import load_plan
+from migrator.plan.model import Plan
 
 HEAD = """
 [migration]

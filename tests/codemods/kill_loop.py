@@ -16,11 +16,12 @@ from pathlib import Path
 import libcst  # noqa: F401  # where it is imported already, no process is started for it: one that is killed is enough
 from corpus_project import make_project
 
-from codemods.engine.locking import locked
-from codemods.engine.writer import pending, recover
+from codemods.files.locking import locked
+from codemods.files.writer import pending, recover
 from codemods.runner import rewrite
 from codemods.undo import undo_rewrite
-from migrator.plan import Plan, load_plan
+from migrator.plan.loader import load_plan
+from migrator.plan.model import Plan
 
 FILES = {
     "src/a.py": "from legacy.actors import add_actor\n\nadd_actor.send(1, 2)\n",

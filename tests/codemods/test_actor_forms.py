@@ -8,7 +8,7 @@ import pytest
 from in_place import HEAD, make_in_place
 
 from codemods.runner import Mode, rewrite
-from migrator.plan import load_plan
+from migrator.plan.loader import load_plan
 
 DEFAULT = (
     "autoretry_for=(Exception,), max_retries=20, retry_backoff=15, retry_backoff_max=604800, retry_jitter=True, "

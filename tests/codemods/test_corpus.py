@@ -9,7 +9,8 @@ from corpus_project import Case, make_project, read_cases
 from in_place import BROKER, CORPUS, CORPUS_SCHEDULE
 
 from codemods.runner import Mode, rewrite
-from migrator.plan import Plan, load_plan
+from migrator.plan.loader import load_plan
+from migrator.plan.model import Plan
 
 DATA = Path(__file__).parent / "data"
 CASES = [

@@ -10,9 +10,9 @@ import jsonschema
 import pytest
 from corpus_project import make_project
 
-from codemods.engine.codes import REASONS
 from codemods.formats import as_github, as_json, as_sarif
 from codemods.formats.github import LIMIT
+from codemods.plan.reason_codes import REASONS
 from codemods.runner import Mode, RewriteReport, rewrite
 from migrator.report import Finding, Severity
 

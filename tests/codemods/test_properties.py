@@ -10,11 +10,11 @@ from corpus_project import make_project, read_cases
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from codemods.engine.gather import build_index
-from codemods.engine.outcome import Outcome
-from codemods.engine.source import UnparsableError, read_source
-from codemods.engine.targets import PlanIndex
-from codemods.engine.work import rewrite_source
+from codemods.outcome import Outcome
+from codemods.pipeline.file import rewrite_source
+from codemods.pipeline.project import build_index
+from codemods.plan.plan_index import PlanIndex
+from codemods.syntax.source import UnparsableError, read_source
 
 DATA = Path(__file__).parent / "data"
 NOISE = [

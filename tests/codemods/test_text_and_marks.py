@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from corpus_project import PLAN, make_project
 
-from codemods.engine.registry import DuplicateRewriteError, Rewrite, handlers, rewrites
+from codemods.pipeline.registry import DuplicateRewriteError, handlers, rewrites
+from codemods.protocol import Rewrite
 from codemods.runner import Mode, rewrite
-from migrator.message import System
+from migrator.wire.message import System
 
 INSTALL = PLAN.replace(
     'settings = "conf.settings"',
@@ -156,7 +157,7 @@ def test_a_mark_stands_above_each_place_and_only_once(tmp_path: Path) -> None:
 
 
 def test_each_rewrite_is_found_under_its_file_name() -> None:
-    folder = Path(rewrite.__code__.co_filename).parent
+    folder = Path(rewrite.__code__.co_filename).parent / "rewrites"
     for found in rewrites():
         assert (folder / f"{found.name}.py").is_file()
     assert len(rewrites()) >= 15

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from migrator.demo.account import read_ids, read_runs, settle, take
-from migrator.message import Message, State, System
+from migrator.wire.message import Message, State, System
 
 
 def ran(folder: Path, *events: tuple[str, int, str], process: int = 1) -> Path:

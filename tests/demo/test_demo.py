@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from migrator.servers import EmbeddedServer
+from migrator.embedded_redis import EmbeddedServer
 
 MIGRATOR = Path(sys.executable).with_name("migrator")
 

@@ -9,8 +9,8 @@ import pytest
 import redis
 
 from migrator.demo.servers import demo_servers
+from migrator.embedded_redis import EmbeddedServer, free_port
 from migrator.errors import RefusedError, UnreachableError
-from migrator.servers import EmbeddedServer, free_port
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 

@@ -14,16 +14,18 @@ import pytest
 import time_machine
 from shop import Shop, eventually, options, send_orders, start_legacy
 
-from migrator.journal import open_journal
-from migrator.message import System
-from migrator.plan import Process, load_plan
+from migrator.embedded_redis import free_port
+from migrator.plan.loader import load_plan
+from migrator.plan.model import Process
 from migrator.report import Report, Severity
-from migrator.servers import free_port
-from migrator.steps import STEPS, Context
+from migrator.state.journal import open_journal
 from migrator.steps.guards import brokers, database, messages, schedulers, source, trial, workers
+from migrator.steps.order import STEPS
+from migrator.steps.protocol import Context
+from migrator.wire.message import System
 from migrator.workers import celery_control
-from migrator.workers.identity import wait_gone
-from migrator.workers.records import read_record, record_file
+from migrator.workers.drivers.process_identity import wait_gone
+from migrator.workers.drivers.process_record import read_record, record_file
 
 
 def context(shop: Shop, **changes: Any) -> Context:

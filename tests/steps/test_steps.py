@@ -14,15 +14,16 @@ import pytest
 from shop import Shop, eventually, in_child, kill_at, options, orders_done, send_orders, start_legacy, with_net
 from supervised import supervised_shop
 
-from migrator.brokers import connect
-from migrator.journal import Mark, Phase, entry, open_journal
-from migrator.message import State
-from migrator.plan import Driver, Side
-from migrator.runner_engine import run_back, run_forward
-from migrator.steps import ROLLBACK, STEPS, Context, Step, step_named
-from migrator.workers import alias_net
-from migrator.workers.command import process_named
-from migrator.workers.side import list_processes, start_side, stop_side
+from migrator.brokers.connect import connect
+from migrator.plan.model import Driver
+from migrator.runner.execute import run_back, run_forward
+from migrator.state.journal import Mark, Phase, entry, open_journal
+from migrator.steps.order import ROLLBACK, STEPS, step_named
+from migrator.steps.protocol import Context, Step
+from migrator.wire.message import Side, State
+from migrator.workers import legacy_aliases
+from migrator.workers.drivers.command import process_named
+from migrator.workers.start_stop import list_processes, start_side, stop_side
 
 
 def begin(context: Context) -> Context:
@@ -56,8 +57,8 @@ def seen(shop: Shop) -> dict[str, Any]:
         "status": shop.git("status", "--porcelain"),
         "waiting": waiting,
         "net": [
-            alias_net.hangs(shop.plan, shop.environ),
-            alias_net.missing(shop.plan, process_named(shop.plan, "new-worker"), environ=shop.environ),
+            legacy_aliases.hangs(shop.plan, shop.environ),
+            legacy_aliases.missing(shop.plan, process_named(shop.plan, "new-worker"), environ=shop.environ),
         ],
     }
 

@@ -11,7 +11,7 @@ import redis
 from tasks_host import Host, install
 from tasks_market import Market, running_market
 
-from migrator.servers import EmbeddedServer
+from migrator.embedded_redis import EmbeddedServer
 
 # `inside` runs in processes of its own, with Django configured; `host` is the project under test.
 collect_ignore = ["host"] if os.environ.get("TASKS_INSIDE") else ["host", "inside"]

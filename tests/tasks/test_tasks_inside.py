@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tasks_host import environment
 
-from migrator.servers import EmbeddedServer
+from migrator.embedded_redis import EmbeddedServer
 
 INSIDE = Path(__file__).parent / "inside"
 

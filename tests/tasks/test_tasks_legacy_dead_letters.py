@@ -14,10 +14,10 @@ import redis
 from rabbit_server import RabbitServer
 from tasks_host import Host
 
-from migrator.brokers import connect
-from migrator.dead_letters import delete_dead_letters, export_dead_letters
-from migrator.message import State, System
-from migrator.plan import load_plan
+from migrator.brokers.connect import connect
+from migrator.plan.loader import load_plan
+from migrator.transfer.dead_letters import delete_dead_letters, export_dead_letters
+from migrator.wire.message import State, System
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(170), pytest.mark.xdist_group("rabbitmq-runs")]
 

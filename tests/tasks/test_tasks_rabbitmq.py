@@ -10,7 +10,7 @@ from rabbit_server import RabbitServer
 from tasks_host import Host, install, wait_until
 from tasks_market import Market
 
-from migrator.servers import EmbeddedServer
+from migrator.embedded_redis import EmbeddedServer
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(170), pytest.mark.xdist_group("rabbitmq-runs")]
 

@@ -22,10 +22,11 @@ from typing import Any
 
 from message_traffic import Scene, _priority_lists
 
-from migrator.brokers.lane import Lane
-from migrator.brokers.redis_server import RedisServer
+from migrator.brokers.redis.pipeline import Lane
+from migrator.brokers.redis.server import RedisServer
 from migrator.errors import MigratorError
-from migrator.transfer import Direction, TransferOptions, TransferReport, transfer
+from migrator.transfer.options import Direction, TransferOptions, TransferReport
+from migrator.transfer.transfer import transfer
 
 #: Name of one legacy copy: system, wire queue, id of the copy.
 Copy = tuple[str, str, str]

@@ -20,10 +20,12 @@ from dramatiq.brokers.redis import RedisBroker
 from kombu import Connection
 from kombu.transport.virtual import Message as KombuMessage
 
-from migrator.message import System
-from migrator.plan import Plan, load_plan
-from migrator.servers import EmbeddedServer
-from migrator.transfer import Direction, TransferOptions, TransferReport, transfer
+from migrator.embedded_redis import EmbeddedServer
+from migrator.plan.loader import load_plan
+from migrator.plan.model import Plan
+from migrator.transfer.options import Direction, TransferOptions, TransferReport
+from migrator.transfer.transfer import transfer
+from migrator.wire.message import System
 
 PLAN = Path(__file__).resolve().parents[2] / "fixtures" / "legacy_project" / "migration.toml"
 CELERY_TASK = "tasks.celery_tasks."

@@ -12,9 +12,10 @@ from flaky_proxy import flaky_proxy
 from kill_campaign import carried_copies, legacy_copies, produce
 from message_traffic import Scene, fill, make_scene
 
+from migrator.embedded_redis import EmbeddedServer, embedded_server
 from migrator.errors import RefusedError, UnreachableError
-from migrator.servers import EmbeddedServer, embedded_server
-from migrator.transfer import Direction, TransferOptions, TransferReport, transfer
+from migrator.transfer.options import Direction, TransferOptions, TransferReport
+from migrator.transfer.transfer import transfer
 
 
 def _through(scene: Scene, urls: dict[str, str], direction: Direction = Direction.FORWARD) -> TransferReport:

@@ -17,8 +17,8 @@ import pytest
 from message_traffic import Scene
 
 from migrator.errors import RefusedError
-from migrator.plan import Side
-from migrator.transfer_ended import refuse_living_workers
+from migrator.transfer.worker_check import refuse_living_workers
+from migrator.wire.message import Side
 
 pytestmark = pytest.mark.acceptance
 

@@ -20,21 +20,21 @@ import time_machine
 from celery import Celery
 from message_traffic import CELERY_TASK, Scene, fill, mixed
 
-from migrator import transfer_hub
-from migrator.brokers.lane import Lane
-from migrator.brokers.redis_keys import sources
-from migrator.brokers.redis_server import RedisServer
+from migrator.brokers.redis.keys import sources
+from migrator.brokers.redis.pipeline import Lane
+from migrator.brokers.redis.server import RedisServer
 from migrator.errors import ExitCode, InterruptedRunError, RefusedError, UnreachableError
 from migrator.events import Event, EventKind
-from migrator.ledger import Book
-from migrator.message import State, System
-from migrator.plan import Side
-from migrator.snapshot import restore_snapshot, write_snapshot
-from migrator.transfer import Direction, TransferOptions, TransferReport, transfer
-from migrator.transfer_ended import refuse_living_workers
-from migrator.transfer_locate import Whereabouts, locate
-from migrator.transfer_lock import new_token
-from migrator.transfer_pace import Limit, Pace
+from migrator.snapshots.snapshot import restore_snapshot, write_snapshot
+from migrator.transfer import connections
+from migrator.transfer.ledger import Book
+from migrator.transfer.locate import Whereabouts, locate
+from migrator.transfer.lock import new_token
+from migrator.transfer.options import Direction, TransferOptions, TransferReport
+from migrator.transfer.throttle import Limit, Pace
+from migrator.transfer.transfer import transfer
+from migrator.transfer.worker_check import refuse_living_workers
+from migrator.wire.message import Side, State, System
 
 
 def test_nothing_to_move_is_a_clean_report(any_scene: Scene) -> None:
@@ -664,7 +664,7 @@ def test_the_lock_lives_on_where_nothing_is_sent(two_servers: Scene, monkeypatch
     """Everything is kept back, so no script runs on the destination; its lock must not end all the same."""
     scene, lives_ms = two_servers, list[int]()
     fill(scene.legacy, 3000, actor="cleanup_old_cache_task")
-    monkeypatch.setattr(transfer_hub, "_PROLONG_EVERY_S", 0.0)
+    monkeypatch.setattr(connections, "_PROLONG_EVERY_S", 0.0)
 
     def shorten() -> bool:
         if not lives_ms:
@@ -890,18 +890,18 @@ def test_an_unreachable_server_is_a_clear_error(scene: Scene) -> None:
 
 
 def test_depths_count_every_place(scene: Scene) -> None:
-    from migrator import brokers
+    from migrator.brokers.connect import connect
 
     scene.send("health_check_task")
     scene.send("health_check_task", delay=60_000)
     scene.send("cleanup_old_cache_task")
     scene.apply("health_check_task", priority=9)
     scene.forward(tasks=frozenset({"cleanup_old_cache_task"}))
-    legacy = brokers.connect(scene.plan.legacy[0], scene.environ).depths()
+    legacy = connect(scene.plan.legacy[0], scene.environ).depths()
     assert legacy["default", State.READY] == 1
     assert legacy["default", State.DELAYED] == 1
     assert legacy["default", State.KEPT] == 1
-    assert brokers.connect(scene.plan.legacy[1], scene.environ).depths()["celery", State.READY] == 1
+    assert connect(scene.plan.legacy[1], scene.environ).depths()["celery", State.READY] == 1
 
 
 def test_back_by_name_of_the_direction() -> None:

@@ -11,7 +11,7 @@ import pytest
 #: Prints how many pages a second batch of 8 MiB was given anew.
 _SECOND_BATCH = """
 import resource, sys
-from migrator.transfer_memory import keep_freed_memory
+from migrator.transfer.malloc import keep_freed_memory
 if sys.argv[1] == "kept":
     keep_freed_memory()
 for _ in range(2):

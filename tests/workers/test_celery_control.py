@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from shop import DATA
 
+from migrator.embedded_redis import embedded_server
 from migrator.errors import ExitCode, UnreachableError
-from migrator.plan import load_plan
-from migrator.servers import embedded_server
+from migrator.plan.loader import load_plan
 from migrator.workers import celery_control
 
 

@@ -13,15 +13,17 @@ from pathlib import Path
 import pytest
 from shop import Shop, eventually, git, options, orders_done, start_legacy
 
-from migrator import runner
 from migrator.errors import ExitCode, RefusedError, UnreachableError
-from migrator.plan import Plan, Process, Side, load_plan
-from migrator.runner_report import RunOutcome
-from migrator.workers import command
-from migrator.workers.identity import descendants
+from migrator.plan.loader import load_plan
+from migrator.plan.model import Plan, Process
+from migrator.runner import cutover
+from migrator.runner.report import RunOutcome
+from migrator.wire.message import Side
+from migrator.workers.drivers import command
+from migrator.workers.drivers.process_identity import descendants
+from migrator.workers.drivers.process_record import ProcessRecord
 from migrator.workers.kill import kill, survivors
-from migrator.workers.records import ProcessRecord
-from migrator.workers.side import stop_side
+from migrator.workers.start_stop import stop_side
 
 #: Ignores SIGTERM, and has a child that does so too.
 STUBBORN = (
@@ -148,7 +150,7 @@ def test_a_task_without_end_is_asked_about_and_its_message_survives(shop: Shop) 
         asked.append(question)
         return True
 
-    report = runner.cutover(shop.plan, environ=shop.environ, options=options(ask_kill=yes))
+    report = cutover.cutover(shop.plan, environ=shop.environ, options=options(ask_kill=yes))
     assert report.outcome is RunOutcome.DONE, report.failure
     assert len(asked) == 1
     # On a busy machine its reply may not come in time either; then it is asked about after SIGTERM.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migrator.brokers import connect
 from migrator.brokers.clock import SKEW_ERROR_S, SKEW_WARNING_S
+from migrator.brokers.connect import connect
 from migrator.brokers.protocol import BrokerFacts
 from migrator.errors import MigratorError
 from migrator.report import Finding, Report, Severity

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migrator.plan import Driver, Process
+from migrator.plan.model import Driver, Process
 from migrator.report import Finding, Report
 from migrator.steps.protocol import Context, error, findings_report
-from migrator.workers import drivers
-from migrator.workers.nodes import is_celery_worker, with_node
+from migrator.workers import processes
+from migrator.workers.node_names import is_celery_worker, with_node
 
 
 def guard(context: Context) -> Report:
@@ -23,10 +23,10 @@ def guard(context: Context) -> Report:
 
 
 def _managed(context: Context, process: Process) -> Iterator[Finding]:
-    yield from drivers.faults(context.plan, process, environ=context.environ)
+    yield from processes.faults(context.plan, process, environ=context.environ)
     if not is_celery_worker(context.plan, process):
         return
-    record = drivers.current(context.plan, process, environ=context.environ)
+    record = processes.current(context.plan, process, environ=context.environ)
     if record is None or with_node(context.plan, process, record, environ=context.environ).node:
         return
     yield error(

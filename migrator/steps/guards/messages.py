@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migrator.brokers.rabbitmq_facts import CONSUMER_TIMEOUT_S
+from migrator.brokers.rabbitmq.server_checks import CONSUMER_TIMEOUT_S
 from migrator.errors import MigratorError
 from migrator.report import Finding, Report
 from migrator.steps.guards.trial import on_redis
 from migrator.steps.protocol import Context, error, findings_report, warning
-from migrator.transfer import transfer
-from migrator.transfer_options import Direction, TransferOptions, TransferReport
+from migrator.transfer.options import Direction, TransferOptions, TransferReport
+from migrator.transfer.transfer import transfer
 
 #: Findings of the transfer that are said here with more weight, or that the stop of the workers settles.
 SAID_HERE = frozenset({"TRANSFER-ETA", "TRANSFER-PARKED", "TRANSFER-CLAIMED"})

@@ -16,14 +16,15 @@ from pathlib import Path
 
 import psutil
 
+from migrator.brokers.redis.heartbeats import connection
 from migrator.errors import MigratorError
-from migrator.plan import Plan, Role, Side
+from migrator.inventory.source_files import python_files
+from migrator.plan.model import Plan, Role
 from migrator.report import Finding, Report
-from migrator.source_tree import python_files
 from migrator.steps.protocol import Context, error, findings_report, warning
-from migrator.workers.dramatiq_control import connection
-from migrator.workers.records import living
-from migrator.workers.side import ProcessState, list_processes
+from migrator.wire.message import Side
+from migrator.workers.drivers.process_record import living
+from migrator.workers.start_stop import ProcessState, list_processes
 
 REDBEAT_LOCK, REDBEAT_SCHEDULE = "redbeat::lock", "redbeat::schedule"
 PIDFILE = "celerybeat.pid"

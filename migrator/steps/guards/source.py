@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from migrator.errors import MigratorError
-from migrator.inventory import check_complete, read_inventory
-from migrator.proof import read_proof, verify_proof
+from migrator.inventory.plan_check import check_complete
+from migrator.inventory.scan import scan
+from migrator.project.commands import git
 from migrator.report import Finding, Report, merge
+from migrator.state.proof import read_proof, verify_proof
 from migrator.steps.protocol import Context, error, findings_report, warning
-from migrator.steps.subprocesses import git
 
 #: Files in the git folder that say that something else is half done.
 UNFINISHED = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply")
@@ -25,7 +26,7 @@ def guard(context: Context) -> Report:
     complete = (
         options.check_inventory()
         if options.check_inventory
-        else check_complete(context.plan, read_inventory(context.plan))
+        else check_complete(context.plan, scan(context.plan.source_root))
     )
     parts = [proof, complete, findings_report("git", list(_git(context)))]
     if options.check_source is not None:

@@ -1,6 +1,6 @@
 """Would a unified worker know every task, read what is carried over to it, and take urgent work first?
 
-A trial worker is asked (:mod:`migrator.steps.trial_worker`): the project's own code with the project's own settings,
+A trial worker is asked (:mod:`migrator.agent.worker_probe`): the project's own code with the project's own settings,
 not what the plan hopes.
 
 Source: kombu/transport/redis.py (lists by `priority_steps` and `sep`, `global_keyprefix`, `visibility_timeout`).
@@ -11,23 +11,25 @@ from __future__ import annotations
 import sys
 from bisect import bisect
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from migrator.brokers import endpoint_url
+from migrator.brokers.connect import endpoint_url
 from migrator.errors import MigratorError, did_you_mean
-from migrator.plan import Plan, Priority, Process, Role, Side
+from migrator.plan.model import Plan, Priority, Process, Role
+from migrator.plan.placeholders import fill
+from migrator.project.commands import last_lines, run
 from migrator.report import Finding, Report
 from migrator.steps.protocol import Context, error, findings_report, warning
-from migrator.steps.subprocesses import last_lines, run
-from migrator.workers import alias_net
-from migrator.workers.command import environment, fill
+from migrator.wire.message import Side
+from migrator.workers import legacy_aliases
+from migrator.workers.drivers.command import environment
 
 TRIAL_TIMEOUT_S = 60.0
-SCRIPT = Path(__file__).parents[1] / "trial_worker.py"
+SCRIPT = Path(__file__).parents[2] / "agent" / "worker_probe.py"
 APP_OPTIONS = ("-A", "--app")
 
 
@@ -61,7 +63,7 @@ def ask(context: Context) -> Any:
 def application(worker: Process | None) -> str:
     """Return what a worker's command names with ``-A``; empty if that stands elsewhere."""
     parts = worker.command if worker is not None else ()
-    for part, after in zip(parts, (*parts[1:], ""), strict=True):
+    for part, after in zip_longest(parts, parts[1:], fillvalue=""):
         if part in APP_OPTIONS:
             return after
         if part.startswith("--app="):
@@ -150,7 +152,7 @@ def _net(context: Context, settings: Mapping[str, Any]) -> Iterator[Finding]:
     if not plan.cutover.alias_net:
         return
     remedy = "leave alias_net out, and run `migrator transfer --follow` for late producers"
-    for what, found in alias_net.obstacles(plan, context.environ):
+    for what, found in legacy_aliases.obstacles(plan, context.environ):
         yield error("ALIAS-UNSUPPORTED", "alias net", what, found=found, remedy=remedy)
     if not settings["catches_aliases"]:
         what = "the unified app has no part that catches legacy names"

@@ -10,17 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 
-from migrator.brokers import connect, endpoint_url, is_on_rabbitmq
-from migrator.brokers.celery_listeners import listeners
+from migrator.brokers.connect import connect, endpoint_url, is_on_rabbitmq
+from migrator.brokers.control_listeners import listeners
+from migrator.brokers.redis import heartbeats
 from migrator.errors import MigratorError
-from migrator.message import System
-from migrator.plan import Endpoint, Process, Role, Side
+from migrator.plan.model import Endpoint, Process, Role
 from migrator.report import Finding, Report
 from migrator.steps.protocol import Context, error, findings_report, warning
-from migrator.workers import celery_control, dramatiq_control
-from migrator.workers.nodes import endpoint_of
-from migrator.workers.records import living
-from migrator.workers.side import ProcessState, list_processes
+from migrator.wire.message import Side, System
+from migrator.workers import celery_control
+from migrator.workers.drivers.process_record import living
+from migrator.workers.node_names import endpoint_of
+from migrator.workers.start_stop import ProcessState, list_processes
 
 
 def guard(context: Context) -> Report:
@@ -104,7 +105,7 @@ def _unknown_dramatiq(context: Context, endpoint: Endpoint, states: Iterable[Pro
     if is_on_rabbitmq(endpoint, context.environ):
         yield from _unknown_consumers(context, endpoint, children)
         return
-    holders = dramatiq_control.living_holders(endpoint, context.environ)
+    holders = heartbeats.living_holders(endpoint, context.environ)
     if len(holders) > children:
         yield error(
             "WORKER-UNKNOWN",

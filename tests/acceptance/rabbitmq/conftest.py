@@ -13,7 +13,7 @@ import redis
 from rabbit_scene import RabbitScene, make_scene
 from rabbit_server import RabbitServer
 
-from migrator.servers import EmbeddedServer
+from migrator.embedded_redis import EmbeddedServer
 
 _numbers = itertools.count(1)
 # One process for all would be the last of the run by minutes. These stop nodes or run whole sides on them.

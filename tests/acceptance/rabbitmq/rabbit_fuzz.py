@@ -9,7 +9,7 @@ from typing import Any
 import amqp
 from rabbit_scene import RabbitScene, amqp_content, mixed
 
-from migrator.brokers.rabbitmq_server import RabbitmqServer
+from migrator.brokers.rabbitmq.server import RabbitmqServer
 
 _HEADERS: tuple[Any, ...] = (None, 7, "x", b"\xff\xfe", [1, {"a": None}], {"deep": {"er": [1]}}, 2**40, -1.5, True)
 _PER_TRANSACTION = 500

@@ -14,7 +14,8 @@ import amqp.transport
 import redis.connection
 from rabbit_scene import RabbitScene
 
-from migrator.transfer import Direction, TransferOptions, transfer
+from migrator.transfer.options import Direction, TransferOptions
+from migrator.transfer.transfer import transfer
 
 
 @dataclass(slots=True)

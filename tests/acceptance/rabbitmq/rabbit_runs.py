@@ -12,7 +12,8 @@ from typing import Any
 from rabbit_scene import RabbitScene
 
 from migrator.events import Event
-from migrator.transfer import TransferOptions, TransferReport, transfer
+from migrator.transfer.options import TransferOptions, TransferReport
+from migrator.transfer.transfer import transfer
 
 #: How long a run may take until it moves something.
 BEGIN_WITHIN_S = 60.0

@@ -23,13 +23,16 @@ from dramatiq.brokers.redis import RedisBroker
 from kombu import Connection
 from kombu.transport.virtual import Message as KombuMessage
 
-from migrator import transfer_rabbitmq_hub, transfer_rabbitmq_lane
-from migrator.brokers import Broker, connect
-from migrator.message import State, System
-from migrator.plan import Plan, load_plan
-from migrator.transfer import Direction, TransferOptions, TransferReport, transfer
-from migrator.transfer_rabbitmq_hub import WRITTEN_AFTER_S
-from migrator.transfer_rabbitmq_lane import QUEUE_WRITTEN_AFTER_S
+from migrator.brokers.connect import connect
+from migrator.brokers.protocol import Broker
+from migrator.plan.loader import load_plan
+from migrator.plan.model import Plan
+from migrator.transfer.options import Direction, TransferOptions, TransferReport
+from migrator.transfer.rabbitmq import connections, session
+from migrator.transfer.rabbitmq.connections import WRITTEN_AFTER_S
+from migrator.transfer.rabbitmq.session import QUEUE_WRITTEN_AFTER_S
+from migrator.transfer.transfer import transfer
+from migrator.wire.message import State, System
 
 PLAN = Path(__file__).resolve().parents[3] / "fixtures" / "legacy_project" / "migration.toml"
 CELERY_TASK = "tasks.celery_tasks."
@@ -156,8 +159,8 @@ def amqp_content(url: str, queue: str) -> list[tuple[bytes, dict[str, Any]]]:
 def make_scene(folder: Path, **urls: str) -> Iterator[RabbitScene]:
     """Return a scene on these servers; its transfers don't wait until RabbitMQ has written what they did."""
     with (
-        patch.object(transfer_rabbitmq_hub, "WRITTEN_AFTER_S", 0.0),
-        patch.object(transfer_rabbitmq_lane, "QUEUE_WRITTEN_AFTER_S", 0.0),
+        patch.object(connections, "WRITTEN_AFTER_S", 0.0),
+        patch.object(session, "QUEUE_WRITTEN_AFTER_S", 0.0),
     ):
         yield from _scene(folder, urls)
 
@@ -166,8 +169,8 @@ def make_scene(folder: Path, **urls: str) -> Iterator[RabbitScene]:
 def before_a_crash() -> Iterator[None]:
     """Let transfers wait as they do outside of tests, so that a server may crash at any moment."""
     with (
-        patch.object(transfer_rabbitmq_hub, "WRITTEN_AFTER_S", WRITTEN_AFTER_S),
-        patch.object(transfer_rabbitmq_lane, "QUEUE_WRITTEN_AFTER_S", QUEUE_WRITTEN_AFTER_S),
+        patch.object(connections, "WRITTEN_AFTER_S", WRITTEN_AFTER_S),
+        patch.object(session, "QUEUE_WRITTEN_AFTER_S", QUEUE_WRITTEN_AFTER_S),
     ):
         yield
 

@@ -4,83 +4,27 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rabbit_scene import RabbitScene, amqp_content
 from rabbit_server import RabbitServer
+from rabbit_workers import dramatiq_worker, until
 
-from migrator.brokers import connect, rabbitmq_reading
-from migrator.brokers.rabbitmq_remove import remove
-from migrator.brokers.rabbitmq_server import RabbitmqServer
+from migrator.brokers.connect import connect
+from migrator.brokers.rabbitmq import browse
+from migrator.brokers.rabbitmq.cleanup import remove
+from migrator.brokers.rabbitmq.server import RabbitmqServer
 from migrator.errors import RefusedError, UnreachableError
 from migrator.events import ignore
-from migrator.journal import open_journal
-from migrator.message import State, System
-from migrator.steps import Context, RunOptions
+from migrator.state.journal import open_journal
 from migrator.steps.guards import workers
+from migrator.steps.protocol import Context, RunOptions
+from migrator.wire.message import State, System
 
 pytestmark = pytest.mark.timeout(120)
-
-DRAMATIQ_WORKER = """
-import dramatiq, os, signal, sys, time
-from dramatiq.brokers.rabbitmq import RabbitmqBroker
-from dramatiq.middleware import CurrentMessage
-broker = RabbitmqBroker(url=os.environ["BROKER"])
-broker.add_middleware(CurrentMessage())
-dramatiq.set_broker(broker)
-@dramatiq.actor(max_retries=0)
-def health_check_task():
-    message = CurrentMessage.get_current_message()
-    print("ran", message.message_id, message.options.get("retries", 0), time.time(), flush=True)
-@dramatiq.actor(max_retries=0)
-def fetch_news_task():
-    raise RuntimeError("no news")
-worker = dramatiq.Worker(broker, worker_threads=2)
-worker.start()
-def stop(*_):
-    worker.stop()
-    broker.close()
-    os._exit(0)
-signal.signal(signal.SIGTERM, stop)
-print("started", flush=True)
-time.sleep(120)
-"""
-
-
-@contextmanager
-def dramatiq_worker(scene: RabbitScene, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A real Dramatiq worker, killed at the end unless it was told to stop before."""
-    script = folder / "worker.py"
-    script.write_text(DRAMATIQ_WORKER)
-    log = (folder / "worker.log").open("wb")
-    process = subprocess.Popen(
-        [sys.executable, script], env={"BROKER": scene.urls["dramatiq"], "PATH": ""}, stdout=log, stderr=log
-    )
-    try:
-        until(lambda: "started" in (folder / "worker.log").read_text())
-        yield process
-    finally:
-        process.kill()
-        process.wait(10)
-        log.close()
-
-
-def until(check: Any, timeout_s: float = 60) -> Any:
-    """Wait until ``check`` gives something."""
-    deadline = time.monotonic() + timeout_s
-    while not (value := check()):
-        assert time.monotonic() < deadline, f"not within {timeout_s} s"
-        time.sleep(0.1)
-    return value
 
 
 def test_an_empty_server_has_nothing(rabbit_only: RabbitScene) -> None:
@@ -257,7 +201,7 @@ def test_a_slow_server_is_read_to_the_end(
 ) -> None:
     """A snapshot that ends where the server pauses would lack messages."""
     ids = [rabbit_only.send("fetch_crypto_prices_task", ["C" * 200_000]) for _ in range(150)]
-    monkeypatch.setattr(rabbitmq_reading, "_WAIT_S", 0.05)
+    monkeypatch.setattr(browse, "_WAIT_S", 0.05)
     messages = rabbit_only.broker("dramatiq").scan()
     found = [next(messages).id]
     os.kill(rabbit.pid, signal.SIGSTOP)

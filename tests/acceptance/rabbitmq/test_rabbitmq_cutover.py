@@ -18,16 +18,17 @@ from sample_rabbitmq import on_rabbitmq, put_on_rabbitmq
 from shop import end_everything
 
 from codemods.runner import rewrite
-from migrator import runner
 from migrator.demo.scratch import Scratch, commit, create_scratch, find_fixtures, git, manage
 from migrator.demo.servers import demo_servers
 from migrator.demo.stage import Stage
 from migrator.events import ignore
-from migrator.journal import open_journal
-from migrator.plan import Side, load_plan
+from migrator.plan.loader import load_plan
 from migrator.report import Report
-from migrator.run_options import guarded
-from migrator.workers.side import list_processes
+from migrator.runner import cutover
+from migrator.state.journal import open_journal
+from migrator.wire.message import Side
+from migrator.wiring import guarded
+from migrator.workers.start_stop import list_processes
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -58,10 +59,10 @@ def stage(tmp_path: Path, environ: dict[str, str]) -> Iterator[Stage]:
         end_everything(stage.scratch.plan)
 
 
-def run(scratch: Scratch, command: str) -> runner.RunReport:
+def run(scratch: Scratch, command: str) -> cutover.RunReport:
     """Run one command; proof and conversion are other tests' business."""
-    options = replace(guarded(scratch.plan, runner.RunOptions()), check_proof=green, check_source=green)
-    report: runner.RunReport = getattr(runner, command)(scratch.plan, environ=scratch.environ, options=options)
+    options = replace(guarded(scratch.plan, cutover.RunOptions()), check_proof=green, check_source=green)
+    report: cutover.RunReport = getattr(cutover, command)(scratch.plan, environ=scratch.environ, options=options)
     assert report.ok, (report.failure, [str(finding) for finding in report.findings])
     running = {s.name for s in list_processes(scratch.plan, environ=scratch.environ) if s.state == "running"}
     side = Side.LEGACY if command == "rollback" else Side.UNIFIED

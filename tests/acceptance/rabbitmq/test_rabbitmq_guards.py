@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from rabbit_scene import RabbitScene
 
-from migrator.journal import open_journal
 from migrator.report import Severity
-from migrator.steps import Context
+from migrator.state.journal import open_journal
 from migrator.steps.guards import messages
+from migrator.steps.protocol import Context
 
 SAID = {"ETA-PARKED", "ETA-BEYOND-CONSUMER-TIMEOUT", "ETA-BEYOND-VISIBILITY"}
 

@@ -10,7 +10,7 @@ from rabbit_runs import begun_run
 from rabbit_scene import RabbitScene, before_a_crash, fill, mixed
 from rabbit_server import RabbitServer
 
-from migrator.transfer import TransferOptions, TransferReport
+from migrator.transfer.options import TransferOptions, TransferReport
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -14,18 +14,19 @@ from rabbit_scene import RabbitScene, amqp_content
 from rabbit_server import RabbitServer
 from shop import Shop, green, open_shop, send_orders
 
-from migrator.brokers.rabbitmq_forms import QueueForm, declare_like
-from migrator.brokers.rabbitmq_management import Management
-from migrator.brokers.rabbitmq_scratch import PREFIX, create, remove, require_room
-from migrator.brokers.rabbitmq_server import RabbitmqServer
+from migrator.brokers.rabbitmq.declarations import QueueForm, declare_like
+from migrator.brokers.rabbitmq.management import Management
+from migrator.brokers.rabbitmq.scratch_vhost import PREFIX, create, remove, require_room
+from migrator.brokers.rabbitmq.server import RabbitmqServer
+from migrator.embedded_redis import EmbeddedServer
 from migrator.errors import MigratorError, RefusedError
 from migrator.events import Event, EventKind
-from migrator.plan import Plan, load_plan
-from migrator.runner_rehearse import Rehearsal, RehearsalOptions, rehearse
-from migrator.runner_rehearse_world import build, environment, require_scratch
-from migrator.servers import EmbeddedServer
-from migrator.snapshot import write_snapshot
-from migrator.steps import RunOptions
+from migrator.plan.loader import load_plan
+from migrator.plan.model import Plan
+from migrator.rehearsal.rehearse import Rehearsal, RehearsalOptions, rehearse
+from migrator.rehearsal.scratch_environment import build, environment, require_scratch
+from migrator.snapshots.snapshot import write_snapshot
+from migrator.steps.protocol import RunOptions
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -8,9 +8,9 @@ import pytest
 from rabbit_scene import RabbitScene, mixed
 
 from migrator.errors import RefusedError
-from migrator.snapshot import restore_snapshot, write_snapshot
-from migrator.snapshot_rabbitmq import make_room
-from migrator.transfer_locate import locate
+from migrator.snapshots.rabbitmq import make_room
+from migrator.snapshots.snapshot import restore_snapshot, write_snapshot
+from migrator.transfer.locate import locate
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -16,10 +16,10 @@ from rabbit_runs import begun_run
 from rabbit_scene import RabbitScene, amqp_content, before_a_crash, fill, make_scene, mixed
 from rabbit_server import RabbitServer
 
-from migrator.brokers.rabbitmq_queues import ALIVE, TAKEN
-from migrator.brokers.rabbitmq_reading import look
-from migrator.snapshot import restore_snapshot, write_snapshot
-from migrator.transfer import Direction, TransferOptions
+from migrator.brokers.rabbitmq.browse import look
+from migrator.brokers.rabbitmq.queues import ALIVE, TAKEN
+from migrator.snapshots.snapshot import restore_snapshot, write_snapshot
+from migrator.transfer.options import Direction, TransferOptions
 
 
 @pytest.fixture

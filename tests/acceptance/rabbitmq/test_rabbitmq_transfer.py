@@ -23,17 +23,19 @@ from rabbit_kills import as_counter
 from rabbit_proxy import tcp_proxy
 from rabbit_scene import RabbitScene, amqp_content, fill, mixed
 from rabbit_server import RabbitServer
-from test_rabbitmq_brokers import dramatiq_worker, until
+from rabbit_workers import dramatiq_worker, until
 
-from migrator import transfer_rabbitmq_hub, transfer_rabbitmq_lane
-from migrator.brokers import rabbitmq_server, redis_keys
-from migrator.brokers.rabbitmq_queues import LOCK
-from migrator.brokers.rabbitmq_server import RabbitmqServer
+from migrator.brokers.rabbitmq import server
+from migrator.brokers.rabbitmq.queues import LOCK
+from migrator.brokers.rabbitmq.server import RabbitmqServer
+from migrator.brokers.redis import keys
 from migrator.errors import RefusedError, UnreachableError
 from migrator.events import Event, EventKind, ignore
-from migrator.message import State
-from migrator.transfer import TransferOptions, transfer
-from migrator.transfer_pace import Limit
+from migrator.transfer.options import TransferOptions
+from migrator.transfer.rabbitmq import connections, session
+from migrator.transfer.throttle import Limit
+from migrator.transfer.transfer import transfer
+from migrator.wire.message import State
 
 pytestmark = pytest.mark.timeout(900 if os.environ.get("RABBITMQ_LONG") else 120)
 LONG = os.environ.get("RABBITMQ_LONG") == "1"
@@ -288,9 +290,9 @@ def test_a_server_with_an_alarm_ends_the_run_clearly(
             seen.append(event.done)
             rabbit.control(command, on)
 
-    monkeypatch.setattr(rabbitmq_server, "ANSWER_TIMEOUT_S", 3.0)
+    monkeypatch.setattr(server, "ANSWER_TIMEOUT_S", 3.0)
     # A server that takes nothing still says every second that it lives.
-    monkeypatch.setattr(transfer_rabbitmq_lane, "HEARTBEAT_S", 2)
+    monkeypatch.setattr(session, "HEARTBEAT_S", 2)
     if not midway:
         rabbit.control(command, on)
     options = TransferOptions(batch_size=20)
@@ -470,7 +472,7 @@ def test_follows_late_producers_until_told(any_scene: RabbitScene) -> None:
 
 def test_a_quiet_bridge_keeps_its_locks(to_rabbit: RabbitScene, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lock in Redis ends by itself after half a minute; here it is gone at once."""
-    monkeypatch.setattr(transfer_rabbitmq_hub, "_STAY_EVERY_S", 0.0)
+    monkeypatch.setattr(connections, "_STAY_EVERY_S", 0.0)
     told, calls, ids = list[Event](), list[int](), list(mixed(to_rabbit, 4))
 
     def should_stop() -> bool:
@@ -478,7 +480,7 @@ def test_a_quiet_bridge_keeps_its_locks(to_rabbit: RabbitScene, monkeypatch: pyt
             calls.append(1)
             if len(calls) == 1:
                 with redis.Redis.from_url(to_rabbit.urls["celery"]) as client:
-                    assert client.delete(redis_keys.LOCK)
+                    assert client.delete(keys.LOCK)
             elif len(calls) == 2:
                 ids.append(to_rabbit.send("health_check_task"))
         return len(calls) > 5

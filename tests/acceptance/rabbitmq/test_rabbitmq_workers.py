@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from rabbit_scene import RabbitScene
-from test_rabbitmq_brokers import dramatiq_worker, until
+from rabbit_workers import dramatiq_worker, until
 
 pytestmark = pytest.mark.timeout(120)
 

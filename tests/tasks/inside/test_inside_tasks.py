@@ -18,7 +18,7 @@ from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 from tasks_market import Market
 
-from migrator.tasks import indicators, universe
+from migrator.tasks import default_symbols, indicators
 from migrator.tasks import unified_tasks as u
 from migrator.tasks.base import BadArgumentsError, PartialFailureError
 from migrator.tasks.celery import app
@@ -280,7 +280,7 @@ def services_list(name: str) -> list[str]:
 
 
 def test_stock_prices_of_active_stocks(market: Market) -> None:
-    assert u.fetch_stock_prices()["total"] == len(universe.FEW_STOCKS)
+    assert u.fetch_stock_prices()["total"] == len(default_symbols.FEW_STOCKS)
     Asset.objects.all().delete()
     market.requests.clear()
     for symbol in ("B", "A", "C"):
@@ -396,4 +396,4 @@ def test_active_symbols_of_the_guide() -> None:
         asset(symbol)
     asset("BTC", "crypto")
     assert u.get_active_symbols("stock", 2) == ["A", "B"]
-    assert universe.get_active_symbols() == ["A", "B", "BTC", "C"]
+    assert default_symbols.get_active_symbols() == ["A", "B", "BTC", "C"]

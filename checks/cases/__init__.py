@@ -1,0 +1,1 @@
+"""Parity cases: files, captured messages, the state that a case begins with."""

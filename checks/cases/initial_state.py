@@ -1,0 +1,124 @@
+"""What a case finds when it begins: rows, cache entries and answers of the outside world, as data."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from checks.cases.cassettes import read_cassette
+from migrator.plan.toml_table import Problems, Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What is there before the call; JSON-safe, sent to the side's process as it is."""
+
+    #: ``{"model": "app.Model", "fields": {…}}``; strings such as ``@clock-30d`` are moments.
+    rows: tuple[Mapping[str, Any], ...] = ()
+    #: ``{"key", "value", "timeout_s"}``.
+    cache: tuple[Mapping[str, Any], ...] = ()
+    #: Answers that stand before the fixture server's own (:mod:`migrator.agent.http_fixture`).
+    http: tuple[Mapping[str, Any], ...] = ()
+
+
+def read_table(file: Path, problems: Problems) -> dict[str, Any]:
+    """Return a TOML file's content; what keeps it from being read is a problem."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        problems.add(label(file), "is missing", "each case folder holds a case.toml")
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        problems.add(label(file), "can't be read", str(error))
+    return {}
+
+
+def label(file: Path) -> str:
+    """Return a file's name with its folder, as problems call it."""
+    return f"{file.parent.name}/{file.name}"
+
+
+def world_file(file: Path, problems: Problems) -> World:
+    """Read a world that several cases share."""
+    table = Table(read_table(file, problems), label(file), problems)
+    world = read_world(table, file.parent, problems)
+    table.close()
+    return world
+
+
+def read_world(table: Table, folder: Path, problems: Problems) -> World:
+    """Read the rows, cache entries and answers of a case or a shared world."""
+    rows = [_row(child) for child in table.tables("rows")]
+    for name in table.texts("rows_files", default=()):
+        rows += _rows_file(folder / name, table, problems)
+    answers = [_answer(child, folder) for child in table.tables("http")]
+    for name in table.texts("cassettes", default=()):
+        try:
+            answers += read_cassette(folder / name)
+        except ValueError as error:
+            table.problem("cassettes", f"{name!r} can't be read", str(error))
+    return World(
+        rows=tuple(rows),
+        cache=tuple(_cache_entry(child) for child in table.tables("cache")),
+        http=tuple(answers),
+    )
+
+
+def _rows_file(file: Path, table: Table, problems: Problems) -> list[Mapping[str, Any]]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        table.problem("rows_files", f"{file.name!r} can't be read", str(error))
+        return []
+    return [_row(Table(item, f"{label(file)}[{index}]", problems)) for index, item in enumerate(found)]
+
+
+def _row(table: Table) -> Mapping[str, Any]:
+    row = {"model": table.text("model"), "fields": dict(table.mapping("fields"))}
+    table.close()
+    return row
+
+
+def _cache_entry(table: Table) -> Mapping[str, Any]:
+    entry = {"key": table.text("key"), "value": table.take("value"), "timeout_s": table.number("timeout_s", None)}
+    table.close()
+    return entry
+
+
+def _answer(table: Table, folder: Path) -> Mapping[str, Any]:
+    answer: dict[str, Any] = {
+        "method": table.text("method", default="").upper(),
+        "contains": table.text("contains", default=""),
+        "status": table.integer("status", default=200),
+        "headers": {str(key): str(value) for key, value in table.mapping("headers").items()},
+        "times": table.integer("times", default=None),
+        "hang_s": table.number("hang_s", default=None),
+        "drop": table.flag("drop"),
+    }
+    bodies = [key for key in ("json", "text", "file") if key in table.data]
+    if len(bodies) > 1:
+        table.problem("", "needs at most one of json, text, file", f"found {', '.join(bodies)}")
+    given = table.take("json", None)
+    answer["body"] = table.text("text", default="") if given is None else json.dumps(given)
+    name = table.text("file", default="")
+    if name:
+        try:
+            answer["body"] = (folder / name).read_text(encoding="utf-8")
+        except OSError as error:
+            table.problem("file", f"{name!r} can't be read", str(error))
+    if not answer["contains"] and not answer["method"]:
+        table.problem("contains", "is missing", "say which requests this answers")
+    table.close()
+    return answer
+
+
+def merge_worlds(worlds: list[World]) -> World:
+    """Return one world; the last one's answers come first."""
+    return World(
+        rows=tuple(row for world in worlds for row in world.rows),
+        cache=tuple(entry for world in worlds for entry in world.cache),
+        http=tuple(answer for world in reversed(worlds) for answer in world.http),
+    )

@@ -1,0 +1,230 @@
+"""Parity cases: data only, one folder each, read and validated whole.
+
+``<cases>/<name>/case.toml`` says which legacy call is made in which world; what the unified task is called with
+follows from the plan. Worlds that several cases share lie in ``<cases>/_worlds/<world>.toml``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from checks.cases.initial_state import World, label, merge_worlds, read_table, read_world, world_file
+from migrator.errors import AdaptationError, MigratorError, UsageError, did_you_mean
+from migrator.plan.arguments import adapt
+from migrator.plan.model import Plan, TaskMapping
+from migrator.plan.toml_table import Problems, Table
+from migrator.wire.message import System
+
+CASE_FILE = "case.toml"
+WORLDS = "_worlds"
+DEFAULT_CLOCK = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+
+
+class Kind(StrEnum):
+    """What a case is there to show; a mapped task should have each of these."""
+
+    USUAL = "usual"
+    EMPTY = "empty"
+    PARTIAL = "partial"
+    TOTAL = "total"
+    MALFORMED = "malformed"
+    BOUNDARY = "boundary"
+    #: Made from a message that waited in a broker.
+    CAPTURED = "captured"
+
+
+class Expected(StrEnum):
+    """How a run may end, where the case says so."""
+
+    ANYTHING = "anything"
+    VALUE = "value"
+    EXCEPTION = "exception"
+    RETRY = "retry"
+    DEAD_LETTER = "dead-letter"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One legacy call and the unified call that the plan makes of it."""
+
+    mapping: TaskMapping
+    #: Import path of the unified task.
+    unified_path: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    unified_args: tuple[Any, ...]
+    unified_kwargs: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One case: the same question to each system."""
+
+    name: str
+    title: str
+    kind: Kind
+    #: Unified task name.
+    task: str
+    clock_at: datetime
+    seed: int
+    #: Retries that the message has behind it.
+    attempts: int
+    calls: tuple[Call, ...]
+    world: World
+    #: How the unified run must end.
+    unified_ends: Expected = Expected.ANYTHING
+    #: How the legacy runs must end; says that an exception there is the behaviour to compare, not a broken side.
+    legacy_ends: Expected = Expected.ANYTHING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseSet:
+    """Every case of a folder, in name order."""
+
+    folder: Path
+    cases: tuple[Case, ...]
+    #: Comparisons that the set makes: one per case and legacy call.
+    comparisons: int = field(default=0)
+
+
+class CaseError(UsageError):
+    """Cases have problems; every one is listed."""
+
+    def __init__(self, where: str, problems: tuple[str, ...]) -> None:
+        super().__init__(where, f"{len(problems)} problem(s) in the cases", remedy="correct these and run again")
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join([MigratorError.__str__(self), *(f"  {problem}" for problem in self.problems)])
+
+
+def load_cases(folder: Path, plan: Plan) -> CaseSet:
+    """Read every case of ``folder``.
+
+    Raises:
+        CaseError: Something is wrong; all of it is listed, key path first.
+        UsageError: There is no such folder.
+    """
+    if not folder.is_dir():
+        raise UsageError(str(folder), "there is no folder of cases here", remedy="name one with --cases")
+    problems = Problems()
+    worlds = {file.stem: world_file(file, problems) for file in sorted((folder / WORLDS).glob("*.toml"))}
+    cases = [
+        case
+        for child in sorted(folder.iterdir())
+        if child.is_dir() and not child.name.startswith(("_", "."))
+        for case in [_case(child, plan, worlds, problems)]
+        if case is not None
+    ]
+    if problems.sentences:
+        raise CaseError(str(folder), tuple(problems.sentences))
+    return CaseSet(
+        folder=folder.resolve(),
+        cases=tuple(cases),
+        comparisons=sum(len(case.calls) for case in cases),
+    )
+
+
+def _case(folder: Path, plan: Plan, worlds: Mapping[str, World], problems: Problems) -> Case | None:
+    before = len(problems.sentences)
+    table = Table(read_table(folder / CASE_FILE, problems), label(folder / CASE_FILE), problems)
+    if not table.data:
+        return None
+    calls = [call for child in table.tables("call") for call in [_call(child, folder, plan)] if call is not None]
+    unified = sorted({call.mapping.unified for call in calls})
+    if not calls and len(problems.sentences) == before:
+        table.problem("call", "is missing", "name at least one legacy call")
+    if len(unified) > 1:
+        table.problem("call", "all calls of a case belong to one unified task", f"found {', '.join(unified)}")
+    world = merge_worlds([_named_world(table, name, worlds) for name in table.texts("worlds", default=())])
+    case = Case(
+        name=folder.name,
+        title=table.text("title"),
+        kind=table.choice("kind", Kind),
+        task=unified[0] if unified else "",
+        clock_at=_clock(table),
+        seed=table.integer("seed", default=1) or 0,
+        attempts=table.integer("attempts", default=0) or 0,
+        calls=tuple(calls),
+        world=merge_worlds([world, read_world(table, folder, problems)]),
+        unified_ends=table.choice("unified_ends", Expected, default=Expected.ANYTHING),
+        legacy_ends=table.choice("legacy_ends", Expected, default=Expected.ANYTHING),
+    )
+    table.close()
+    return case if len(problems.sentences) == before else None
+
+
+def _named_world(table: Table, name: str, worlds: Mapping[str, World]) -> World:
+    if name in worlds:
+        return worlds[name]
+    known = ", ".join(worlds) or "none"
+    table.problem("worlds", f"{name!r} is no file of {WORLDS}", f"there are: {known}")
+    return World()
+
+
+def _clock(table: Table) -> datetime:
+    value = table.take("clock", DEFAULT_CLOCK)
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        table.problem("clock", "needs a moment with its zone, such as 2026-03-02T12:00:00Z", f"found {value!r}")
+        return DEFAULT_CLOCK
+    return value.astimezone(UTC)
+
+
+def _call(table: Table, folder: Path, plan: Plan) -> Call | None:
+    system, name = table.choice("system", System), table.text("task")
+    args, kwargs = _arguments(table, folder)
+    # A schedule entry may call the unified task otherwise than the plan's adapter would.
+    own = table.table("unified") if "unified" in table.data else None
+    table.close()
+    mapping = plan.mapping(system, name)
+    if mapping is None:
+        table.problem("task", f"{name!r} is no mapped {system.value} task", _nearest(plan, system, name))
+        return None
+    if own is None:
+        try:
+            unified = adapt(mapping, args, kwargs)
+        except AdaptationError as error:
+            table.problem("", f"{error.what}", error.found)
+            return None
+    else:
+        unified = tuple(own.take("args", [])), dict(own.mapping("kwargs"))
+        own.text("reason")
+        own.close()
+    task = plan.task(mapping.unified)
+    return Call(
+        mapping=mapping,
+        unified_path=task.path if task else "",
+        args=tuple(args),
+        kwargs=kwargs,
+        unified_args=unified[0],
+        unified_kwargs=unified[1],
+    )
+
+
+def _arguments(table: Table, folder: Path) -> tuple[list[Any], dict[str, Any]]:
+    """Return what is written in the call, or what lies in a file where TOML has no word for it (null)."""
+    args, kwargs = table.take("args", []), dict(table.mapping("kwargs"))
+    name = table.text("arguments", default="")
+    if name:
+        try:
+            document = json.loads((folder / name).read_text(encoding="utf-8"))
+            args, kwargs = document["args"], dict(document["kwargs"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            table.problem("arguments", f"{name!r} needs a JSON object with args and kwargs", f"{error!r}")
+    if not isinstance(args, list):
+        table.problem("args", "needs a list", f"found {args!r}")
+        args = []
+    return args, kwargs
+
+
+def _nearest(plan: Plan, system: System, name: str) -> str:
+    if plan.retirement(system, name) is not None:
+        return "the plan retires it; there is nothing to compare with"
+    known = [mapping.name for mapping in plan.mappings() if mapping.system is system]
+    return did_you_mean(name, known)

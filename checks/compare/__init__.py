@@ -1,0 +1,1 @@
+"""From observations to a report: normal forms, noise, waivers, verdict."""

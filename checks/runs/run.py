@@ -1,0 +1,202 @@
+"""Run calls in child processes, one system to a process, and survive whatever a call does to its process.
+
+A lane is one system under one set of circumstances (clock offset, hash seed, order). Its process is started with a
+Redis-compatible server of its own, is given one call after another, and is replaced when it hangs or ends.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from threading import Event
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+from checks.cases.load import Call, Case
+from checks.configuration import SCRATCH_DBS, Configuration
+from checks.runs.children import START_TIMEOUT_S, AgentProcess, start_child
+from checks.runs.through_broker import BrokerSide, worker_arguments
+from migrator.embedded_redis import EmbeddedServer, embedded_server
+from migrator.plan.model import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """One system under one set of circumstances."""
+
+    name: str
+    #: ``dramatiq``, ``celery`` or ``unified``.
+    system: str
+    clock_offset_s: float = 0.0
+    hash_seed: int = 0
+    backwards: bool = False
+    #: Imported where nothing is configured, to see whether that works; runs nothing.
+    bare: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One call on one side, ready to be sent."""
+
+    #: Unique within a lane.
+    key: str
+    document: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What every lane shares."""
+
+    plan: Plan
+    configuration: Configuration
+    #: Folder that goes away with the run.
+    scratch: Path
+    #: Folder of the databases that the sides begin with.
+    templates: Path
+    #: Folder in which the sides' output is kept.
+    logs: Path
+    environ: Mapping[str, str]
+    #: ``host:port`` of the fixture server; empty if none.
+    upstream: str
+    #: A fresh process for each call.
+    isolate: bool = False
+    #: URL of a PostgreSQL server for the sides' databases, and how those are called; empty for SQLite files.
+    database: str = ""
+    database_prefix: str = ""
+    #: Messages go through workers of the project.
+    through_broker: bool = False
+    #: Set when the run is given up: lanes end after the call that they are at.
+    stopped: Event = field(default_factory=Event)
+
+
+def run_document(lane: Lane, case: Case, call: Call) -> Mapping[str, Any]:
+    """Return what a side needs to know to run one call of a case."""
+    unified = lane.system == "unified"
+    mapping = call.mapping
+    return {
+        "id": str(uuid5(NAMESPACE_URL, f"parity:{case.name}")),
+        "system": "celery" if unified else lane.system,
+        "name": mapping.unified if unified else mapping.name,
+        "path": call.unified_path if unified else mapping.path,
+        "args": list(call.unified_args if unified else call.args),
+        "kwargs": dict(call.unified_kwargs if unified else call.kwargs),
+        "attempts": case.attempts,
+        "clock": (case.clock_at + timedelta(seconds=lane.clock_offset_s)).isoformat(),
+        "seed": case.seed,
+        "world": {"rows": list(case.world.rows), "cache": list(case.world.cache), "http": list(case.world.http)},
+    }
+
+
+def run_lane(lane: Lane, runs: Sequence[Run], surroundings: Surroundings) -> Iterator[tuple[Run, dict[str, Any]]]:
+    """Yield each run with its observation, or with ``{"broken": reason}``.
+
+    A run that hangs or ends the process costs itself alone; the others go on in a new process.
+    """
+    waiting = list(reversed(runs) if lane.backwards else runs)
+    while waiting and not surroundings.stopped.is_set():
+        with _side(lane, surroundings) as (side, greeting):
+            if "broken" in greeting or lane.bare:
+                for run in waiting:
+                    yield run, greeting
+                return
+            while waiting and not surroundings.stopped.is_set():
+                run = waiting.pop(0)
+                answer = side.ask(run.document, surroundings.configuration.case_timeout_s)
+                yield run, {key: value for key, value in answer.items() if key != "gone"}
+                if answer.get("gone") or surroundings.isolate:
+                    break
+
+
+@contextmanager
+def _side(lane: Lane, surroundings: Surroundings) -> Iterator[tuple[AgentProcess | BrokerSide, dict[str, Any]]]:
+    folder = surroundings.scratch / f"{lane.name}-{time.monotonic_ns()}"
+    folder.mkdir(parents=True)
+    with embedded_server(folder=folder / "redis") as server:
+        start = _start_with_worker if surroundings.through_broker and not lane.bare else _start_alone
+        side, greet = start(lane, surroundings, server, folder)
+        try:
+            yield side, greet()
+        finally:
+            side.stop()
+
+
+def _start_alone(
+    lane: Lane, surroundings: Surroundings, server: EmbeddedServer, folder: Path
+) -> tuple[AgentProcess, Callable[[], dict[str, Any]]]:
+    side = start_child(
+        "serve",
+        (),
+        cwd=surroundings.plan.source_root,
+        environment=_environment(lane, surroundings, server, folder),
+        log_file=surroundings.logs / f"{lane.name}.log",
+    )
+    configuration = _side_configuration(lane, surroundings, server, folder)
+    return side, lambda: side.ask(configuration, START_TIMEOUT_S)
+
+
+def _start_with_worker(
+    lane: Lane, surroundings: Surroundings, server: EmbeddedServer, folder: Path
+) -> tuple[BrokerSide, Callable[[], dict[str, Any]]]:
+    """Start the plan's worker, and beside it a process that sends to it."""
+    plan, environment = surroundings.plan, _environment(lane, surroundings, server, folder)
+    node = f"parity-{lane.name}@localhost"
+    arguments = worker_arguments(plan, lane.system, node=node, state=folder, environ=environment)
+    (folder / "producer").mkdir()
+    worker = start_child(
+        "worker",
+        arguments,
+        cwd=plan.source_root,
+        environment=environment,
+        log_file=surroundings.logs / f"{lane.name}-worker.log",
+    )
+    try:
+        producer, _ = _start_alone(lane, surroundings, server, folder / "producer")
+    except BaseException:
+        worker.stop()
+        raise
+    side = BrokerSide(worker=worker, producer=producer)
+    to_worker = {**_side_configuration(lane, surroundings, server, folder), "modules": [], "worker": arguments}
+    to_producer = _side_configuration(lane, surroundings, server, folder / "producer")
+    return side, lambda: side.greet(to_worker, to_producer, START_TIMEOUT_S)
+
+
+def _environment(lane: Lane, surroundings: Surroundings, server: EmbeddedServer, folder: Path) -> dict[str, str]:
+    environment = dict(surroundings.environ)
+    for name, value in surroundings.configuration.environment.items():
+        environment[name] = value.replace("{redis}", server.url().rsplit("/", 1)[0]).replace("{scratch}", str(folder))
+    bare = surroundings.configuration.bare_environment if lane.bare else {}
+    return {
+        **environment,
+        **bare,
+        "PYTHONHASHSEED": str(lane.hash_seed),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "TZ": "UTC",
+    }
+
+
+def _side_configuration(
+    lane: Lane, surroundings: Surroundings, server: EmbeddedServer, folder: Path
+) -> Mapping[str, Any]:
+    plan = surroundings.plan
+    environment = _environment(lane, surroundings, server, folder)
+    modules = [module for endpoint in plan.legacy if endpoint.system == lane.system for module in endpoint.modules]
+    if lane.system == "unified":
+        modules = sorted({task.path.rpartition(".")[0] for task in plan.tasks})
+    upstream_ports = [int(surroundings.upstream.rpartition(":")[2])] if surroundings.upstream else []
+    return {
+        "source_root": str(plan.source_root),
+        "settings": plan.project.settings,
+        "modules": modules,
+        "scratch": str(folder),
+        "templates": str(surroundings.templates),
+        "database": {"server": surroundings.database, "prefix": surroundings.database_prefix},
+        "environment": {name: value for name, value in environment.items() if "{http}" in value},
+        "upstream": surroundings.upstream,
+        "redis_port": server.port,
+        "dbs": SCRATCH_DBS,
+        "ports": [server.port, *upstream_ports],
+    }

@@ -1,0 +1,1 @@
+"""Calls of the task libraries: sends, options, routes, compositions, mocks."""

@@ -1,0 +1,77 @@
+"""Where ``dramatiq.actor`` is applied: bare, called, through ``functools.partial``; and with which options.
+
+Source: ``dramatiq/actor.py`` ``actor`` (the function by position or nothing, every option by keyword).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import libcst as cst
+
+from codemods.editing.context import FileContext, LeaveError
+from codemods.plan.policy import ACTORS
+from codemods.syntax.scopes import Binding, Kind
+
+_PARTIAL = "functools.partial"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """One application of ``dramatiq.actor``."""
+
+    #: What names it: ``dramatiq.actor``, or the partial.
+    function: cst.BaseExpression
+    #: Options by name.
+    options: Mapping[str, cst.BaseExpression]
+    #: The function, where it is given at once: ``dramatiq.actor(function)``.
+    wrapped: cst.BaseExpression | None = None
+
+
+def declaration(context: FileContext, node: cst.BaseExpression) -> Declaration | None:
+    """Return how an expression applies ``dramatiq.actor``; None if it doesn't.
+
+    Raises:
+        LeaveError: Its options are unpacked.
+    """
+    function = node.func if isinstance(node, cst.Call) else node
+    args = list(node.args) if isinstance(node, cst.Call) else []
+    inherited: Mapping[str, cst.BaseExpression] = {}
+    if context.values.only(function) not in ACTORS:
+        made = partial_of(context, function)
+        if made is None:
+            return None
+        inherited = _options(list(made.args[1:]))
+    wrapped = args.pop(0).value if args and args[0].keyword is None and not args[0].star else None
+    return Declaration(function=function, options={**inherited, **_options(args)}, wrapped=wrapped)
+
+
+def partial_of(context: FileContext, node: cst.BaseExpression) -> cst.Call | None:
+    """Return ``partial(dramatiq.actor, …)`` if a name stands for that and nothing else."""
+    found = context.values.bindings(node) if isinstance(node, cst.Name) else ()
+    return _made(context, found[0]) if len(found) == 1 else None
+
+
+def partials(context: FileContext) -> list[Binding]:
+    """Return the names of the module that stand for a partial of ``dramatiq.actor``."""
+    groups = context.tree.module.bindings.values()
+    return [group[0] for group in groups if len(group) == 1 and _made(context, group[0]) is not None]
+
+
+def _made(context: FileContext, binding: Binding) -> cst.Call | None:
+    value = binding.value
+    if binding.kind is not Kind.ASSIGN or not isinstance(value, cst.Call) or not value.args:
+        return None
+    if context.values.only(value.func) != _PARTIAL or context.values.only(value.args[0].value) not in ACTORS:
+        return None
+    return value
+
+
+def _options(args: list[cst.Arg]) -> dict[str, cst.BaseExpression]:
+    found = {}
+    for arg in args:
+        if arg.keyword is None or arg.star:
+            raise LeaveError("ACTOR-OPTION", arg, "unpacked or by position")
+        found[arg.keyword.value] = arg.value
+    return found

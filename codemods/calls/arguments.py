@@ -1,0 +1,209 @@
+"""The plan's argument adapters applied to a call as it is written: smallest edits, formatting kept.
+
+The law is that of :func:`migrator.plan.arguments.adapt`: without operations a call stays as it is, with operations
+every argument becomes a keyword.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import libcst as cst
+
+from codemods.editing.context import FileContext, LeaveError
+from codemods.editing.sequences import remove_items
+from codemods.plan.plan_index import Target
+from codemods.resolve.name_resolution import text_of
+from migrator.plan.model import Operation, OperationKind
+
+_PURE = (cst.Name, cst.BaseNumber, cst.SimpleString, cst.Attribute, cst.UnaryOperation)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One argument of a call, by legacy parameter name."""
+
+    name: str
+    value: cst.BaseExpression
+    arg: cst.Arg | None
+
+
+def one_meaning(targets: Sequence[Target]) -> Target:
+    """Return the target that stands for all.
+
+    Raises:
+        LeaveError: Their arguments change differently.
+    """
+    first = targets[0]
+    if any(
+        t.operations != first.operations or (first.operations and t.parameters != first.parameters) for t in targets
+    ):
+        raise LeaveError("MIXED-TASKS", detail=", ".join(sorted(t.name for t in targets)))
+    return first
+
+
+def adapt_arguments(context: FileContext, call: cst.Call, targets: Sequence[Target]) -> None:
+    """Rewrite the arguments of ``call`` for the unified task.
+
+    Raises:
+        LeaveError: They can't be followed, or do not fit.
+    """
+    target = one_meaning(targets)
+    if not target.operations:
+        return
+    if target.in_place:
+        raise LeaveError("IN-PLACE-ADAPTER", call)
+    given = _bind(target, call.args)
+    dropped = [item for item in given if _operation(target, item.name, OperationKind.DROP)]
+    for item in given:
+        assert item.arg is not None
+        if item not in dropped:
+            _rename(context, target, item)
+    if dropped:
+        _drop(context, call, [item.arg for item in dropped if item.arg])
+    _constants(context, call, target, kept=len(given) - len(dropped))
+
+
+def adapt_literals(
+    context: FileContext, targets: Sequence[Target], args: cst.BaseExpression | None, kwargs: cst.BaseExpression | None
+) -> dict[str, str] | None:
+    """Return the unified keyword arguments of ``args=(…), kwargs={…}`` as text by name; None if nothing changes.
+
+    Raises:
+        LeaveError: They are no literals, or do not fit.
+    """
+    target = one_meaning(targets)
+    if not target.operations:
+        return None
+    if target.in_place:
+        raise LeaveError("IN-PLACE-ADAPTER", args or kwargs)
+    given = _literal_items(target, args, kwargs)
+    result: dict[str, str] = {}
+    for item in given:
+        if _operation(target, item.name, OperationKind.DROP):
+            _check_pure(item.value)
+            continue
+        name, wrapped = _new_name(target, item.name)
+        text = context.render(item.value)
+        result[name] = f"[{text}]" if wrapped else text
+    for operation in target.operations:
+        if operation.kind is OperationKind.CONSTANT:
+            result[operation.name] = repr(operation.value)
+    return result
+
+
+def _literal_items(target: Target, args: cst.BaseExpression | None, kwargs: cst.BaseExpression | None) -> list[Given]:
+    found: list[Given] = []
+    if args is not None and not _is_none(args):
+        if not isinstance(args, (cst.Tuple, cst.List)) or not all(isinstance(e, cst.Element) for e in args.elements):
+            raise LeaveError("COMPUTED-ARGUMENTS", args)
+        if len(args.elements) > len(target.parameters):
+            raise LeaveError("ARGUMENTS", args, f"takes {len(target.parameters)}")
+        pairs = zip(target.parameters, args.elements, strict=False)
+        found += [Given(name, element.value, None) for name, element in pairs]
+    if kwargs is not None and not _is_none(kwargs):
+        found += _keyword_items(kwargs)
+    names = [item.name for item in found]
+    for name in names:
+        if name not in target.parameters or names.count(name) > 1:
+            raise LeaveError("ARGUMENTS", args or kwargs, f"{name!r}")
+    return found
+
+
+def _keyword_items(kwargs: cst.BaseExpression) -> list[Given]:
+    found = []
+    if isinstance(kwargs, cst.Call) and isinstance(kwargs.func, cst.Name) and kwargs.func.value == "dict":
+        if any(arg.keyword is None for arg in kwargs.args):
+            raise LeaveError("COMPUTED-ARGUMENTS", kwargs)
+        return [Given(arg.keyword.value, arg.value, None) for arg in kwargs.args if arg.keyword]
+    if not isinstance(kwargs, cst.Dict):
+        raise LeaveError("COMPUTED-ARGUMENTS", kwargs)
+    for element in kwargs.elements:
+        name = text_of(element.key) if isinstance(element, cst.DictElement) else None
+        if name is None:
+            raise LeaveError("COMPUTED-ARGUMENTS", kwargs)
+        found.append(Given(name, element.value, None))
+    return found
+
+
+def _bind(target: Target, args: Sequence[cst.Arg]) -> list[Given]:
+    found: list[Given] = []
+    position = 0
+    for arg in args:
+        if arg.star:
+            raise LeaveError("STARRED-ARGUMENTS", arg)
+        if arg.keyword is not None:
+            name = arg.keyword.value
+            if name not in target.parameters:
+                raise LeaveError("ARGUMENTS", arg, f"{target.name} has no parameter {name!r}")
+        else:
+            if position >= len(target.parameters):
+                raise LeaveError("ARGUMENTS", arg, f"{target.name} takes {len(target.parameters)}")
+            name = target.parameters[position]
+            position += 1
+        if any(item.name == name for item in found):
+            raise LeaveError("ARGUMENTS", arg, f"{name!r} is given twice")
+        found.append(Given(name, arg.value, arg))
+    return found
+
+
+def _operation(target: Target, name: str, *kinds: OperationKind) -> Operation | None:
+    return next((o for o in target.operations if o.name == name and o.kind in kinds), None)
+
+
+def _new_name(target: Target, name: str) -> tuple[str, bool]:
+    operation = _operation(target, name, OperationKind.RENAME, OperationKind.WRAP)
+    if operation is None:
+        return name, False
+    return operation.to, operation.kind is OperationKind.WRAP
+
+
+def _rename(context: FileContext, target: Target, item: Given) -> None:
+    name, wrapped = _new_name(target, item.name)
+    assert item.arg is not None
+    value = item.value
+    if isinstance(value, cst.GeneratorExp) and not value.lpar:
+        raise LeaveError("COMPUTED-ARGUMENTS", value, "a bare generator")
+    opening, closing = ("[", "]") if wrapped else ("", "")
+    if isinstance(value, cst.NamedExpr) and not value.lpar and not wrapped:
+        opening, closing = "(", ")"
+    if item.arg.keyword is None:
+        opening = f"{name}={opening}"
+    elif item.arg.keyword.value != name:
+        context.replace(item.arg.keyword, name)
+    if opening:
+        context.insert_before(value, opening)
+    if closing:
+        context.insert_after(value, closing)
+
+
+def _drop(context: FileContext, call: cst.Call, dropped: Sequence[cst.Arg]) -> None:
+    for arg in dropped:
+        _check_pure(arg.value)
+    remove_items(context, call.args, dropped)
+
+
+def _check_pure(value: cst.BaseExpression) -> None:
+    plain = isinstance(value, _PURE) or (
+        isinstance(value, (cst.List, cst.Tuple))
+        and all(isinstance(e, cst.Element) and isinstance(e.value, _PURE) for e in value.elements)
+    )
+    if not plain:
+        raise LeaveError("DROPPED-EFFECT", value)
+
+
+def _constants(context: FileContext, call: cst.Call, target: Target, *, kept: int) -> None:
+    constants = [o for o in target.operations if o.kind is OperationKind.CONSTANT]
+    if not constants:
+        return
+    text = ", ".join(f"{operation.name}={operation.value!r}" for operation in constants)
+    if kept and call.args:
+        context.insert_after(call.args[-1].value, f", {text}")
+    else:
+        _, end = context.source.bare_span(call)
+        context.replace_span(end - 1, end - 1, text)
+
+
+def _is_none(node: cst.BaseExpression) -> bool:
+    return isinstance(node, cst.Name) and node.value == "None"

@@ -1,0 +1,1 @@
+"""Edits of one file: spans that change, statements, literals, comments, imports."""

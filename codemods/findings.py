@@ -1,0 +1,35 @@
+"""What the rewrites leave or tell, as findings of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from codemods.install.files import Installation
+from codemods.outcome import Leftover, Outcome
+from codemods.plan.reason_codes import REASONS
+from migrator.plan.model import Plan
+from migrator.report import Finding
+
+
+def findings(plan: Plan, outcomes: Iterable[Outcome], installation: Installation) -> Iterator[Finding]:
+    """Yield what every file and the installation have to say."""
+    for outcome in outcomes:
+        for leftover in outcome.leftovers:
+            yield to_finding(outcome.shown, leftover)
+        if outcome.unparsable:
+            yield _finding("UNPARSABLE", f"{outcome.shown}:1", outcome.unparsable)
+    for file in installation.conflicts:
+        yield _finding("EXISTS", f"{file.relative_to(plan.folder)}:1", "")
+    if installation.rows_in is not None:
+        yield _finding("PERIODIC-ROW", f"{installation.rows_in.relative_to(plan.folder)}:1", "django_celery_beat")
+
+
+def to_finding(shown: str, leftover: Leftover) -> Finding:
+    """Return a leftover as the report holds it: ``where`` is ``path:line``."""
+    return _finding(leftover.code, f"{shown}:{leftover.line}", leftover.found, leftover.detail)
+
+
+def _finding(code: str, where: str, found: str, detail: str = "") -> Finding:
+    reason = REASONS[code]
+    what = f"{reason.what}: {detail}" if detail else reason.what
+    return Finding(code=code, severity=reason.severity, where=where, what=what, found=found, remedy=reason.remedy)

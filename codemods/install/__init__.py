@@ -1,0 +1,1 @@
+"""What a rewrite adds to a project: the unified app, and migrations for beat rows."""

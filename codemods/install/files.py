@@ -1,0 +1,121 @@
+"""Which files the unified app puts into a project, and with what content.
+
+The package is found without importing it. Left out: caches, and its own ``settings.py``, which a project with settings
+never loads. One line changes: ``DEFAULT_SETTINGS_MODULE`` names the project's settings. A file that is there with other
+content is never overwritten, unless an earlier run created it and nobody touched it since. Projects that keep their
+schedule in rows of django_celery_beat get a migration for them beside (:mod:`codemods.install.beat_rows`).
+Source: https://docs.python.org/3/library/importlib.html#importlib.util.find_spec
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codemods.install.beat_rows import beat_rows_migration, installs_beat_rows
+from migrator.errors import UsageError
+from migrator.inventory.source_files import module_name
+from migrator.plan.model import Plan
+from migrator.wire.message import System
+
+_LEFT_OUT = frozenset({"settings.py", "py.typed"})
+_SETTINGS_LINE = re.compile(rb"^DEFAULT_SETTINGS_MODULE = .*$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installation:
+    """The files of the unified app as they belong into one project."""
+
+    #: Absolute destination to content, for every file of the app.
+    files: Mapping[Path, bytes] = field(default_factory=dict)
+    #: Those that are missing, or are there from an older installation that nobody changed.
+    to_write: tuple[Path, ...] = ()
+    #: Those that are there with other content.
+    conflicts: tuple[Path, ...] = ()
+    #: Settings that keep the schedule in rows, where nothing is installed that could hold a migration for them.
+    rows_in: Path | None = None
+
+
+def plan_installation(plan: Plan, *, created: Mapping[str, str]) -> Installation:
+    """Return what is to be installed.
+
+    Args:
+        plan: Names the package and the folder that receives it.
+        created: SHA-256 by relative path of the files that earlier runs created.
+
+    Raises:
+        UsageError: The package can't be found, or the folder lies outside the project.
+    """
+    if not plan.project.install_package or not plan.project.install_to:
+        renames = any(task.system is System.CELERY and task.name != task.unified for task in plan.mappings())
+        return Installation(rows_in=installs_beat_rows(plan) if renames else None)
+    destination = (plan.folder / plan.project.install_to).resolve()
+    if not destination.is_relative_to(plan.folder):
+        raise UsageError("project.install_to", "lies outside the plan's folder", found=plan.project.install_to)
+    wanted = _package_files(plan, destination)
+    migrations = sorted(file.stem for file in wanted if file.parent.name == "migrations" and file.stem != "__init__")
+    generated = beat_rows_migration(plan, migrations)
+    if generated is not None:
+        wanted[generated[0]] = generated[1]
+    files: dict[Path, bytes] = {}
+    to_write, conflicts = [], []
+    for target, content in wanted.items():
+        if target.is_symlink() or any(parent.is_symlink() for parent in _below(target, plan.folder)):
+            conflicts.append(target)
+            continue
+        if not target.exists():
+            files[target] = content
+            to_write.append(target)
+        elif target == destination / "__init__.py":
+            continue
+        else:
+            files[target] = content
+            present = target.read_bytes()
+            ours = created.get(str(target.relative_to(plan.folder))) == hashlib.sha256(present).hexdigest()
+            if present != content:
+                (to_write if ours else conflicts).append(target)
+    return Installation(files=files, to_write=tuple(to_write), conflicts=tuple(conflicts))
+
+
+def _package_files(plan: Plan, destination: Path) -> dict[Path, bytes]:
+    package = _find(plan.project.install_package)
+    found = {}
+    for source in sorted(package.rglob("*")):
+        relative = source.relative_to(package)
+        if source.is_file() and "__pycache__" not in relative.parts and str(relative) not in _LEFT_OUT:
+            found[destination / relative] = _content(plan, relative, source.read_bytes())
+    return found
+
+
+def _below(target: Path, root: Path) -> list[Path]:
+    return [parent for parent in target.parents if parent.is_relative_to(root) and parent != root]
+
+
+def _find(package: str) -> Path:
+    try:
+        spec = importlib.util.find_spec(package)
+    except ModuleNotFoundError:
+        spec = None
+    if spec is None or not spec.submodule_search_locations:
+        raise UsageError(
+            "project.install_package", "no such package", found=package, remedy="install it, or correct it"
+        )
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _content(plan: Plan, relative: Path, content: bytes) -> bytes:
+    if str(relative) != "celery.py":
+        return content
+    line = f'DEFAULT_SETTINGS_MODULE = "{plan.project.settings}"'.encode()
+    return _SETTINGS_LINE.sub(line, content, count=1)
+
+
+def installed_package(plan: Plan) -> str:
+    """Return the dotted name under which the project imports the installed app; empty if nothing is installed."""
+    if not plan.project.install_to:
+        return ""
+    return module_name(plan.source_root, plan.folder / plan.project.install_to / "__init__.py")

@@ -1,0 +1,42 @@
+"""What the rewrites say about one file: plain values that cross process borders and need no parser."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codemods.plan.reason_codes import REASONS
+from migrator.report import Severity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """One place in a file that a person must look at."""
+
+    code: str
+    line: int
+    #: What was seen there.
+    found: str
+    #: What exactly, where the code alone doesn't say.
+    detail: str = ""
+    #: Where a comment about it may stand: the start of its statement's line; -1 for the file as a whole.
+    anchor: int = -1
+
+    @property
+    def severity(self) -> Severity:
+        """ERROR for what was left alone, WARNING for what was changed and should be known."""
+        return REASONS[self.code].severity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What the rewrites did to one file."""
+
+    file: Path
+    shown: str
+    before: bytes = b""
+    after: bytes = b""
+    edits: Mapping[str, int] = field(default_factory=dict)
+    leftovers: tuple[Leftover, ...] = ()
+    unparsable: str = ""

@@ -1,0 +1,1 @@
+"""From files to outcomes: prefilter, process pool, one file, the whole project."""

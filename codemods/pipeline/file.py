@@ -1,0 +1,148 @@
+"""The work on one file, in whatever process it runs: prefilter, survey of re-exports, rewrite."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import libcst as cst
+
+from codemods.editing.context import FileContext
+from codemods.editing.edits import OverlapError
+from codemods.outcome import Leftover, Outcome
+from codemods.pipeline.rewrite_file import rewrite_file
+from codemods.plan.plan_index import PlanIndex
+from codemods.resolve.name_resolution import Values, Where
+from codemods.resolve.shared_items import UNKNOWN
+from codemods.syntax.scopes import Kind
+from codemods.syntax.source import Source, UnparsableError, read_source
+from codemods.uses.names import STAR, planned_name
+from codemods.uses.uses import legacy_imports
+from migrator.inventory.source_files import module_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What other files must know about one file."""
+
+    #: ``module.name`` of re-exported tasks, with the path that they stand for.
+    exports: Mapping[str, str] = field(default_factory=dict)
+    #: ``module.name`` of those that get another name.
+    renames: Mapping[str, str] = field(default_factory=dict)
+
+
+def parse(file: Path, data: bytes) -> Source:
+    """Parse one file; see :func:`codemods.syntax.source.read_source`."""
+    return read_source(file, data)
+
+
+def make_context(source: Source, index: PlanIndex, shown: str) -> FileContext:
+    """Return the context in which a file is rewritten.
+
+    Raises:
+        UnparsableError: It nests too deeply.
+    """
+    where = Where(module_name(index.root, source.file), source.file.stem == "__init__")
+    try:
+        values = Values(source.tree, where)
+        values.stars = _stars(values, index)
+        values.containers = index.containers
+    except RecursionError as error:
+        raise UnparsableError("nests too deeply") from error
+    return FileContext(source=source, index=index, values=values, shown=shown)
+
+
+def _stars(values: Values, index: PlanIndex) -> dict[str, str]:
+    """Return the names that star imports of legacy modules bring, tasks and others."""
+    found: dict[str, str] = {}
+    for statement in values.tree.imports:
+        if isinstance(statement, cst.ImportFrom) and isinstance(statement.names, cst.ImportStar):
+            base = values.base(statement)
+            for name in index.offered.get(index.resolve(base), ()):
+                found[name] = f"{base}.{name}"
+            for path in index.containers:
+                module, _, name = path.rpartition(".")
+                if module == base and not name.startswith("_"):
+                    found[name] = path
+    return found
+
+
+def survey(source: Source, index: PlanIndex, shown: str) -> Survey:
+    """Return the tasks that a module offers under its own name, and what they will be called."""
+    context = make_context(source, index, shown)
+    module = context.values.where.module
+    if not module or module in index.modules:
+        return Survey()
+    exports: dict[str, str] = {}
+    renames: dict[str, str] = {}
+    for item in legacy_imports(context):
+        if item.binding.scope.parent is not None or not _names_something(index, item.dotted):
+            continue
+        if isinstance(item.statement, cst.Import) and not item.alias.asname:
+            continue
+        name = f"{module}.{item.binding.name}"
+        exports[name] = item.dotted
+        new = planned_name(context, item)
+        if new != item.binding.name:
+            renames[name] = new
+    for name, path in context.values.stars.items():
+        if index.target(path) is not None:
+            exports[f"{module}.{name}"], renames[f"{module}.{name}"] = path, STAR
+    for name, bindings in context.tree.module.bindings.items():
+        if len(bindings) == 1 and bindings[0].kind is Kind.ASSIGN and bindings[0].value is not None:
+            path = context.values.only(bindings[0].value)
+            if path and path != UNKNOWN and index.target(path) is not None:
+                exports[f"{module}.{name}"] = path
+    return Survey(exports=exports, renames=renames)
+
+
+def _names_something(index: PlanIndex, dotted: str) -> bool:
+    resolved = index.resolve(dotted)
+    return resolved in index.targets or resolved in index.modules
+
+
+def rewrite_source(source: Source, index: PlanIndex, shown: str) -> Outcome:
+    """Run every rewrite over one parsed file."""
+    try:
+        context = make_context(source, index, shown)
+        try:
+            rewrite_file(context)
+            after = source.encode(context.edits.apply(source.text))
+        except OverlapError as error:
+            context.leave(source.module, "OVERLAP", str(error))
+            return Outcome(
+                file=source.file, shown=shown, before=source.data, after=source.data, leftovers=(context.leftovers[-1],)
+            )
+        if after != source.data:
+            _check(after, source.file)
+    except UnparsableError as error:
+        return Outcome(file=source.file, shown=shown, before=source.data, after=source.data, unparsable=str(error))
+    except Exception as error:  # noqa: BLE001  # one file's surprise must not stop the others; it is listed
+        why = f"a rewrite failed on it, please report: {type(error).__name__}: {error}"
+        return Outcome(file=source.file, shown=shown, before=source.data, after=source.data, unparsable=why)
+    return Outcome(
+        file=source.file,
+        shown=shown,
+        before=source.data,
+        after=after,
+        edits=Counter(edit.rewrite for edit in context.edits.items),
+        leftovers=_sorted(context.leftovers),
+    )
+
+
+def _check(after: bytes, file: Path) -> None:
+    """A changed file must parse again; Python's own parser is asked first, because it is the fastest."""
+    try:
+        try:
+            compile(after, str(file), "exec", dont_inherit=True, flags=ast.PyCF_ONLY_AST)
+        except (SyntaxError, ValueError):
+            read_source(file, after)  # newer syntax than this Python's
+    except UnparsableError as error:
+        raise UnparsableError(f"the rewritten file would not parse: {error}; nothing in it was changed") from error
+
+
+def _sorted(leftovers: list[Leftover]) -> tuple[Leftover, ...]:
+    return tuple(sorted(leftovers, key=lambda item: (item.line, item.code)))

@@ -1,0 +1,156 @@
+"""Run the rewrites over a tree: find candidates, survey re-exports until nothing new appears, rewrite."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codemods.calls.in_place_actors import waiting, with_in_place
+from codemods.outcome import Outcome
+from codemods.pipeline.containers_fixpoint import follow_containers
+from codemods.pipeline.prefilter import prefilter
+from codemods.pipeline.process_pool import Crew
+from codemods.plan.plan_index import PlanIndex, index_plan
+from migrator.inventory.callables import loading
+from migrator.inventory.module_facts import ModuleFacts, celery_applications, read_module
+from migrator.inventory.source_files import SourceFiles
+from migrator.inventory.task_definitions import definitions
+from migrator.plan.model import Plan
+from migrator.wire.message import System
+
+_ROUNDS = 8
+
+Meanwhile = Callable[[SourceFiles], None]
+
+
+@dataclass(slots=True)
+class Gathered:
+    """Everything one pass over a tree found."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    files_seen: int = 0
+
+
+def build_index(plan: Plan, sources: SourceFiles | None = None) -> PlanIndex:
+    """Return the plan's index with what the legacy modules offer and how the legacy broker is set up.
+
+    Args:
+        plan: Its folder is the tree.
+        sources: What was read of it in this run already.
+    """
+    bare = index_plan(plan)
+    modules: dict[str, ModuleFacts] = {}
+    for name in sorted(bare.modules):
+        base = plan.source_root / name.replace(".", "/")
+        for file in (base.with_suffix(".py"), base / "__init__.py"):
+            if file.is_file() and (facts := _facts(plan, file)):
+                modules[name] = facts
+    applications = celery_applications(modules)
+    index = index_plan(plan, applications=applications)
+    index = index.with_offered({name: _public(facts) for name, facts in modules.items()})
+    own = {path for path, target in index.targets.items() if target.in_place}
+    if not own:
+        return index
+    load = loading(plan.source_root, modules)
+    found = [d for facts in modules.values() for d in definitions(facts, modules, applications, load)]
+    actors = {definition.path for definition in found if definition.system is System.DRAMATIQ}
+    return with_in_place(
+        plan, index.with_converted(frozenset(own - actors)), modules, sources or SourceFiles(plan.folder)
+    )
+
+
+def _facts(plan: Plan, file: Path) -> ModuleFacts | None:
+    try:
+        return read_module(plan.source_root, file, file.read_bytes())
+    except (SyntaxError, ValueError, OSError):
+        return None
+
+
+def _public(facts: ModuleFacts) -> frozenset[str]:
+    """Return what ``from module import *`` brings."""
+    listed = facts.values.get("__all__")
+    if isinstance(listed, (ast.List, ast.Tuple)):
+        return frozenset(e.value for e in listed.elts if isinstance(e, ast.Constant) and isinstance(e.value, str))
+    names = set(facts.bindings) | set(facts.values)
+    names |= {s.name for s in facts.tree.body if isinstance(s, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))}
+    return frozenset(name for name in names if not name.startswith("_"))
+
+
+def own_files(plan: Plan, sources: SourceFiles, skip: frozenset[Path]) -> list[Path]:
+    """Return the Python files that may be rewritten: no migrations, none of those to skip."""
+    inside = len(plan.folder.parts)
+    return [f for f in sources.python_files() if f not in skip and "migrations" not in f.parts[inside:-1]]
+
+
+def candidates(
+    files: Iterable[Path], worth: Callable[[bytes], bool], always: frozenset[Path], read: Callable[[Path], bytes]
+) -> Iterator[tuple[Path, bytes | None]]:
+    """Yield the files that are worth parsing, and those of ``always``, with their bytes; None if unreadable."""
+    for file in files:
+        try:
+            data = read(file)
+        except OSError:
+            yield file, None
+            continue
+        if file in always or worth(data):
+            yield file, data
+
+
+def settings_files(plan: Plan) -> frozenset[Path]:
+    """Return where the project's settings module may lie."""
+    base = plan.source_root / plan.project.settings.replace(".", "/")
+    return frozenset({base.with_suffix(".py"), base / "__init__.py"})
+
+
+def gather(
+    plan: Plan,
+    index: PlanIndex,
+    workers: Crew,
+    *,
+    skip: frozenset[Path],
+    only: Sequence[Path] = (),
+    meanwhile: Meanwhile | None = None,
+) -> Gathered:
+    """Run every rewrite over the tree of a plan.
+
+    Args:
+        plan: Its folder is the tree.
+        index: From :func:`build_index`.
+        workers: They do the work.
+        skip: Files that are not looked at.
+        only: Files and folders to which changes are restricted; empty for all.
+        meanwhile: Called once while other processes parse, with what was read of the tree.
+    """
+    words = index.words()
+    files = own_files(plan, workers.sources, skip)
+    known: set[Path] = set()
+
+    def add(worth: Callable[[bytes], bool], always: frozenset[Path] = frozenset()) -> None:
+        others = [file for file in files if file not in known] if known else files
+        for file, data in candidates(others, worth, always, workers.sources.read):
+            workers.add(file, data)
+            known.add(file)
+
+    add(prefilter(words, index.leaves()), settings_files(plan))
+    workers.begin()
+    if meanwhile is not None:
+        meanwhile(workers.sources)
+    actors = frozenset(path for paths in waiting(index).values() for path in paths)
+    if actors:
+        index = index.with_stuck(actors - workers.converted(index))
+    for _ in range(_ROUNDS):
+        exports, renames = workers.survey(index)
+        grown = index.with_exports(exports, renames)
+        if grown.exports == index.exports and grown.renames == index.renames:
+            break
+        index = grown
+        fresh = index.words() - words
+        if fresh:
+            words |= fresh
+            add(prefilter(fresh))
+    index = follow_containers(workers, index, add)
+    outcomes = workers.rewrite(index, tuple(only))
+    outcomes.sort(key=lambda outcome: outcome.shown)
+    return Gathered(outcomes=outcomes, files_seen=len(files))

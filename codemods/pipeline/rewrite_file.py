@@ -1,0 +1,163 @@
+"""Decide every use of a legacy task in one file, then run the whole-file rewrites, imports last."""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from codemods.calls.actor_calls import partial_of
+from codemods.editing.comments import dismiss, mark
+from codemods.editing.context import FileContext, LeaveError, Use
+from codemods.editing.edits import Edit
+from codemods.outcome import Leftover
+from codemods.pipeline.registry import handlers, rewrites
+from codemods.plan.policy import ACTORS
+from codemods.plan.retired_names import named_in_python
+from codemods.resolve.name_resolution import text_of
+from codemods.uses.container_uses import mark_holders
+from codemods.uses.uses import collect_uses, is_mixed, legacy_imports, own_names
+from migrator.wire.message import System
+
+#: What a converted actor has as a Celery task.
+_CELERYS = frozenset({"delay", "apply_async", "apply", "s", "si", "signature", "run", "name"})
+
+
+def rewrite_file(context: FileContext) -> None:
+    """Fill the context's edits and leftovers."""
+    every = rewrites()
+    methods = handlers(every)
+    context.values.own = own_names(context.index, context.values.where.module)
+    context.imports = legacy_imports(context)
+    collect_uses(context, context.imports)
+    mark_holders(context)
+    made: dict[int, list[Edit]] = {}
+    for use in sorted(context.uses, key=lambda item: _extent(context, item)):
+        before = set(context.edits.items)
+        with context.attempt(use.node) as attempt:
+            _decide(context, use, methods)
+            if use.holder in context.index.open_containers:
+                raise LeaveError("SHARED-CONTAINER", use.node, use.holder)
+        use.rewritten = not attempt.failed
+        made[id(use)] = [edit for edit in context.edits.items if edit not in before]
+    _settle_links(context, made)
+    for origin, nodes in context.lost.items():
+        if origin in context.index.open_containers:
+            for node in nodes:
+                context.leave(node, "SHARED-CONTAINER", f"{origin}: what is done with it here can't be followed")
+    for rewrite in sorted(every, key=lambda item: (item.last, item.name)):
+        if rewrite.whole_file:
+            context.rewrite_name = rewrite.name
+            rewrite.whole_file(context)
+    _name_the_rest(context)
+    dismiss(context)
+    if context.index.mark:
+        mark(context)
+
+
+def _name_the_rest(context: FileContext) -> None:
+    """Name the lines that still mention a module that goes: comments, docstrings, strings."""
+    named = list(named_in_python(context.index, context.source.text, [(e.start, e.end) for e in context.edits.items]))
+    if not named:
+        return
+    listed = {leftover.line for leftover in context.leftovers}
+    listed |= {context.source.line(use.node) for use in context.uses if not use.rewritten}
+    listed |= {context.source.line(statement) for statement in context.tree.imports}
+    whole = {(context.source.line(node), text_of(node)) for node in context.tree.strings if _is_value(context, node)}
+    for offset, name in named:
+        line = context.source.line_at(offset)
+        if line not in listed:
+            listed.add(line)
+            found = context.source.line_text(line).strip()
+            code = "LEGACY-STRING" if (line, name) in whole else "TEXT-NAME"
+            context.leftovers.append(Leftover(code=code, line=line, found=found, detail=name))
+
+
+def _is_value(context: FileContext, node: cst.SimpleString | cst.FormattedString) -> bool:
+    """True for a plain string that isn't a statement of its own."""
+    return isinstance(node, cst.SimpleString) and not isinstance(context.parent(node), cst.Expr)
+
+
+def _extent(context: FileContext, use: Use) -> int:
+    start, end = context.source.span(use.call or use.node)
+    return end - start
+
+
+def _decide(context: FileContext, use: Use, methods: dict) -> None:  # type: ignore[type-arg]
+    retired = [target for target in use.targets if target.retired]
+    if retired:
+        raise LeaveError("RETIRED-TASK", use.node, f"{retired[0].name}: {retired[0].reason}")
+    if any(target.stuck for target in use.targets):
+        if _in_definition(context, use):
+            return
+        raise LeaveError("LINKED", use.node, "its definition stays an actor")
+    systems = {target.system for target in use.targets}
+    if len(systems) > 1:
+        raise LeaveError("MIXED-TASKS", use.node, ", ".join(sorted(target.name for target in use.targets)))
+    system = systems.pop()
+    same_call = system is System.CELERY and not use.target.operations
+    if not same_call and is_mixed(context, use):
+        raise LeaveError("AMBIGUOUS", use.node)
+    if use.target.converted and (use.attribute is None or use.attribute.attr.value in _CELERYS):
+        return
+    key = use.attribute.attr.value if use.attribute is not None else "()" if use.call is not None else ""
+    if key in use.target.members or _in_definition(context, use):
+        return
+    if not use.target.in_place and context.values.where.module == use.target.path.rpartition(".")[0]:
+        raise LeaveError("OWN-ACTOR", use.node, use.target.name)
+    found = methods.get((system, key))
+    if found is None:
+        if system is System.CELERY or use.target.converted:
+            return
+        raise LeaveError("ACTOR-ATTRIBUTE", use.attribute or use.node, key)
+    context.rewrite_name, handler = found
+    handler(context, use)
+
+
+def _in_definition(context: FileContext, use: Use) -> bool:
+    """True for the function in ``f = dramatiq.actor(f)``, and for a base in ``class B(A)``."""
+    if use.attribute is not None or use.call is not None or not isinstance(use.node, cst.Name):
+        return False
+    if f"{context.values.where.module}.{use.node.value}" not in context.index.targets:
+        return False
+    holder = context.parent(context.parent(use.node) or use.node)
+    if isinstance(holder, cst.ClassDef):
+        return True
+    if not isinstance(holder, cst.Call):
+        return False
+    function = holder.func if not isinstance(holder.func, cst.Call) else holder.func.func
+    return context.values.only(function) in ACTORS or partial_of(context, function) is not None
+
+
+def _settle_links(context: FileContext, made: dict[int, list[Edit]]) -> None:
+    """A variable's uses and the places that fill it are rewritten together or not at all."""
+    for use in context.uses:
+        broken = use.whole is not None and use.rewritten
+        if broken and any(other.whole is use.whole and not other.rewritten for other in context.uses):
+            _turn_back(context, use, made)
+    derived = [use for use in context.uses if not use.direct]
+    if not derived:
+        return
+    # What several files share is settled over all of them.
+    linked = [use for use in context.uses if _linked(use) and use.holder not in context.index.read_containers]
+    while True:
+        stuck = {path for use in linked if not use.rewritten for path in _paths(use)}
+        turned = [use for use in linked if use.rewritten and _paths(use) & stuck]
+        relevant = [use for use in turned if _paths(use) & {path for other in derived for path in _paths(other)}]
+        if not relevant:
+            return
+        for use in relevant:
+            _turn_back(context, use, made)
+
+
+def _turn_back(context: FileContext, use: Use, made: dict[int, list[Edit]]) -> None:
+    gone = made[id(use)]
+    context.edits.items = [edit for edit in context.edits.items if edit not in gone]
+    use.rewritten = False
+    context.leave(use.node, "LINKED")
+
+
+def _linked(use: Use) -> bool:
+    return not use.direct or (use.attribute is None and use.call is None)
+
+
+def _paths(use: Use) -> set[str]:
+    return {target.path for target in use.targets}

@@ -1,0 +1,1 @@
+"""The plan as rewrites need it: an index of names, policies, reason codes."""

@@ -1,0 +1,234 @@
+"""The plan as the rewrites ask it: which dotted path is a legacy task, and what it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from codemods.plan.policy import Policy
+from migrator.inventory.source_files import module_name
+from migrator.plan.model import Operation, OperationKind, Plan, ScheduleEntry
+from migrator.wire.message import System
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One legacy task as the source sees it."""
+
+    system: System
+    #: Name on the wire.
+    name: str
+    #: Dotted path of the legacy function.
+    path: str
+    parameters: tuple[str, ...] = ()
+    operations: tuple[Operation, ...] = ()
+    #: Name of the unified task; empty if the task is retired.
+    unified: str = ""
+    unified_path: str = ""
+    unified_parameters: tuple[str, ...] = ()
+    #: True if it is mapped to itself and its definition is a Celery task already.
+    converted: bool = False
+    #: Names that a class-based actor offers beside those of every task.
+    members: frozenset[str] = frozenset()
+    #: True if it is mapped to itself and its definition can't be converted: its callers stay too.
+    stuck: bool = False
+    #: Why it is retired.
+    reason: str = ""
+
+    @property
+    def retired(self) -> bool:
+        """True if there is no successor."""
+        return not self.unified
+
+    @property
+    def in_place(self) -> bool:
+        """True if the function itself is converted where it stands."""
+        return self.path == self.unified_path
+
+    @property
+    def leaf(self) -> str:
+        """The unified function's own name."""
+        return self.unified_path.rpartition(".")[2]
+
+    @property
+    def only_keywords_change(self) -> bool:
+        """True if every call by position stays as it is: arguments are renamed in place at most."""
+        renamed = {o.name: o.to for o in self.operations if o.kind is OperationKind.RENAME}
+        names = tuple(renamed.get(name, name) for name in self.parameters)
+        plain = all(o.kind is OperationKind.RENAME for o in self.operations)
+        return plain and names == self.unified_parameters[: len(names)]
+
+    @property
+    def positional(self) -> bool:
+        """True if a legacy call's positions mean the same to the unified task."""
+        return not self.operations and self.unified_parameters[: len(self.parameters)] == self.parameters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """A list, tuple, set or dict at the top of a module that holds legacy tasks."""
+
+    #: Dotted path of the name that it was first given.
+    origin: str
+    #: Key or position as Python writes it, and the dotted path of the item; ``?`` for one that is no task.
+    items: tuple[tuple[str, str], ...]
+    mapping: bool
+
+    def paths(self, key: str = "") -> frozenset[str]:
+        """Return what it may hold under a key; everything for an empty one."""
+        chosen = [path for known, path in self.items if known == key]
+        return frozenset(chosen or (path for _, path in self.items))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanIndex:
+    """Everything about a plan that a rewrite of one file needs; crosses process borders."""
+
+    #: Import root, absolute.
+    root: Path
+    targets: Mapping[str, Target]
+    #: Dotted legacy modules: those that hold a target and those that the plan names.
+    modules: frozenset[str]
+    #: Dotted paths of legacy Celery applications.
+    applications: frozenset[str] = frozenset()
+    #: Dotted path of the unified Celery application; empty if none is installed.
+    unified_application: str = ""
+    #: ``module.name`` of a re-export to the dotted path that it stands for.
+    exports: Mapping[str, str] = field(default_factory=dict)
+    #: ``module.name`` of a re-export to the name that it gets.
+    renames: Mapping[str, str] = field(default_factory=dict)
+    settings: str = ""
+    #: Legacy schedule entries that go, as ``module:entry``, with what becomes of them.
+    schedule: Mapping[str, str] = field(default_factory=dict)
+    #: The unified schedule.
+    entries: tuple[ScheduleEntry, ...] = ()
+    legacy_queues: frozenset[str] = frozenset()
+    unified_queue: str = ""
+    unified_queues: frozenset[str] = frozenset()
+    #: What the legacy broker's middleware does.
+    policy: Policy = field(default_factory=lambda: Policy(known=False))
+    #: Every priority that an actor of the project has, lowest first.
+    priorities: tuple[int, ...] = (0,)
+    #: ``redis`` or ``rabbitmq``: what carries the unified messages; empty if that is computed.
+    broker_kind: str = ""
+    #: Dotted paths of partials and base classes that other files mention, and settings that they read.
+    shared: frozenset[str] = frozenset()
+    #: Absolute paths of files that go with the cutover and are not rewritten.
+    retire: frozenset[Path] = frozenset()
+    #: Dotted names of those files.
+    retired_modules: frozenset[str] = frozenset()
+    #: Top-level names of the legacy modules, for star imports.
+    offered: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    #: Containers of tasks that modules offer, by dotted path.
+    containers: Mapping[str, Container] = field(default_factory=dict)
+    #: Origins of those that other files read, and of those that something in the project keeps as they are.
+    read_containers: frozenset[str] = frozenset()
+    open_containers: frozenset[str] = frozenset()
+    #: True if every remaining use of Dramatiq is to be listed.
+    list_dramatiq: bool = True
+    #: True if a comment is to be written at each place that is left alone.
+    mark: bool = False
+
+    def resolve(self, dotted: str) -> str:
+        """Follow the project's re-exports."""
+        for _ in range(20):
+            if dotted in self.targets:
+                return dotted
+            head, tail = dotted, ""
+            while head and head not in self.exports:
+                head, _, last = head.rpartition(".")
+                tail = f".{last}{tail}"
+            if not head or self.exports[head] == head:
+                return dotted
+            dotted = self.exports[head] + tail
+        return dotted
+
+    def target(self, dotted: str) -> Target | None:
+        """Return the legacy task behind a dotted path, or None."""
+        return self.targets.get(self.resolve(dotted))
+
+    def named(self, name: str, system: System = System.CELERY) -> Target | None:
+        """Return the legacy task with that name on the wire, or None."""
+        return next((t for t in self.targets.values() if t.name == name and t.system is system), None)
+
+    def words(self) -> frozenset[str]:
+        """Return the words of which a file must hold one to be worth parsing."""
+        found = {path.rpartition(".")[2] for path in self.targets}
+        found |= {module.rpartition(".")[2] for module in self.modules} - self.leaves()
+        found |= set(self.modules)
+        found |= {export.rpartition(".")[2] for export in self.exports}
+        found |= {target.name for target in self.targets.values()}
+        found |= {"dramatiq", "periodiq", "send_with_options", "message_with_options", "migrator: ignore"}
+        found |= {entry.partition(":")[2] for entry in self.schedule} | {"autodiscover_tasks"}
+        return frozenset(word for word in found if word)
+
+    def leaves(self) -> frozenset[str]:
+        """Return the last names of legacy modules that are too common to be looked for as words."""
+        last = {module.rpartition(".")[2] for module in self.modules if "." in module}
+        return frozenset(name for name in last if "_" not in name)
+
+    def with_converted(self, paths: frozenset[str]) -> PlanIndex:
+        """Return the index with the targets that are Celery tasks already marked."""
+        marked = {p: replace(t, converted=True) if p in paths else t for p, t in self.targets.items()}
+        return replace(self, targets=marked)
+
+    def with_stuck(self, paths: frozenset[str]) -> PlanIndex:
+        """Return the index with the targets that stay actors marked."""
+        marked = {p: replace(t, stuck=True) if p in paths else t for p, t in self.targets.items()}
+        return replace(self, targets=marked)
+
+    def with_offered(self, offered: Mapping[str, frozenset[str]]) -> PlanIndex:
+        """Return the index with the public names of the legacy modules added."""
+        return replace(self, offered=offered)
+
+    def with_exports(self, exports: Mapping[str, str], renames: Mapping[str, str]) -> PlanIndex:
+        """Return the index with the project's re-exports added."""
+        return replace(self, exports={**self.exports, **exports}, renames={**self.renames, **renames})
+
+
+def index_plan(plan: Plan, *, applications: frozenset[str] = frozenset()) -> PlanIndex:
+    """Return the index of a plan."""
+    targets: dict[str, Target] = {}
+    for mapping in plan.mappings():
+        task = plan.task(mapping.unified)
+        assert task is not None
+        targets[mapping.path] = Target(
+            system=mapping.system,
+            name=mapping.name,
+            path=mapping.path,
+            parameters=mapping.parameters,
+            operations=mapping.operations,
+            unified=task.name,
+            unified_path=task.path,
+            unified_parameters=task.parameters,
+        )
+    for retired in plan.retired:
+        targets[retired.path] = Target(
+            system=retired.system, name=retired.name, path=retired.path, reason=retired.reason
+        )
+    modules = {path.rpartition(".")[0] for path in targets}
+    modules |= {module for endpoint in plan.legacy for module in endpoint.modules}
+    installed = module_name(plan.source_root, plan.folder / plan.project.install_to / "celery.py")
+    return PlanIndex(
+        root=plan.source_root,
+        targets=targets,
+        modules=frozenset(modules),
+        applications=frozenset(app for app in applications if app.rpartition(".")[0] in modules),
+        unified_application=f"{installed}.app" if plan.project.install_to and installed else "",
+        settings=plan.project.settings,
+        schedule=_schedule(plan),
+        entries=plan.schedule,
+        legacy_queues=frozenset(queue for endpoint in plan.legacy for queue in endpoint.queues),
+        unified_queue=plan.unified.queues[0] if plan.unified.queues else "",
+        unified_queues=frozenset(plan.unified.queues),
+        retire=frozenset(plan.folder / path for path in plan.project.retire),
+        retired_modules=frozenset(module_name(plan.source_root, plan.folder / path) for path in plan.project.retire),
+    )
+
+
+def _schedule(plan: Plan) -> dict[str, str]:
+    found = {entry.name: f"retired: {entry.reason}" for entry in plan.retired_schedule}
+    for schedule in plan.schedule:
+        found |= dict.fromkeys(schedule.replaces, f"replaced by {schedule.name}")
+    return found

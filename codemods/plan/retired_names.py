@@ -1,0 +1,33 @@
+"""Names of the legacy side in any text: modules that go, their files, registered task names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from codemods.plan.plan_index import PlanIndex
+
+
+def retired_names(index: PlanIndex) -> re.Pattern[bytes] | None:
+    """Return what finds the names of modules that go, their files, and dotted task names; None if there are none."""
+    words = set()
+    for module in index.retired_modules:
+        words |= {module, module.replace(".", "/") + ".py"}
+        if "_" in module.rpartition(".")[2]:
+            words.add(module.rpartition(".")[2])
+    words |= {target.name for target in index.targets.values() if "." in target.name}
+    return bounded(words) if words else None
+
+
+def bounded(words: set[str]) -> re.Pattern[bytes]:
+    """Return what finds any of the words as a whole."""
+    joined = b"|".join(re.escape(word.encode()) for word in sorted(words, key=len, reverse=True))
+    return re.compile(rb"(?<![A-Za-z0-9_.])(?:" + joined + rb")(?![A-Za-z0-9_])")
+
+
+def named_in_python(index: PlanIndex, text: bytes, edited: list[tuple[int, int]]) -> Iterator[tuple[int, str]]:
+    """Yield offset and name of every retired module still named in a Python file, comments and strings included."""
+    pattern = retired_names(index)
+    for match in pattern.finditer(text) if pattern else ():
+        if not any(start <= match.start() and match.end() <= end for start, end in edited):
+            yield match.start(), match.group().decode()

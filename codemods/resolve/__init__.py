@@ -1,0 +1,1 @@
+"""What an expression refers to: names, constants, items of containers."""

@@ -1,0 +1,1 @@
+"""One file a rewrite, nothing else; found by walking the folder."""

@@ -1,0 +1,70 @@
+"""Dramatiq actors that the plan maps to themselves become Celery tasks where they stand.
+
+``@dramatiq.actor``, bare, called, aliased or through ``functools.partial``. The name is written out, so that nothing
+depends on the module path; so is what the configured middleware did (:mod:`codemods.calls.actor_options`).
+A decorator of dramatiq-crontab goes with it, if the plan's schedule has its entry.
+Source: ``dramatiq/actor.py``, ``dramatiq_crontab/__init__.py``, ``celery/app/__init__.py`` ``shared_task``.
+"""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from codemods.calls.actor_calls import declaration
+from codemods.calls.actor_options import check_scheduled, task_options
+from codemods.calls.task_support import coroutine_wrapper, keep_comments, note_definition
+from codemods.editing.context import FileContext, LeaveError
+from codemods.editing.statements import remove_line
+from codemods.plan.plan_index import Target
+from codemods.protocol import Rewrite
+
+_CLOCKS = frozenset({"dramatiq_crontab.cron", "dramatiq_crontab.interval"})
+
+
+def rewrite(context: FileContext) -> None:
+    """Convert the decorated actors of a file."""
+    for node in context.tree.definitions:
+        if not isinstance(node, cst.FunctionDef) or context.tree.scopes[node].parent is not None:
+            continue
+        target = context.index.targets.get(f"{context.values.where.module}.{node.name.value}")
+        if target is None or not target.in_place:
+            continue
+        for decorator in node.decorators:
+            with context.attempt(decorator):
+                _convert(context, node, decorator, target)
+
+
+def _convert(context: FileContext, node: cst.FunctionDef, decorator: cst.Decorator, target: Target) -> None:
+    found = declaration(context, decorator.decorator)
+    if found is None:
+        return
+    if found.wrapped is not None:
+        raise LeaveError("ACTOR-OPTION", decorator, "a function of its own")
+    options = task_options(context, target, found.options, decorator)
+    _remove_clocks(context, node, target)
+    name = context.local_import("celery", "shared_task", found.function)
+    text = f"{name}({', '.join(options)})"
+    if node.asynchronous is not None:
+        text += f"{context.source.newline()}{_indent(context, decorator)}@{coroutine_wrapper(context)}"
+    context.replace(decorator.decorator, text)
+    keep_comments(context, decorator.decorator, decorator)
+    note_definition(context, node, target.path)
+
+
+def _remove_clocks(context: FileContext, node: cst.FunctionDef, target: Target) -> None:
+    """Remove the decorators of dramatiq-crontab; they send actors only."""
+    for decorator in node.decorators:
+        clock = decorator.decorator
+        if not isinstance(clock, cst.Call) or context.values.only(clock.func) not in _CLOCKS:
+            continue
+        check_scheduled(context, target, clock)
+        remove_line(context, decorator)
+        context.replaced.append(clock.func)
+
+
+def _indent(context: FileContext, node: cst.CSTNode) -> str:
+    start = context.source.span(node)[0]
+    return context.source.text[context.source.text.rfind(b"\n", 0, start) + 1 : start].decode("utf-8")
+
+
+REWRITE = Rewrite(name="definitions", whole_file=rewrite, defines=True)

@@ -1,0 +1,120 @@
+"""Tasks called without a queue stay direct calls: ``actor(…)``, ``task(…)``, ``task.run(…)``; ``actor.fn`` is ``.run``.
+
+Only the plan's arguments change. Bare references are renamed where nothing can go wrong.
+Source: ``dramatiq/actor.py`` (``fn``, ``__call__``), ``celery/app/task.py`` (``run``, ``__call__``, ``name``).
+"""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from codemods.calls.arguments import adapt_arguments, one_meaning
+from codemods.editing.context import FileContext, LeaveError, Use
+from codemods.protocol import Rewrite
+from codemods.uses.escape_analysis import CONTAINERS, followed, sent_from_result, shown_to_others
+from codemods.uses.receivers import unknown_senders
+from migrator.wire.message import System
+
+
+def direct(context: FileContext, use: Use) -> None:
+    """Adapt a direct call; an awaited one can't go on, because a task is a plain function."""
+    assert use.call is not None
+    if isinstance(context.parent(use.call), cst.Await):
+        raise LeaveError("ASYNC-CALL", use.call)
+    adapt_arguments(context, use.call, use.targets)
+
+
+def function(context: FileContext, use: Use) -> None:
+    """Rewrite ``actor.fn``."""
+    assert use.attribute is not None
+    if use.call is None:
+        if one_meaning(use.targets).operations:
+            raise LeaveError("ESCAPES", use.attribute)
+    else:
+        direct(context, use)
+    context.replace(use.attribute.attr, "run")
+
+
+def run(context: FileContext, use: Use) -> None:
+    """Adapt ``task.run(…)``."""
+    if use.call is not None:
+        direct(context, use)
+
+
+def actor_name(context: FileContext, use: Use) -> None:
+    """Rewrite ``actor.actor_name``."""
+    assert use.attribute is not None
+    context.replace(use.attribute.attr, "name")
+
+
+def kept_attribute(context: FileContext, use: Use) -> None:
+    """Attributes that a Celery task has too."""
+
+
+def computed_name(context: FileContext, use: Use) -> None:
+    """A task's module, read to make up a name of a task that will be another one's.
+
+    Raises:
+        LeaveError: Always, unless the task stays where it is.
+    """
+    if not use.target.in_place:
+        raise LeaveError("COMPUTED-NAME", use.attribute or use.node)
+
+
+def wrapped(context: FileContext, use: Use) -> None:
+    """``task.__wrapped__(…)`` takes the task's own arguments."""
+    if use.call is not None:
+        direct(context, use)
+
+
+def bare_actor(context: FileContext, use: Use) -> None:
+    """Let a bare actor through where its use can be seen, or where nothing in the file could send it."""
+    if not followed(context, use.node):
+        _hand_on(context, use)
+    elif use.holder not in context.index.read_containers and shown_to_others(context, use.node):
+        context.leave(use.node, "HANDED-ON", use.target.name)
+
+
+def bare_task(context: FileContext, use: Use) -> None:
+    """A bare Celery task keeps its interface; only changed arguments need its use to be seen."""
+    if one_meaning(use.targets).operations and not followed(context, use.node):
+        _hand_on(context, use)
+
+
+def _hand_on(context: FileContext, use: Use) -> None:
+    parent = context.parent(use.node)
+    while isinstance(parent, CONTAINERS):
+        parent = context.parent(parent)
+    given = isinstance(parent, cst.Arg) and not _appended(context, parent)
+    returned = isinstance(parent, cst.Return) and sent_from_result(context, parent) is not None
+    if given or returned or unknown_senders(context):
+        raise LeaveError("ESCAPES", use.node)
+    context.leave(use.node, "HANDED-ON", use.target.name)
+
+
+def _appended(context: FileContext, arg: cst.Arg) -> bool:
+    call = context.parent(arg)
+    return (
+        isinstance(call, cst.Call)
+        and isinstance(call.func, cst.Attribute)
+        and call.func.attr.value in {"append", "add"}
+    )
+
+
+REWRITE = Rewrite(
+    name="direct_calls",
+    methods={
+        (System.DRAMATIQ, "()"): direct,
+        (System.CELERY, "()"): direct,
+        (System.DRAMATIQ, "fn"): function,
+        (System.CELERY, "run"): run,
+        (System.DRAMATIQ, "actor_name"): actor_name,
+        (System.DRAMATIQ, "__module__"): computed_name,
+        (System.CELERY, "__module__"): computed_name,
+        (System.CELERY, "__wrapped__"): wrapped,
+        (System.DRAMATIQ, "__name__"): kept_attribute,
+        (System.DRAMATIQ, "__doc__"): kept_attribute,
+        (System.DRAMATIQ, ""): bare_actor,
+        (System.CELERY, ""): bare_task,
+    },
+)

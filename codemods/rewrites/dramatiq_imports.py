@@ -1,0 +1,120 @@
+"""Imports of Dramatiq itself: parts that were replaced go, their successors are imported, the rest is listed.
+
+Source: ``dramatiq/__init__.py`` (what the package offers).
+"""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from codemods.calls.actor_calls import partials
+from codemods.calls.task_support import write_support
+from codemods.editing.context import FileContext
+from codemods.editing.new_imports import add_imports
+from codemods.editing.sequences import remove_items
+from codemods.editing.statements import remove_statement
+from codemods.protocol import Rewrite
+from codemods.resolve.shared_items import UNKNOWN
+from codemods.rewrites.raised_retries import RETRIES
+
+#: Reasons of rewrites that say more about their places.
+_OWN = frozenset({"RAISED-RETRY", "CURRENT-MESSAGE"})
+#: Libraries of the legacy side that end with it.
+LIBRARIES = ("dramatiq", "periodiq", "dramatiq_crontab", "django_dramatiq", "dramatiq_abort")
+
+
+def rewrite(context: FileContext) -> None:
+    """Replace the imports of a file and list what is left of Dramatiq in it."""
+    write_support(context)
+    _remove_partials(context)
+    replaced = set(context.replaced)
+    gone: list[cst.ImportAlias] = []
+    for statement in context.tree.imports:
+        if isinstance(statement, cst.ImportFrom) and isinstance(statement.names, cst.ImportStar):
+            continue
+        scope = context.tree.scopes[statement]
+        for alias in statement.names:  # type: ignore[union-attr]
+            bindings = [b for group in scope.bindings.values() for b in group if b.node is alias]
+            path = context.values.imported(bindings[0]) if bindings else ""
+            if path.partition(".")[0] not in (*LIBRARIES, "functools"):
+                continue
+            open_reads = [n for n in _reads(context, bindings[0]) if not _within(context, n, replaced)]
+            unused = not _was_read(context, bindings[0])
+            if path.startswith("functools") and (unused or open_reads):
+                continue
+            idle = unused and bool(context.edits.items) and not context.values.where.is_package
+            if (idle or (replaced and not unused)) and not open_reads:
+                gone.append(alias)
+            elif context.index.list_dramatiq:
+                _list(context, alias, path, open_reads)
+    for statement in context.tree.imports:
+        if isinstance(statement, cst.ImportFrom) and isinstance(statement.names, cst.ImportStar):
+            continue
+        removed = [alias for alias in statement.names if alias in gone]  # type: ignore[union-attr]
+        if removed and len(removed) == len(statement.names):  # type: ignore[arg-type]
+            new = add_imports(context, statement, instead=True)
+            if not new:
+                remove_statement(context, statement)
+        elif removed:
+            remove_items(context, statement.names, removed)  # type: ignore[arg-type]
+    add_imports(context, None, instead=False)
+
+
+def _remove_partials(context: FileContext) -> None:
+    """Remove ``partial(dramatiq.actor, …)`` where every actor that it made was converted."""
+    for binding in partials(context):
+        open_reads = [n for n in _reads(context, binding) if n not in context.replaced]
+        path = f"{context.values.where.module}.{binding.name}"
+        statement = context.parent(context.parent(binding.node) or binding.node)
+        if open_reads or path in context.index.shared or not isinstance(statement, cst.Assign):
+            continue
+        assert isinstance(binding.value, cst.Call)
+        context.replaced += [binding.value.args[0].value, binding.value.func]
+        remove_statement(context, statement)
+
+
+def _reads(context: FileContext, binding: object) -> list[cst.Name]:
+    return [load for load in context.tree.loads if binding in context.values.bindings(load)]
+
+
+def _was_read(context: FileContext, binding: object) -> bool:
+    return bool(_reads(context, binding))
+
+
+def _within(context: FileContext, name: cst.Name, replaced: set[cst.BaseExpression]) -> bool:
+    """True if a read is part of an expression whose place another name took."""
+    here: cst.CSTNode | None = name
+    while isinstance(here, (cst.Name, cst.Attribute)):
+        if here in replaced:
+            return True
+        here = context.parent(here)
+    return False
+
+
+def _list(context: FileContext, alias: cst.ImportAlias, path: str, reads: list[cst.Name]) -> None:
+    """List a use of Dramatiq that stays."""
+    if not reads:
+        context.leave(alias, "DRAMATIQ-USE", path)
+    for name in reads:
+        node: cst.BaseExpression = name
+        parent = context.parent(node)
+        while isinstance(parent, cst.Attribute) and parent.value is node:
+            node, parent = parent, context.parent(parent)
+        full = context.values.only(node)
+        code = _code(full or path)
+        if code in _OWN and any(
+            left.code == code and left.line == context.source.line(node) for left in context.leftovers
+        ):
+            continue  # said already, and why
+        context.leave(node, code, full if full and UNKNOWN not in full else path)
+
+
+def _code(path: str) -> str:
+    if path in RETRIES:
+        return "RAISED-RETRY"
+    if "CurrentMessage.get" in path:
+        return "CURRENT-MESSAGE"
+    return "MIDDLEWARE" if "iddleware" in path else "DRAMATIQ-USE"
+
+
+REWRITE = Rewrite(name="dramatiq_imports", whole_file=rewrite, last=True)

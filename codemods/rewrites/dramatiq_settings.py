@@ -1,0 +1,145 @@
+"""Settings of django-dramatiq become Celery's where the meaning carries over; the others are listed with what to do.
+
+Only once nothing of Dramatiq is left to read them: every actor is converted where it stands and the plan retires no
+file. Until then legacy processes need them, and they are listed.
+Source: ``django_dramatiq/apps.py`` (what is read), ``dramatiq/results/backend.py`` (a result lives ten minutes),
+``celery/app/defaults.py``.
+"""
+
+from __future__ import annotations
+
+import libcst as cst
+
+from codemods.editing.context import FileContext, LeaveError
+from codemods.editing.sequences import remove_items
+from codemods.editing.statements import remove_statement
+from codemods.editing.units import seconds
+from codemods.protocol import Rewrite
+from codemods.resolve.name_resolution import text_of
+from codemods.schedules.schedule_text import quoted
+from codemods.syntax.scopes import Binding, Kind
+from migrator.wire.message import System
+
+_APPS = frozenset({"django_dramatiq", "django_periodiq", "dramatiq_crontab"})
+_RESULT_TTL_S = "600"
+#: Middleware whose effect is written out, or that Celery has by itself.
+_COVERED = frozenset(
+    {"AgeLimit", "TimeLimit", "Retries", "Callbacks", "Pipelines", "GroupCallbacks", "AsyncIO", "Results"}
+    | {"DbConnectionsMiddleware", "PeriodiqMiddleware"}
+)
+_INSTEAD = {
+    "AdminMiddleware": "django-celery-results keeps a row for each task",
+    "Prometheus": "run an exporter for Celery beside the workers",
+    "CurrentMessage": "read celery.current_task.request",
+    "ShutdownNotifications": "Celery waits for running tasks; a task is not told",
+    "Abortable": "revoke the task: AsyncResult.revoke(terminate=True)",
+    "SentryMiddleware": "sentry_sdk has a CeleryIntegration",
+}
+_HINTS = {
+    "DRAMATIQ_TASKS_DATABASE": "belongs to the table of AdminMiddleware",
+    "DRAMATIQ_ENCODER": "register a serializer with kombu, if the arguments are no plain JSON",
+    "DRAMATIQ_RATE_LIMITER_BACKEND": "Celery's rate_limit counts per worker; locks need a library of their own",
+    "DRAMATIQ_IGNORED_MODULES": "leave those modules out of CELERY_IMPORTS",
+}
+
+
+def rewrite(context: FileContext) -> None:
+    """Convert the settings module."""
+    if not context.index.settings or context.values.where.module != context.index.settings:
+        return
+    actors = [t for t in context.index.targets.values() if t.system is System.DRAMATIQ]
+    over = bool(actors) and not context.index.retire and all(t.in_place and not t.stuck for t in actors)
+    for name, group in context.tree.module.bindings.items():
+        if not name.startswith("DRAMATIQ_"):
+            continue
+        with context.attempt(group[0].node):
+            if not over or len(group) != 1 or _is_read(context, group[0]) or not _convert(context, name, group[0]):
+                raise LeaveError("DRAMATIQ-SETTING", group[0].node, _detail(name))
+    for binding in context.tree.module.bindings.get("INSTALLED_APPS", []):
+        if isinstance(binding.value, (cst.List, cst.Tuple)):
+            gone = [e for e in binding.value.elements if (text_of(e.value) or "").partition(".")[0] in _APPS]
+            if over:
+                remove_items(context, binding.value.elements, gone)
+            else:
+                for element in gone:
+                    context.leave(element, "DRAMATIQ-SETTING", f"INSTALLED_APPS: {text_of(element.value)}")
+
+
+def _detail(name: str) -> str:
+    return f"{name}: {_HINTS[name]}" if name in _HINTS else name
+
+
+def _is_read(context: FileContext, binding: Binding) -> bool:
+    """True if something else reads a setting: this file, or another one."""
+    if binding.name in context.index.shared:
+        return True
+    return any(binding in context.values.bindings(load) for load in context.tree.loads if load.value == binding.name)
+
+
+def _convert(context: FileContext, name: str, binding: Binding) -> bool:
+    """Write what a setting means to Celery in its place; False if it means nothing there."""
+    value = binding.value
+    statement = context.parent(context.parent(binding.node) or binding.node)
+    if binding.kind is not Kind.ASSIGN or value is None or not isinstance(statement, cst.Assign):
+        return False
+    if name == "DRAMATIQ_BROKER":
+        lines, whole = _broker(context, value)
+    elif name == "DRAMATIQ_RESULT_BACKEND":
+        lines, whole = _results(context, value), True
+    elif name == "DRAMATIQ_AUTODISCOVER_MODULES":
+        modules = ", ".join(quoted(module) for module in sorted(context.index.modules))
+        lines, whole = [("CELERY_IMPORTS", f"[{modules}]")], True
+    else:
+        return False
+    written = [f"{key} = {text}" for key, text in lines if key not in context.tree.module.bindings]
+    newline = context.source.newline()
+    if not whole:
+        context.insert_before(statement, "".join(line + newline for line in written))
+    elif written:
+        context.replace(statement, newline.join(written))
+    else:
+        remove_statement(context, statement)
+    return True
+
+
+def _broker(context: FileContext, node: cst.BaseExpression) -> tuple[list[tuple[str, str]], bool]:
+    """Return the broker's URL, and whether nothing else of the setting needs a person."""
+    given = _items(node)
+    options = _items(given["OPTIONS"]) if "OPTIONS" in given else {}
+    if set(options) != {"url"}:
+        raise LeaveError("SETTINGS", node, "CELERY_BROKER_URL: write one URL for the broker's OPTIONS")
+    listed = given.get("MIDDLEWARE")
+    left = False
+    for element in listed.elements if isinstance(listed, (cst.List, cst.Tuple)) else ():
+        leaf = (text_of(element.value) or context.source.code(element.value)).rpartition(".")[2]
+        if leaf not in _COVERED:
+            context.leave(element, "MIDDLEWARE", f"{leaf}: {_INSTEAD[leaf]}" if leaf in _INSTEAD else leaf)
+            left = True
+    if left:
+        context.leave(node, "DRAMATIQ-SETTING", "DRAMATIQ_BROKER: settle its middleware first")
+    return [("CELERY_BROKER_URL", context.source.code(options["url"]))], not left
+
+
+def _results(context: FileContext, node: cst.BaseExpression) -> list[tuple[str, str]]:
+    given = _items(node)
+    options = _items(given["BACKEND_OPTIONS"]) if "BACKEND_OPTIONS" in given else {}
+    middleware = _items(given["MIDDLEWARE_OPTIONS"]) if "MIDDLEWARE_OPTIONS" in given else {}
+    backend = text_of(given.get("BACKEND")) or ""
+    if not backend.endswith(".RedisBackend") or set(options) != {"url"} or set(middleware) - {"result_ttl"}:
+        raise LeaveError("SETTINGS", node, "CELERY_RESULT_BACKEND: write one URL for the backend")
+    ttl = middleware.get("result_ttl")
+    expires = seconds(context, ttl, timedelta_allowed=False) if ttl is not None else _RESULT_TTL_S
+    return [("CELERY_RESULT_BACKEND", context.source.code(options["url"])), ("CELERY_RESULT_EXPIRES", expires)]
+
+
+def _items(node: cst.BaseExpression) -> dict[str, cst.BaseExpression]:
+    found = {}
+    for element in node.elements if isinstance(node, cst.Dict) else ():
+        key = text_of(element.key) if isinstance(element, cst.DictElement) else None
+        if key is None:
+            raise LeaveError("SETTINGS", node, "is no plain literal")
+        found[key] = element.value
+    return found
+
+
+REWRITE = Rewrite(name="dramatiq_settings", whole_file=rewrite)

@@ -1,0 +1,35 @@
+"""Sends of Dramatiq whose receiver can't be resolved are listed, never guessed; so is what is read from their value.
+
+Source: ``dramatiq/actor.py``: no other library has ``send_with_options`` or ``message_with_options``.
+"""
+
+from __future__ import annotations
+
+from codemods.editing.context import FileContext
+from codemods.protocol import Rewrite
+from codemods.uses.receivers import ONLY_DRAMATIQ
+
+#: What is read from the value of a send.
+_MESSAGES = frozenset({"message_id", "get_result"})
+
+
+def rewrite(context: FileContext) -> None:
+    """List what could not be resolved."""
+    known = {use.attribute for use in context.uses}
+    patched = {node for node in known if node is not None}
+    for attribute in context.tree.attributes:
+        if attribute.attr.value in ONLY_DRAMATIQ and attribute not in patched and not _double(context, attribute):
+            context.leave(attribute, "UNRESOLVED-RECEIVER", context.source.code(attribute))
+    if any(use.rewritten and use.attribute is not None and use.call is None for use in context.uses):
+        for attribute in context.tree.attributes:
+            if attribute.attr.value in _MESSAGES and not _double(context, attribute):
+                context.leave(attribute, "RESULT-ESCAPES", context.source.code(attribute))
+
+
+def _double(context: FileContext, attribute: object) -> bool:
+    """True for an attribute that another rewrite changed: the double of a patched actor."""
+    start, end = context.source.span(attribute.attr)  # type: ignore[attr-defined]
+    return any(edit.start <= start and end <= edit.end for edit in context.edits.items)
+
+
+REWRITE = Rewrite(name="receivers", whole_file=rewrite, last=True)

@@ -1,0 +1,1 @@
+"""Triggers of every scheduler, and the source text of the entry that takes their place."""

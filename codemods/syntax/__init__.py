@@ -1,0 +1,1 @@
+"""Parsing: one read of a file, its scopes, spans and diffs."""

@@ -1,0 +1,1 @@
+"""Where a file uses a legacy task, and what happens to the objects it is put into."""

@@ -1,0 +1,132 @@
+"""Run a task as a worker does: published, fetched from the broker, traced with its request, acknowledged.
+
+Nothing of Celery is replaced: the message goes through kombu's encoder to the broker and comes back as the worker's
+own ``Request``, whose ``execute`` traces it in this process. Retries are published by the task itself.
+Source: ``celery/worker/request.py`` (Request.execute), ``celery/app/amqp.py`` (before_task_publish).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from celery import signals
+from celery.utils.imports import symbol_by_name
+
+from .recorder import RECORDER
+
+#: Of every message (protocol 2, ``celery/app/amqp.py``).
+_STANDARD_HEADERS = frozenset(
+    {"lang", "task", "id", "shadow", "eta", "expires", "group", "group_index", "retries", "timelimit", "root_id"}
+    | {"parent_id", "argsrepr", "kwargsrepr", "origin", "ignore_result", "replaced_task_nesting", "stamped_headers"}
+    | {"stamps", "delivery_info", "properties", "utc"}
+)
+
+
+class TaskListener:
+    """Hear how one message ends and what else is published."""
+
+    def __init__(self) -> None:
+        self.current = ""
+        self.ended: dict[str, Any] = {}
+        signals.before_task_publish.connect(self._published, weak=False)
+        signals.task_success.connect(self._succeeded, weak=False)
+        signals.task_failure.connect(self._failed, weak=False)
+        signals.task_retry.connect(self._retried, weak=False)
+
+    def begin(self, task_id: str) -> None:
+        """Forget what was, and listen to one message."""
+        self.current, self.ended = task_id, {"outcome": "rejected"}
+        RECORDER.start()
+
+    def _published(self, sender: str, body: Any, headers: Mapping[str, Any], **options: Any) -> None:
+        if not RECORDER.active:
+            return
+        args, kwargs = body[0], body[1]
+        call = {"args": list(args), "kwargs": dict(kwargs), **_options(headers)}
+        if headers.get("id") == self.current:
+            self.ended["retry"] = call
+            return
+        properties = options["properties"]
+        entry = {"system": "celery", "task": sender, "queue": options["routing_key"], **call}
+        RECORDER.note("messages", entry | {"priority": properties.get("priority"), "retries": headers.get("retries")})
+
+    def _succeeded(self, sender: Any, result: Any, **_: Any) -> None:
+        if sender.request.id == self.current:
+            self.ended |= {"outcome": "value", "value": result}
+
+    def _failed(self, sender: Any, task_id: str, exception: BaseException, **_: Any) -> None:
+        if task_id == self.current:
+            self.ended |= {"outcome": "exception", "exception": exception}
+
+    def _retried(self, sender: Any, request: Any, reason: Any, **_: Any) -> None:
+        if request.id == self.current:
+            self.ended |= {"outcome": "retry", "exception": getattr(reason, "exc", None)}
+
+
+class TaskSide(TaskListener):
+    """The project's Celery application and a connection to its broker."""
+
+    def __init__(self, app: Any) -> None:
+        super().__init__()
+        self.app = app
+        app.finalize()
+        app.set_current()
+        self.connection = app.connection_for_read()
+
+    def run(self, task: Any, call: Mapping[str, Any]) -> dict[str, Any]:
+        """Send one message, process it, and return how it ended."""
+        RECORDER.active = False
+        sent_to = send(task, call)
+        with self.connection.channel() as channel:
+            queue = self.app.amqp.queues[sent_to].bind(channel)
+            message = queue.get(no_ack=False)
+            if message is None:
+                raise TimeoutError(f"the message did not come out of queue {sent_to!r}")
+            request = symbol_by_name(task.Request)(
+                message,
+                on_ack=lambda logger, errors: message.ack(),
+                on_reject=lambda logger, errors, requeue: message.reject(requeue=requeue),
+                app=self.app,
+                hostname="parity@localhost",
+                task=task,
+            )
+            self.begin(call["id"])
+            try:
+                request.execute()
+            finally:
+                self.current = ""
+        return self.ended
+
+
+def send(target: Any, call: Mapping[str, Any]) -> str:
+    """Send one message and return the queue that it went to."""
+    sent_to = []
+
+    def published(sender: str, headers: Mapping[str, Any], routing_key: str, **_: Any) -> None:
+        if headers.get("id") == call["id"]:
+            sent_to.append(routing_key)
+
+    signals.after_task_publish.connect(published, weak=False)
+    try:
+        target.apply_async(
+            args=list(call["args"]), kwargs=dict(call["kwargs"]), task_id=call["id"], retries=call["attempts"]
+        )
+    finally:
+        signals.after_task_publish.disconnect(published)
+    return sent_to[0]
+
+
+def _options(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return when a message may run, until when it is worth something, and headers that are not Celery's own."""
+    own = {name: value for name, value in headers.items() if name not in _STANDARD_HEADERS and value is not None}
+    return {"delay_s": _from_now(headers.get("eta")), "expires_s": _from_now(headers.get("expires")), "headers": own}
+
+
+def _from_now(moment: Any) -> float | None:
+    if not moment:
+        return None
+    found = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    found = found.replace(tzinfo=UTC) if found.tzinfo is None else found
+    return round((found - datetime.now(UTC)).total_seconds(), 3)

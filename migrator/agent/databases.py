@@ -1,0 +1,94 @@
+"""The databases of a side: files of its own, or databases of its own on a PostgreSQL server; never the project's.
+
+The first side runs the migrations and leaves templates; every other one begins with a copy.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .postgres_tables import django_settings, make_postgres
+from .sqlite_tables import SqliteDatabase
+from .tables import Database, Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Databases:
+    """Every database of the project's settings, by alias."""
+
+    by_alias: Mapping[str, Database]
+
+    def reset(self) -> None:
+        """Make each database what its migrations left."""
+        for database in self.by_alias.values():
+            database.reset()
+
+    def remember(self) -> None:
+        """Take what is there now for the beginning."""
+        for database in self.by_alias.values():
+            database.remember()
+
+    def changes(self) -> dict[str, Any]:
+        """Return what changed since, by table; tables of further databases carry their alias."""
+        result = {}
+        for alias, database in self.by_alias.items():
+            for table, change in database.changes().items():
+                result[table if alias == "default" else f"{alias}:{table}"] = change
+        return result
+
+
+def redirect(settings: Any, place: Place) -> None:
+    """Point every database of Django's settings at one of this side; before ``django.setup()``."""
+    if place.server:
+        settings.DATABASES = {alias: django_settings(place, alias) for alias in settings.DATABASES}
+    else:
+        settings.DATABASES = {alias: _sqlite(place.scratch / f"{alias}.sqlite3") for alias in settings.DATABASES}
+
+
+def make(settings: Any, place: Place) -> Databases:
+    """Make the databases that the settings now name, as the project's migrations leave them."""
+    place.templates.mkdir(parents=True, exist_ok=True)
+    with (place.templates / "lock").open("w") as lock:
+        # The first side makes the templates, the others wait for it; the parent bounds the wait.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return Databases(by_alias={alias: _made(place, alias) for alias in settings.DATABASES})
+
+
+def _made(place: Place, alias: str) -> Database:
+    if place.server:
+        return make_postgres(place, alias, _migrated(alias))
+    file, template = place.scratch / f"{alias}.sqlite3", place.templates / f"{alias}.sqlite3"
+    if template.exists():
+        shutil.copyfile(template, file)
+    else:
+        _migrated(alias)()
+        shutil.copyfile(file, template.with_suffix(".new"))
+        template.with_suffix(".new").rename(template)
+    return SqliteDatabase(file, template)
+
+
+def _migrated(alias: str) -> Callable[[], None]:
+    """Return what runs the project's migrations on one of its databases."""
+
+    def migrate() -> None:
+        from django.core.management import call_command
+        from django.db import connections
+
+        call_command("migrate", database=alias, run_syncdb=True, interactive=False, verbosity=0)
+        if connections[alias].vendor == "sqlite":
+            with closing(connections[alias].cursor()) as cursor:
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connections[alias].close()
+
+    return migrate
+
+
+def _sqlite(file: Path) -> dict[str, Any]:
+    options = {"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF", "timeout": 20}
+    return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(file), "OPTIONS": options}

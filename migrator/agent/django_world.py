@@ -1,0 +1,123 @@
+"""Set the host project's Django up with databases, caches and mail of its own, and fill them for a case.
+
+Source: ``django.conf.LazySettings`` takes values before ``django.setup()``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from .databases import Databases, make, redirect
+from .tables import Place
+
+_RELATIVE = re.compile(r"@clock(?:(?P<sign>[+-])(?P<amount>\d+(?:\.\d+)?)(?P<unit>[smhdw]))?")
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def set_up(settings_module: str, place: Place) -> Databases:
+    """Set Django up for this process, with databases of its own, and return them."""
+    os.environ["DJANGO_SETTINGS_MODULE"] = settings_module
+    import django
+    from django.conf import settings
+
+    redirect(settings, place)
+    caches = {
+        alias: {
+            "BACKEND": f"{__package__}.cache_backend.RecordingCache",
+            "LOCATION": f"parity-{alias}",
+            **{key: value for key, value in given.items() if key in ("TIMEOUT", "KEY_PREFIX", "VERSION")},
+        }
+        for alias, given in settings.CACHES.items()
+    }
+    settings.CACHES = caches
+    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    django.setup()
+    return make(settings, place)
+
+
+def fill(rows: Sequence[Mapping[str, Any]], cache: Sequence[Mapping[str, Any]], clock: datetime) -> None:
+    """Write a case's rows and cache entries.
+
+    Raises:
+        LookupError: A model is not known.
+        ValueError: A row does not fit its model.
+    """
+    from django.apps import apps
+    from django.core.cache import cache as default_cache
+
+    found: dict[Any, Any] = {}
+    for name, batch in groupby(rows, key=itemgetter("model")):
+        model = apps.get_model(name)
+        model.objects.bulk_create([model(**_resolved(model, row["fields"], clock, found)) for row in batch])
+    for entry in cache:
+        default_cache.set(entry["key"], moments(entry["value"], clock), entry["timeout_s"])
+
+
+def moments(value: Any, clock: datetime) -> Any:
+    """Return ``value`` with strings such as ``@clock-30d`` as ISO moments."""
+    if isinstance(value, str):
+        match = _RELATIVE.fullmatch(value)
+        return _moment(match, clock).isoformat() if match else value
+    if isinstance(value, Mapping):
+        return {key: moments(item, clock) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [moments(item, clock) for item in value]
+    return value
+
+
+def relative_moments(value: Any, clock: datetime) -> dict[int, str]:
+    """Return what each moment of a case's data is called, by whole seconds since the epoch."""
+    if isinstance(value, str):
+        match = _RELATIVE.fullmatch(value)
+        return {int(_moment(match, clock).timestamp()): value.removeprefix("@")} if match else {}
+    children = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    return {moment: name for child in children for moment, name in relative_moments(child, clock).items()}
+
+
+def clear_outside() -> None:
+    """Empty caches and mail box."""
+    from django.core import mail
+    from django.core.cache import caches
+
+    for cache in caches.all(initialized_only=True):
+        cache.clear()
+    mail.outbox = []
+
+
+def sent_mail() -> list[dict[str, Any]]:
+    """Return what was mailed."""
+    from django.core import mail
+
+    return [
+        {"to": list(item.to), "cc": list(item.cc), "from": item.from_email, "subject": item.subject, "body": item.body}
+        for item in getattr(mail, "outbox", [])
+    ]
+
+
+def _resolved(model: Any, fields: Mapping[str, Any], clock: datetime, found: dict[Any, Any]) -> dict[str, Any]:
+    result = {}
+    for name, value in fields.items():
+        field = model._meta.get_field(name)
+        if field.is_relation and isinstance(value, Mapping):
+            key = (field.related_model, *sorted(value.items()))
+            if key not in found:
+                found[key] = field.related_model.objects.get(**value)
+            result[name] = found[key]
+        elif isinstance(value, str) and (match := _RELATIVE.fullmatch(value)):
+            result[name] = _moment(match, clock)
+        else:
+            result[field.attname if field.is_relation else name] = field.to_python(value)
+    return result
+
+
+def _moment(match: re.Match[str], clock: datetime) -> datetime:
+    if match["amount"] is None:
+        return clock
+    seconds = float(match["amount"]) * _UNITS_S[match["unit"]]
+    return clock + timedelta(seconds=seconds if match["sign"] == "+" else -seconds)

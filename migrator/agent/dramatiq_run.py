@@ -1,0 +1,170 @@
+"""Run an actor as a worker does: encoded, fetched from the broker, through every middleware, acknowledged.
+
+Nothing of Dramatiq is replaced: its own ``WorkerThread.process_message`` runs in this thread, so that a run is over
+when the call returns. Retries and dead letters are what the project's middleware decides.
+Source: ``dramatiq/worker.py`` (ConsumerThread.handle_message, WorkerThread.process_message) and
+``dramatiq/broker.py`` (after_enqueue, after_nack).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import dramatiq
+from dramatiq.middleware import Retries
+from dramatiq.worker import ConsumerThread, Worker, WorkerThread
+
+from .chance import sow
+from .recorder import RECORDER
+
+FETCH_TIMEOUT_S = 5.0
+#: How long coroutines that an actor left behind may go on.
+COROUTINE_TIMEOUT_S = 2.0
+
+
+class ActorSide:
+    """The project's broker with a worker that never starts threads of its own."""
+
+    def __init__(self, broker: Any) -> None:
+        self.broker = broker
+        self.listener = ActorListener()
+        attend(broker, self.listener)
+        self.worker = Worker(broker, worker_threads=1)
+        broker.emit_after("process_boot")
+        broker.emit_before("worker_boot", self.worker)
+        broker.emit_after("worker_boot", self.worker)
+
+    def run(self, actor: Any, call: Mapping[str, Any]) -> dict[str, Any]:
+        """Send one message, process it, and return how it ended."""
+        queue = send(actor, call)
+        self.listener.begin(call["id"], call["seed"])
+        consumer = ConsumerThread(
+            broker=self.broker,
+            queue_name=queue,
+            prefetch=1,
+            work_queue=self.worker.work_queue,
+            worker_timeout=50,
+        )
+        consumer.consumer = self.broker.consume(queue_name=queue, prefetch=1, timeout=50)
+        consumers = {queue: consumer}
+        thread = WorkerThread(
+            broker=self.broker, consumers=consumers, work_queue=self.worker.work_queue, worker_timeout=50
+        )
+        try:
+            consumer.handle_message(_fetch(consumer.consumer))
+            thread.process_message(self.worker.work_queue.get(timeout=FETCH_TIMEOUT_S).message)
+        finally:
+            consumer.consumer.close()
+            self.listener.current = ""
+            finish_coroutines()
+        return self.listener.ended
+
+
+class ActorListener(dramatiq.Middleware):  # type: ignore[misc]  # Dramatiq has no type information here
+    """Hear how a message ends and what else is enqueued."""
+
+    in_worker = False
+
+    def __init__(self) -> None:
+        self.current, self.seed = "", 0
+        self.ended: dict[str, Any] = {}
+
+    def begin(self, message_id: str, seed: int) -> None:
+        """Forget what was, and listen to one message."""
+        self.current, self.seed, self.ended = message_id, seed, {"outcome": "lost"}
+        RECORDER.start()
+
+    def after_enqueue(self, broker: Any, message: Any, delay: int | None) -> None:
+        # A worker's own consumers put messages back whose time has come; that is no effect of a task.
+        if not self.current or (self.in_worker and isinstance(threading.current_thread(), ConsumerThread)):
+            return
+        call = {"args": list(message.args), "kwargs": dict(message.kwargs)}
+        delay_s = None if delay is None else delay / 1000
+        if message.message_id == self.current:
+            self.ended["outcome"] = "retry"
+            self.ended["retry"] = {"delay_s": delay_s, **call}
+            return
+        queue = dramatiq.common.q_name(message.queue_name)
+        priority = broker.get_actor(message.actor_name).priority
+        entry = {"system": "dramatiq", "task": message.actor_name, "delay_s": delay_s, "queue": queue, **call}
+        RECORDER.note("messages", entry | {"priority": priority})
+
+    def after_process_message(
+        self, broker: Any, message: Any, *, result: Any = None, exception: BaseException | None = None
+    ) -> None:
+        if message.message_id != self.current:
+            return
+        if exception is None:
+            self.ended = {**self.ended, "outcome": "value", "value": result}
+        else:
+            self.ended = {**self.ended, "outcome": "exception", "exception": exception}
+
+    def after_skip_message(self, broker: Any, message: Any) -> None:
+        if message.message_id == self.current:
+            self.ended["outcome"] = "skipped"
+
+    def after_nack(self, broker: Any, message: Any) -> None:
+        if message.message_id == self.current:
+            entry = {"system": "dramatiq", "task": message.actor_name, "args": list(message.args)}
+            RECORDER.note("dead_letters", entry | {"kwargs": dict(message.kwargs)})
+
+
+class _Sower(dramatiq.Middleware):  # type: ignore[misc]  # as above
+    """Stands so that it comes right before Retries, whose jitter is then the same however often others drew."""
+
+    def __init__(self, listener: ActorListener) -> None:
+        self.listener = listener
+
+    def after_process_message(
+        self, broker: Any, message: Any, *, result: Any = None, exception: BaseException | None = None
+    ) -> None:
+        if message.message_id == self.listener.current:
+            sow(self.listener.seed)
+
+
+def attend(broker: Any, listener: ActorListener) -> None:
+    """Add the listener to a broker's middleware."""
+    if any(type(item) is Retries for item in broker.middleware):
+        broker.add_middleware(_Sower(listener), after=Retries)
+    broker.add_middleware(listener)
+
+
+def send(target: Any, call: Mapping[str, Any]) -> str:
+    """Send one message and return the queue that it went to."""
+    options = {"retries": call["attempts"]} if call["attempts"] else {}
+    message = target.message_with_options(args=tuple(call["args"]), kwargs=dict(call["kwargs"]), **options)
+    message = message.copy(message_id=call["id"])
+    target.broker.enqueue(message)
+    return str(message.queue_name)
+
+
+def finish_coroutines() -> None:
+    """Let what the actor left running in the event loop finish, or cancel it: it belongs to this run alone."""
+    from dramatiq.asyncio import get_event_loop_thread
+
+    thread = get_event_loop_thread()
+    if thread is None or not thread.loop.is_running():
+        return
+
+    async def finish() -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        if others:
+            _, late = await asyncio.wait(others, timeout=COROUTINE_TIMEOUT_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    asyncio.run_coroutine_threadsafe(finish(), thread.loop).result(timeout=2 * COROUTINE_TIMEOUT_S)
+
+
+def _fetch(consumer: Any) -> Any:
+    deadline = time.monotonic() + FETCH_TIMEOUT_S
+    while time.monotonic() < deadline:
+        message = next(consumer)
+        if message is not None:
+            return message
+    raise TimeoutError(f"the message did not come out of the broker within {FETCH_TIMEOUT_S:g} s")

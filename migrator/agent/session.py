@@ -1,0 +1,193 @@
+"""What a side's process holds between runs, and one run from an empty world to an observation."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import time_machine
+
+from . import django_world
+from .canonical import Frame, canonical
+from .chance import sow
+from .guard import close_network, limit_resources
+from .http_fixture import Answers, serve, settle
+from .recorder import RECORDER, attach_logs
+from .tables import Place
+
+#: Largest observation that is sent back whole.
+OBSERVATION_LIMIT_BYTES = 8 * 1024 * 1024
+#: How long requests that a task left behind are waited for.
+SETTLE_TIMEOUT_S = 0.25
+
+
+class Session:
+    """The project, set up once, with everything that a run needs."""
+
+    def __init__(self, configuration: Mapping[str, Any]) -> None:
+        self.configuration = configuration
+        self.scratch = Path(configuration["scratch"])
+        self.answers = Answers(upstream=configuration["upstream"])
+        self.server, port = serve(self.answers)
+        self.http_port = port
+        for name, value in configuration["environment"].items():
+            os.environ[name] = value.replace("{http}", f"http://127.0.0.1:{port}")
+        limit_resources()
+        ports = {port, *configuration["ports"]}
+        os.chdir(configuration["source_root"])
+        sys.path.insert(0, configuration["source_root"])
+        RECORDER.active = True
+        close_network(frozenset(ports))
+        place = Place(
+            scratch=self.scratch,
+            templates=Path(configuration["templates"]),
+            server=configuration["database"]["server"],
+            prefix=configuration["database"]["prefix"],
+        )
+        self.databases = django_world.set_up(configuration["settings"], place)
+        for module in configuration["modules"]:
+            importlib.import_module(module)
+        attach_logs()
+        self.sides: dict[int, Any] = {}
+        self.clients: list[Any] = []
+        if RECORDER.violations:
+            raise PermissionError(f"while it was imported: {RECORDER.violations[0]}")
+
+    def run(self, run: Mapping[str, Any]) -> dict[str, Any]:
+        """Run one call in a fresh world and return its observation, JSON-safe; or describe tasks, or only send."""
+        if "describe" in run:
+            from .describe import describe
+
+            return describe(run["describe"])
+        if "send" in run:
+            return self._send(run["send"])
+        began = time.monotonic()
+        clock = datetime.fromisoformat(run["clock"])
+        target = _resolve(run["path"])
+        with time_machine.travel(clock, tick=False):
+            self.prepare(run, clock)
+            side = self._side(target, run)
+            started = time.monotonic()
+            ended = side.run(target, _call(run, clock))
+            duration_s = time.monotonic() - started
+            observation = self.observe(run, ended)
+        return {**observation, "duration_s": duration_s, "run_s": time.monotonic() - began}
+
+    def prepare(self, run: Mapping[str, Any], clock: datetime, *, kept_keys: bytes | None = None) -> None:
+        """Make the world of a run.
+
+        Args:
+            run: The run's document.
+            clock: Its moment, which the process already takes for now.
+            kept_keys: Start of the broker's keys that stay.
+        """
+        RECORDER.stop()
+        self._clear_broker(kept_keys)
+        self.databases.reset()
+        django_world.clear_outside()
+        self.answers.load(run["world"]["http"])
+        try:
+            django_world.fill(run["world"]["rows"], run["world"]["cache"], clock)
+        except Exception as error:
+            raise ValueError(f"the case's world can't be made: {type(error).__name__}: {error}") from error
+        sow(run["seed"])
+        self.databases.remember()
+
+    def observe(self, run: Mapping[str, Any], ended: dict[str, Any]) -> dict[str, Any]:
+        """Return everything that a run did, after what it left behind had its time."""
+        settle(SETTLE_TIMEOUT_S)
+        RECORDER.stop()
+        return self._observe(run, ended)
+
+    def _send(self, run: Mapping[str, Any]) -> dict[str, Any]:
+        """Send the message of a run as a producer of the project does; a worker will take it."""
+        clock, target = datetime.fromisoformat(run["clock"]), _resolve(run["path"])
+        _check_name(target, run)
+        with time_machine.travel(clock, tick=False):
+            if run["system"] == "dramatiq":
+                from .dramatiq_run import send
+            else:
+                from .celery_run import send
+            return {"sent_to": send(target, _call(run, clock))}
+
+    def _clear_broker(self, kept: bytes | None) -> None:
+        """Delete every key of the server that was started for this lane alone, but those a worker lives by."""
+        import redis
+
+        if not self.clients:
+            port = self.configuration["redis_port"]
+            self.clients = [redis.Redis(port=port, db=db) for db in range(self.configuration["dbs"])]
+        for client in self.clients:
+            keys = [key for key in client.scan_iter(count=1000) if kept is None or not key.startswith(kept)]
+            if keys:
+                client.unlink(*keys)
+
+    def _side(self, target: Any, run: Mapping[str, Any]) -> Any:
+        if run["system"] == "dramatiq":
+            from .dramatiq_run import ActorSide
+
+            owner, kind = target.broker, ActorSide
+        else:
+            from .celery_run import TaskSide
+
+            owner, kind = target.app, TaskSide  # type: ignore[assignment]
+        _check_name(target, run)
+        if id(owner) not in self.sides:
+            self.sides[id(owner)] = kind(owner)
+        return self.sides[id(owner)]
+
+    def _observe(self, run: Mapping[str, Any], ended: Any) -> dict[str, Any]:
+        import orjson
+
+        clock = datetime.fromisoformat(run["clock"])
+        names = (
+            (run["id"], "<message-id>"),
+            (run["path"], "<task>"),
+            (run["name"], "<task>"),
+            (f"127.0.0.1:{self.http_port}", "<fixture>"),
+            (f"127.0.0.1:{self.configuration['redis_port']}", "<broker>"),
+        )
+        given = django_world.relative_moments([run["world"], run["args"], run["kwargs"]], clock)
+        frame = Frame(clock=clock.timestamp(), names=names, moments=given)
+        exception = ended.pop("exception", None)
+        told = {
+            **ended,
+            "exception": None if exception is None else {"type": type(exception).__name__, "message": str(exception)},
+            "rows": self.databases.changes(),
+            "cache": RECORDER.cache,
+            "http": RECORDER.http,
+            "mail": django_world.sent_mail(),
+            "logs": RECORDER.logs,
+            "violations": RECORDER.violations,
+        }
+        # Names of tasks are what these are about, so they stay.
+        named = {"messages": RECORDER.messages, "dead_letters": RECORDER.dead_letters}
+        result: dict[str, Any] = canonical(told, frame) | canonical(named, replace(frame, names=names[:1]))
+        size = len(orjson.dumps(result))
+        if size > OBSERVATION_LIMIT_BYTES:
+            raise ValueError(f"the observation takes {size} bytes, more than {OBSERVATION_LIMIT_BYTES}")
+        return result
+
+
+def _resolve(path: str) -> Any:
+    module, _, attribute = path.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _call(run: Mapping[str, Any], clock: datetime) -> dict[str, Any]:
+    """Return the run with the moments of its arguments filled in."""
+    moved = {name: django_world.moments(run[name], clock) for name in ("args", "kwargs")}
+    return {**run, **moved}
+
+
+def _check_name(target: Any, run: Mapping[str, Any]) -> None:
+    name = target.actor_name if run["system"] == "dramatiq" else target.name
+    if name != run["name"]:
+        raise LookupError(f"{run['path']} is registered as {name!r}, the plan says {run['name']!r}")

@@ -1,0 +1,95 @@
+"""Say which brokers and databases the project's own code would use; run as a script in the project's folder.
+
+What the project's modules really say after import, not what the plan hopes. Importing them opens no connection to a
+broker. The answer is one line of JSON, the last one.
+
+Usage: settings_probe.py SETTINGS [MODULE…]
+
+Source: celery/_state.py (`_get_active_apps`), kombu/connection.py (`alt`, `info`), dramatiq/broker.py (`get_broker`),
+dramatiq/brokers/rabbitmq.py (`parameters`: one or a list).
+"""
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Import, look, answer."""
+    os.environ["DJANGO_SETTINGS_MODULE"] = arguments[0]
+    # The project's folder, not this script's, whose modules have names of their own.
+    sys.path[:] = [str(Path.cwd()), *(entry for entry in sys.path if Path(entry) != Path(__file__).parent)]
+    import django
+
+    django.setup()
+    from django.conf import settings
+
+    for name in arguments[1:]:
+        importlib.import_module(name)
+    found = {
+        "brokers": [*_celery_brokers(), *_dramatiq_brokers()],
+        "databases": [f"{given.get('NAME')}@{given.get('HOST') or ''}" for given in settings.DATABASES.values()],
+        "others": {**_others(settings), **_results()},
+    }
+    sys.stdout.write("\n" + json.dumps(found) + "\n")
+    return 0
+
+
+def _others(settings: Any) -> dict[str, str]:
+    found = {
+        f"cache {name}": str(cache.get("LOCATION"))
+        for name, cache in settings.CACHES.items()
+        if "Redis" in cache["BACKEND"] or "Memcache" in cache["BACKEND"]
+    }
+    # Django's defaults say that mail goes to this machine; only who has set something sends mail.
+    if settings.EMAIL_BACKEND.endswith("smtp.EmailBackend") and settings.is_overridden("EMAIL_HOST"):
+        found["mail"] = f"smtp://{settings.EMAIL_HOST}:{settings.EMAIL_PORT}"
+    return found
+
+
+def _results() -> dict[str, str]:
+    from celery import _state
+
+    apps = _state._get_active_apps()
+    return {f"results of {app.main}": str(app.conf.result_backend) for app in apps if app.conf.result_backend}
+
+
+def _celery_brokers() -> Iterator[str]:
+    import kombu
+    from celery import _state
+
+    for app in _state._get_active_apps():
+        if app.main == "default" and not app.conf.broker_url:
+            continue
+        for connection in (app.connection_for_write(), app.connection_for_read()):
+            for one in [kombu.Connection(url) for url in connection.alt or ()] or [connection]:
+                given = one.info()
+                yield _address(*(given[name] for name in ("transport", "hostname", "port", "virtual_host")))
+
+
+def _dramatiq_brokers() -> Iterator[str]:
+    if "dramatiq" not in sys.modules:
+        return
+    import dramatiq
+
+    broker = dramatiq.get_broker()
+    client = getattr(broker, "client", None)
+    if client is not None:
+        given = client.connection_pool.connection_kwargs
+        yield _address("redis", *(given.get(name) for name in ("host", "port", "db")))
+    parameters = getattr(broker, "parameters", None) or ()
+    for one in parameters if isinstance(parameters, (list, tuple)) else [parameters]:
+        yield _address("amqp", one.host, one.port, one.virtual_host)
+
+
+def _address(scheme: str, host: Any, port: Any, virtual_host: Any) -> str:
+    return f"{scheme}://{host}:{port}/{quote(str(virtual_host), safe='')}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,115 @@
+"""The conversation between the parent and an agent inside of a project's own worker."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+import orjson
+import time_machine
+
+from .recorder import attach_logs
+
+#: Kombu's routing tables, which a running worker has declared once.
+KEPT_KEYS = b"_kombu.binding."
+
+
+class Agent(Protocol):
+    """What sits inside the worker: lets one message through, and hears how it ends."""
+
+    finished: threading.Event
+    #: How the message ended, and why it could not be looked at.
+    ended: dict[str, Any]
+    broken: str
+    started_at: float
+    finished_at: float
+
+    def expect(self, message_id: str, seed: int) -> None:
+        """Let the next message of this id through, once, and no other."""
+
+    def queues(self) -> list[str]:
+        """Return the queues that the worker reads."""
+
+    def settle(self) -> None:
+        """Wait for what the task left running, for a bounded time."""
+
+
+class Hook:
+    """The pipes to the parent and everything that a run needs."""
+
+    def __init__(self, requests: int, replies: int) -> None:
+        self.requests, self.replies = os.fdopen(requests, "rb"), os.fdopen(replies, "wb")
+        configuration = orjson.loads(self.requests.readline())
+        self.command = " ".join(configuration["worker"])
+        try:
+            from .session import Session
+
+            self.session = Session(configuration)
+        except BaseException as error:
+            traceback.print_exc()
+            self.reply({"broken": f"the project can't be set up: {type(error).__name__}: {error}"})
+            raise
+        self.run: Mapping[str, Any] = {}
+        self.travel: Any = None
+
+    def serve(self, agent: Agent) -> None:
+        """Answer the parent from a thread, until it closes the pipe; then this process ends."""
+        threading.Thread(target=self._serve, args=(agent,), name="parity", daemon=True).start()
+
+    def reply(self, document: Mapping[str, Any]) -> None:
+        """Write one line."""
+        self.replies.write(orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS) + b"\n")
+        self.replies.flush()
+
+    def _serve(self, agent: Agent) -> None:
+        self.reply({"ready": True})
+        for line in iter(self.requests.readline, b""):
+            asked = orjson.loads(line)
+            try:
+                answer = self._prepare(asked["prepare"], agent) if "prepare" in asked else self._observe(asked, agent)
+            except Exception as error:  # noqa: BLE001 - the parent tells the person
+                traceback.print_exc()
+                answer = {"broken": f"{type(error).__name__}: {error}"}
+                self._return_to_now()
+            self.reply(answer)
+        os._exit(0)
+
+    def _prepare(self, run: Mapping[str, Any], agent: Agent) -> dict[str, Any]:
+        self.began = time.monotonic()
+        self.run, clock = run, datetime.fromisoformat(run["clock"])
+        self.travel = time_machine.travel(clock, tick=False)
+        self.travel.start()
+        self.session.prepare(run, clock, kept_keys=KEPT_KEYS)
+        # A worker sets its logging up anew; a handler that is there already stays alone.
+        attach_logs()
+        agent.expect(run["id"], run["seed"])
+        return {"prepared": True}
+
+    def _observe(self, asked: Mapping[str, Any], agent: Agent) -> dict[str, Any]:
+        queue, timeout_s = asked["observe"]["sent_to"], asked["observe"]["timeout_s"]
+        known = agent.queues()
+        if queue not in known:
+            self._return_to_now()
+            told = ", ".join(sorted(known)) or "none"
+            return {"broken": f"the message went to queue {queue!r}, which `{self.command}` does not read ({told})"}
+        if not agent.finished.wait(timeout_s):
+            what = "did not finish" if agent.started_at else "the worker did not take the message"
+            return {"broken": f"{what} within {timeout_s:g} s and was cut off", "gone": True}
+        if agent.broken:
+            self._return_to_now()
+            return {"broken": agent.broken}
+        agent.settle()
+        observation = self.session.observe(self.run, agent.ended)
+        self._return_to_now()
+        spent = {"duration_s": agent.finished_at - agent.started_at, "run_s": time.monotonic() - self.began}
+        return {**observation, **spent}
+
+    def _return_to_now(self) -> None:
+        if self.travel is not None:
+            self.travel.stop()
+            self.travel = None

@@ -1,0 +1,69 @@
+"""Which module reads an endpoint, told from its URL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from migrator.brokers.protocol import Broker
+from migrator.errors import UsageError
+from migrator.plan.model import Endpoint, Plan
+from migrator.plan.placeholders import expand
+from migrator.wire.message import System
+
+_REDIS = ("redis", "rediss", "valkey", "valkeys", "unix", "redis+socket")
+_RABBITMQ = ("amqp", "amqps", "pyamqp")
+
+
+def endpoint_url(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
+    """Return the URL of an endpoint with the environment filled in."""
+    return expand(endpoint.url, environ, where=f"{endpoint.side.value}.{endpoint.system.value}.broker")
+
+
+def connect(endpoint: Endpoint, environ: Mapping[str, str]) -> Broker:
+    """Return the broker that an endpoint names; it connects on first use.
+
+    Raises:
+        UsageError: There is no module for this kind of URL.
+    """
+    url = endpoint_url(endpoint, environ)
+    scheme = url.partition("://")[0]
+    if scheme in _REDIS:
+        if endpoint.system is System.DRAMATIQ:
+            from migrator.brokers.redis.dramatiq import DramatiqRedis
+
+            return DramatiqRedis(endpoint, url)
+        from migrator.brokers.redis.celery import CeleryRedis
+
+        return CeleryRedis(endpoint, url)
+    if scheme in _RABBITMQ:
+        return _rabbitmq(endpoint, url, environ)
+    raise UsageError(
+        f"{endpoint.side.value}.{endpoint.system.value}.broker",
+        "no broker module reads this kind of URL",
+        # Without :// the whole of it could be a password.
+        found=f"{scheme}://" if scheme != url else "no :// in it",
+        remedy="use a redis://, rediss://, amqp:// or amqps:// URL",
+    )
+
+
+def has_rabbitmq(plan: Plan, environ: Mapping[str, str]) -> bool:
+    """Say whether an endpoint of the plan is on RabbitMQ."""
+    return any(is_on_rabbitmq(endpoint, environ) for endpoint in (*plan.legacy, plan.unified))
+
+
+def is_on_rabbitmq(endpoint: Endpoint, environ: Mapping[str, str]) -> bool:
+    """Say whether an endpoint is on RabbitMQ."""
+    return endpoint_url(endpoint, environ).partition("://")[0] in _RABBITMQ
+
+
+def _rabbitmq(endpoint: Endpoint, url: str, environ: Mapping[str, str]) -> Broker:
+    from migrator.brokers.rabbitmq.management import URL_VARIABLE
+
+    management_url = environ.get(URL_VARIABLE, "")
+    if endpoint.system is System.DRAMATIQ:
+        from migrator.brokers.rabbitmq.dramatiq import DramatiqRabbitmq
+
+        return DramatiqRabbitmq(endpoint, url, management_url=management_url)
+    from migrator.brokers.rabbitmq.celery import CeleryRabbitmq
+
+    return CeleryRabbitmq(endpoint, url, management_url=management_url)

@@ -1,0 +1,52 @@
+"""How many Celery workers listen on a broker, busy or not: one that runs a task in its only thread answers nobody.
+
+Redis says how many took a message that was published. Which workers they are it does not say, nor what they consume.
+
+Source: kombu/transport/redis.py (``_put_fanout``, ``keyprefix_fanout``), kombu/pidbox.py (``Node.handle_message``: a
+message for another destination is left alone); Redis PUBLISH.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from uuid import uuid4
+
+from migrator.brokers.connect import connect
+from migrator.brokers.redis.celery import CeleryRedis
+from migrator.plan.model import Endpoint
+from migrator.wire.json_codec import encode_json
+
+
+def listeners(endpoint: Endpoint, environ: Mapping[str, str]) -> int:
+    """Return how many Celery workers listen for control messages, each one once; 0 where the broker is not Redis.
+
+    Raises:
+        UnreachableError: The broker does not answer.
+    """
+    with closing(connect(endpoint, environ)) as broker:
+        if not isinstance(broker, CeleryRedis):
+            return 0
+        with broker.server.translated():
+            publish = broker.server.client.publish
+            prefixes = (f"{endpoint.key_prefix}/{broker.server.database}.", endpoint.key_prefix)
+            return sum(publish(f"{prefix}celery.pidbox", _message_for_nobody()) for prefix in prefixes)
+
+
+def _message_for_nobody() -> bytes:
+    """Return a control message that every worker receives and leaves alone."""
+    return encode_json(
+        {
+            "body": '{"method":"ping","arguments":{},"destination":["nobody"]}',
+            "content-type": "application/json",
+            "content-encoding": "utf-8",
+            "headers": {},
+            "properties": {
+                "delivery_mode": 2,
+                "delivery_info": {"exchange": "celery.pidbox", "routing_key": ""},
+                "priority": 0,
+                "body_encoding": "utf-8",
+                "delivery_tag": uuid4().hex,
+            },
+        }
+    )

@@ -1,0 +1,1 @@
+"""What Dramatiq and Celery keep on RabbitMQ, and how it is read."""

@@ -1,0 +1,168 @@
+"""Count and read what lies in queues on RabbitMQ.
+
+AMQP has no way to look at a message without taking it. :func:`look` takes the waiting messages without acknowledging
+them and closes its channel, so the server puts each back to its place. What this does: the order stays; the flag
+``redelivered`` of each message is set from then on (Dramatiq ignores it, Celery only passes it on as
+``delivery_info``, unless ``worker_deduplicate_successful_tasks`` is on, which looks it up in the result backend);
+until the end of the look nobody else gets those messages, so live workers come first (``x-priority``); a quorum queue
+counts the delivery, and one with a delivery limit gives a message up when it is reached, so those are refused where
+their type is known.
+
+Source: RabbitMQ, "Consumer Acknowledgements", "Consumer Priorities"; celery/app/trace.py.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from typing import Any
+
+from migrator.brokers.decode import read_message
+from migrator.brokers.protocol import Depths, Owner
+from migrator.brokers.rabbitmq.codec import raw_of
+from migrator.brokers.rabbitmq.management import Management
+from migrator.brokers.rabbitmq.queues import Spot, arriving_queue, dead_queue, spots
+from migrator.brokers.rabbitmq.server import ERRORS, RabbitmqServer, count
+from migrator.brokers.rabbitmq.staging_headers import ID, own_header, public_copy
+from migrator.errors import RefusedError, UnreachableError
+from migrator.plan.model import Endpoint
+from migrator.wire.message import Message, State, System
+
+#: How long to wait for the next message before the queue is counted again, and until the server is given up.
+_WAIT_S, _LONGEST_S = 2.0, 60.0
+
+
+def count_all(server: RabbitmqServer, management: Management | None, endpoint: Endpoint) -> Depths:
+    """Count every place where a message can be; those that workers hold only where the management plugin is named."""
+    counts = {(queue, state): 0 for queue in endpoint.queues for state in State}
+    with server.connected() as connection:
+
+        def ready(queue: str) -> int:
+            found = count(connection, queue)
+            return found.ready if found else 0
+
+        for at in spots(endpoint):
+            queue, waiting = at.place.queue, State.DELAYED if at.place.delayed else State.READY
+            counts[queue, waiting] += ready(at.queue) + ready(at.passed)
+            counts[queue, State.MOVING] += ready(at.moving)
+            counts[queue, State.KEPT] += ready(at.kept)
+            if management is not None:
+                counts[queue, State.CLAIMED] += _held(connection, management, server.virtual_host, at.queue)
+        if endpoint.system is System.DRAMATIQ:
+            for queue in endpoint.queues:
+                counts[queue, State.DEAD] = ready(dead_queue(queue))
+        counts[endpoint.queues[0], State.MOVING] += ready(arriving_queue(endpoint))
+    return counts
+
+
+def _held(connection: Any, management: Management, virtual_host: str, queue: str) -> int:
+    """Return how many messages the consumers of a queue hold.
+
+    The plugin's figures are seconds old: it still names what a worker has held that is gone by now. That nobody
+    consumes is known at once.
+    """
+    details, counted = management.queue(virtual_host, queue), count(connection, queue)
+    return details.unacknowledged if details and counted and counted.consumers else 0
+
+
+def find_owners(server: RabbitmqServer, management: Management | None, endpoint: Endpoint) -> tuple[Owner, ...]:
+    """Return one entry for each queue that somebody consumes; RabbitMQ gives back what the dead had taken."""
+    found = []
+    with server.connected() as connection:
+        for at in spots(endpoint):
+            counted = count(connection, at.queue)
+            if counted is None or not counted.consumers:
+                continue
+            details = management.queue(server.virtual_host, at.queue) if management else None
+            found.append(
+                Owner(
+                    id=f"{counted.consumers} consumers",
+                    queue=at.place.queue,
+                    delayed=at.place.delayed,
+                    claimed=details.unacknowledged if details else 0,
+                    heartbeat_ms=None,
+                    silent_s=None,
+                    consumers=counted.consumers,
+                )
+            )
+    return tuple(found)
+
+
+def scan_all(
+    server: RabbitmqServer, management: Management | None, endpoint: Endpoint, only: str | None
+) -> Iterator[Message]:
+    """Yield every message that waits, is on its way, kept back or dead."""
+    with server.connected() as connection:
+        for at in spots(endpoint):
+            if only not in (None, at.place.queue):
+                continue
+            _refuse_quorum(server, management, at)
+            places = [(at.moving, State.MOVING), (at.queue, State.READY), (at.passed, State.READY)]
+            places.append((at.kept, State.KEPT))
+            if endpoint.system is System.DRAMATIQ and not at.place.delayed:
+                places.append((dead_queue(at.queue), State.DEAD))
+            for queue, state in places:
+                for message in look(connection, queue):
+                    yield _read(at, message, state)
+        if only in (None, endpoint.queues[0]):
+            for message in look(connection, arriving_queue(endpoint)):
+                yield _read(spots(endpoint)[0], message, State.MOVING)
+
+
+def look(connection: Any, queue: str) -> Generator[Any, None, None]:
+    """Yield the messages that wait in a queue now, next one first; each goes back to its place at the end."""
+    counted = count(connection, queue)
+    if counted is None or not counted.ready:
+        return
+    channel, waiting = connection.channel(), deque[Any]()
+    tag = channel.basic_consume(queue, callback=waiting.append, arguments={"x-priority": -100})
+    try:
+        for _ in range(counted.ready):
+            if not waiting and not _wait(connection, channel, queue, waiting):
+                return
+            yield waiting.popleft()
+    finally:
+        with suppress(*ERRORS):
+            channel.basic_cancel(tag)
+            channel.close()
+
+
+def _wait(connection: Any, channel: Any, queue: str, waiting: deque[Any]) -> bool:
+    """Wait for the next message; return whether there is one: workers may have been faster.
+
+    Raises:
+        UnreachableError: The server has some and delivers none.
+    """
+    deadline = time.monotonic() + _LONGEST_S
+    while not waiting:
+        with suppress(TimeoutError):
+            connection.drain_events(timeout=_WAIT_S)
+        if waiting:
+            break
+        # Counted on the consumer's channel, so what was delivered before this answer has been seen.
+        _, ready, _ = channel.queue_declare(queue=queue, passive=True)
+        if not ready and not waiting:
+            return False
+        if time.monotonic() > deadline:
+            raise UnreachableError(
+                queue, f"the server delivered nothing for {_LONGEST_S:g} s", found=f"{ready} waiting"
+            )
+    return True
+
+
+def _read(at: Spot, message: Any, state: State) -> Message:
+    copy_id = own_header(message, ID)
+    return read_message(at.place, copy_id, raw_of(at.place, public_copy(message)), state)
+
+
+def _refuse_quorum(server: RabbitmqServer, management: Management | None, at: Spot) -> None:
+    details = management.queue(server.virtual_host, at.queue) if management else None
+    if details is not None and details.kind == "quorum" and "x-delivery-limit" in details.arguments:
+        raise RefusedError(
+            f"{server.where} {at.queue}",
+            "looking at a quorum queue's messages counts as a delivery, and this one gives up after some",
+            found=f"x-delivery-limit={details.arguments['x-delivery-limit']}",
+            remedy="run without a look at the messages (depths are safe)",
+        )

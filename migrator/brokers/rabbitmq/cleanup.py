@@ -1,0 +1,48 @@
+"""Delete queues on RabbitMQ that nobody needs once there is no way back: the legacy ones, and those of the transfer.
+
+A legacy queue goes only while it is empty and nobody consumes it: the server itself looks. What is kept back was
+decided about before.
+"""
+
+from __future__ import annotations
+
+import amqp
+
+from migrator.brokers.rabbitmq.queues import ALIVE, TAKEN, arriving_queue, dead_queue, spots
+from migrator.brokers.rabbitmq.server import RabbitmqServer
+from migrator.errors import RefusedError
+from migrator.plan.model import Endpoint
+from migrator.wire.message import Side, System
+
+
+def removable(endpoint: Endpoint) -> tuple[str, ...]:
+    """Return the queues to delete, never one of the unified side's own."""
+    found = spots(endpoint)
+    names = [name for at in found for name in (at.moving, at.passed, at.kept)]
+    names += [arriving_queue(endpoint), ALIVE, TAKEN]
+    if endpoint.side is Side.LEGACY:
+        names += [at.queue for at in found]
+        if endpoint.system is System.DRAMATIQ:
+            names += [dead_queue(queue) for queue in endpoint.queues]
+    return tuple(dict.fromkeys(names))
+
+
+def remove(server: RabbitmqServer, endpoint: Endpoint) -> None:
+    """Delete them; one that is not there is fine.
+
+    Raises:
+        RefusedError: A queue holds a message again, or somebody consumes it.
+    """
+    kept = {at.kept for at in spots(endpoint)}
+    with server.connected() as connection:
+        for queue in removable(endpoint):
+            channel = connection.channel()
+            try:
+                channel.queue_delete(queue=queue, if_empty=queue not in kept, if_unused=True)
+                channel.close()
+            except amqp.exceptions.NotFound:
+                continue
+            except amqp.exceptions.PreconditionFailed as refusal:
+                remedy = "find out who uses it, then run the same command again"
+                found = str(refusal)[:200]
+                raise RefusedError(f"{server.where} {queue}", "is in use", found=found, remedy=remedy) from refusal

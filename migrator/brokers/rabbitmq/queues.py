@@ -1,0 +1,161 @@
+"""Names of queues on RabbitMQ, and the arguments that each system declares them with.
+
+Our queues begin with ``tqm.``: ``tqm.lock`` (exclusive: it ends with the connection that holds it), ``tqm.moving.…``
+(taken, not yet carried; each message has an id by then), ``tqm.passed.…`` (left out by a filter), ``tqm.kept.…`` (kept
+back, with the reason), ``tqm.arriving.…`` (come from another server, not yet in their queue), ``tqm.alive`` (empty,
+and gone after a restart of the server), ``tqm.taken`` (empty; it says that what a run remembers of this server is true
+of it), ``tqm.aside.…`` (of a rehearsal, in its scratch virtual host). They are deleted
+when a run leaves them empty.
+
+Source: dramatiq/brokers/rabbitmq.py (``_declare_queue`` and its neighbours); kombu/entity.py; migrator/tasks/celery.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import amqp
+
+from migrator.brokers.rabbitmq.server import count
+from migrator.brokers.redis.keys import Source
+from migrator.plan.model import Endpoint
+from migrator.wire.message import Side, System
+from migrator.wire.queue_address import Place
+
+LOCK = "tqm.lock"
+#: Not durable: it is gone after a restart of the server.
+ALIVE = "tqm.alive"
+#: Its arguments hold the number of the file that belongs to it.
+TAKEN = "tqm.taken"
+#: Before the name of a queue whose copies no worker may run.
+ASIDE = "tqm.aside."
+#: The unified app declares its queue with this; without it RabbitMQ ignores priorities.
+UNIFIED_MAX_PRIORITY = 9
+_MISMATCH = re.compile(r"inequivalent arg '(?P<name>[^']+)' .* current is (?P<current>.*)$")
+_VALUE = re.compile(r"the value '(?P<value>[^']*)' of type '(?P<type>[^']*)'")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spot:
+    """One queue from which messages are taken, and our queues for it."""
+
+    place: Place
+    queue: str
+    moving: str
+    passed: str
+    kept: str
+
+    def as_source(self) -> Source:
+        """Return the spot in the form that batches name; ids are made on taking, so bodies have a name."""
+        return Source(place=self.place, list=self.queue, bodies="amqp", claim=self.moving, passed=self.passed)
+
+
+def spots(endpoint: Endpoint) -> tuple[Spot, ...]:
+    """Return every queue of an endpoint, in the order in which they are emptied."""
+    found = []
+    for queue in endpoint.queues:
+        for delayed in (False, True) if endpoint.system is System.DRAMATIQ else (False,):
+            found.append(spot(Place(endpoint.side, endpoint.system, queue, delayed)))
+    return tuple(found)
+
+
+def spot(place: Place) -> Spot:
+    """Return the names for one queue."""
+    rest = f"{place.side.value}.{place.system.value}.{place.wire_queue}"
+    return Spot(
+        place=place,
+        queue=place.wire_queue,
+        moving=f"tqm.moving.{rest}",
+        passed=f"tqm.passed.{rest}",
+        kept=f"tqm.kept.{rest}",
+    )
+
+
+def dead_queue(queue: str) -> str:
+    """Return the name of Dramatiq's dead letters of a queue."""
+    return f"{queue}.XQ"
+
+
+def arriving_queue(endpoint: Endpoint) -> str:
+    """Return the queue for what comes from other servers to this endpoint."""
+    return f"tqm.arriving.{endpoint.side.value}.{endpoint.system.value}"
+
+
+def expected_arguments(place: Place) -> dict[str, Any]:
+    """Return the arguments with which the queue's own system declares it, as far as they are known beforehand."""
+    if place.system is System.DRAMATIQ:
+        return {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead_queue(place.queue)}
+    return {"x-max-priority": UNIFIED_MAX_PRIORITY} if place.side is Side.UNIFIED else {}
+
+
+def declare_missing(connection: Any, place: Place) -> bool:
+    """Make a destination queue if there is none, as its system would; return whether it was made."""
+    if count(connection, place.wire_queue) is not None:
+        return False
+    channel = connection.channel()
+    channel.queue_declare(
+        queue=place.wire_queue, durable=True, auto_delete=False, arguments=expected_arguments(place) or None
+    )
+    channel.close()
+    return True
+
+
+def declare_own(connection: Any, queue: str) -> bool:
+    """Make one of our queues if there is none; return whether it was made."""
+    if count(connection, queue) is not None:
+        return False
+    channel = connection.channel()
+    channel.queue_declare(queue=queue, durable=True, auto_delete=False)
+    channel.close()
+    return True
+
+
+def delete_if_empty(connection: Any, queue: str) -> None:
+    """Delete one of our queues unless it holds something."""
+    channel = connection.channel()
+    try:
+        channel.queue_delete(queue=queue, if_empty=True)
+        channel.close()
+    except (amqp.exceptions.NotFound, amqp.exceptions.PreconditionFailed):
+        return
+
+
+def find_arguments(connection: Any, place: Place) -> dict[str, Any]:
+    """Return the arguments of an existing queue, as far as AMQP tells: by declaring it again until it fits.
+
+    An equal declaration changes nothing; an unequal one is refused with the value that it has (406).
+    """
+    arguments: dict[str, Any] = dict(expected_arguments(place))
+    for _ in range(8):
+        channel = connection.channel()
+        try:
+            channel.queue_declare(queue=place.wire_queue, durable=True, auto_delete=False, arguments=arguments)
+        except amqp.exceptions.PreconditionFailed as refusal:
+            text = str(getattr(refusal, "reply_text", refusal))
+            if not _learn(arguments, text):
+                return {**arguments, "?": text}
+            continue
+        channel.close()
+        return arguments
+    return arguments
+
+
+def _learn(arguments: dict[str, Any], text: str) -> bool:
+    """Correct ``arguments`` by what a refusal says; False if it says nothing usable."""
+    match = _MISMATCH.search(text)
+    if match is None or not match["name"].startswith("x-"):
+        return False
+    value = _VALUE.match(match["current"])
+    if value is None:
+        return arguments.pop(match["name"], None) is not None
+    number = value["type"] not in ("longstr", "shortstr")
+    arguments[match["name"]] = int(value["value"]) if number else value["value"]
+    return True
+
+
+def as_text(arguments: Mapping[str, Any]) -> str:
+    """Return arguments for a person."""
+    return ", ".join(f"{name}={value}" for name, value in sorted(arguments.items())) or "none"

@@ -1,0 +1,163 @@
+"""One RabbitMQ broker and virtual host: connections, what its queues hold, and its errors in our words.
+
+py-amqp is used because workers write with it: pika can't write a float into a header and cuts off those that it reads
+(pika/data.py), and Celery's ``timelimit`` header holds floats.
+
+Source: amqp/connection.py, amqp/channel.py, amqp/exceptions.py; rabbit_channel.erl (a passive declaration counts the
+ready messages and the consumers, not what is unacknowledged).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import amqp
+
+from migrator.brokers.rabbitmq.frame_buffer import buffered
+from migrator.brokers.redis.client import no_url, redacted
+from migrator.errors import InterruptedRunError, RefusedError, UnreachableError
+
+CONNECT_TIMEOUT_S = 5.0
+#: The longest wait for one answer; the server blocks those who publish while its memory or disk is short.
+ANSWER_TIMEOUT_S = 30.0
+#: What means that the connection is gone and the outcome of the last command is unknown.
+CONNECTION_ERRORS = (amqp.exceptions.ConnectionError, amqp.exceptions.RecoverableChannelError, OSError)
+ERRORS = (amqp.AMQPError, OSError)
+
+
+class BlockedError(UnreachableError):
+    """The server takes nothing from those who publish: it is short of memory or disk. Connecting again won't help."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueCount:
+    """What a passive declaration tells."""
+
+    ready: int
+    consumers: int
+
+
+class RabbitmqServer:
+    """Opens connections to one virtual host.
+
+    Args:
+        url: ``amqp://``, ``amqps://`` or ``pyamqp://``; of a list with ``;`` only the first is used.
+    """
+
+    def __init__(self, url: str) -> None:
+        first = url.split(";", maxsplit=1)[0].strip()
+        self.where = redacted(first)
+        try:
+            parts = urlsplit(first)
+            port = parts.port or (5671 if parts.scheme == "amqps" else 5672)
+        except ValueError as error:
+            raise no_url(self.where, "RabbitMQ", error) from None
+        #: Celery and Dramatiq both read ``/`` and nothing as the default virtual host.
+        self.virtual_host = unquote(parts.path[1:]) or "/"
+        self._options = {
+            "host": f"{parts.hostname or 'localhost'}:{port}",
+            "userid": unquote(parts.username or "guest"),
+            "password": unquote(parts.password or "guest"),
+            "virtual_host": self.virtual_host,
+            "ssl": parts.scheme == "amqps",
+        }
+
+    def open(self, *, heartbeat_s: int = 0) -> Any:
+        """Return a new connection; py-amqp's errors pass."""
+        connection: Any = amqp.Connection(
+            **self._options,
+            login_method="PLAIN",
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=ANSWER_TIMEOUT_S,
+            write_timeout=ANSWER_TIMEOUT_S,
+            heartbeat=heartbeat_s,
+            client_properties={"connection_name": "migrator"},
+            on_blocked=lambda reason: setattr(connection, "blocked_because", str(reason)),
+            on_unblocked=lambda: setattr(connection, "blocked_because", ""),
+        )
+        connection.connect()
+        return buffered(connection, answer_within_s=ANSWER_TIMEOUT_S)
+
+    @contextmanager
+    def connected(self) -> Iterator[Any]:
+        """Give a connection for the length of a ``with`` block and errors in our words.
+
+        Raises:
+            UnreachableError: The server can't be reached.
+            RefusedError: It refuses.
+        """
+        with self.translated():
+            connection = self.open()
+            try:
+                yield connection
+            finally:
+                with suppress(*ERRORS):
+                    connection.close()
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Turn py-amqp's errors into ours."""
+        try:
+            yield
+        except ERRORS as error:
+            raise failure(self.where, error) from error
+
+    def identity(self, connection: Any) -> str:
+        """Return what tells this broker and virtual host from any other."""
+        properties = connection.server_properties
+        return f"rabbitmq:{properties.get('cluster_name', self.where)}{self.virtual_host}"
+
+
+@contextmanager
+def patient(connection: Any, where: str) -> Iterator[None]:
+    """Tell a server that is slow, or away, from one that has an alarm.
+
+    Raises:
+        BlockedError: It has said that it takes nothing, and has not taken it back within the time for one answer.
+    """
+    try:
+        yield
+    except TimeoutError as error:
+        reason = getattr(connection, "blocked_because", "")
+        if not reason:
+            raise
+        what = f"the server has taken nothing for {ANSWER_TIMEOUT_S:g} s: it is short of memory or disk"
+        remedy = "free memory or disk there (rabbitmqctl status), then run the same command again"
+        raise BlockedError(where, what, found=reason, remedy=remedy) from error
+
+
+def count(connection: Any, queue: str) -> QueueCount | None:
+    """Return what a queue holds, None if there is none."""
+    channel = connection.channel()
+    try:
+        _, ready, consumers = channel.queue_declare(queue=queue, passive=True)
+    except amqp.exceptions.NotFound:
+        return None
+    channel.close()
+    return QueueCount(ready=ready, consumers=consumers)
+
+
+def failure(where: str, error: Exception) -> UnreachableError | RefusedError | InterruptedRunError:
+    """Return an error of py-amqp as one of ours."""
+    text = str(error)[:300]
+    if isinstance(error, amqp.exceptions.ResourceLocked):
+        remedy = (
+            "let that run finish, its lock goes with its connection; if it hangs on another machine, name the "
+            "management plugin in RABBITMQ_MANAGEMENT_URL and take its lock with --takeover"
+        )
+        return RefusedError(where, "another run holds the lock", found=text, remedy=remedy)
+    if isinstance(error, amqp.exceptions.AccessRefused):
+        remedy = "correct the user in the broker's URL, or give it its permissions"
+        return UnreachableError(where, "the server refuses access", found=text, remedy=remedy)
+    if isinstance(error, TimeoutError):
+        what = f"the server did not answer within {ANSWER_TIMEOUT_S:g} s"
+        remedy = "see whether its memory or disk alarm is on (rabbitmqctl status), then run the same command again"
+        return UnreachableError(where, what, found=text, remedy=remedy)
+    if isinstance(error, CONNECTION_ERRORS):
+        remedy = "start the server, or correct the broker's URL, then run the same command again"
+        return UnreachableError(where, "the server can't be reached", found=text, remedy=remedy)
+    return RefusedError(where, "the server refused a command", found=text, remedy="see the server's log")

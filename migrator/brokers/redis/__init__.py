@@ -1,0 +1,1 @@
+"""What Dramatiq and Celery keep on Redis, and how it is read."""

@@ -1,0 +1,150 @@
+"""Celery's queues on Redis, read without changing anything.
+
+One list for each priority step; messages that a worker took lie in the hash ``unacked`` with their time in
+``unacked_index``, shared by all queues of the database and without a name of the worker.
+
+Source: kombu/transport/redis.py (``QoS``, ``_q_for_pri``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import msgspec
+from msgspec import Raw
+
+from migrator.brokers.decode import read_message
+from migrator.brokers.protocol import BrokerFacts, Depths, Owner
+from migrator.brokers.redis.keys import PARKED, sources, unacked_keys
+from migrator.brokers.redis.quarantine import count_kept, read_kept
+from migrator.brokers.redis.server import RedisServer
+from migrator.plan.model import Endpoint
+from migrator.wire.message import Message, Side, State
+from migrator.wire.queue_address import Place
+
+_PAGE = 500
+
+
+class _Info(msgspec.Struct):
+    routing_key: str = ""
+
+
+class _Properties(msgspec.Struct):
+    delivery_info: _Info = msgspec.field(default_factory=_Info)
+    priority: int | None = None
+
+
+class _Routed(msgspec.Struct):
+    properties: _Properties = msgspec.field(default_factory=_Properties)
+
+
+class CeleryRedis:
+    """The Celery queues of one endpoint.
+
+    Args:
+        endpoint: The endpoint of the plan.
+        url: Its URL with the environment filled in.
+    """
+
+    def __init__(self, endpoint: Endpoint, url: str) -> None:
+        self.endpoint = endpoint
+        self.server = RedisServer(url)
+        self.where = self.server.where
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.server.close()
+
+    def facts(self) -> BrokerFacts:
+        """Ask the server about itself."""
+        return replace(self.server.facts(), visibility_timeout_s=self.endpoint.visibility_timeout_s)
+
+    def depths(self) -> Depths:
+        """Count every place where a message can be; messages with an ETA count as ready, they share the list."""
+        client = self.server.client
+        counts = {(queue, state): 0 for queue in self.endpoint.queues for state in State}
+        with self.server.translated():
+            for source in sources(self.endpoint):
+                counts[source.place.queue, State.READY] += client.llen(source.list) + client.llen(source.passed)
+                counts[source.place.queue, State.MOVING] += client.llen(source.claim)
+            for queue, _, _, _ in self.unacked():
+                counts[queue, State.CLAIMED] += 1
+            for key, number in count_kept(client, self.endpoint).items():
+                counts[key] = counts.get(key, 0) + number
+            if self.endpoint.side is Side.UNIFIED:
+                counts[self.endpoint.queues[0], State.DELAYED] += client.zcard(PARKED)
+        return counts
+
+    def owners(self) -> tuple[Owner, ...]:
+        """Return one entry for each queue with unacknowledged messages; Celery does not write whose they are."""
+        claimed: dict[str, int] = {}
+        with self.server.translated():
+            for queue, _, _, _ in self.unacked():
+                claimed[queue] = claimed.get(queue, 0) + 1
+        return tuple(
+            Owner(id="", queue=queue, delayed=False, claimed=number, heartbeat_ms=None, silent_s=None)
+            for queue, number in sorted(claimed.items())
+        )
+
+    def unacked(self) -> Iterator[tuple[str, bytes, bytes, int]]:
+        """Yield queue, tag, message and priority of the unacknowledged messages of this endpoint's queues."""
+        seen: set[bytes] = set()
+        for tag, value in self.server.client.hscan_iter(unacked_keys(self.endpoint)[0], count=_PAGE):
+            entry = _unacked_entry(value)
+            if entry is None or tag in seen:
+                continue
+            seen.add(tag)
+            message, queue, priority = entry
+            if queue in self.endpoint.queues:
+                yield queue, tag, message, priority
+
+    def scan(self, *, queue: str | None = None) -> Iterator[Message]:
+        """Yield every message without taking it."""
+        with self.server.translated():
+            for source in sources(self.endpoint):
+                if queue in (None, source.place.queue):
+                    yield from self._scan_list(source.place, source.claim, State.MOVING, from_tail=False)
+                    yield from self._scan_list(source.place, source.list, State.READY, from_tail=True)
+                    yield from self._scan_list(source.place, source.passed, State.READY, from_tail=False)
+            for name, _, message, _ in self.unacked():
+                if queue in (None, name):
+                    yield read_message(self._place(name), "", message, State.CLAIMED)
+            for kept in read_kept(self.server.client, self.endpoint):
+                place = next((s.place for s in sources(self.endpoint) if s.list == kept.list), None)
+                place = place or self._place(self.endpoint.queues[0])
+                if queue in (None, place.queue):
+                    yield replace(read_message(place, kept.copy_id, kept.raw, State.KEPT), state=State.KEPT)
+            if self.endpoint.side is Side.UNIFIED:
+                yield from self._parked(queue)
+
+    def _parked(self, queue: str | None) -> Iterator[Message]:
+        for raw, _ in self.server.client.zscan_iter(PARKED, count=_PAGE):
+            if queue in (None, self.endpoint.queues[0]):
+                yield read_message(self._place(self.endpoint.queues[0]), "", raw, State.DELAYED)
+
+    def _scan_list(self, place: Place, key: str, state: State, *, from_tail: bool) -> Iterator[Message]:
+        start, client = 0, self.server.client
+        while True:
+            if from_tail:
+                page = client.lrange(key, -(start + _PAGE), -(start + 1))[::-1]
+            else:
+                page = client.lrange(key, start, start + _PAGE - 1)
+            if not page:
+                return
+            for raw in page:
+                yield read_message(place, "", raw, state)
+            start += len(page)
+
+    def _place(self, queue: str) -> Place:
+        return Place(self.endpoint.side, self.endpoint.system, queue)
+
+
+def _unacked_entry(value: bytes) -> tuple[bytes, str, int] | None:
+    """Return message, queue and priority of a value of the hash ``unacked``; None if it can't be read."""
+    try:
+        message, _, routing_key = msgspec.json.decode(value, type=tuple[Raw, str, str])
+        properties = msgspec.json.decode(bytes(message), type=_Routed).properties
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    return bytes(message), routing_key or properties.delivery_info.routing_key, properties.priority or 0

@@ -1,0 +1,84 @@
+"""What Redis says about Dramatiq processes: heartbeats, and who holds claimed messages.
+
+A heartbeat alone is no proof of a worker: every process that enqueues writes one too. A set of claimed messages is.
+
+Source: dramatiq/brokers/redis/dispatch.lua (``ns:__heartbeats__``, ``ns:__acks__.<broker id>.<queue>``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from migrator.errors import UnreachableError
+from migrator.plan.model import Endpoint
+from migrator.plan.placeholders import expand
+from migrator.redaction import redact
+
+if TYPE_CHECKING:
+    import redis
+
+
+#: A broker id whose last sign of life is older than this does not live (the library's own limit).
+HEARTBEAT_TIMEOUT_S = 60.0
+
+
+@contextmanager
+def connection(endpoint: Endpoint, environ: Mapping[str, str]) -> Iterator[redis.Redis | None]:
+    """Open a Redis connection to an endpoint; None if its broker is no Redis.
+
+    Raises:
+        UnreachableError: The server does not answer.
+    """
+    import redis as library
+
+    url = expand(endpoint.url, environ, where=f"{endpoint.side.value}.{endpoint.system.value}.broker")
+    if not url.startswith(("redis:", "rediss:", "unix:")):
+        yield None
+        return
+    client = library.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=3)
+    try:
+        yield client
+    except (library.ConnectionError, library.TimeoutError, library.AuthenticationError) as error:
+        raise UnreachableError(
+            redact(url), "the broker does not answer", found=redact(str(error)), remedy="start it or correct the URL"
+        ) from error
+    finally:
+        client.close()
+
+
+def heartbeats_since(endpoint: Endpoint, environ: Mapping[str, str], *, since: float) -> tuple[str, ...]:
+    """Return the broker ids that have given a sign of life after ``since`` (seconds since the epoch)."""
+    with connection(endpoint, environ) as client:
+        if client is None:
+            return ()
+        found = client.zrangebyscore(f"{endpoint.namespace}:__heartbeats__", since * 1000, "+inf")
+        return tuple(_text(broker_id) for broker_id in found)
+
+
+def claimed(endpoint: Endpoint, environ: Mapping[str, str]) -> dict[str, int]:
+    """Return how many messages of the endpoint's queues each broker id has claimed, those with none left out."""
+    with connection(endpoint, environ) as client:
+        if client is None:
+            return {}
+        namespace = endpoint.namespace
+        holders = [_text(found) for found in client.zrange(f"{namespace}:__heartbeats__", 0, -1)]
+        queues = [name for queue in endpoint.queues for name in (queue, f"{queue}.DQ")]
+        counts = {
+            holder: sum(int(client.scard(f"{namespace}:__acks__.{holder}.{queue}")) for queue in queues)
+            for holder in holders
+        }
+    return {holder: count for holder, count in counts.items() if count}
+
+
+def living_holders(endpoint: Endpoint, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the broker ids that hold claimed messages and gave a sign of life within the time-out."""
+    holders = claimed(endpoint, environ)
+    fresh = set(heartbeats_since(endpoint, environ, since=time.time() - HEARTBEAT_TIMEOUT_S))
+    return tuple(holder for holder in holders if holder in fresh)
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

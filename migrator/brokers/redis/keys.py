@@ -1,0 +1,86 @@
+"""Names of the keys: those of the two systems, and our own, which all begin with ``tqm:``.
+
+Our keys on a server: ``tqm:lock`` (fence), ``tqm:runs`` (how many runs have had it), ``tqm:claim:…`` (taken, not yet
+carried), ``tqm:passed:…`` (left out by a filter), ``tqm:kept:<side>:<system>`` (kept back, with the reason),
+``tqm:ledger`` (what has arrived from another server), ``tqm:parked`` (ETA further away than the visibility timeout),
+``tqm:alias:…`` (the alias net, :mod:`migrator.workers.legacy_aliases`).
+
+Source: dramatiq/brokers/redis/dispatch.lua; kombu/transport/redis.py (``_q_for_pri``, ``priority``).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from dataclasses import dataclass
+
+from migrator.plan.model import Endpoint
+from migrator.wire.message import System
+from migrator.wire.queue_address import Place
+
+LOCK = "tqm:lock"
+RUNS = "tqm:runs"
+LEDGER = "tqm:ledger"
+PARKED = "tqm:parked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One list from which messages are taken."""
+
+    place: Place
+    #: The list: ids (Dramatiq) or messages (Celery).
+    list: str
+    #: Dramatiq's hash of bodies; empty for Celery.
+    bodies: str
+    claim: str
+    passed: str
+
+
+def dramatiq_list(endpoint: Endpoint, wire_queue: str) -> str:
+    """Return the list of a Dramatiq queue; its bodies lie under the same name with ``.msgs``."""
+    return f"{endpoint.namespace}:{wire_queue}"
+
+
+def celery_list(endpoint: Endpoint, queue: str, priority: int | None) -> str:
+    """Return the list in which kombu keeps messages of this priority."""
+    steps = endpoint.priority_steps
+    step = steps[max(bisect(steps, priority or 0) - 1, 0)]
+    name = f"{endpoint.key_prefix}{queue}"
+    return f"{name}{endpoint.priority_separator}{step}" if step else name
+
+
+def celery_lists(endpoint: Endpoint, queue: str) -> tuple[str, ...]:
+    """Return all lists of a Celery queue, the one that is served first in front."""
+    return tuple(dict.fromkeys(celery_list(endpoint, queue, step) for step in sorted(endpoint.priority_steps)))
+
+
+def unacked_keys(endpoint: Endpoint) -> tuple[str, str]:
+    """Return the hash of messages that Celery's workers have taken, and the sorted set of their times."""
+    return f"{endpoint.key_prefix}unacked", f"{endpoint.key_prefix}unacked_index"
+
+
+def kept_key(endpoint: Endpoint) -> str:
+    """Return the hash of messages kept back on this endpoint."""
+    return f"tqm:kept:{endpoint.side.value}:{endpoint.system.value}"
+
+
+def sources(endpoint: Endpoint) -> tuple[Source, ...]:
+    """Return every list of an endpoint, in the order in which they are emptied."""
+    found: list[Source] = []
+    for queue in endpoint.queues:
+        if endpoint.system is System.DRAMATIQ:
+            for delayed in (False, True):
+                place = Place(endpoint.side, endpoint.system, queue, delayed)
+                name = dramatiq_list(endpoint, place.wire_queue)
+                found.append(_source(place, name, f"{name}.msgs"))
+        else:
+            place = Place(endpoint.side, endpoint.system, queue)
+            found.extend(_source(place, name, "") for name in celery_lists(endpoint, queue))
+    return tuple(found)
+
+
+def _source(place: Place, name: str, bodies: str) -> Source:
+    kind = place.system.value
+    return Source(
+        place=place, list=name, bodies=bodies, claim=f"tqm:claim:{kind}:{name}", passed=f"tqm:passed:{kind}:{name}"
+    )

@@ -1,0 +1,1 @@
+"""What a project has: tasks, schedules, deployment files; and the draft of a plan."""

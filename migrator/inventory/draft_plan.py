@@ -1,0 +1,255 @@
+"""Draft a plan from the inventory of an unknown project: valid at once, and marked where a person must decide."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from tomlkit.items import Table
+
+from migrator.inventory.deployment_files import Program
+from migrator.inventory.scan import Inventory
+from migrator.inventory.source_files import python_files
+from migrator.inventory.task_definitions import LegacyDefinition
+from migrator.plan.processes import Driver, Role
+from migrator.wire.message import System
+
+HEADER = """\
+Drafted by `migrator init`. Every legacy task found in the source stands below; read each one.
+DECIDE marks what could not be known: arguments that differ, priorities, retries, processes, queues."""
+
+
+#: Legacy tasks by the unified name proposed for them.
+Groups = dict[str, list[LegacyDefinition]]
+#: Whose processes are drafted where several deployment files name them.
+PREFERRED = (Driver.SUPERVISOR, Driver.SYSTEMD, Driver.COMMAND)
+UNIFIED_COMMANDS = {
+    Role.WORKER: ["{python}", "-m", "celery", "-A", "tasks", "worker", "--loglevel=info", "-n", "{node}"],
+    Role.SCHEDULER: [
+        *("{python}", "-m", "celery", "-A", "tasks", "beat", "--loglevel=info"),
+        *("--schedule", "{state}/unified-beat"),
+    ],
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """The project that a plan is drafted for."""
+
+    #: Name of the plan.
+    name: str
+    #: Import root of the Django project, relative to the plan's folder.
+    root: str
+    #: Dotted settings module.
+    settings: str
+
+
+def draft_plan(
+    subject: Subject,
+    inventory: Inventory,
+    *,
+    programs: Sequence[Program] = (),
+    clocks: Mapping[str, str] | None = None,
+    in_place: bool = False,
+) -> str:
+    """Return the text of a plan that maps each legacy task to a unified one of the same name.
+
+    Args:
+        subject: The project.
+        inventory: What was found in its source.
+        programs: What deployment files say about processes.
+        clocks: When jobs of other schedulers run, by ``module:entry``, as the plan writes it.
+        in_place: Map each task to itself instead: its own function becomes the Celery task.
+    """
+    document = tomlkit.document()
+    for line in HEADER.splitlines():
+        document.add(tomlkit.comment(line))
+    document["migration"] = {"name": subject.name}
+    document["project"] = {"root": subject.root, "settings": subject.settings}
+    legacy = tomlkit.table(is_super_table=True)
+    for system in System:
+        modules = sorted({module_of(task) for task in inventory.tasks if task.system is system})
+        if modules:
+            legacy[system.value] = _endpoint(system, modules)
+    document["legacy"] = legacy
+    document["unified"] = {"broker": "${CELERY_BROKER_URL:-redis://localhost:6379/0}", "queues": ["unified"]}
+    groups = grouped(inventory.tasks, in_place=in_place)
+    document["task"] = _array(_task(unified, group, in_place=in_place) for unified, group in groups.items())
+    _schedule(document, inventory, clocks or {}, groups)
+    _add_processes(document, drafted_programs(programs), subject.root)
+    return tomlkit.dumps(document)
+
+
+def _schedule(document: tomlkit.TOMLDocument, inventory: Inventory, clocks: Mapping[str, str], groups: Groups) -> None:
+    """Write the schedule entries: those whose time is known, and those that a person must decide on."""
+    tasks = {name: _unified_task(inventory, name, groups) for name in clocks}
+    known = {name: text for name, text in clocks.items() if tasks[name]}
+    entries = dict.fromkeys(entry.name for entry in inventory.schedule)
+    if found := [name for name in entries if name in known]:
+        document["schedule"] = _array(_scheduled(name, tasks[name], known[name]) for name in found)
+    if rest := [name for name in entries if name not in known]:
+        document["retired_schedule"] = _array(
+            {"name": name, "reason": "DECIDE: move it under [[schedule]] with `replaces`, or say why it goes"}
+            for name in rest
+        )
+
+
+def _unified_task(inventory: Inventory, name: str, groups: Groups) -> str:
+    """Return the unified task that a schedule entry's task becomes; empty if that can't be said."""
+    tasks = {entry.task for entry in inventory.schedule if entry.name == name}
+    found = {unified for unified, group in groups.items() if tasks & {function_of(task) for task in group}}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _scheduled(name: str, task: str, clock: str) -> Table:
+    table = tomlkit.table()
+    key, _, value = clock.partition(" = ")
+    table["name"] = re.sub(r"[^a-z0-9]+", "-", name.partition(":")[2].lower()).strip("-")
+    table["task"] = task
+    table[key] = value.strip('"') if key == "crontab" else float(value)
+    table[key].comment("DECIDE: kwargs, if the job gave any")
+    table["replaces"] = [name]
+    return table
+
+
+def drafted_programs(programs: Sequence[Program]) -> tuple[Program, ...]:
+    """Return those programs that go into the draft: of one kind of deployment, so that none stands twice."""
+    kinds = [driver for driver in PREFERRED if any(program.driver is driver for program in programs)]
+    return tuple(program for program in programs if kinds and program.driver is kinds[0])
+
+
+def _add_processes(document: tomlkit.TOMLDocument, programs: Sequence[Program], root: str) -> None:
+    if programs:
+        document["process"] = _array(_processes(programs, root))
+    else:
+        document.add(tomlkit.comment("DECIDE: no worker, scheduler or producer was found in a deployment file;"))
+        document.add(tomlkit.comment("write each as a [[process]], of both sides"))
+
+
+def _processes(programs: Sequence[Program], root: str) -> Iterator[Table]:
+    for program in programs:
+        yield _process(program, "legacy", root)
+    seen: set[Role] = set()
+    for program in programs:
+        if program.role is Role.PRODUCER or program.role not in seen:
+            seen.add(program.role)
+            yield _process(program, "unified", root)
+
+
+def _process(program: Program, side: str, root: str) -> Table:
+    table = tomlkit.table()
+    producer = program.role is Role.PRODUCER
+    slug = re.sub(r"[^a-z0-9]+", "-", program.name.removesuffix(".service").lower()).strip("-")
+    unified = side == "unified"
+    table["name"] = f"{side}-{slug if producer or not unified else program.role.value}"
+    origin = f"in place of {program.name}" if unified and not producer else f"{program.driver.value} {program.name}"
+    table["name"].comment(f"{origin}; DECIDE: {program.doubt}" if program.doubt else origin)
+    table["side"], table["role"] = side, program.role.value
+    if not producer:
+        table["system"] = "celery" if unified or program.system is None else program.system.value
+    if program.driver is Driver.COMMAND:
+        table["directory"] = program.directory or root
+        table["command"] = _command(program, unified=unified)
+    else:
+        table["driver"] = program.driver.value
+        key = "program" if program.driver is Driver.SUPERVISOR else "unit"
+        group = program.name.rpartition(":")[0]
+        new = f"unified-{slug if producer else program.role.value}"
+        new = f"{group}:{new}" if group else new + ".service" * (key == "unit")
+        table[key] = new if unified else program.name
+        if unified:
+            table[key].comment("DECIDE: add it to the manager, not started by itself")
+    if program.stop_timeout_s:
+        table["stop_timeout_s"] = program.stop_timeout_s
+    return table
+
+
+def _command(program: Program, *, unified: bool) -> list[str]:
+    if unified and program.role in UNIFIED_COMMANDS:
+        return UNIFIED_COMMANDS[program.role]
+    words = [re.sub(r"\$([A-Za-z_]\w*)", r"${\1}", word) for word in program.command]
+    names_itself = any(word in ("-n", "--hostname") or word.startswith("--hostname=") for word in words)
+    if program.role is Role.WORKER and program.system is System.CELERY and not names_itself:
+        words += ["-n", "{node}"]
+    return words
+
+
+def grouped(tasks: Iterable[LegacyDefinition], *, in_place: bool = False) -> Groups:
+    """Return the tasks by the unified name proposed for them; computed names are left out."""
+    groups: Groups = {}
+    for task in tasks:
+        unified = task.path if in_place else "tasks." + function_of(task).removesuffix("_task")
+        if task.name:
+            groups.setdefault(unified, []).append(task)
+    return groups
+
+
+def module_of(task: LegacyDefinition) -> str:
+    """Return the dotted module that defines a task."""
+    return task.path.rpartition(".")[0]
+
+
+def function_of(task: LegacyDefinition) -> str:
+    """Return the name of a task's function."""
+    return task.path.rpartition(".")[2]
+
+
+def _endpoint(system: System, modules: list[str]) -> Table:
+    table = tomlkit.table()
+    variable = f"{system.value.upper()}_BROKER_URL"
+    table["broker"] = f"${{{variable}:-redis://localhost:6379/0}}"
+    table["queues"] = ["default" if system is System.DRAMATIQ else "celery"]
+    table["queues"].comment("DECIDE: every queue that is in use")
+    table["modules"] = modules
+    return table
+
+
+def _task(unified: str, group: list[LegacyDefinition], *, in_place: bool) -> Table:
+    table = tomlkit.table()
+    table["name"] = unified
+    table["path"] = unified if in_place else "tasks.unified_tasks." + unified.removeprefix("tasks.")
+    parameters = list(dict.fromkeys(parameter for task in group for parameter in task.parameters))
+    table["parameters"] = parameters
+    if any(list(task.parameters) != parameters for task in group):
+        table["parameters"].comment("DECIDE: the legacy tasks take different arguments; see `arguments` in the README")
+    elif any(task.open_ended for task in group):
+        table["parameters"].comment("DECIDE: it takes what it is given; write the names that callers use")
+    table["priority"] = "MEDIUM"
+    table["priority"].comment("DECIDE: HIGH, MEDIUM or LOW; and max_retries")
+    table["replaces"] = _array(
+        _replaced(task, primary=index == 0, single=len(group) == 1) for index, task in enumerate(group)
+    )
+    return table
+
+
+def _replaced(task: LegacyDefinition, *, primary: bool, single: bool) -> dict[str, Any]:
+    entry: dict[str, Any] = {"system": task.system.value, "name": task.name, "path": task.path}
+    entry["parameters"] = list(task.parameters)
+    if primary and not single:
+        entry["primary"] = True
+    return entry
+
+
+def _array(tables: Iterable[Any]) -> Any:
+    array = tomlkit.aot()
+    for content in tables:
+        table = tomlkit.table()
+        table.update(content)
+        array.append(content if isinstance(content, Table) else table)
+    return array
+
+
+def guess_settings(manage: str) -> str:
+    """Return the settings module that a ``manage.py`` names, or an empty string."""
+    match = re.search(r"DJANGO_SETTINGS_MODULE[\"']\s*,\s*[\"']([\w.]+)[\"']", manage)
+    return match[1] if match else ""
+
+
+def import_root(folder: Path) -> str:
+    """Return the folder of the ``manage.py`` that lies highest below ``folder``, relative to it; ``.`` if none is."""
+    found = (file.relative_to(folder).parent for file in python_files(folder) if file.name == "manage.py")
+    return min((path.as_posix() for path in found), key=lambda path: (path.count("/"), path), default=".")

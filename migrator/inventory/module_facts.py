@@ -1,0 +1,161 @@
+"""What one source file binds: imports, aliases, constants and Celery applications, read with :mod:`ast`.
+
+Nothing is imported. Names are followed through the files of the project (``from core import app as celery_app``).
+"""
+
+from __future__ import annotations
+
+import ast
+import tokenize
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from migrator.inventory.source_files import absolute, module_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleFacts:
+    """One parsed file."""
+
+    #: Dotted name.
+    name: str
+    file: Path
+    tree: ast.Module
+    #: Every node of the tree, in the order of :func:`ast.walk`.
+    nodes: tuple[ast.AST, ...] = field(default=(), repr=False)
+    #: Local name to the dotted name that it stands for.
+    bindings: dict[str, str] = field(default_factory=dict)
+    #: Modules from which everything was imported.
+    stars: list[str] = field(default_factory=list)
+    #: Module-level name to the expression that it was given.
+    values: dict[str, ast.expr] = field(default_factory=dict)
+
+    def dotted(self, node: ast.expr | None) -> str:
+        """Return the dotted name of an expression, its root resolved by the imports; empty if it has none."""
+        if isinstance(node, ast.Name):
+            return self.bindings.get(node.id, f"{self.name}.{node.id}" if self.name else node.id)
+        if isinstance(node, ast.Attribute):
+            base = self.dotted(node.value)
+            return f"{base}.{node.attr}" if base else ""
+        return ""
+
+    def text(self, node: ast.expr | None) -> str | None:
+        """Return a string that is written out, or a module constant that holds one; None if it is computed."""
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            return node.value
+        if isinstance(node, ast.Name) and node.id in self.values:
+            value = self.values[node.id]
+            return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else None
+        return None
+
+
+def read_module(root: Path, file: Path, source: bytes) -> ModuleFacts:
+    """Parse a file and collect what it binds.
+
+    Raises:
+        SyntaxError: The file can't be parsed by this Python.
+        ValueError: The file holds null bytes or is in an unknown encoding.
+    """
+    tree = ast.parse(source, filename=str(file))
+    facts = ModuleFacts(name=module_name(root, file), file=file, tree=tree, nodes=_nodes(tree))
+    is_package = file.stem == "__init__"
+    for node in facts.nodes:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                top = alias.name.split(".")[0]
+                facts.bindings[alias.asname or top] = alias.name if alias.asname else top
+        elif isinstance(node, ast.ImportFrom):
+            base = absolute(facts.name, is_package=is_package, level=node.level, target=node.module or "")
+            for alias in node.names:
+                if alias.name == "*":
+                    facts.stars.append(base)
+                else:
+                    facts.bindings[alias.asname or alias.name] = f"{base}.{alias.name}" if base else alias.name
+    for statement in tree.body:
+        _bind(facts, statement)
+    return facts
+
+
+def _nodes(tree: ast.Module) -> tuple[ast.AST, ...]:
+    """Return what :func:`ast.walk` yields, without the marks of loading and storing, in a third of the time."""
+    found: list[ast.AST] = [tree]
+    for node in found:
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if value.__class__ is list:
+                found += [item for item in value if isinstance(item, ast.AST)]
+            elif isinstance(value, ast.AST) and not isinstance(value, ast.expr_context):
+                found.append(value)
+    return tuple(found)
+
+
+def _bind(facts: ModuleFacts, statement: ast.stmt) -> None:
+    if isinstance(statement, ast.Assign):
+        targets, value = statement.targets, statement.value
+    elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
+        targets, value = [statement.target], statement.value
+    else:
+        return
+    for target in targets:
+        if not isinstance(target, ast.Name):
+            continue
+        facts.values[target.id] = value
+        aliased = facts.dotted(value)
+        if aliased and aliased != target.id:
+            facts.bindings[target.id] = aliased
+
+
+def resolve(modules: Mapping[str, ModuleFacts], dotted: str) -> str:
+    """Follow re-exports between the project's own files until the place where a name is defined."""
+    seen: set[str] = set()
+    while dotted not in seen:
+        seen.add(dotted)
+        head, _, tail = dotted.rpartition(".")
+        owner = modules.get(head)
+        if owner is None:
+            shorter = resolve(modules, head) if head else head
+            if shorter == head:
+                return dotted
+            dotted = f"{shorter}.{tail}"
+        elif tail in owner.bindings and owner.bindings[tail] != dotted:
+            dotted = owner.bindings[tail]
+        elif tail not in owner.values and tail not in _defined(owner):
+            dotted = next(
+                (f"{star}.{tail}" for star in owner.stars if star in modules and _offers(modules[star], tail)), dotted
+            )
+    return dotted
+
+
+def _defined(facts: ModuleFacts) -> set[str]:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return {statement.name for statement in facts.tree.body if isinstance(statement, kinds)}
+
+
+def _offers(facts: ModuleFacts, name: str) -> bool:
+    return name in facts.bindings or name in facts.values or name in _defined(facts)
+
+
+def celery_applications(modules: Mapping[str, ModuleFacts]) -> frozenset[str]:
+    """Return the dotted names of everything that is assigned a ``Celery(...)``."""
+    found: set[str] = set()
+    for facts in modules.values():
+        for node in facts.nodes:
+            if isinstance(node, ast.Assign):
+                targets, value = node.targets, node.value
+            elif isinstance(node, ast.AnnAssign) and node.value is not None:
+                targets, value = [node.target], node.value
+            else:
+                continue
+            if isinstance(value, ast.Call) and facts.dotted(value.func) in {"celery.Celery", "celery.app.Celery"}:
+                found.update(f"{facts.name}.{target.id}" for target in targets if isinstance(target, ast.Name))
+    return frozenset(found)
+
+
+def decode_error(error: Exception) -> str:
+    """Return what a parse failure says, short and with its line."""
+    if isinstance(error, SyntaxError) and error.lineno:
+        return f"line {error.lineno}: {error.msg}"
+    if isinstance(error, tokenize.TokenError):
+        return str(error.args[0])
+    return str(error)

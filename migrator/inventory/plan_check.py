@@ -1,0 +1,177 @@
+"""Holds a plan against the source: every silence, unknown name and wrong parameter list, in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from migrator.errors import did_you_mean
+from migrator.inventory.beat_entries import ScheduleDefinition
+from migrator.inventory.scan import Inventory
+from migrator.inventory.task_definitions import LegacyDefinition
+from migrator.plan.model import Plan
+from migrator.report import Finding, Report, Severity
+from migrator.wire.message import System
+
+
+def check_complete(plan: Plan, inventory: Inventory) -> Report:
+    """Compare a plan with the project: every silence, unknown name and wrong parameter list, in one go.
+
+    The source may be what it was before the rewrite, after it, or after the cutover, which takes legacy files away.
+    """
+    legacy = [task for task in inventory.tasks if not _is_unified(plan, task) or plan.mapping(task.system, task.name)]
+    findings = [
+        *_silent_tasks(plan, legacy),
+        *_unknown_tasks(plan, inventory, legacy),
+        *_parameters(plan, legacy),
+        *_schedules(plan, inventory),
+        *(
+            _error("PLAN-UNREADABLE-FILE", str(file), "can't be parsed", why, "correct it: tasks in it are unseen")
+            for file, why in inventory.unreadable
+        ),
+        *(
+            Finding(
+                code="PLAN-UNSEEN-TASK",
+                severity=Severity.WARNING,
+                where=f"{file}:{line}",
+                what="a task is made here in a way that can't be followed",
+                remedy="see that the plan has every task that is made here",
+            )
+            for file, line in inventory.unseen
+        ),
+    ]
+    return Report(
+        subject="plan and source",
+        checked=len(inventory.tasks) + len(inventory.schedule),
+        findings=tuple(findings),
+        facts={"tasks": len(legacy), "schedule": len(inventory.schedule), "python_files": inventory.files},
+    )
+
+
+def _is_unified(plan: Plan, task: LegacyDefinition) -> bool:
+    """Tell whether a definition is one of the plan's unified tasks; in place, the same function was legacy before."""
+    return task.system is System.CELERY and task.path in {unified.path for unified in plan.tasks}
+
+
+def _silent_tasks(plan: Plan, legacy: Sequence[LegacyDefinition]) -> Iterator[Finding]:
+    for task in legacy:
+        where = f"{task.file}:{task.line}"
+        if not task.name:
+            yield _error(
+                "PLAN-COMPUTED-NAME",
+                where,
+                f"the name of the {task.system.value} task {task.path} is computed",
+                "",
+                "write the name out as a string; messages can't be mapped otherwise",
+            )
+        elif plan.mapping(task.system, task.name) is None and plan.retirement(task.system, task.name) is None:
+            yield _error(
+                "PLAN-SILENT-TASK",
+                where,
+                f"the plan is silent about the {task.system.value} task {task.name}",
+                "",
+                "add it under [[task.replaces]], or under [[retired]] with a reason",
+            )
+
+
+def _unknown_tasks(plan: Plan, inventory: Inventory, legacy: Sequence[LegacyDefinition]) -> Iterator[Finding]:
+    named = [(m.system, m.name, m.path) for m in plan.mappings()] + [(r.system, r.name, r.path) for r in plan.retired]
+    converted = {task.path for task in inventory.tasks if _is_unified(plan, task)}
+    for system, name, path in named:
+        known = {task.name: task.path for task in legacy if task.system is system}
+        where = f"{plan.file}: {system.value}:{name}"
+        if name not in known:
+            if path in converted or _is_retired_file(plan, path):
+                continue
+            yield Finding(
+                code="PLAN-UNKNOWN-TASK",
+                # It may be made at a place that is listed as unseen.
+                severity=Severity.WARNING if inventory.unseen else Severity.ERROR,
+                where=where,
+                what=f"no {system.value} task of that name is in {plan.project.root}",
+                remedy=did_you_mean(name, known) or "remove it, or correct the name",
+            )
+        elif path not in [task.path for task in legacy if task.system is system and task.name == name]:
+            yield _error(
+                "PLAN-PATH", where, "the function lies elsewhere", f"plan says {path}", f"path = {known[name]!r}"
+            )
+
+
+def _is_retired_file(plan: Plan, path: str) -> bool:
+    """Tell whether the module of a task is one of the plan's legacy files and is gone, as after a cutover."""
+    base = plan.source_root.joinpath(*path.split(".")[:-1])
+    candidates = (base.with_suffix(".py"), base / "__init__.py")
+    retired = [plan.folder / name for name in plan.project.retire]
+    return not any(file.exists() for file in candidates) and any(
+        file == place or file.is_relative_to(place) for file in candidates for place in retired
+    )
+
+
+def _parameters(plan: Plan, legacy: Sequence[LegacyDefinition]) -> Iterator[Finding]:
+    for task in legacy:
+        mapping = plan.mapping(task.system, task.name) if task.name else None
+        if mapping and not task.open_ended and mapping.parameters != task.parameters:
+            yield _error(
+                "PLAN-PARAMETERS",
+                f"{plan.file}: {task.system.value}:{task.name}",
+                "the parameters are not the source's",
+                f"plan says {list(mapping.parameters)}, {task.file}:{task.line} says {list(task.parameters)}",
+                f"parameters = {list(task.parameters)}",
+            )
+
+
+def _schedules(plan: Plan, inventory: Inventory) -> Iterator[Finding]:
+    named = {name for entry in plan.schedule for name in entry.replaces}
+    retired = {entry.name for entry in plan.retired_schedule}
+    known = {entry.name for entry in inventory.schedule}
+    written = [entry for entry in inventory.schedule if _is_written(plan, entry)]
+    for entry in inventory.schedule:
+        if entry in written or entry.name in named | retired:
+            continue
+        if entry.name.endswith(":"):
+            yield _error(
+                "PLAN-COMPUTED-NAME",
+                f"{entry.file}:{entry.line}",
+                "the name of a schedule entry is computed",
+                entry.name,
+                "write the name out as a string",
+            )
+        else:
+            yield _error(
+                "PLAN-SILENT-SCHEDULE",
+                f"{entry.file}:{entry.line}",
+                f"the plan is silent about {entry.name}",
+                "",
+                "add it to `replaces` of a [[schedule]], or under [[retired_schedule]] with a reason",
+            )
+    for name in sorted((named | retired) - known - _taken_out(plan, written)):
+        yield _error(
+            "PLAN-UNKNOWN-SCHEDULE",
+            f"{plan.file}: {name}",
+            "no schedule entry of that name is in the source",
+            "",
+            did_you_mean(name, known) or "remove it, or write it as module:entry",
+        )
+    for name in sorted(named & retired):
+        yield _error("PLAN-SCHEDULE-TWICE", f"{plan.file}: {name}", "is replaced and retired", "", "keep one of them")
+
+
+def _is_written(plan: Plan, entry: ScheduleDefinition) -> bool:
+    """Tell whether an entry is one of the plan's own, as the rewrite writes them."""
+    module, _, name = entry.name.partition(":")
+    legacy = {module for endpoint in plan.legacy for module in endpoint.modules}
+    return module not in legacy and any(own.name == name and own.task == entry.task for own in plan.schedule)
+
+
+def _taken_out(plan: Plan, written: Sequence[ScheduleDefinition]) -> frozenset[str]:
+    """Return the legacy entries that the rewrite has taken out: those whose successor is there, and with all of them
+    the retired ones.
+    """
+    there = {entry.name.partition(":")[2] for entry in written}
+    gone = {name for entry in plan.schedule if entry.name in there for name in entry.replaces}
+    if plan.schedule and all(entry.name in there for entry in plan.schedule):
+        gone |= {entry.name for entry in plan.retired_schedule}
+    return frozenset(gone)
+
+
+def _error(code: str, where: str, what: str, found: str, remedy: str) -> Finding:
+    return Finding(code=code, severity=Severity.ERROR, where=where, what=what, found=found, remedy=remedy)

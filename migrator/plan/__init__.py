@@ -1,0 +1,1 @@
+"""The plan, ``migration.toml``: its values, and how it is read and checked."""

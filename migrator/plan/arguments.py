@@ -1,0 +1,97 @@
+"""Arguments of a legacy call as the unified task takes them, and back.
+
+Declared once in the plan, used by the codemods, the translation of messages and the parity cases.
+A mapping without operations leaves a call exactly as it is. With operations every argument becomes a keyword,
+so that nothing depends on positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from migrator.errors import AdaptationError
+from migrator.plan.model import OperationKind, TaskMapping
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def bind(mapping: TaskMapping, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a legacy call's arguments by parameter name.
+
+    Raises:
+        AdaptationError: Too many arguments, one given twice, or an unknown name.
+    """
+    return _by_name(f"{mapping.system.value}:{mapping.name}", mapping.parameters, args, kwargs)
+
+
+def adapt(mapping: TaskMapping, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:
+    """Return the unified form of a legacy call.
+
+    Raises:
+        AdaptationError: The call does not fit the legacy parameters that the plan names.
+    """
+    named = bind(mapping, args, kwargs)
+    if not mapping.operations:
+        return tuple(args), dict(kwargs)
+    for operation in mapping.operations:
+        if operation.kind is OperationKind.CONSTANT:
+            named[operation.name] = operation.value
+        elif operation.name in named:
+            value = named.pop(operation.name)
+            if operation.kind is OperationKind.RENAME:
+                named[operation.to] = value
+            elif operation.kind is OperationKind.WRAP:
+                named[operation.to] = [value]
+    return (), named
+
+
+def restore(mapping: TaskMapping, parameters: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:
+    """Return the legacy form of a call that was born unified.
+
+    Args:
+        mapping: The primary mapping of the unified task.
+        parameters: The unified task's positional order.
+        args: Positional arguments of the unified call.
+        kwargs: Keyword arguments of the unified call.
+
+    Raises:
+        AdaptationError: There is no legacy form, such as two symbols for a task that takes one.
+    """
+    where = mapping.unified
+    named = _by_name(where, parameters, args, kwargs)
+    for operation in reversed(mapping.operations):
+        if operation.kind is OperationKind.CONSTANT:
+            if operation.name in named and named[operation.name] != operation.value:
+                raise AdaptationError(where, f"{operation.name} has no legacy form", found=repr(named[operation.name]))
+            named.pop(operation.name, None)
+        elif operation.kind is OperationKind.RENAME and operation.to in named:
+            named[operation.name] = named.pop(operation.to)
+        elif operation.kind is OperationKind.WRAP and operation.to in named:
+            value = named.pop(operation.to)
+            if not isinstance(value, (list, tuple)) or len(value) != 1:
+                raise AdaptationError(
+                    where, f"{operation.to} needs exactly one item for a legacy call", found=repr(value)
+                )
+            named[operation.name] = value[0]
+    unknown = [name for name in named if name not in mapping.parameters]
+    if unknown:
+        raise AdaptationError(where, f"{mapping.name} takes no {unknown[0]}", found=repr(named[unknown[0]]))
+    if not mapping.operations:
+        return tuple(args), dict(kwargs)
+    return (), named
+
+
+def _by_name(where: str, parameters: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    if len(args) > len(parameters):
+        raise AdaptationError(where, f"takes {len(parameters)} arguments", found=f"{len(args)} given")
+    named = dict(zip(parameters, args, strict=False))
+    for name, value in kwargs.items():
+        if name not in parameters:
+            raise AdaptationError(
+                where, f"has no parameter {name!r}", found=f"it takes {', '.join(parameters) or 'none'}"
+            )
+        if name in named:
+            raise AdaptationError(where, f"{name!r} is given twice")
+        named[name] = value
+    return named

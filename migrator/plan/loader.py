@@ -1,0 +1,283 @@
+"""Read ``migration.toml`` into a :class:`~migrator.plan.Plan`, collecting every problem before refusing.
+
+Each problem is one sentence that begins with the key's path, such as ``task[3].replaces[0].system``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from migrator.errors import PlanError, UsageError, did_you_mean
+from migrator.plan.model import (
+    Cutover,
+    Endpoint,
+    Operation,
+    OperationKind,
+    Plan,
+    Priority,
+    Project,
+    RetiredSchedule,
+    RetiredTask,
+    ScheduleEntry,
+    TaskMapping,
+    UnifiedTask,
+)
+from migrator.plan.processes import read_process
+from migrator.plan.toml_table import Problems, Table
+from migrator.wire.message import Side, System
+
+
+def load_plan(file: Path) -> Plan:
+    """Read and validate a plan.
+
+    Raises:
+        UsageError: The file can't be read or is no TOML.
+        PlanError: The plan has problems; it lists every one.
+    """
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(
+            str(file), "there is no plan here", remedy="run `migrator init`, or name one with --plan"
+        ) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(str(file), "the plan can't be read", found=str(error), remedy="correct the file") from error
+    problems = Problems()
+    plan = _plan(Table(document, "", problems), file, _fingerprint(document))
+    _check_names(plan, problems)
+    if problems.sentences:
+        raise PlanError(str(file), tuple(problems.sentences))
+    return plan
+
+
+def _fingerprint(document: Mapping[str, Any]) -> str:
+    return hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()
+
+
+def _plan(top: Table, file: Path, fingerprint: str) -> Plan:
+    migration, legacy = top.table("migration"), top.table("legacy")
+    plan = Plan(
+        name=migration.text("name"),
+        file=file,
+        project=_project(top.table("project")),
+        legacy=tuple(
+            _endpoint(legacy.table(system.value), Side.LEGACY, system)
+            for system in (System.DRAMATIQ, System.CELERY)
+            if legacy.take(system.value, None) is not None
+        ),
+        unified=_endpoint(top.table("unified"), Side.UNIFIED, System.CELERY),
+        tasks=tuple(_task(table) for table in top.tables("task")),
+        retired=tuple(_retired(table) for table in top.tables("retired")),
+        schedule=tuple(_schedule(table) for table in top.tables("schedule")),
+        retired_schedule=tuple(_retired_schedule(table) for table in top.tables("retired_schedule")),
+        processes=tuple(read_process(table) for table in top.tables("process")),
+        cutover=_cutover(top.table("cutover")) if "cutover" in top.data else Cutover(),
+        fingerprint=fingerprint,
+        rehearsal=_rehearsal(top.table("rehearsal")) if "rehearsal" in top.data else {},
+    )
+    for table in (migration, legacy, top):
+        table.close()
+    return plan
+
+
+def _project(table: Table) -> Project:
+    project = Project(
+        root=table.relative_path("root"),
+        settings=table.text("settings"),
+        manage=table.texts("manage", default=("{python}", "manage.py")),
+        retire=table.texts("retire", default=()),
+        install_package=table.text("install_package", default=""),
+        install_to=table.text("install_to", default=""),
+        app_label=table.text("app_label", default="tasks"),
+    )
+    table.close()
+    return project
+
+
+def _cutover(table: Table) -> Cutover:
+    cutover = Cutover(
+        alias_net=table.flag("alias_net"),
+        alias_quiet_s=table.number("alias_quiet_s", default=24 * 3600) or 24 * 3600,
+    )
+    table.close()
+    return cutover
+
+
+def _rehearsal(table: Table) -> Mapping[str, str]:
+    variables = table.mapping("environment")
+    for name, value in variables.items():
+        if not isinstance(value, str):
+            table.problem(f"environment.{name}", "needs a string", f"found {value!r}")
+    table.close()
+    return {name: str(value) for name, value in variables.items()}
+
+
+def _endpoint(table: Table, side: Side, system: System) -> Endpoint:
+    endpoint = Endpoint(
+        side=side,
+        system=system,
+        url=table.text("broker"),
+        queues=table.texts("queues"),
+        namespace=table.text("namespace", default="dramatiq"),
+        modules=table.texts("modules", default=()),
+        max_age_ms=table.integer("max_age_ms", default=None),
+        encoder=table.text("encoder", default=""),
+        priority_separator=table.text("priority_separator", default="\x06\x16"),
+        priority_steps=table.integers("priority_steps", default=(0, 3, 6, 9)),
+        key_prefix=table.text("key_prefix", default=""),
+        visibility_timeout_s=table.number("visibility_timeout_s", default=3600) or 3600,
+    )
+    if endpoint.key_prefix and (side is Side.UNIFIED or system is not System.CELERY):
+        table.problem("key_prefix", "only legacy.celery can have one", "Dramatiq has namespace; the unified app none")
+    table.close()
+    return endpoint
+
+
+def _task(table: Table) -> UnifiedTask:
+    name = table.text("name")
+    replaces = tuple(_mapping(child, name) for child in table.tables("replaces"))
+    if len(replaces) == 1:
+        replaces = (_as_primary(replaces[0]),)
+    elif sum(mapping.primary for mapping in replaces) != 1 and replaces:
+        table.problem("replaces", "exactly one entry needs `primary = true`", "a rollback must know which name to use")
+    task = UnifiedTask(
+        name=name,
+        path=table.text("path"),
+        parameters=table.texts("parameters", default=()),
+        priority=table.choice("priority", Priority, default=Priority.MEDIUM),
+        max_retries=table.integer("max_retries", default=None),
+        replaces=replaces,
+    )
+    for index, mapping in enumerate(replaces):
+        _check_targets(table, index, mapping, task.parameters)
+    table.close()
+    return task
+
+
+def _as_primary(mapping: TaskMapping) -> TaskMapping:
+    from dataclasses import replace
+
+    return replace(mapping, primary=True)
+
+
+def _mapping(table: Table, unified: str) -> TaskMapping:
+    parameters = table.texts("parameters", default=())
+    mapping = TaskMapping(
+        system=table.choice("system", System),
+        name=table.text("name"),
+        path=table.text("path", default="") or table.text("name"),
+        parameters=parameters,
+        operations=tuple(_operation(child, parameters) for child in table.tables("arguments")),
+        unified=unified,
+        primary=table.flag("primary"),
+    )
+    table.close()
+    return mapping
+
+
+def _operation(table: Table, parameters: tuple[str, ...]) -> Operation:
+    kinds = [kind for kind in OperationKind if kind.value in table.data]
+    if len(kinds) != 1:
+        table.problem("", "needs exactly one of rename, wrap, constant, drop", f"found {sorted(table.data)}")
+        return Operation(kind=OperationKind.DROP, name="")
+    kind = kinds[0]
+    name = table.text(kind.value)
+    operation = Operation(
+        kind=kind,
+        name=name,
+        to=table.text("to") if kind in (OperationKind.RENAME, OperationKind.WRAP) else "",
+        value=table.take("value") if kind is OperationKind.CONSTANT else None,
+        reason=table.text("reason") if kind is OperationKind.DROP else "",
+    )
+    if kind is not OperationKind.CONSTANT and name and name not in parameters:
+        table.problem(kind.value, f"{name!r} is not a parameter of the legacy task", did_you_mean(name, parameters))
+    table.close()
+    return operation
+
+
+def _check_targets(table: Table, index: int, mapping: TaskMapping, parameters: tuple[str, ...]) -> None:
+    changed = {operation.name for operation in mapping.operations if operation.kind is not OperationKind.CONSTANT}
+    targets = [
+        operation.name if operation.kind is OperationKind.CONSTANT else operation.to
+        for operation in mapping.operations
+        if operation.kind is not OperationKind.DROP
+    ]
+    targets += [name for name in mapping.parameters if name not in changed]
+    for target in targets:
+        if target and target not in parameters:
+            table.problem(
+                f"replaces[{index}]",
+                f"{target!r} is not a parameter of {mapping.unified}",
+                did_you_mean(target, parameters) or "rename, wrap or drop it under `arguments`",
+            )
+    for target, times in Counter(targets).items():
+        if times > 1:
+            table.problem(
+                f"replaces[{index}]", f"{target!r} would be given {times} times", "drop or rename one of them"
+            )
+
+
+def _retired(table: Table) -> RetiredTask:
+    retired = RetiredTask(
+        system=table.choice("system", System),
+        name=table.text("name"),
+        path=table.text("path", default="") or table.text("name"),
+        reason=table.text("reason"),
+    )
+    table.close()
+    return retired
+
+
+def _schedule(table: Table) -> ScheduleEntry:
+    entry = ScheduleEntry(
+        name=table.text("name"),
+        task=table.text("task"),
+        crontab=table.text("crontab", default=""),
+        every_s=table.number("every_s", default=None),
+        kwargs=table.mapping("kwargs"),
+        replaces=table.texts("replaces", default=()),
+    )
+    if bool(entry.crontab) == (entry.every_s is not None):
+        table.problem("", "needs exactly one of crontab, every_s")
+    if entry.crontab and len(entry.crontab.split()) != 5:
+        table.problem("crontab", "needs five fields: minute hour day-of-month month day-of-week", entry.crontab)
+    table.close()
+    return entry
+
+
+def _retired_schedule(table: Table) -> RetiredSchedule:
+    retired = RetiredSchedule(name=table.text("name"), reason=table.text("reason"))
+    table.close()
+    return retired
+
+
+def _check_names(plan: Plan, problems: Problems) -> None:
+    legacy = [(m.system.value, m.name) for m in plan.mappings()] + [(r.system.value, r.name) for r in plan.retired]
+    for (system, name), times in Counter(legacy).items():
+        if times > 1:
+            problems.add(f"{system}:{name}", f"is mapped or retired {times} times", "name each legacy task once")
+    for kind, names in (
+        ("task", [task.name for task in plan.tasks]),
+        ("schedule", [entry.name for entry in plan.schedule]),
+        ("process", [process.name for process in plan.processes]),
+    ):
+        for name, times in Counter(names).items():
+            if times > 1:
+                problems.add(f"{kind}:{name}", f"stands {times} times", "names are unique")
+    known = [task.name for task in plan.tasks]
+    for index, entry in enumerate(plan.schedule):
+        if entry.task not in known:
+            problems.add(
+                f"schedule[{index}].task", f"{entry.task!r} is no unified task", did_you_mean(entry.task, known)
+            )
+    if not plan.tasks:
+        problems.add("task", "the plan maps nothing", "add at least one [[task]]")
+    if not plan.legacy:
+        problems.add("legacy", "names no system", "add [legacy.dramatiq] or [legacy.celery]")

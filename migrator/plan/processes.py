@@ -1,0 +1,141 @@
+"""The plan's processes: what each does with messages, and who starts and stops it. Part of :mod:`migrator.plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import PurePosixPath
+
+from migrator.plan.command_line import SHELLS, ShellLine, split_line
+from migrator.plan.toml_table import Table
+from migrator.wire.message import Side, System
+
+
+class Role(StrEnum):
+    """What a process does with messages."""
+
+    WORKER = "worker"
+    SCHEDULER = "scheduler"
+    PRODUCER = "producer"
+
+
+class Driver(StrEnum):
+    """Who starts and stops a process; one module of :mod:`migrator.workers` each."""
+
+    #: We do, as a command of our own.
+    COMMAND = "command"
+    #: A running supervisord.
+    SUPERVISOR = "supervisor"
+    #: The system's or the user's systemd.
+    SYSTEMD = "systemd"
+
+
+#: Where a process manager answers if the plan doesn't say.
+MANAGERS = {
+    Driver.COMMAND: "",
+    Driver.SUPERVISOR: "${SUPERVISOR_URL:-unix:///var/run/supervisor.sock}",
+    Driver.SYSTEMD: "system",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """One long-running process, recognised by pid and start time."""
+
+    name: str
+    side: Side
+    role: Role
+    #: None for a producer that serves both.
+    system: System | None
+    #: Argument list, never a shell line; ``{python}``, ``{node}`` and ``${NAME:-default}`` are filled in.
+    #: With a process manager it may be empty, and only tells on which port a producer listens.
+    command: tuple[str, ...]
+    #: Working directory, relative to the plan's folder.
+    directory: str
+    environment: Mapping[str, str]
+    #: Seconds it may take to stop after SIGTERM.
+    stop_timeout_s: float
+    #: File in which the process writes its pid when somebody else starts it; empty if ours.
+    pidfile: str = ""
+    driver: Driver = Driver.COMMAND
+    #: Its name at supervisord, as ``program`` or ``group:program``.
+    program: str = ""
+    #: Its systemd unit, such as ``celery.service``.
+    unit: str = ""
+    #: URL of supervisord (``unix:///run/supervisor.sock``, ``http://user:password@127.0.0.1:9001``; may hold
+    #: ``${NAME:-default}``), or ``system`` or ``user`` for systemd.
+    manager: str = ""
+
+
+def read_process(table: Table) -> Process:
+    """Read one ``[[process]]``."""
+    driver = table.choice("driver", Driver, default=Driver.COMMAND)
+    line = _line(table)
+    process = Process(
+        name=table.text("name"),
+        side=table.choice("side", Side),
+        role=table.choice("role", Role),
+        system=table.choice("system", System) if "system" in table.data else None,
+        command=line.words or _command(table, driver),
+        directory=table.text("directory", default="."),
+        environment={
+            **dict(line.environment),
+            **{key: str(value) for key, value in table.mapping("environment").items()},
+        },
+        stop_timeout_s=table.number("stop_timeout_s", default=60) or 60,
+        pidfile=table.text("pidfile", default=""),
+        driver=driver,
+        program=table.text("program") if driver is Driver.SUPERVISOR else table.text("program", default=""),
+        unit=table.text("unit") if driver is Driver.SYSTEMD else table.text("unit", default=""),
+        manager=table.text("manager", default=MANAGERS[driver]),
+    )
+    _check_driver(table, process)
+    table.close()
+    return process
+
+
+def _line(table: Table) -> ShellLine:
+    """Read `shell`, a line that is split into the argument list."""
+    text = table.text("shell", default="")
+    if not text:
+        return ShellLine()
+    if "command" in table.data:
+        table.problem("shell", "stands beside `command`", "keep one of them")
+    line = split_line(text)
+    if line.problem:
+        table.problem("shell", line.problem, line.hint)
+    return ShellLine(words=line.words or ("?",), environment=line.environment)
+
+
+def _command(table: Table, driver: Driver) -> tuple[str, ...]:
+    given = table.data.get("command")
+    if isinstance(given, str):
+        table.take("command")
+        table.problem("command", "needs a list of arguments", f"as a line it is `shell = {given!r}`")
+        return ("?",)
+    words = table.texts("command") if driver is Driver.COMMAND else table.texts("command", default=())
+    if words and PurePosixPath(words[0]).name in SHELLS and "-c" in words:
+        hint = 'write the command itself; `shell = "…"` splits a line without running a shell'
+        table.problem("command", f"runs {words[0]}, which does not pass SIGTERM on to what it starts", hint)
+    return words
+
+
+def _check_driver(table: Table, process: Process) -> None:
+    meant = {"program": Driver.SUPERVISOR, "unit": Driver.SYSTEMD}
+    for key, driver in meant.items():
+        if key in table.data and process.driver is not driver:
+            table.problem(key, f"needs `driver = {driver.value!r}`", f"the driver is {process.driver.value!r}")
+    if process.driver is Driver.COMMAND:
+        if "manager" in table.data:
+            table.problem("manager", "needs a driver that has one", "`driver = 'supervisor'` or `'systemd'`")
+        return
+    for key in ("environment", "pidfile"):
+        if key in table.data:
+            hint = f"it stands in the configuration of {process.driver.value}"
+            table.problem(key, f"is not used with driver {process.driver.value!r}", hint)
+    for key in ("program", "unit"):
+        if "*" in str(table.data.get(key, "")):
+            table.problem(key, "names several processes", "give each its own [[process]]")
+    if process.driver is Driver.SYSTEMD and process.manager not in ("system", "user"):
+        table.problem("manager", "needs 'system' or 'user'", f"found {process.manager!r}")

@@ -1,0 +1,1 @@
+"""The tool's side of the conversation with the project's interpreter."""

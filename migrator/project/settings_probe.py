@@ -1,0 +1,54 @@
+"""Ask the project's own code, in a process of its own, which brokers and databases it would use.
+
+A rehearsal must not reach what is in production. The asking is done by :mod:`migrator.agent.settings_probe`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from migrator.errors import RefusedError
+from migrator.plan.model import Plan
+from migrator.plan.placeholders import fill
+from migrator.project.commands import last_lines, run
+from migrator.redaction import redact
+
+PROBE_TIMEOUT_S = 60.0
+SCRIPT = Path(__file__).parents[1] / "agent" / "settings_probe.py"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """What the project's code would connect to."""
+
+    #: URLs without secrets, with the port, and the virtual host or database at the end.
+    brokers: tuple[str, ...]
+    #: ``name@host``; for SQLite the file and nothing behind the @.
+    databases: tuple[str, ...]
+    #: Where else a task could have an effect, by what it is: caches, results, mail; without secrets.
+    others: Mapping[str, str]
+
+
+def probe(plan: Plan, *, environ: Mapping[str, str]) -> Reach:
+    """Import the project's task modules and return what they are set up to use.
+
+    Raises:
+        RefusedError: They can't be imported.
+    """
+    modules = [module for endpoint in (*plan.legacy, plan.unified) for module in endpoint.modules]
+    modules += sorted({task.path.rpartition(".")[0] for task in plan.tasks})
+    python = fill(plan, "{python}", environ=environ, where="probe")
+    command = [python or sys.executable, str(SCRIPT), plan.project.settings, *modules]
+    code, output, errors = run(command, folder=plan.source_root, environ=environ, limit_s=PROBE_TIMEOUT_S)
+    if code != 0:
+        raise RefusedError(
+            str(plan.source_root), "the project can't be imported", found=last_lines(errors), remedy="see why by hand"
+        )
+    found = orjson.loads(output.strip().splitlines()[-1])
+    others = {name: redact(where) for name, where in sorted(found["others"].items())}
+    return Reach(brokers=tuple(dict.fromkeys(found["brokers"])), databases=tuple(found["databases"]), others=others)

@@ -1,0 +1,1 @@
+"""A whole cutover, rollback and cutover on scratch copies."""

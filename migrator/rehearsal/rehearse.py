@@ -1,0 +1,204 @@
+"""Rehearse the whole thing: forward, back and forward again, on a clone, scratch brokers and a scratch database.
+
+The waiting messages are copied, carried over and back for real, but no copy is ever run: a rehearsal must send no mail
+twice (:mod:`migrator.rehearsal.message_copies`). Only workers take part: schedulers and producers would make new work
+of their own. Before anything is started, the project's own code is asked what it would connect to; any broker but a
+scratch one and any database but a file in the scratch folder is refused. Variables that name a broker's server, such as
+that of a cache, name the scratch one instead; others are set by the plan's ``[rehearsal.environment]``. Whatever is
+left that a task could reach is said.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from migrator.brokers.connect import endpoint_url, has_rabbitmq, is_on_rabbitmq
+from migrator.brokers.rabbitmq.declarations import read_forms
+from migrator.brokers.rabbitmq.management import URL_VARIABLE, Management
+from migrator.brokers.rabbitmq.server import RabbitmqServer
+from migrator.errors import RefusedError, UsageError
+from migrator.events import Event, EventKind, Listener, ignore
+from migrator.plan.loader import load_plan
+from migrator.plan.model import Plan, Role
+from migrator.project.commands import git, manage
+from migrator.rehearsal.message_copies import Stage
+from migrator.rehearsal.scratch_environment import build, environment, require_scratch
+from migrator.runner.cutover import cutover, rollback
+from migrator.runner.report import RunOutcome, RunReport
+from migrator.snapshots.snapshot import write_snapshot
+from migrator.state.snapshot_file import records, verify_snapshot
+from migrator.state.state_folder import ensure_state_folder
+from migrator.steps.protocol import RunOptions
+from migrator.wire.message import Side
+from migrator.workers.start_stop import start_side
+
+OptionsFor = Callable[[Plan, RunOptions], RunOptions]
+#: What of the state folder belongs to the source rather than to this system.
+SOURCE_STATE = ("rewrite.json", "undo", "proof.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RehearsalOptions:
+    """What an operator may choose."""
+
+    #: Folder to work in and keep; a temporary one if None.
+    scratch: Path | None = None
+    #: Copy the messages that wait now. On RabbitMQ that is seen: they are marked as redelivered.
+    waiting: bool = True
+    #: Copy the messages of this snapshot instead.
+    snapshot: Path | None = None
+    #: URL of an empty virtual host to rehearse in; if empty one is made on the real server.
+    rabbitmq: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """What a rehearsal has shown."""
+
+    #: Forward, back, forward; fewer if one failed.
+    runs: tuple[RunReport, ...]
+    #: Copies of waiting messages that took part.
+    messages: int
+    elapsed_s: float
+    #: What the clone's processes could reach outside the scratch world; no task ran that would have.
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """True if all three went through."""
+        return len(self.runs) == 3 and all(report.outcome is RunOutcome.DONE for report in self.runs)
+
+
+def rehearse(
+    plan: Plan,
+    *,
+    environ: Mapping[str, str],
+    options_for: OptionsFor,
+    chosen: RehearsalOptions | None = None,
+    listener: Listener = ignore,
+) -> Rehearsal:
+    """Go forward, back and forward on scratch copies, and return the three reports with their timings.
+
+    Args:
+        plan: Of the real system, which is only read.
+        environ: Its environment.
+        options_for: Adds the guards of a real run for the plan of the clone.
+        chosen: What the operator has chosen.
+        listener: Told about the progress.
+
+    Raises:
+        RefusedError: The project would reach something that is not scratch, or there is nowhere to rehearse.
+    """
+    began, chosen = time.monotonic(), chosen or RehearsalOptions()
+    with ExitStack() as stack:
+        folder = chosen.scratch or Path(stack.enter_context(TemporaryDirectory(prefix="rehearsal-")))
+        clone = _clone(plan, folder, environ)
+        snapshot, messages, size_bytes = _copies(plan, folder, environ, chosen)
+        copies = messages, size_bytes
+        world = build(plan, folder, environ, rabbitmq=chosen.rabbitmq, copies=copies, stack=stack)
+        own = environment(clone, world, environ)
+        notes = (*_seen(plan, environ, chosen), *world.notes, *require_scratch(clone, own, world))
+        for text in notes:
+            listener(Event(kind=EventKind.NOTE, step="rehearse", text=text))
+        stage = Stage(plan=clone, environ=own, snapshot=snapshot, listener=listener)
+        stack.callback(stage.end)
+        options = replace(options_for(clone, RunOptions()), check_proof=options_for(plan, RunOptions()).check_proof)
+        runs = _there_and_back(stage, options)
+    return Rehearsal(runs=runs, messages=messages, elapsed_s=time.monotonic() - began, notes=notes)
+
+
+def _copies(
+    plan: Plan, folder: Path, environ: Mapping[str, str], chosen: RehearsalOptions
+) -> tuple[Path | None, int, int]:
+    """Return the file with the messages to copy, how many they are and how many bytes."""
+    file = chosen.snapshot
+    if file is None:
+        if not chosen.waiting:
+            return None, 0, 0
+        _require_classic(plan, environ)
+        file = folder / "waiting.snapshot"
+        write_snapshot(plan, environ=environ, file=file)
+    facts = verify_snapshot(file)
+    if facts.plan != plan.name:
+        remedy = "name one that was written for this plan"
+        raise UsageError(str(file), f"the snapshot belongs to the plan {facts.plan!r}", remedy=remedy)
+    parts = (part for record in records(file) for item in record.get("items", ()) for part in item)
+    return file, facts.messages, sum(len(part) for part in parts)
+
+
+def _require_classic(plan: Plan, environ: Mapping[str, str]) -> None:
+    """Refuse to read quorum queues: each look counts as a delivery, and after some a message is dropped."""
+    url = environ.get(URL_VARIABLE, "")
+    for endpoint in (*plan.legacy, plan.unified):
+        if not is_on_rabbitmq(endpoint, environ):
+            continue
+        server = RabbitmqServer(endpoint_url(endpoint, environ))
+        for form in read_forms(server, Management(url) if url else None, endpoint):
+            if form.arguments.get("x-queue-type", "classic") != "classic":
+                raise RefusedError(
+                    f"{server.where} {form.name}",
+                    "copying its messages would count as a delivery of each, and it gives up after some",
+                    found=str(form.arguments["x-queue-type"]),
+                    remedy="rehearse with --no-waiting, or with the --snapshot of an earlier run",
+                )
+
+
+def _seen(plan: Plan, environ: Mapping[str, str], chosen: RehearsalOptions) -> Iterator[str]:
+    """Say what copying does to messages on RabbitMQ, and what it can't see there."""
+    if chosen.waiting and chosen.snapshot is None and has_rabbitmq(plan, environ):
+        yield (
+            "the waiting messages on RabbitMQ were read and given back: they keep their places and are marked as "
+            "redelivered; what workers hold is not among the copies"
+        )
+
+
+def _there_and_back(stage: Stage, options: RunOptions) -> tuple[RunReport, ...]:
+    plan, environ = stage.plan, stage.environ
+    converted = git(plan, "rev-parse", "HEAD", environ=environ)
+    for name in SOURCE_STATE:
+        _copy(plan.state_folder / name, plan.state_folder / f"before-{name}")
+    manage(plan, "migrate", "--verbosity", "0", environ=environ)
+    manage(plan, "migrate", plan.project.app_label, "zero", "--verbosity", "0", environ=environ)
+    start_side(plan, Side.LEGACY, environ=environ, listener=stage.listener)
+    runs: list[RunReport] = []
+    for command in (cutover, rollback, cutover):
+        stage.taken_s = 0.0
+        report = command(plan, environ=environ, options=options, listener=stage.listen)
+        gap_s = None if report.gap_s is None else max(0.0, round(report.gap_s - stage.taken_s, 3))
+        runs.append(replace(report, gap_s=gap_s))
+        if report.outcome is not RunOutcome.DONE:
+            break
+        if command is rollback:
+            # The way back has taken the rewrite back; the second way there needs it again.
+            git(plan, "reset", "--hard", "--quiet", converted, environ=environ)
+            for name in SOURCE_STATE:
+                _copy(plan.state_folder / f"before-{name}", plan.state_folder / name)
+    return tuple(runs)
+
+
+def _clone(plan: Plan, folder: Path, environ: Mapping[str, str]) -> Plan:
+    changed = git(plan, "status", "--porcelain", "--untracked-files=no", "--", ".", environ=environ)
+    if changed:
+        raise RefusedError("git", "the source is not committed", found=changed[:80], remedy="commit it first")
+    top = Path(git(plan, "rev-parse", "--show-toplevel", environ=environ))
+    git(plan, "clone", "--quiet", "--local", str(top), str(folder / "project"), environ=environ)
+    clone = load_plan(folder / "project" / plan.file.resolve().relative_to(top))
+    for name in ("user.name", "user.email"):
+        git(clone, "config", name, git(plan, "config", name, environ=environ), environ=environ)
+    ensure_state_folder(clone)
+    for name in SOURCE_STATE:
+        _copy(plan.state_folder / name, clone.state_folder / name)
+    return replace(clone, processes=tuple(process for process in clone.processes if process.role is Role.WORKER))
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, dirs_exist_ok=True)
+    elif source.exists():
+        shutil.copy2(source, target)

@@ -1,0 +1,233 @@
+"""The scratch world of a rehearsal: its brokers, the environment that names them, and the proof that nothing else is.
+
+Redis: a server of our own on this machine. RabbitMQ: a virtual host of our own on the operator's server, made like the
+real one through the management plugin and removed afterwards; or one on a scratch server that the operator names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from migrator.brokers.connect import endpoint_url, is_on_rabbitmq
+from migrator.brokers.rabbitmq import declarations, scratch_vhost
+from migrator.brokers.rabbitmq.management import URL_VARIABLE, Management
+from migrator.brokers.rabbitmq.server import RabbitmqServer
+from migrator.embedded_redis import EmbeddedServer, embedded_server
+from migrator.errors import RefusedError
+from migrator.plan.model import Endpoint, Plan
+from migrator.project.settings_probe import probe
+
+_NAME = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-[^}]*)?\}")
+_PORTS: dict[str, int | str] = {"redis": 6379, "rediss": 6379, "amqp": 5672, "pyamqp": 5672, "amqps": 5671}
+
+
+@dataclass(slots=True, kw_only=True)
+class World:
+    """The brokers of a rehearsal."""
+
+    folder: Path
+    redis: EmbeddedServer | None = None
+    #: Scratch URL by real URL, RabbitMQ's.
+    rabbits: dict[str, str] = field(default_factory=dict)
+    #: What the operator ought to know about it.
+    notes: list[str] = field(default_factory=list)
+    databases: dict[str, int] = field(default_factory=dict)
+
+    def on_redis(self, real: str) -> str:
+        """Return the scratch URL for a URL of Redis; equal ones get equal ones."""
+        assert self.redis is not None
+        return self.redis.url(self.databases.setdefault(real, len(self.databases)))
+
+    def on_rabbitmq(self, real: str) -> str:
+        """Return the scratch URL for a URL of RabbitMQ; of a virtual host that is not in the plan, any one of ours."""
+        for known, scratch in self.rabbits.items():
+            if RabbitmqServer(known).virtual_host == RabbitmqServer(real).virtual_host:
+                return scratch
+        return next(iter(self.rabbits.values()))
+
+    def holds(self, url: str) -> bool:
+        """Say whether a broker's URL is one of this world's; results by ``rpc://`` go where the broker is."""
+        if url.startswith("rpc:"):
+            return True
+        if urlsplit(url).scheme in ("amqp", "amqps", "pyamqp"):
+            return _place(url) in {_place(scratch) for scratch in self.rabbits.values()}
+        return self.redis is not None and server_of(url) == ("127.0.0.1", self.redis.port)
+
+
+def build(
+    plan: Plan, folder: Path, environ: Mapping[str, str], *, rabbitmq: str, copies: tuple[int, int], stack: ExitStack
+) -> World:
+    """Start or make the scratch brokers that a plan needs; ``stack`` ends or removes them.
+
+    Args:
+        plan: Of the real system.
+        folder: Of the rehearsal.
+        environ: The real environment.
+        rabbitmq: URL of a scratch virtual host; empty if we are to make one on the real server.
+        copies: How many messages will be copied, and their size in bytes.
+        stack: Ends or removes what is made.
+
+    Raises:
+        RefusedError: There is no place to rehearse in, or no right to make one.
+    """
+    world = World(folder=folder)
+    real = {
+        endpoint_url(endpoint, environ): endpoint
+        for endpoint in (*plan.legacy, plan.unified)
+        if is_on_rabbitmq(endpoint, environ)
+    }
+    if real and rabbitmq:
+        _use_given(plan, environ, world, rabbitmq, stack)
+    elif real:
+        _make(plan, environ, world, copies, stack)
+    on_redis = any(not is_on_rabbitmq(endpoint, environ) for endpoint in (*plan.legacy, plan.unified))
+    if on_redis or any("{redis}" in value for value in plan.rehearsal.values()):
+        world.redis = stack.enter_context(embedded_server(folder=folder / "redis"))
+    return world
+
+
+def environment(plan: Plan, world: World, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the scratch world: every variable with a URL of a broker's server names ours.
+
+    Raises:
+        RefusedError: The plan names a server word for word.
+    """
+    own, servers = dict(environ), {}
+    for endpoint in (*plan.legacy, plan.unified):
+        match = _NAME.fullmatch(endpoint.url)
+        if match is None:
+            where = f"{endpoint.side.value}.{endpoint.system.value}.broker"
+            raise RefusedError(where, "names its server word for word", remedy="write ${NAME:-URL} to rehearse")
+        real = endpoint_url(endpoint, environ)
+        move = world.on_rabbitmq if is_on_rabbitmq(endpoint, environ) else world.on_redis
+        servers[server_of(real)] = move
+        own[match["name"]] = world.rabbits.get(real) or move(real)
+    for name, value in environ.items():
+        if "://" in value and own[name] == value and server_of(value) in servers:
+            own[name] = servers[server_of(value)](value)
+    if world.rabbits and not any(server_of(url) in servers for url in world.rabbits.values()):
+        # It is the plugin of the real server, and would tell about the real queues of the same names.
+        own.pop(URL_VARIABLE, None)
+    redis = f"redis://127.0.0.1:{world.redis.port}" if world.redis else ""
+    for name, value in plan.rehearsal.items():
+        own[name] = value.replace("{redis}", redis).replace("{scratch}", str(world.folder))
+    return own
+
+
+def require_scratch(plan: Plan, environ: dict[str, str], world: World) -> tuple[str, ...]:
+    """Refuse brokers and databases that are not scratch; return what else could be reached."""
+    reach = probe(plan, environ=environ)
+    if any(not _inside(name, world.folder) for name in reach.databases) and "DATABASE_URL" in environ:
+        environ["DATABASE_URL"] = f"sqlite:///{world.folder / 'rehearsal.sqlite3'}"
+        reach = probe(plan, environ=environ)
+    for name in reach.databases:
+        if not _inside(name, world.folder):
+            remedy = "name another one by a variable under [rehearsal.environment] in the plan"
+            raise RefusedError("rehearsal", "the project would use a real database", found=name, remedy=remedy)
+    for url in reach.brokers:
+        if not world.holds(url):
+            remedy = "let the project read its broker from the variable that the plan names"
+            raise RefusedError("rehearsal", "the project would use a real broker", found=url, remedy=remedy)
+    return tuple(
+        f"{name} is the real one ({where}); no task runs, but code that runs at start could use it: set its variable "
+        "under [rehearsal.environment] in the plan"
+        for name, where in reach.others.items()
+        if not world.holds(where)
+    )
+
+
+def server_of(url: str) -> tuple[str, int | str]:
+    """Return host and port of a URL; what can't be read is a server of its own."""
+    try:
+        parts = urlsplit(url.split(";", maxsplit=1)[0])
+        return parts.hostname or url, parts.port or _PORTS.get(parts.scheme, parts.scheme)
+    except ValueError:
+        return url, ""
+
+
+def _place(url: str) -> tuple[str, int | str, str]:
+    host, port = server_of(url)
+    return host, port, unquote(urlsplit(url).path[1:]) or "/"
+
+
+def _use_given(plan: Plan, environ: Mapping[str, str], world: World, rabbitmq: str, stack: ExitStack) -> None:
+    """Rehearse in a virtual host that the operator names."""
+    endpoints = tuple(_on_rabbitmq(plan, environ))
+    servers = {endpoint_url(endpoint, environ): endpoint for endpoint in endpoints}
+    scratch = RabbitmqServer(rabbitmq)
+    with scratch.connected() as connection:
+        there = scratch.identity(connection)
+    identities = set()
+    for url in servers:
+        server = RabbitmqServer(url)
+        with server.connected() as connection:
+            identities.add(server.identity(connection))
+    if there in identities:
+        remedy = "name another virtual host, or another server"
+        raise RefusedError("--rabbitmq", "is the real virtual host", found=scratch.where, remedy=remedy)
+    if len(identities) > 1:
+        what = "stands for one virtual host, and the plan has more"
+        remedy = f"name the management plugin in {URL_VARIABLE}, and leave --rabbitmq away"
+        raise RefusedError("--rabbitmq", what, found=", ".join(sorted(identities)), remedy=remedy)
+    declarations.require_unused(scratch, endpoints)
+    world.rabbits = dict.fromkeys(servers, rabbitmq)
+    forms = [form for endpoint in endpoints for form in _forms(endpoint, environ)]
+    stack.callback(declarations.delete_queues, scratch, endpoints)
+    declarations.declare_like(scratch, forms)
+    world.notes.append(f"RabbitMQ's part takes place at {scratch.where}; policies of the real server are not there")
+
+
+def _make(plan: Plan, environ: Mapping[str, str], world: World, copies: tuple[int, int], stack: ExitStack) -> None:
+    """Make a virtual host for each real one."""
+    management_url = environ.get(URL_VARIABLE, "")
+    if not management_url:
+        raise RefusedError(
+            "rehearsal",
+            "needs a virtual host of its own on RabbitMQ, and there is no way to make one",
+            found=f"no {URL_VARIABLE}",
+            remedy=f"name the management plugin in {URL_VARIABLE} (its user needs the tag `administrator`), or name an "
+            "empty virtual host with --rabbitmq",
+        )
+    management = Management(management_url)
+    before = scratch_vhost.left_behind(management)
+    if before:
+        world.notes.append(
+            f"left behind by a rehearsal that was killed, unless one is under way: {', '.join(before)}; "
+            "`rabbitmqctl delete_vhost` removes it"
+        )
+    scratch_vhost.require_room(management, messages=copies[0], size_bytes=copies[1])
+    made: dict[str, str] = {}
+    endpoints = tuple(_on_rabbitmq(plan, environ))
+    users = [unquote(urlsplit(endpoint_url(endpoint, environ)).username or "guest") for endpoint in endpoints]
+    for endpoint in endpoints:
+        url = endpoint_url(endpoint, environ)
+        server = RabbitmqServer(url)
+        scratch_vhost.require_same_server(management, server)
+        if server.virtual_host not in made:
+            name = scratch_vhost.create(management, server, plan_name=plan.name, users=users)
+            stack.callback(scratch_vhost.remove, management, name)
+            made[server.virtual_host] = name
+            world.notes.append(f"RabbitMQ's part takes place in the virtual host {name} at {server.where}")
+        world.rabbits[url] = scratch_vhost.moved_to(url, made[server.virtual_host])
+        declarations.declare_like(RabbitmqServer(world.rabbits[url]), _forms(endpoint, environ))
+
+
+def _forms(endpoint: Endpoint, environ: Mapping[str, str]) -> tuple[declarations.QueueForm, ...]:
+    url = environ.get(URL_VARIABLE, "")
+    server = RabbitmqServer(endpoint_url(endpoint, environ))
+    return declarations.read_forms(server, Management(url) if url else None, endpoint)
+
+
+def _on_rabbitmq(plan: Plan, environ: Mapping[str, str]) -> Iterator[Endpoint]:
+    return (endpoint for endpoint in (*plan.legacy, plan.unified) if is_on_rabbitmq(endpoint, environ))
+
+
+def _inside(database: str, folder: Path) -> bool:
+    """True for an SQLite file in the scratch folder, or one in memory."""
+    name, _, host = database.rpartition("@")
+    return not host and (":memory:" in name or Path(name).resolve().is_relative_to(folder.resolve()))

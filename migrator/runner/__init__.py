@@ -1,0 +1,1 @@
+"""Runs the steps: cutover, rollback, resume, status, complete, and single tasks of a plan."""

@@ -1,0 +1,191 @@
+"""The one-way door: say when it may be gone through, and go through it.
+
+A rollback is worth having until everything that was carried over has had its turn: until the last delayed message
+was due, and for as long as a failed task may still retry. Where the alias net hangs, it must also have caught nothing
+for a while: who sent under a legacy name yesterday may do so today. That quiet time is computed and said. Then the
+workers leave the legacy queues, the keys that only a rollback or the net needs are deleted by their exact names, and
+the run is closed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+from migrator.brokers.connect import connect, endpoint_url, is_on_rabbitmq
+from migrator.brokers.rabbitmq.cleanup import removable, remove
+from migrator.brokers.rabbitmq.server import RabbitmqServer
+from migrator.brokers.redis.heartbeats import connection
+from migrator.brokers.redis.keys import LEDGER, RUNS, kept_key
+from migrator.errors import ExitCode
+from migrator.events import Listener, ignore
+from migrator.plan.model import Endpoint, Plan, Role
+from migrator.report import Finding, Report
+from migrator.runner.quiet_period import QuietTime, iso, quiet_time, reasons, utc
+from migrator.runner.report import ActionResult, RunOutcome, RunReport, StepResult
+from migrator.runner.state import MigrationState, read_state
+from migrator.state.journal import Mark, Phase, entry, open_journal
+from migrator.state.run_lock import run_lock
+from migrator.steps.protocol import Context, RunOptions, error, findings_report
+from migrator.wire.message import Side, State, System
+from migrator.workers import legacy_aliases
+from migrator.workers.start_stop import list_processes
+
+
+def complete(
+    plan: Plan, *, environ: Mapping[str, str], options: RunOptions | None = None, listener: Listener = ignore
+) -> RunReport:
+    """Close the last run for good; with ``options.dry_run`` only say whether and from when that may be done.
+
+    Raises:
+        RefusedError: Another run is going on.
+    """
+    options = options or RunOptions()
+    journal = open_journal(plan)
+    run = read_state(journal.entries()).run
+    context = Context(plan=plan, environ=environ, journal=journal, run=run, options=options, listener=listener)
+    if options.dry_run:
+        return _complete(context)
+    with run_lock(plan, "complete"):
+        return _complete(context)
+
+
+def _complete(context: Context) -> RunReport:
+    state = read_state(context.journal.entries())
+    if state.state is MigrationState.COMPLETED:
+        return _answer(context, RunOutcome.UNCHANGED, notes=("the migration is complete already",))
+    looked = _look(context)
+    actions = [(f"delete:{key}", f"delete {key} at {where}") for where, key in _keys(context)]
+    results = tuple(ActionResult(id=name, sentence=sentence, outcome="planned") for name, sentence in actions)
+    step = StepResult(name="complete", title="Close the way back", outcome="planned", actions=results)
+    if context.options.dry_run or looked.errors:
+        outcome = RunOutcome.PLANNED if context.options.dry_run else RunOutcome.REFUSED
+        code = ExitCode.REFUSED if looked.errors else ExitCode.CLEAN
+        notes = tuple(looked.facts.get("quiet_because", ()))
+        report = replace(_answer(context, outcome, notes), steps=(step,), exit_code=code)
+        return replace(report, findings=looked.findings, facts=looked.facts)
+    if context.plan.cutover.alias_net:
+        take_down(context.plan, context.environ)
+    for endpoint in (*context.plan.legacy, context.plan.unified):
+        if is_on_rabbitmq(endpoint, context.environ):
+            remove(RabbitmqServer(endpoint_url(endpoint, context.environ)), endpoint)
+            continue
+        with connection(endpoint, context.environ) as client:
+            if client is not None:
+                client.unlink(*_keys_of(context.plan, endpoint))
+    context.journal.write(entry(context.run, Phase.FORWARD, Mark.RUN_CLOSED))
+    done = replace(step, outcome="done", actions=tuple(replace(result, outcome="done") for result in results))
+    report = replace(_answer(context, RunOutcome.DONE), steps=(done,), facts=looked.facts, findings=looked.findings)
+    return replace(report, notes=(f"snapshots and journal stay in {context.plan.state_folder}",))
+
+
+def take_down(plan: Plan, environ: Mapping[str, str]) -> None:
+    """Let the unified workers leave the legacy queues; the net's keys go with the others."""
+    legacy_aliases.forget_queues(plan, environ)
+    for worker in plan.select(side=Side.UNIFIED, role=Role.WORKER):
+        legacy_aliases.stop_consuming(plan, worker, environ=environ)
+
+
+def _look(context: Context) -> Report:
+    plan, entries = context.plan, context.journal.entries(context.run)
+    state = read_state(context.journal.entries()).state
+    if state is not MigrationState.MIGRATED:
+        finding = error("COMPLETE-NOT-MIGRATED", "journal", "nothing is migrated", found=state.value, remedy="cutover")
+        return findings_report("complete", [finding])
+    quiet = quiet_time(plan, context.environ, entries)
+    facts: dict[str, Any] = {
+        "quiet_until": iso(quiet.until),
+        "quiet_because": reasons(quiet),
+        "longest_eta_at": iso(quiet.eta_at) if quiet.eta_at else None,
+        "retry_horizon_s": quiet.retry_horizon_s,
+        "alias_quiet_s": quiet.alias_quiet_s if quiet.net_at else None,
+        "alias_hits": {hit.name: {"count": hit.count, "last_at": iso(hit.last_at)} for hit in quiet.hits},
+    }
+    findings = [*_too_early(quiet), *_running(context)]
+    for endpoint in plan.legacy:
+        findings += _left(context, endpoint)
+    return findings_report("complete", findings, **facts)
+
+
+def _too_early(quiet: QuietTime) -> Iterator[Finding]:
+    now = time.time()
+    if quiet.messages_at > now:
+        yield error(
+            "COMPLETE-TOO-EARLY",
+            "quiet time",
+            f"has {(quiet.messages_at - now) / 60:.0f} minutes to go",
+            found=f"until {utc(quiet.messages_at)}",
+            remedy="wait: until then a carried message may still be due or retry, and a rollback is worth having",
+        )
+    if quiet.names_at > now:
+        names = ", ".join(f"{hit.name} ({hit.count}, last {utc(hit.last_at)})" for hit in quiet.hits[:3])
+        yield error(
+            "COMPLETE-ALIAS-HITS",
+            "alias net",
+            f"must catch nothing until {utc(quiet.names_at)}",
+            found=names or f"nothing so far, it hangs since {utc(quiet.net_at)}",
+            remedy="redeploy who sends under legacy names; alias_quiet_s in the plan says how long is long enough",
+        )
+
+
+def _running(context: Context) -> Iterator[Finding]:
+    for state in list_processes(context.plan, environ=context.environ):
+        if state.side is Side.LEGACY and state.state != "stopped":
+            yield error(
+                "COMPLETE-LEGACY-RUNS", f"process {state.name}", f"is {state.state}", remedy="migrator workers stop"
+            )
+
+
+def _left(context: Context, endpoint: Endpoint) -> Iterator[Finding]:
+    remedies = {
+        State.DEAD: "`migrator dlq import-legacy` takes them into the unified dead letters",
+        State.KEPT: "decide about them; --discard-kept drops them here, they stay in the snapshots",
+    }
+    with closing(connect(endpoint, context.environ)) as broker:
+        for (queue, state), count in broker.depths().items():
+            if not count or (state is State.KEPT and context.options.discard_kept):
+                continue
+            yield error(
+                "COMPLETE-LEFT",
+                f"{endpoint.system.value} queue {queue}",
+                f"still holds {count} {state.value} messages",
+                remedy=remedies.get(state, "somebody still sends legacy messages: find who, then `migrator cutover`"),
+            )
+
+
+def _keys(context: Context) -> Iterator[tuple[str, str]]:
+    for endpoint in (*context.plan.legacy, context.plan.unified):
+        on_rabbitmq = is_on_rabbitmq(endpoint, context.environ)
+        for key in removable(endpoint) if on_rabbitmq else _keys_of(context.plan, endpoint):
+            yield f"{endpoint.side.value}.{endpoint.system.value}", key
+
+
+def _keys_of(plan: Plan, endpoint: Endpoint) -> tuple[str, ...]:
+    """Return the keys that only a rollback or legacy workers need; never one of a unified queue."""
+    keys = [kept_key(endpoint), LEDGER, RUNS]
+    if endpoint.side is Side.UNIFIED and plan.cutover.alias_net:
+        keys += legacy_aliases.KEYS
+    if endpoint.side is Side.LEGACY and endpoint.system is System.CELERY:
+        keys += [
+            f"{endpoint.key_prefix}_kombu.binding.{queue}"
+            for queue in endpoint.queues
+            if queue not in plan.unified.queues
+        ]
+    if endpoint.system is System.DRAMATIQ:
+        keys.append(f"{endpoint.namespace}:__heartbeats__")
+    return tuple(keys)
+
+
+def _answer(context: Context, outcome: RunOutcome, notes: tuple[str, ...] = ()) -> RunReport:
+    return RunReport(
+        command="complete",
+        run=context.run,
+        outcome=outcome,
+        exit_code=ExitCode.CLEAN,
+        notes=notes,
+        cannot_undo=("after this there is no rollback",),
+        next_steps=("migrator status",),
+    )

@@ -1,0 +1,143 @@
+"""Where are we, what moves, what is waiting, what ends that, what comes next: for ``migrator status``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from migrator.brokers.connect import connect
+from migrator.errors import MigratorError
+from migrator.plan.model import Plan
+from migrator.runner.current_action import doing, how_it_ends
+from migrator.runner.quiet_period import QuietTime, quiet_time, reasons
+from migrator.runner.state import MigrationState, RunState
+from migrator.state.journal import Entry, open_journal
+from migrator.state.progress import Progress, read_progress
+from migrator.state.run_lock import lock_owner
+from migrator.steps.order import ROLLBACK, STEPS
+from migrator.workers.legacy_aliases import AliasHit
+from migrator.workers.start_stop import ProcessState, list_processes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """Where the migration stands."""
+
+    state: MigrationState
+    #: Number of the last run; 0 if there has been none.
+    run: int
+    #: One sentence: ``migrating: at step transfer``.
+    text: str
+    #: Who is at it right now; empty if no command runs.
+    owner: str
+    #: What is under way, for how many seconds; empty if nothing is.
+    doing: str = ""
+    doing_for_s: float = 0.0
+    #: What ends that, by itself or by a command.
+    ends: tuple[str, ...] = ()
+    #: How far messages have come, while they move.
+    moving: Progress | None = None
+    #: What the alias net has caught, the latest first.
+    alias_hits: tuple[AliasHit, ...] = ()
+    #: What the quiet time before `complete` is made of, when all is migrated.
+    quiet: tuple[str, ...] = ()
+    #: Steps done, forward or back.
+    done: tuple[str, ...]
+    #: Steps still to do, in order.
+    left: tuple[str, ...]
+    #: Messages by ``side.system queue state``, those with none left out.
+    waiting: Mapping[str, int] = field(default_factory=dict)
+    processes: tuple[ProcessState, ...] = ()
+    #: Unified names of the tasks that were moved on their own.
+    moved_tasks: tuple[str, ...] = ()
+    #: Those whose move, over or back, was begun and has not ended.
+    begun_tasks: tuple[str, ...] = ()
+    #: What could not be asked, and why.
+    problems: tuple[str, ...] = ()
+    next_steps: tuple[str, ...] = ()
+
+
+def read_status(plan: Plan, *, environ: Mapping[str, str], state: RunState) -> Status:
+    """Ask brokers and processes, and put it together with what the journal says."""
+    problems: list[str] = []
+    waiting = _waiting(plan, environ, problems)
+    processes = list_processes(plan, environ=environ, problems=problems)
+    entries = open_journal(plan).entries(state.run)
+    now = doing(entries, state.run)
+    quiet = _quiet(plan, environ, entries, state, problems)
+    owner = lock_owner(plan)
+    at = f" at step {state.step}" if state.state in (MigrationState.MIGRATING, MigrationState.ROLLING_BACK) else ""
+    back = state.state is MigrationState.ROLLING_BACK
+    done = state.undone if back else state.done
+    # The preflight of a run that has been begun is behind it; it is no step that is recorded.
+    steps = [step for step in ROLLBACK if step.name in state.begun] if back else STEPS[1 if at else 0 :]
+    order = [step.name for step in steps]
+    finished = state.state in (MigrationState.ROLLED_BACK, MigrationState.MIGRATED, MigrationState.COMPLETED)
+    return Status(
+        state=state.state,
+        run=state.run,
+        text=_sentence(state, at, owner),
+        owner=owner,
+        doing=now.text if now is not None else "",
+        doing_for_s=now.since_s if now is not None else 0.0,
+        ends=how_it_ends(plan, now, owner) if now is not None else (),
+        moving=read_progress(plan),
+        alias_hits=quiet.hits if quiet is not None else (),
+        quiet=reasons(quiet) if quiet is not None else (),
+        done=done,
+        left=() if finished else tuple(name for name in order if name not in done),
+        waiting=waiting,
+        processes=processes,
+        problems=tuple(problems),
+        next_steps=("migrator status",) if owner else next_commands(state),
+    )
+
+
+def _waiting(plan: Plan, environ: Mapping[str, str], problems: list[str]) -> dict[str, int]:
+    waiting: dict[str, int] = {}
+    for endpoint in (*plan.legacy, plan.unified):
+        side = endpoint.side.value
+        try:
+            with closing(connect(endpoint, environ)) as broker:
+                depths = broker.depths()
+        except MigratorError as failure:
+            problems.append(str(failure))
+            continue
+        for (queue, where), count in depths.items():
+            if count:
+                waiting[f"{side}.{endpoint.system.value} {queue} {where.value}"] = count
+    return waiting
+
+
+def _quiet(
+    plan: Plan, environ: Mapping[str, str], entries: tuple[Entry, ...], state: RunState, problems: list[str]
+) -> QuietTime | None:
+    """Return from when on the run may be closed; None if that is no question, or the broker does not answer."""
+    if state.state is not MigrationState.MIGRATED:
+        return None
+    try:
+        return quiet_time(plan, environ, entries)
+    except MigratorError as failure:
+        if str(failure) not in problems:
+            problems.append(str(failure))
+        return None
+
+
+def _sentence(state: RunState, at: str, owner: str) -> str:
+    run = f" (run {state.run})" if state.run else ""
+    if not at:
+        return f"{state.state.value}{run}"
+    return f"{state.state.value}{at}{run}, " + (f"by {owner}" if owner else "interrupted: nobody is at it")
+
+
+def next_commands(state: RunState) -> tuple[str, ...]:
+    """Return the commands that make sense in a state, the usual one first."""
+    return {
+        MigrationState.LEGACY: ("migrator cutover --dry-run", "migrator cutover"),
+        MigrationState.MIGRATING: ("migrator cutover", "migrator rollback"),
+        MigrationState.MIGRATED: ("migrator status", "migrator rollback", "migrator complete"),
+        MigrationState.ROLLING_BACK: ("migrator rollback",),
+        MigrationState.ROLLED_BACK: ("migrator rewrite-imports", "migrator cutover"),
+        MigrationState.COMPLETED: ("migrator status",),
+    }[state.state]

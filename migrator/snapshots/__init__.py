@@ -1,0 +1,1 @@
+"""All waiting messages to a file, and back."""

@@ -1,0 +1,143 @@
+"""The part of a snapshot that lies on RabbitMQ: every message whole, queue by queue, and the way back.
+
+Shape of an item: JSON ``{"body": base64, "properties": {}, "headers": {}}`` with values that JSON lacks as in
+:mod:`migrator.brokers.rabbitmq.codec`. What workers hold is not in it: AMQP shows it to nobody; the workers have ended
+before a snapshot is written.
+"""
+
+from __future__ import annotations
+
+import time
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+import amqp
+
+from migrator.brokers.connect import has_rabbitmq
+from migrator.brokers.rabbitmq.browse import look
+from migrator.brokers.rabbitmq.codec import body_of, plain, rich
+from migrator.brokers.rabbitmq.queues import arriving_queue, dead_queue, declare_missing, declare_own, spots
+from migrator.brokers.rabbitmq.server import RabbitmqServer, count
+from migrator.plan.model import Endpoint, Plan
+from migrator.transfer.connections import Hub, open_hub
+from migrator.transfer.rabbitmq.connections import open_mixed_hub
+from migrator.transfer.rabbitmq.dedup_log import forget_taken
+from migrator.transfer.rabbitmq.session import RabbitmqLane, open_lane
+from migrator.wire.json_codec import dumps, loads
+from migrator.wire.message import Side, System
+
+KIND = "amqp"
+_PAGE = 500
+#: Longer only where workers live on, and then the snapshot is of what they don't hold.
+_GONE_WITHIN_S = 3.0
+
+
+def open_any_hub(plan: Plan, environ: Mapping[str, str]) -> Hub:
+    """Connect to every broker of the plan; ``servers`` of the hub are those on Redis.
+
+    Raises:
+        UnreachableError: One does not answer.
+        RefusedError: Two endpoints share a queue.
+    """
+    return open_mixed_hub(plan, environ).whole if has_rabbitmq(plan, environ) else open_hub(plan, environ)
+
+
+def is_on_rabbitmq(broker: Any) -> bool:
+    """Say whether a broker is on RabbitMQ."""
+    return isinstance(broker.server, RabbitmqServer)
+
+
+def lock(hub: Hub) -> list[RabbitmqLane]:
+    """Take the lock of every RabbitMQ of a hub, to put messages there: what came back after a crash is no matter then.
+
+    Raises:
+        RefusedError: A run holds one.
+    """
+    servers = {hub.identities[key]: broker.server for key, broker in hub.brokers.items() if is_on_rabbitmq(broker)}
+    lanes: list[RabbitmqLane] = []
+    try:
+        for server in servers.values():
+            found: Any = server
+            lanes.append(open_lane(found, wait_s=10))
+            forget_taken(lanes[-1].connection)
+    except BaseException:
+        unlock(lanes)
+        raise
+    return lanes
+
+
+def unlock(lanes: list[RabbitmqLane]) -> None:
+    """Give the locks back."""
+    for lane in lanes:
+        lane.close()
+
+
+def content(broker: Any) -> Iterator[tuple[str, str, list[tuple[Any, ...]], bool]]:
+    """Yield kind, queue, items and True for every queue of an endpoint, ours included."""
+    with broker.server.connected() as connection:
+        if broker.endpoint.side is Side.LEGACY:
+            _let_workers_go(connection, broker.endpoint)
+        for queue in _queues(broker.endpoint):
+            page: list[tuple[Any, ...]] = []
+            for message in look(connection, queue):
+                page.append((_frozen(message),))
+                if len(page) >= _PAGE:
+                    yield KIND, queue, page, True
+                    page = []
+            if page:
+                yield KIND, queue, page, True
+
+
+def _let_workers_go(connection: Any, endpoint: Endpoint) -> None:
+    """Wait a moment for the server to notice that workers have ended: then all that they held is in its queue again."""
+    deadline = time.monotonic() + _GONE_WITHIN_S
+    for spot in spots(endpoint):
+        while (counted := count(connection, spot.queue)) and counted.consumers and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+
+def put(broker: Any, queue: str, items: list[tuple[bytes, ...]]) -> None:
+    """Append messages to a queue, all or none of them."""
+    with broker.server.connected() as connection:
+        place = next((spot.place for spot in spots(broker.endpoint) if spot.queue == queue), None)
+        if place is not None:
+            declare_missing(connection, place)
+        elif queue.startswith("tqm."):
+            declare_own(connection, queue)
+        channel = connection.channel()
+        channel.tx_select()
+        for (item,) in items:
+            channel.basic_publish(_thawed(item), exchange="", routing_key=queue)
+        channel.tx_commit()
+
+
+def make_room(broker: Any) -> None:
+    """Empty every queue of an endpoint, ours included."""
+    with broker.server.connected() as connection:
+        for queue in _queues(broker.endpoint):
+            with suppress(amqp.exceptions.NotFound):
+                connection.channel().queue_purge(queue)
+
+
+def _queues(endpoint: Endpoint) -> Iterator[str]:
+    for spot in spots(endpoint):
+        yield from (spot.moving, spot.queue, spot.passed, spot.kept)
+    if endpoint.system is System.DRAMATIQ:
+        yield from (dead_queue(queue) for queue in endpoint.queues)
+    yield arriving_queue(endpoint)
+
+
+def _frozen(message: Any) -> bytes:
+    properties = {name: plain(value) for name, value in message.properties.items() if name != "application_headers"}
+    headers = None if message.headers is None else plain(message.headers)
+    return dumps({"body": b64encode(body_of(message)).decode(), "properties": properties, "headers": headers})
+
+
+def _thawed(item: bytes) -> Any:
+    given = loads(item)
+    properties = {name: rich(value) for name, value in given["properties"].items() if name != "user_id"}
+    if given["headers"] is not None:
+        properties["application_headers"] = rich(given["headers"])
+    return amqp.Message(b64decode(given["body"]), **properties)

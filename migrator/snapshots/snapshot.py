@@ -1,0 +1,255 @@
+"""Write every message of a plan's endpoints to a file before the first move, and put the file's content back.
+
+Shape: gzip of JSON Lines. The first line names format, plan and time; each further line holds up to 500 items of one
+key (bytes as base64); the last line holds the number of lines and the SHA-256 of all lines before it. Mode 0600,
+fsynced and renamed into place, so a file of that name is complete.
+
+A restore verifies the file first and refuses queues that hold anything, unless it is told to replace them. Messages
+that a worker had taken come back as waiting: their owners are gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from migrator.brokers.redis.celery import CeleryRedis
+from migrator.brokers.redis.dramatiq import DramatiqRedis, acks_key
+from migrator.brokers.redis.keys import LEDGER, PARKED, celery_list, dramatiq_list, kept_key, sources, unacked_keys
+from migrator.errors import RefusedError, UsageError
+from migrator.plan.model import Plan
+from migrator.snapshots import rabbitmq
+from migrator.state.snapshot_file import (
+    FORMAT,
+    SnapshotFacts,
+    Writer,
+    decoded,
+    encoded,
+    records,
+    verify_snapshot,
+    writing,
+)
+from migrator.transfer.connections import Hub, RedisBroker
+from migrator.transfer.lock import acquire, new_token, release
+from migrator.wire.message import Side
+from migrator.wire.queue_address import Place
+
+_PAGE = 500
+
+
+def write_snapshot(plan: Plan, *, environ: Mapping[str, str], file: Path) -> SnapshotFacts:
+    """Write all messages of the plan's endpoints to ``file``. Nothing on the servers is changed.
+
+    Raises:
+        UnreachableError: A server does not answer.
+        UsageError: The file can't be written.
+    """
+    hub = rabbitmq.open_any_hub(plan, environ)
+    try:
+        with writing(file) as writer:
+            counts = _write_all(plan, hub, writer)
+    finally:
+        hub.close()
+    facts = verify_snapshot(file)
+    if dict(facts.by_endpoint) != counts:
+        raise UsageError(str(file), "the snapshot reads back differently", remedy="check the disk and write it again")
+    return facts
+
+
+def restore_snapshot(plan: Plan, *, environ: Mapping[str, str], file: Path, replace: bool = False) -> SnapshotFacts:
+    """Put the content of a snapshot back. Workers have to be stopped.
+
+    Args:
+        plan: The plan it was written for.
+        environ: Fills the references in the plan's URLs.
+        file: The snapshot.
+        replace: Empty the plan's queues first instead of refusing if they hold something. After an interruption,
+            restore again with this.
+
+    Raises:
+        UsageError: The file is damaged, belongs to another plan, or has queues that the plan no longer has.
+        RefusedError: The queues are not empty.
+        UnreachableError: A server does not answer.
+    """
+    facts = verify_snapshot(file)
+    if facts.plan != plan.name:
+        remedy = "name the plan that it was written for"
+        raise UsageError(str(file), f"the snapshot belongs to the plan {facts.plan!r}", remedy=remedy)
+    hub = rabbitmq.open_any_hub(plan, environ)
+    token, lanes = new_token(), rabbitmq.lock(hub)
+    try:
+        acquire(hub.servers.values(), token, wait_s=10, takeover=False)
+        by_name = {_name(broker): broker for broker in hub.brokers.values()}
+        _refuse_strange_queues(by_name, file)
+        _make_room(hub, replace=replace)
+        for record in records(file):
+            broker = by_name.get(record.get("endpoint", ""))
+            if broker is not None:
+                with broker.server.translated():
+                    _put(broker, record["kind"], record["key"], [decoded(item) for item in record["items"]])
+                    hub.prolong(token)
+    finally:
+        rabbitmq.unlock(lanes)
+        release(hub.servers.values(), token)
+        hub.close()
+    return facts
+
+
+def _write_all(plan: Plan, hub: Hub, writer: Writer) -> dict[str, int]:
+    created_at = datetime.now(UTC).isoformat(timespec="seconds")
+    head = {"format": FORMAT, "version": 1, "plan": plan.name, "fingerprint": plan.fingerprint}
+    writer.write({**head, "created_at": created_at})
+    counts: dict[str, int] = {}
+    for broker in hub.brokers.values():
+        with broker.server.translated():
+            for kind, key, items, is_messages in _content(broker):
+                texts = [encoded(item) for item in items]
+                record = {"endpoint": _name(broker), "kind": kind, "key": key, "items": texts}
+                writer.write({**record, "counts": True} if is_messages else record)
+                if is_messages:
+                    counts[_name(broker)] = counts.get(_name(broker), 0) + len(items)
+    return counts
+
+
+_Part = tuple[str, str, list[tuple[Any, ...]], bool]
+
+
+def _content(broker: RedisBroker) -> Iterator[_Part]:
+    """Yield kind, key, items and whether the items are what counts as messages."""
+    if rabbitmq.is_on_rabbitmq(broker):
+        yield from rabbitmq.content(broker)
+        return
+    client, endpoint = broker.server.client, broker.endpoint
+    is_dramatiq = isinstance(broker, DramatiqRedis)
+    for source in sources(endpoint):
+        for key in (source.list, source.claim, source.passed):
+            for start in range(0, client.llen(key), _PAGE):
+                page = [(entry,) for entry in client.lrange(key, start, start + _PAGE - 1)]
+                yield ("claimed" if key != source.list else "list"), source.list, page, not is_dramatiq
+        if source.bodies:
+            yield from _hash(client, source.bodies, counts=True)
+    if isinstance(broker, DramatiqRedis):
+        for queue in endpoint.queues:
+            dead = f"{dramatiq_list(endpoint, queue)}.XQ"
+            yield from _hash(client, f"{dead}.msgs", counts=True)
+            yield from _zset(client, dead, counts=False)
+        for owner in broker.owners():
+            place = Place(endpoint.side, endpoint.system, owner.queue, owner.delayed)
+            ids = sorted(client.smembers(acks_key(endpoint, owner.id, place)))
+            yield "claimed", dramatiq_list(endpoint, place.wire_queue), [(identity,) for identity in ids], False
+    else:
+        for queue, _, raw, priority in broker.unacked():
+            yield "claimed", celery_list(endpoint, queue, priority), [(raw,)], True
+    yield from _hash(client, kept_key(endpoint), counts=True)
+    if endpoint.side is Side.UNIFIED:
+        yield from _zset(client, PARKED, counts=True)
+    yield from _hash(client, LEDGER, counts=False)
+
+
+def _hash(client: Any, key: str, *, counts: bool) -> Iterator[_Part]:
+    # Names are not remembered, so that memory stays small. A server that rearranges its table meanwhile may give one
+    # twice: put back it is the same field, and only the count of messages is larger.
+    page: dict[bytes, bytes] = {}
+    for name, value in client.hscan_iter(key, count=_PAGE):
+        page[name] = value
+        if len(page) >= _PAGE:
+            yield "hash", key, list(page.items()), counts
+            page = {}
+    if page:
+        yield "hash", key, list(page.items()), counts
+
+
+def _zset(client: Any, key: str, *, counts: bool) -> Iterator[_Part]:
+    for start in range(0, client.zcard(key), _PAGE):
+        page = client.zrange(key, start, start + _PAGE - 1, withscores=True)
+        yield "zset", key, [(member, repr(score).encode()) for member, score in page], counts
+
+
+def _put(broker: RedisBroker, kind: str, key: str, items: list[tuple[bytes, ...]]) -> None:
+    if not items:
+        return
+    if kind == rabbitmq.KIND:
+        rabbitmq.put(broker, key, items)
+        return
+    client = broker.server.client
+    if kind == "hash":
+        client.hset(key, mapping={name: value for name, value in items})  # noqa: C416 - pairs, as far as types go
+    elif kind == "zset":
+        client.zadd(key, {member: float(score) for member, score in items})
+    elif kind == "list":
+        client.rpush(key, *(entry for (entry,) in items))
+    elif isinstance(broker, DramatiqRedis):
+        # Taken messages go to the end that is served first.
+        client.lpush(key, *(entry for (entry,) in reversed(items)))
+    else:
+        client.rpush(key, *(entry for (entry,) in reversed(items)))
+
+
+def _refuse_strange_queues(by_name: Mapping[str, RedisBroker], file: Path) -> None:
+    """Refuse messages of queues that nobody would look into any more; not having put them back would be a loss."""
+    on_redis = {name: broker for name, broker in by_name.items() if not rabbitmq.is_on_rabbitmq(broker)}
+    known: dict[str, set[str]] = {}
+    for name, broker in on_redis.items():
+        with broker.server.translated():
+            known[name] = set(_own_keys(broker))
+    strange: dict[str, int] = {}
+    for record in records(file):
+        name, key = record.get("endpoint", ""), record.get("key", "")
+        if name and (name not in by_name or key not in known.get(name, {key})):
+            strange[f"{name} {key}"] = strange.get(f"{name} {key}", 0) + len(record["items"])
+    if strange:
+        raise UsageError(
+            str(file),
+            "the snapshot has queues that the plan doesn't name; it was written when the plan was another",
+            found=", ".join(f"{name!r} {number}" for name, number in sorted(strange.items())),
+            remedy="restore with the plan as it was then: its brokers, queues, namespace and priority steps",
+        )
+
+
+def _make_room(hub: Hub, *, replace: bool) -> None:
+    held = {
+        f"{_name(broker)} {queue} {state.value}": number
+        for broker in hub.brokers.values()
+        for (queue, state), number in broker.depths().items()
+        if number
+    }
+    if held and not replace:
+        raise RefusedError(
+            "queues",
+            "the queues hold messages, and a restore would double those that are in the snapshot",
+            found=", ".join(f"{name} {number}" for name, number in sorted(held.items())),
+            remedy="migrator restore … --replace, if these may go",
+        )
+    for broker in hub.brokers.values():
+        if rabbitmq.is_on_rabbitmq(broker):
+            rabbitmq.make_room(broker)
+            continue
+        with broker.server.translated():
+            for key in _own_keys(broker):
+                broker.server.client.delete(key)
+            if isinstance(broker, CeleryRedis):
+                unacked, index = unacked_keys(broker.endpoint)
+                for _, tag, _, _ in list(broker.unacked()):
+                    broker.server.client.hdel(unacked, tag)
+                    broker.server.client.zrem(index, tag)
+
+
+def _own_keys(broker: RedisBroker) -> Iterator[str]:
+    endpoint = broker.endpoint
+    for source in sources(endpoint):
+        yield from (key for key in (source.list, source.bodies, source.claim, source.passed) if key)
+    if isinstance(broker, DramatiqRedis):
+        for queue in endpoint.queues:
+            dead = f"{dramatiq_list(endpoint, queue)}.XQ"
+            yield from (dead, f"{dead}.msgs")
+        for owner in broker.owners():
+            yield acks_key(endpoint, owner.id, Place(endpoint.side, endpoint.system, owner.queue, owner.delayed))
+    yield from (kept_key(endpoint), LEDGER)
+    if endpoint.side is Side.UNIFIED:
+        yield PARKED
+
+
+def _name(broker: RedisBroker) -> str:
+    return f"{broker.endpoint.side.value}.{broker.endpoint.system.value}"

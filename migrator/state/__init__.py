@@ -1,0 +1,1 @@
+"""What lies in ``.migrator``: journal, lock, proof, progress, snapshot files."""

@@ -1,0 +1,194 @@
+"""What was done: one JSON line per fact, on disk before anybody relies on it; and the lock that keeps runs apart.
+
+A run is one cutover with everything that belongs to it, its way back included. Runs are numbered from 1.
+A torn last line (the machine went down while it was written) is cut off and counts as never written.
+Nothing here may hold a secret: texts pass through :func:`redact`.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from migrator.errors import InterruptedRunError, RefusedError, UsageError
+from migrator.plan.model import Plan
+from migrator.redaction import redact
+from migrator.state.state_folder import ensure_ignored, operator
+
+
+class JournalError(InterruptedRunError):
+    """Nothing can be recorded, so nothing more is done, not even undone; the run can be resumed."""
+
+
+class Phase(StrEnum):
+    """Which way a run goes."""
+
+    FORWARD = "forward"
+    BACK = "back"
+
+
+class Mark(StrEnum):
+    """What an entry says."""
+
+    #: An action is about to run; it may have had its effect if nothing follows.
+    STARTED = "started"
+    DONE = "done"
+    FAILED = "failed"
+    #: Entries about the run as a whole have the empty step.
+    RUN_BEGUN = "run-begun"
+    RUN_DONE = "run-done"
+    RUN_INTERRUPTED = "run-interrupted"
+    RUN_CLOSED = "run-closed"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line of the journal."""
+
+    #: Aware UTC.
+    at: datetime
+    run: int
+    phase: Phase
+    mark: Mark
+    step: str = ""
+    #: Action id; empty for entries about a step or the run.
+    action: str = ""
+    text: str = ""
+    #: Facts that a later step or the way back needs, JSON-serializable.
+    data: Mapping[str, Any] = field(default_factory=dict)
+    operator: str = ""
+    host: str = ""
+    #: The plan's fingerprint at that time.
+    plan: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Journal:
+    """The journal file of one plan."""
+
+    file: Path
+    operator: str
+    host: str
+    plan: str
+
+    def write(self, entry: Entry) -> None:
+        """Append an entry and wait until the disk has it.
+
+        Raises:
+            JournalError: The disk is full or the file can't be written; nothing was recorded.
+        """
+        document = {
+            "at": entry.at,
+            "run": entry.run,
+            "phase": entry.phase,
+            "mark": entry.mark,
+            "step": entry.step,
+            "action": entry.action,
+            "text": redact(entry.text),
+            "data": entry.data,
+            "operator": self.operator,
+            "host": self.host,
+            "plan": self.plan,
+        }
+        _append(self.file, orjson.dumps(document, default=str) + b"\n")
+
+    def entries(self, run: int | None = None) -> tuple[Entry, ...]:
+        """Return all entries, or those of one run, oldest first."""
+        return tuple(entry for entry in read_journal(self.file) if run in (None, entry.run))
+
+
+def open_journal(plan: Plan) -> Journal:
+    """Return the plan's journal; its folder is made when the first entry is written."""
+    return Journal(
+        file=plan.state_folder / "journal.jsonl", operator=operator(), host=socket.gethostname(), plan=plan.fingerprint
+    )
+
+
+def read_journal(file: Path) -> tuple[Entry, ...]:
+    """Return the entries of a journal file, without a torn last line; empty if there is none.
+
+    Raises:
+        UsageError: A line in the middle can't be read, so the file was damaged or edited.
+    """
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
+        return ()
+    lines = content.split(b"\n")[:-1]
+    entries = []
+    for number, line in enumerate(lines, 1):
+        try:
+            entries.append(_entry(orjson.loads(line)))
+        except (orjson.JSONDecodeError, KeyError, ValueError, TypeError) as error:
+            raise UsageError(
+                f"{file}:{number}",
+                "is no journal entry",
+                found=line[:60].decode("utf-8", "replace"),
+                remedy="restore the file from a backup; without it the way back is not known",
+            ) from error
+    return tuple(entries)
+
+
+def entry(run: int, phase: Phase, mark: Mark, step: str = "", **rest: Any) -> Entry:
+    """Return an entry of this moment."""
+    return Entry(at=_now(), run=run, phase=phase, mark=mark, step=step, **rest)
+
+
+def _append(file: Path, line: bytes) -> None:
+    ensure_ignored(file.parent)
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise RefusedError(
+            str(file), "can't be opened", found=error.strerror or "", remedy="make it writable"
+        ) from error
+    try:
+        size = _cut_torn_line(descriptor)
+        try:
+            written = os.pwrite(descriptor, line, size)
+            if written != len(line):
+                raise OSError(0, f"only {written} of {len(line)} bytes were written")
+            os.fsync(descriptor)
+        except OSError as error:
+            os.ftruncate(descriptor, size)
+            raise JournalError(
+                str(file),
+                "nothing can be recorded",
+                found=error.strerror or "",
+                remedy="free some space; `migrator status` names the command that goes on",
+            ) from error
+    finally:
+        os.close(descriptor)
+
+
+def _cut_torn_line(descriptor: int) -> int:
+    size = os.fstat(descriptor).st_size
+    whole = size
+    while whole and os.pread(descriptor, 1, whole - 1) != b"\n":
+        whole -= 1
+    if whole != size:
+        os.ftruncate(descriptor, whole)
+    return whole
+
+
+def _entry(document: Mapping[str, Any]) -> Entry:
+    return Entry(
+        at=datetime.fromisoformat(document["at"]),
+        run=int(document["run"]),
+        phase=Phase(document["phase"]),
+        mark=Mark(document["mark"]),
+        **{key: document[key] for key in ("step", "action", "text", "data", "operator", "host", "plan")},
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,1 @@
+"""What steps share: processes, hooks, commits, the record of the downtime."""

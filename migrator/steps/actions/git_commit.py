@@ -1,0 +1,71 @@
+"""One commit on the operator's branch for what a step changed, found again by a trailer in its message.
+
+The trailer ``Migrator-Run: <plan>/<run>/<what>`` makes committing repeatable: after a crash the commit is found
+instead of made twice. Only the named paths are committed; nothing else in the tree or the index is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from migrator.errors import RefusedError
+from migrator.project.commands import git
+from migrator.steps.protocol import Context, note
+
+TRAILER = "Migrator-Run"
+
+
+def find_commit(context: Context, what: str) -> str:
+    """Return the hash of the commit that this run made for ``what``; empty if there is none."""
+    pattern = f"^{TRAILER}: {_key(context, what)}$"
+    return git(
+        context.plan, "log", "-1", "--format=%H", "--extended-regexp", f"--grep={pattern}", environ=context.environ
+    )
+
+
+def commit_paths(context: Context, what: str, *, subject: str, paths: Iterable[str], way_back: bool = False) -> str:
+    """Commit exactly these paths as they are in the tree, and return the hash; empty if they don't differ from HEAD.
+
+    A commit on the way back brings back what was committed before: no hook and no missing signature may stand between
+    the operator and the legacy system, so one that is refused is made without them.
+    """
+    done = find_commit(context, what)
+    if done:
+        return done
+    wanted = tuple(paths)
+    stageable = [path for path in wanted if (context.plan.folder / path).exists() or _listed(context, "ls-files", path)]
+    if stageable:
+        git(context.plan, "add", "--all", "--", *stageable, environ=context.environ)
+    chosen = [path for path in wanted if path in stageable or _listed(context, "ls-tree", "--name-only", "HEAD", path)]
+    if not chosen:
+        return ""
+    changed = git(context.plan, "diff", "--cached", "--name-only", "HEAD", "--", *chosen, environ=context.environ)
+    if not changed:
+        return ""
+    message = f"{subject}\n\n{TRAILER}: {_key(context, what)}"
+    committing = ("commit", "--quiet", "--message", message, "--", *chosen)
+    try:
+        git(context.plan, *committing, environ=context.environ)
+    except RefusedError as refusal:
+        if not way_back:
+            raise
+        note(context, "source", f"{refusal.found or refusal.what}; committed without hooks and signature")
+        plainly = ("-c", "commit.gpgsign=false", *committing[:1], "--no-verify", *committing[1:])
+        git(context.plan, *plainly, environ=context.environ)
+    return git(context.plan, "rev-parse", "HEAD", environ=context.environ)
+
+
+def head(context: Context) -> str:
+    """Return the hash of HEAD."""
+    return git(context.plan, "rev-parse", "HEAD", environ=context.environ)
+
+
+def _listed(context: Context, *arguments: str) -> bool:
+    *command, path = arguments
+    return bool(git(context.plan, *command, "--", path, environ=context.environ))
+
+
+def _key(context: Context, what: str) -> str:
+    began = next((entry.at for entry in context.journal.entries(context.run)), None)
+    stamp = f"{began:%Y%m%dT%H%M%S}" if began is not None else "dry"
+    return f"{context.plan.name}/{context.run}/{stamp}/{what}"

@@ -1,0 +1,69 @@
+"""The steps of a cutover, in order, and the order in which they are taken back.
+
+Everything that can fail without touching the legacy system comes first: the additive database migration and the
+start of the unified workers. Only then are legacy processes stopped. The way back is not the exact reverse: unified
+workers must be gone before their table goes, the legacy source must be back before a legacy process starts, and a
+worker must be there before its messages come. The alias net comes down first: unified workers must have left the legacy
+queues before anybody legacy works there again.
+"""
+
+from __future__ import annotations
+
+from migrator.steps import (
+    legacy_aliases,
+    migrate_database,
+    preflight,
+    quiesce_schedulers,
+    retire_files,
+    snapshot,
+    source,
+    start_producers,
+    start_scheduler,
+    start_workers,
+    stop_producers,
+    stop_workers,
+    transfer,
+    verify,
+)
+from migrator.steps.protocol import Step
+
+#: In the order of a cutover.
+STEPS: tuple[Step, ...] = (
+    preflight.STEP,
+    migrate_database.STEP,
+    start_workers.STEP,
+    source.STEP,
+    quiesce_schedulers.STEP,
+    stop_producers.STEP,
+    start_producers.STEP,
+    stop_workers.STEP,
+    snapshot.STEP,
+    transfer.STEP,
+    legacy_aliases.STEP,
+    start_scheduler.STEP,
+    verify.STEP,
+    retire_files.STEP,
+)
+
+#: In the order in which they are taken back.
+ROLLBACK: tuple[Step, ...] = (
+    retire_files.STEP,
+    legacy_aliases.STEP,
+    start_scheduler.STEP,
+    start_producers.STEP,
+    start_workers.STEP,
+    migrate_database.STEP,
+    source.STEP,
+    stop_workers.STEP,
+    transfer.STEP,
+    stop_producers.STEP,
+    quiesce_schedulers.STEP,
+    verify.STEP,
+    snapshot.STEP,
+    preflight.STEP,
+)
+
+
+def step_named(name: str) -> Step | None:
+    """Return the step of that name, or None."""
+    return next((step for step in STEPS if step.name == name), None)

@@ -1,0 +1,1 @@
+"""Moves messages between the legacy queues and the unified one."""

@@ -1,0 +1,164 @@
+"""The servers of a plan, each connected once, and what lies where on them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from migrator.brokers.clock import server_time_s
+from migrator.brokers.connect import connect
+from migrator.brokers.redis.celery import CeleryRedis
+from migrator.brokers.redis.dramatiq import DramatiqRedis
+from migrator.brokers.redis.keys import LOCK, Source, celery_list, dramatiq_list, sources
+from migrator.brokers.redis.pipeline import Lane
+from migrator.brokers.redis.server import RedisServer
+from migrator.errors import RefusedError
+from migrator.plan.model import Endpoint, Plan
+from migrator.transfer.lock import LIFE_MS
+from migrator.translation.result import Carried
+from migrator.wire.message import Side, System
+from migrator.wire.queue_address import Place
+
+_PROLONG_EVERY_S = 5.0
+
+RedisBroker = DramatiqRedis | CeleryRedis
+
+
+@dataclass(slots=True, kw_only=True)
+class Hub:
+    """Every broker of the plan; endpoints on one server and database share a connection."""
+
+    plan: Plan
+    #: By side and system.
+    brokers: dict[tuple[Side, System], RedisBroker]
+    #: By identity.
+    servers: dict[str, RedisServer]
+    #: Identity of the server of each endpoint.
+    identities: dict[tuple[Side, System], str]
+    lanes: dict[str, Lane] = field(default_factory=dict)
+    #: A unified message that is due later than this (ms since the epoch) is parked; None if none is.
+    park_after_ms: float | None = None
+    #: How long before it is due it is released.
+    release_lead_ms: float = 0.0
+    #: What the clock of the unified server is ahead of our monotonic one, in seconds; None until it was asked.
+    clock_offset_s: float | None = None
+    #: When the locks were prolonged last, by the monotonic clock.
+    prolonged_at: float = field(default_factory=time.monotonic)
+
+    def lane(self, identity: str) -> Lane:
+        """Return the lane to a server, opened on first use."""
+        lane = self.lanes.get(identity)
+        if lane is None:
+            lane = self.lanes[identity] = Lane(self.servers[identity])
+        return lane
+
+    def now_ms(self) -> float:
+        """Return the time of the unified server, in ms since the epoch: by it an ETA is past, whatever our clock says.
+
+        It is asked once; from there on the monotonic clock counts. RabbitMQ does not tell its time: another server of
+        the plan that is on Redis is asked then, and if there is none, our own clock has to do.
+        """
+        if self.clock_offset_s is None:
+            identity = self.identities[Side.UNIFIED, self.plan.unified.system]
+            server = self.servers.get(identity) or next(iter(self.servers.values()), None)
+            there_s = time.time()
+            if server is not None:
+                with server.translated():
+                    there_s = server_time_s(server.client)
+            self.clock_offset_s = there_s - time.monotonic()
+        return (time.monotonic() + self.clock_offset_s) * 1000
+
+    def drop_lanes(self) -> None:
+        """Close every lane; what was under way on them is unknown."""
+        while self.lanes:
+            self.lanes.popitem()[1].close()
+
+    def prolong(self, token: str) -> None:
+        """Prolong the lock on every server now and then: scripts do it only where they run.
+
+        Raises:
+            redis.RedisError: A server does not answer, or the lock is no longer ours.
+        """
+        if time.monotonic() - self.prolonged_at >= _PROLONG_EVERY_S:
+            for server in self.servers.values():
+                server.run("prolong", [LOCK], [token, LIFE_MS])
+            self.prolonged_at = time.monotonic()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.drop_lanes()
+        for broker in self.brokers.values():
+            broker.close()
+        for server in self.servers.values():
+            server.close()
+
+    def identity(self, place: Place) -> str:
+        """Return the identity of the server on which a place lies."""
+        return self.identities[place.side, place.system]
+
+    def parks(self, place: Place, eta_ms: int) -> bool:
+        """Say whether a message with this ETA is parked."""
+        return self.park_after_ms is not None and eta_ms > self.park_after_ms and place.side is Side.UNIFIED
+
+    def endpoint(self, place: Place) -> Endpoint:
+        """Return the endpoint to which a place belongs."""
+        return self.brokers[place.side, place.system].endpoint
+
+    def sources(self, side: Side) -> tuple[Source, ...]:
+        """Return every list on one side."""
+        endpoints = (self.plan.unified,) if side is Side.UNIFIED else self.plan.legacy
+        return tuple(source for endpoint in endpoints for source in sources(endpoint))
+
+    def target(self, carried: Carried) -> tuple[str, str]:
+        """Return the list that takes a message, and the hash of bodies (Dramatiq) or nothing."""
+        endpoint = self.endpoint(carried.place)
+        if carried.place.system is System.DRAMATIQ:
+            name = dramatiq_list(endpoint, carried.place.wire_queue)
+            return name, f"{name}.msgs"
+        return celery_list(endpoint, carried.place.queue, carried.priority), ""
+
+
+def open_hub(plan: Plan, environ: Mapping[str, str]) -> Hub:
+    """Connect to every broker of the plan.
+
+    Raises:
+        UnreachableError: One does not answer.
+        RefusedError: Legacy and unified Celery share a queue.
+    """
+    opened: dict[tuple[Side, System], RedisBroker] = {}
+    servers: dict[str, RedisServer] = {}
+    identities: dict[tuple[Side, System], str] = {}
+    try:
+        for endpoint in (*plan.legacy, plan.unified):
+            broker: Any = connect(endpoint, environ)
+            opened[endpoint.side, endpoint.system] = broker
+            with broker.server.translated():
+                identity = broker.server.identity()
+            identities[endpoint.side, endpoint.system] = identity
+            if identity in servers:
+                broker.server.close()
+                broker.server = servers[identity]
+            servers[identity] = broker.server
+    except BaseException:
+        for broker in opened.values():
+            broker.close()
+        raise
+    hub = Hub(plan=plan, brokers=opened, servers=servers, identities=identities)
+    _refuse_shared_queues(hub)
+    return hub
+
+
+def _refuse_shared_queues(hub: Hub) -> None:
+    legacy = hub.plan.endpoint(System.CELERY)
+    shared = set(hub.plan.unified.queues) & set(legacy.queues) if legacy else set()
+    same = hub.identities.get((Side.LEGACY, System.CELERY)) == hub.identities[Side.UNIFIED, System.CELERY]
+    if shared and same:
+        hub.close()
+        raise RefusedError(
+            "unified.queues",
+            "legacy and unified tasks share a queue, so old and new messages can't be told apart",
+            found=", ".join(sorted(shared)),
+            remedy="give the unified side a queue of its own",
+        )

@@ -1,0 +1,88 @@
+"""Messages whose ETA lies further away than Celery on Redis can wait: parked, and released in time.
+
+A worker holds a message with an ETA unacknowledged until it is due, and Redis hands it to the next worker after the
+visibility timeout: it would run several times. So a message that is due in more than half of that timeout goes into
+the sorted set ``tqm:parked``, and from there into its queue when a quarter of the timeout is left. The workers of the
+unified app do that (``tasks/parked.py``); so does every transfer.
+
+Source: kombu/transport/redis.py (``restore_visible``); seen: timeout 3 s, ETA 12 s, one worker, four runs.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from migrator.brokers.redis.keys import PARKED, celery_list
+from migrator.plan.model import Plan
+from migrator.transfer.connections import Hub
+from migrator.translation.result import Carried, Translation, Translator
+from migrator.wire.json_codec import iso_from_ms
+from migrator.wire.message import Side
+from migrator.wire.quarantined import KeptBack, Reason
+from migrator.wire.queue_address import Place
+
+_PAGE = 200
+_RELEASE_AT = 0.25
+_PARK_FROM = 0.5
+
+
+class _Properties(msgspec.Struct):
+    priority: int | None = None
+
+
+class _Prioritized(msgspec.Struct):
+    properties: _Properties
+
+
+def park_after_ms(plan: Plan, now_ms: float) -> float:
+    """Return the latest ETA, in ms since the epoch, that goes into the queue at once."""
+    return now_ms + plan.unified.visibility_timeout_s * _PARK_FROM * 1000
+
+
+def release_lead_ms(plan: Plan) -> float:
+    """Return how long before its ETA a message goes from the parked ones into its queue."""
+    return plan.unified.visibility_timeout_s * _RELEASE_AT * 1000
+
+
+def hold_back_late(plan: Plan, translate: Translator, *, now_ms: int) -> Translator:
+    """Return a translation that keeps back what is due after the visibility timeout; for where nobody releases.
+
+    Only the installed unified app takes parked messages in. Without it such a message would run several times.
+    """
+    limit_ms = now_ms + int(plan.unified.visibility_timeout_s * 1000)
+    timeout = f"the visibility timeout of {plan.unified.visibility_timeout_s:g} s"
+
+    def checked(place: Place, copy_id: str, raw: bytes) -> Translation:
+        found = translate(place, copy_id, raw)
+        if type(found) is Carried and found.eta_ms is not None and found.eta_ms > limit_ms:
+            detail = f"due at {iso_from_ms(found.eta_ms)}, after {timeout}: it would run several times"
+            return KeptBack(Reason.DUE_LATE, detail, found.source_task, found.id)
+        return found
+
+    return checked
+
+
+def release_parked(hub: Hub, *, everything: bool = False) -> int:
+    """Put parked messages that are due soon, or all of them, into the unified queue; return how many."""
+    endpoint = hub.plan.unified
+    server = hub.servers[hub.identities[Side.UNIFIED, endpoint.system]]
+    until = "+inf" if everything else int(hub.now_ms())
+    released = 0
+    with server.translated():
+        while page := server.client.zrangebyscore(PARKED, "-inf", until, start=0, num=_PAGE):
+            lists: list[str] = []
+            arguments: list[bytes | int] = []
+            for message in page:
+                name = celery_list(endpoint, endpoint.queues[0], _priority(message))
+                if name not in lists:
+                    lists.append(name)
+                arguments += [message, lists.index(name) + 1]
+            released += server.run("release", [PARKED, *lists], arguments)
+    return released
+
+
+def _priority(message: bytes) -> int:
+    try:
+        return msgspec.json.decode(message, type=_Prioritized).properties.priority or 0
+    except (msgspec.MsgspecError, RecursionError):
+        return 0

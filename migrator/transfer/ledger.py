@@ -1,0 +1,210 @@
+"""The book: what happened to which message, in a SQLite file beside the plan.
+
+The truth that makes a second run harmless lies on the servers (claims and the ledger there). The book tells a person
+the story: plain messages as counts with a digest for each batch, everything unusual by id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from migrator.errors import InterruptedRunError, UsageError
+from migrator.translation.result import Carried
+from migrator.wire.quarantined import KeptBack
+
+_FLUSH_EVERY_S = 0.5
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS runs (
+  run INTEGER PRIMARY KEY, direction TEXT NOT NULL, plan TEXT NOT NULL, started_at REAL NOT NULL,
+  finished_at REAL, balance INTEGER);
+CREATE TABLE IF NOT EXISTS batches (
+  run INTEGER NOT NULL, place TEXT NOT NULL, seen INTEGER NOT NULL, published INTEGER NOT NULL,
+  already_there INTEGER NOT NULL, kept INTEGER NOT NULL, passed INTEGER NOT NULL, without_body INTEGER NOT NULL,
+  digest TEXT NOT NULL, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS messages (
+  run INTEGER NOT NULL, copy_id TEXT NOT NULL, id TEXT NOT NULL, task TEXT NOT NULL, place TEXT NOT NULL,
+  fate TEXT NOT NULL, detail TEXT NOT NULL, at REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS messages_by_id ON messages (id);
+CREATE INDEX IF NOT EXISTS messages_by_copy ON messages (copy_id);
+"""
+
+
+class BatchCounts(NamedTuple):
+    """What became of the messages of one batch, in the order of the table's columns."""
+
+    seen: int
+    published: int
+    already_there: int
+    kept: int
+    passed: int
+    without_body: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One unusual message in the book."""
+
+    run: int
+    copy_id: str
+    id: str
+    task: str
+    place: str
+    #: ``kept:<reason>``; ``options`` for messages that were published; ``without-body`` for ids of nothing.
+    fate: str
+    detail: str
+    at_s: float
+
+
+class Book:
+    """An open book. Rows are written in groups, away from the hot path.
+
+    Args:
+        connection: The SQLite file.
+        name: Its path, for messages to people.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, name: str) -> None:
+        self._connection = connection
+        self._name = name
+        self._run = 0
+        self._batches: list[tuple[Any, ...]] = []
+        self._messages: list[tuple[Any, ...]] = []
+        self._flushed_at = time.monotonic()
+
+    @classmethod
+    @contextmanager
+    def open(cls, file: Path) -> Iterator[Book]:
+        """Open the book, made if missing, for the length of a ``with`` block.
+
+        Raises:
+            UsageError: The file can't be used.
+        """
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            ignored = file.parent / ".gitignore"
+            if not ignored.exists():
+                ignored.write_text("*\n")
+            connection = sqlite3.connect(file, timeout=10)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(_SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            remedy = "make the folder writable, or move the file away"
+            raise UsageError(str(file), "the book can't be opened", found=str(error), remedy=remedy) from error
+        book = cls(connection, str(file))
+        try:
+            yield book
+            book.flush()
+        except BaseException:
+            # What has happened is told as far as possible; the first failure is the one to hear of.
+            with suppress(InterruptedRunError):
+                book.flush()
+            raise
+        finally:
+            connection.close()
+
+    def begin(self, direction: str, fingerprint: str) -> int:
+        """Begin a run and return its number."""
+        with self._writing():
+            cursor = self._connection.execute(
+                "INSERT INTO runs (direction, plan, started_at) VALUES (?, ?, ?)", (direction, fingerprint, time.time())
+            )
+        self._run = cursor.lastrowid or 0
+        return self._run
+
+    def add(
+        self, place: str, carried: Sequence[Carried], kept: Sequence[tuple[str, KeptBack]], counts: BatchCounts
+    ) -> None:
+        """Record one batch that was carried out.
+
+        Args:
+            place: Where it lay.
+            carried: What has arrived.
+            kept: What was kept back, each with the id of its copy.
+            counts: The counts of the batch.
+        """
+        now = time.time()
+        copies = "\n".join([message.source_copy for message in carried])
+        digest = hashlib.sha256(copies.encode(errors="surrogateescape"))
+        for message in carried:
+            if message.dropped:
+                detail = f"without effect: {', '.join(message.dropped)}"
+                self._note(message.source_copy, message.id, message.source_task, place, "options", detail, now)
+        for copy_id, back in kept:
+            self._note(copy_id, back.id, back.task, place, f"kept:{back.reason.value}", back.detail, now)
+        self._batches.append((self._run, place, *counts, digest.hexdigest(), now))
+        if time.monotonic() - self._flushed_at > _FLUSH_EVERY_S:
+            self.flush()
+
+    def add_gone(self, place: str, copy_ids: Sequence[str]) -> None:
+        """Record ids that a list held without a message."""
+        for copy_id in copy_ids:
+            detail = "the queue held this id, and no message of that id"
+            self._note(copy_id, "", "", place, "without-body", detail, time.time())
+
+    def flush(self) -> None:
+        """Write what was recorded.
+
+        Raises:
+            InterruptedRunError: The file can't be written.
+        """
+        self._flushed_at = time.monotonic()
+        if not self._batches and not self._messages:
+            return
+        with self._writing():
+            self._connection.executemany(f"INSERT INTO batches VALUES ({','.join('?' * 10)})", self._batches)
+            self._connection.executemany(f"INSERT INTO messages VALUES ({','.join('?' * 8)})", self._messages)
+        self._batches.clear()
+        self._messages.clear()
+
+    def finish(self, balance: int) -> None:
+        """End the run."""
+        self.flush()
+        with self._writing():
+            self._connection.execute(
+                "UPDATE runs SET finished_at = ?, balance = ? WHERE run = ?", (time.time(), balance, self._run)
+            )
+
+    def balance(self, run: int | None = None) -> int:
+        """Return how many messages of a run (the last one if None) have no known fate; must be 0."""
+        self.flush()
+        row = self._connection.execute(
+            "SELECT coalesce(sum(seen - published - already_there - kept - passed - without_body), 0) FROM batches"
+            " WHERE run = coalesce(?, (SELECT max(run) FROM runs))",
+            (run,),
+        ).fetchone()
+        return int(row[0])
+
+    def find(self, identity: str) -> tuple[Entry, ...]:
+        """Return what the book says about a message id or the id of one copy, oldest first."""
+        self.flush()
+        rows = self._connection.execute(
+            "SELECT run, copy_id, id, task, place, fate, detail, at FROM messages WHERE id = ? OR copy_id = ?"
+            " ORDER BY at",
+            (identity, identity),
+        )
+        return tuple(
+            Entry(run=r[0], copy_id=r[1], id=r[2], task=r[3], place=r[4], fate=r[5], detail=r[6], at_s=r[7])
+            for r in rows
+        )
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            with self._connection:
+                yield
+        except sqlite3.Error as error:
+            remedy = "make room on the disk, then run the same command again; the messages themselves are safe"
+            raise InterruptedRunError(
+                self._name, "the book can't be written", found=str(error), remedy=remedy
+            ) from error
+
+    def _note(self, *values: Any) -> None:
+        safe = [v.encode(errors="backslashreplace").decode() if isinstance(v, str) else v for v in values]
+        self._messages.append((self._run, *safe))

@@ -1,0 +1,243 @@
+"""Where is this message? Looked up by id in every queue of the plan, in the servers' ledgers, the book, the snapshots.
+
+A call may have no message of its own yet: a step of a pipeline or chain, a callback and the body of a chord lie inside
+of another message. ``chain(…).apply_async()`` gives the id of the last step, so ids are looked for in messages, too.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from migrator.brokers.connect import connect
+from migrator.brokers.decode import read_message
+from migrator.brokers.protocol import Broker
+from migrator.brokers.redis.celery import CeleryRedis
+from migrator.brokers.redis.dramatiq import DramatiqRedis
+from migrator.brokers.redis.keys import LEDGER, sources
+from migrator.errors import UsageError
+from migrator.plan.model import Endpoint, Plan
+from migrator.state.snapshot_file import decoded as decoded_item
+from migrator.state.snapshot_file import records
+from migrator.transfer.ledger import Book, Entry
+from migrator.translation.custom_encoder import decoded, load_encoder
+from migrator.translation.result import ledger_entry
+from migrator.wire.json_codec import HEADER, READING_ERRORS, UnreadableError, text_of
+from migrator.wire.kombu_envelope import body_bytes, read_envelope
+from migrator.wire.message import Message, Side, State, System
+
+#: Older ones are not read; each takes about two seconds for 100,000 messages.
+_MOST_SNAPSHOTS = 5
+#: A shorter id could stand in base64 by chance.
+_SHORTEST = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """One copy of a message in a queue."""
+
+    side: Side
+    system: System
+    queue: str
+    state: State
+    task: str
+    copy_id: str
+    attempts: int
+    #: The message that was found, where it only names the id that was looked for.
+    id: str = ""
+    #: No list and no worker names it, so nobody will run it.
+    orphaned: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """What the ledger of a server says about one copy: it has arrived there from another server."""
+
+    #: The server, without its password.
+    where: str
+    #: The queue that it came from, such as ``dramatiq:default``.
+    place: str
+    #: When the run that carried it began, in seconds since the epoch.
+    run_at_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whereabouts:
+    """All that is known about a message id."""
+
+    id: str
+    #: Every copy that lies in a queue now; more than one may be legal (a retry beside the original).
+    sightings: tuple[Sighting, ...]
+    #: What the book says, oldest first; plain messages are only counted there.
+    entries: tuple[Entry, ...]
+    #: What the ledgers say; they go by the ids of the copies, and only know what came from another server.
+    arrivals: tuple[Arrival, ...] = ()
+    #: Messages in queues that name the id: as a step or callback that is not sent yet, as root, parent or argument.
+    named_by: tuple[Sighting, ...] = ()
+    #: For an id that is in no queue: the last snapshots in which it was, newest first.
+    recorded: tuple[Recorded, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A snapshot that holds a message of the id, or one that names it."""
+
+    file: str
+    #: When it was written, as ISO text.
+    created_at: str
+    #: Endpoint and key, such as ``legacy.celery celery``.
+    place: str
+
+
+class _Marked(msgspec.Struct):
+    headers: dict[str, msgspec.Raw]
+
+
+def locate(plan: Plan, *, environ: Mapping[str, str], identity: str) -> Whereabouts:
+    """Look for a message in every place where one can be; nothing is taken or changed.
+
+    Args:
+        plan: The plan.
+        environ: Fills the references in the plan's URLs.
+        identity: Message id, task id, or the id of one copy.
+
+    Raises:
+        UnreachableError: A server does not answer.
+    """
+    sightings: list[Sighting] = []
+    named_by: list[Sighting] = []
+    arrivals: dict[tuple[str, str], Arrival] = {}
+    for endpoint in (*plan.legacy, plan.unified):
+        encoder = load_encoder(endpoint.encoder, plan.source_root)
+        broker = connect(endpoint, environ)
+        try:
+            for message, orphaned in _messages(broker):
+                seen = _identified(message, encoder)
+                if identity in (seen.id, seen.copy_id, _origin(seen)):
+                    sightings.append(_sighting(endpoint, seen, orphaned=orphaned))
+                elif _names(seen, identity):
+                    named_by.append(_sighting(endpoint, seen, orphaned=orphaned))
+            arrivals.update({(found.where, found.place): found for found in _arrivals(plan, broker, identity)})
+        finally:
+            broker.close()
+    file = plan.state_folder / "book.sqlite3"
+    entries: tuple[Entry, ...] = ()
+    if file.exists():
+        with Book.open(file) as book:
+            entries = book.find(identity)
+    return Whereabouts(
+        id=identity,
+        sightings=tuple(sightings),
+        entries=entries,
+        arrivals=tuple(arrivals[key] for key in sorted(arrivals)),
+        named_by=tuple(named_by),
+        recorded=() if sightings else tuple(_recorded(plan, identity)),
+    )
+
+
+def _recorded(plan: Plan, identity: str) -> Iterator[Recorded]:
+    """Yield the last snapshots that hold the id; a damaged one is passed over."""
+    wanted = _spellings(identity.encode(errors="surrogateescape"))
+    files = sorted((plan.state_folder / "snapshots").glob("*.snapshot"), key=lambda file: -file.stat().st_mtime)
+    for file in files[:_MOST_SNAPSHOTS]:
+        with suppress(UsageError):
+            place, created_at = _in_snapshot(file, wanted)
+            if place:
+                yield Recorded(file=str(file), created_at=created_at, place=place)
+
+
+def _in_snapshot(file: Path, wanted: list[bytes]) -> tuple[str, str]:
+    created_at = ""
+    for record in records(file):
+        created_at = created_at or record["created_at"]
+        if record.get("counts") and any(
+            spelling in part for item in record["items"] for part in decoded_item(item) for spelling in wanted
+        ):
+            return f"{record['endpoint']} {record['key']}", created_at
+    return "", created_at
+
+
+def _spellings(wanted: bytes) -> list[bytes]:
+    """Return an id as it is, and as it looks inside of a text in base64: Celery's bodies, and all from RabbitMQ."""
+    if len(wanted) < _SHORTEST:
+        return [wanted]
+    # Three bytes are four signs; those that hold bits of what stands before or after are left out.
+    return [
+        wanted,
+        *(b64encode(bytes(skip) + wanted)[skip and skip + 1 : (skip + len(wanted)) * 8 // 6] for skip in range(3)),
+    ]
+
+
+def _messages(broker: Broker) -> Iterator[tuple[Message, bool]]:
+    """Yield every message, and whether nothing but its body is there."""
+    for message in broker.scan():
+        yield message, False
+    if isinstance(broker, DramatiqRedis):
+        for place, copy_id, raw in broker.orphans():
+            yield read_message(place, copy_id, raw, State.READY), True
+
+
+def _identified(message: Message, encoder: Any) -> Message:
+    """Return a message with name and id as the project's own encoder reads them."""
+    if encoder is None or message.id:
+        return message
+    try:
+        document = decoded(encoder, message.raw)
+        return replace(message, id=str(document["message_id"]), task=str(document["actor_name"]))
+    except (UnreadableError, KeyError):
+        return message
+
+
+def _origin(message: Message) -> str:
+    """Return the id of the copy that a carried message was made from; empty if it was not carried."""
+    if HEADER.encode() not in message.raw:
+        return ""
+    try:
+        mark = msgspec.json.decode(message.raw, type=_Marked).headers.get(HEADER, msgspec.Raw(b"{}"))
+        return str(msgspec.json.decode(mark, type=dict[str, Any]).get("id", ""))
+    except (msgspec.MsgspecError, RecursionError):
+        return ""
+
+
+def _names(message: Message, identity: str) -> bool:
+    """Say whether the id stands somewhere in a message."""
+    wanted = identity.encode(errors="surrogateescape")
+    if wanted in message.raw or message.system is not System.CELERY:
+        return wanted in message.raw
+    try:
+        return wanted in body_bytes(read_envelope(message.raw, text_of(message.raw)))
+    except READING_ERRORS:
+        return False
+
+
+def _sighting(endpoint: Endpoint, message: Message, *, orphaned: bool) -> Sighting:
+    return Sighting(
+        side=endpoint.side,
+        system=endpoint.system,
+        queue=message.queue,
+        state=message.state,
+        task=message.task,
+        copy_id=message.copy_id,
+        attempts=message.attempts,
+        id=message.id,
+        orphaned=orphaned,
+    )
+
+
+def _arrivals(plan: Plan, broker: Broker, copy_id: str) -> Iterator[Arrival]:
+    """Yield what the ledger on the server of one broker says about a copy."""
+    if not isinstance(broker, DramatiqRedis | CeleryRedis):
+        return
+    places = dict.fromkeys(source.place for endpoint in (*plan.legacy, plan.unified) for source in sources(endpoint))
+    keys = [ledger_entry(place, copy_id).encode(errors="surrogateescape") for place in places]
+    with broker.server.translated():
+        stamps = broker.server.client.hmget(LEDGER, keys)
+    for place, stamp in zip(places, stamps, strict=True):
+        if stamp is not None:
+            yield Arrival(where=broker.where, place=str(place), run_at_s=float(stamp))

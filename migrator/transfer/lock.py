@@ -1,0 +1,159 @@
+"""The fence: one run at a time, on every server that it writes to.
+
+Every script of the transfer compares the lock with its own token first, so a run that was paused and overtaken can
+change nothing any more. A lock ends by itself after :data:`LIFE_MS`; one whose holder has ended on this machine is
+taken over at once. Whoever takes it counts the runs: a run that was paused and finds the lock free again
+can tell whether another one had it meanwhile, or a restart of the server has lost it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+import redis
+
+from migrator.brokers.redis.keys import LOCK, RUNS
+from migrator.brokers.redis.server import RedisServer
+from migrator.errors import InterruptedRunError, RefusedError
+
+LIFE_MS = 30_000
+
+
+class Holder(msgspec.Struct):
+    """Who holds a lock; its JSON is the token."""
+
+    nonce: str
+    host: str
+    #: Tells one start of the machine from the next.
+    boot: str
+    pid: int
+    #: Start of the process in clock ticks since boot.
+    started: int
+
+
+def new_token() -> str:
+    """Return the token of this process."""
+    return msgspec.json.encode(
+        Holder(
+            nonce=uuid.uuid4().hex,
+            host=socket.gethostname(),
+            boot=_boot_id(),
+            pid=os.getpid(),
+            started=_started(os.getpid()) or 0,
+        )
+    ).decode()
+
+
+def acquire(servers: Iterable[RedisServer], token: str, *, wait_s: float, takeover: bool) -> None:
+    """Take the lock on every server.
+
+    Raises:
+        RefusedError: Another run holds one of them.
+    """
+    wanted = list(servers)
+    try:
+        for server in wanted:
+            _acquire_one(server, token, wait_s=wait_s, takeover=takeover)
+    except BaseException:
+        # All of them: of one that failed the answer alone may have been lost.
+        release(wanted, token)
+        raise
+
+
+def retake(server: RedisServer, token: str) -> None:
+    """Prolong the lock; take it again where a restart of the server has lost it.
+
+    Raises:
+        InterruptedRunError: Another run has it, or has had it since.
+        redis.RedisError: The server does not answer.
+    """
+    remedy = "let that run finish, look at `migrator status`, then start again what is still wanted"
+    if server.run("lock", [LOCK], [token, LIFE_MS, ""]).decode() != token:
+        raise InterruptedRunError(server.where, "another run took over", remedy=remedy)
+    # Nobody else counts while the lock is ours.
+    runs = int(server.client.get(RUNS) or 0)
+    if runs > server.run_number:
+        server.run("unlock", [LOCK], [token])
+        raise InterruptedRunError(server.where, "another run took over while this one was paused", remedy=remedy)
+    if runs < server.run_number:
+        server.client.set(RUNS, server.run_number)
+
+
+def release(servers: Iterable[RedisServer], token: str) -> None:
+    """Give the lock back where it is still ours. Never raises: the lock ends by itself."""
+    for server in servers:
+        for _ in range(3):
+            try:
+                server.run("unlock", [LOCK], [token])
+                break
+            except (redis.RedisError, OSError):
+                # The connection may have been lost; the next attempt opens another.
+                continue
+
+
+def _acquire_one(server: RedisServer, token: str, *, wait_s: float, takeover: bool) -> None:
+    deadline = time.monotonic() + wait_s
+    ended = ""
+    while True:
+        with server.translated():
+            holder = server.run("lock", [LOCK], [token, LIFE_MS, ended]).decode()
+        if holder == token:
+            with server.translated():
+                server.run_number = server.client.incr(RUNS)
+            return
+        if takeover or _has_ended(holder):
+            ended = holder
+            continue
+        if time.monotonic() >= deadline:
+            raise RefusedError(
+                f"{server.where} {LOCK}",
+                f"another transfer holds the lock; waited {wait_s:g} s for it",
+                found=_named(holder),
+                remedy=f"let it finish; if it has ended, its lock goes within {LIFE_MS // 1000} s",
+            )
+        time.sleep(0.1)
+
+
+def _named(token: str) -> str:
+    """Return who holds a lock, for a person."""
+    holder = _holder(token)
+    return token if holder is None else f"process {holder.pid} on {holder.host}"
+
+
+def _holder(token: str) -> Holder | None:
+    try:
+        return msgspec.json.decode(token, type=Holder)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _has_ended(token: str) -> bool:
+    """Say whether the holder ran on this machine and is no more."""
+    holder = _holder(token)
+    if holder is None:
+        return False
+    if holder.host != socket.gethostname() or not holder.boot:
+        return False
+    return holder.boot != _boot_id() or _started(holder.pid) != holder.started
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> int | None:
+    """Return the start time of a process, or None if there is none or it is only waiting to be collected."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])

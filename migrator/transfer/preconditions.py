@@ -1,0 +1,51 @@
+"""What a transfer looks at before it begins: what it would empty, and what forbids it."""
+
+from __future__ import annotations
+
+from migrator.brokers.redis.keys import Source
+from migrator.errors import RefusedError
+from migrator.report import Severity
+from migrator.transfer.connections import Hub
+from migrator.transfer.options import Direction, TransferOptions
+from migrator.transfer.selection import selected_sources
+from migrator.wire.message import Side
+
+#: A carried message is its original, escaped, inside of Celery's envelope: about 3.5 times as large (measured).
+_GROWTH = 3.5
+
+
+def guard(hub: Hub, options: TransferOptions) -> None:
+    """Refuse what could lose messages.
+
+    Raises:
+        RefusedError: A server evicts keys, is a replica or a cluster, or has too little memory left.
+    """
+    used: dict[str, int] = {}
+    for broker in hub.brokers.values():
+        facts = broker.facts()
+        for finding in facts.findings:
+            if finding.severity is Severity.ERROR:
+                raise RefusedError(finding.where, finding.what, found=finding.found, remedy=finding.remedy)
+        if facts.headroom_bytes is not None:
+            used[facts.identity] = facts.headroom_bytes
+    if options.direction is Direction.BACK or options.dry_run:
+        return
+    destination = hub.identities[Side.UNIFIED, hub.plan.unified.system]
+    headroom = used.get(destination)
+    if headroom is None:
+        return
+    needed = sum(_memory(hub, source) for source in selected_sources(hub, options)) * _GROWTH
+    if needed > headroom:
+        raise RefusedError(
+            hub.servers[destination].where,
+            "the server's memory limit leaves too little room for the messages",
+            found=f"about {int(needed) >> 20} MiB needed, {headroom >> 20} MiB left",
+            remedy="raise maxmemory, or carry queue by queue with a worker running",
+        )
+
+
+def _memory(hub: Hub, source: Source) -> int:
+    """Return how many bytes the messages of a list take on their server, about."""
+    server = hub.servers[hub.identity(source.place)]
+    with server.translated():
+        return int(server.client.memory_usage(source.bodies or source.list, samples=50) or 0)

@@ -1,0 +1,1 @@
+"""The transfer where an end is on RabbitMQ."""

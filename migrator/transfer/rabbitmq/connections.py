@@ -1,0 +1,250 @@
+"""The servers of a plan with RabbitMQ among them: which endpoint lies where, and the connections to all of them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from migrator.brokers.connect import connect
+from migrator.brokers.rabbitmq.browse import look
+from migrator.brokers.rabbitmq.management import Management
+from migrator.brokers.rabbitmq.queues import ALIVE, Spot, arriving_queue, delete_if_empty, spots
+from migrator.brokers.rabbitmq.server import RabbitmqServer
+from migrator.brokers.rabbitmq.server_checks import CONSUMER_TIMEOUT_S
+from migrator.brokers.rabbitmq.staging_headers import ID, own_header
+from migrator.brokers.redis.keys import Source
+from migrator.errors import RefusedError
+from migrator.plan.model import Endpoint, Plan
+from migrator.state.state_folder import ensure_state_folder
+from migrator.transfer.connections import Hub
+from migrator.transfer.delayed import park_after_ms, release_lead_ms
+from migrator.transfer.lock import retake
+from migrator.transfer.options import TransferOptions
+from migrator.transfer.rabbitmq.dedup_log import Taken, open_taken
+from migrator.transfer.rabbitmq.dedup_window import was_restarted
+from migrator.transfer.rabbitmq.session import RabbitmqLane, open_lane
+from migrator.wire.message import Side, System
+from migrator.wire.queue_address import Place
+
+_STAY_EVERY_S = 5.0
+#: A server writes acknowledgements when a queue has been quiet for a moment: killed 0.3 s after the last one it brought
+#: all 1500 messages back, after 0.4 s none (3.10). Until then the run does not end.
+WRITTEN_AFTER_S = 1.0
+
+
+@dataclass(slots=True, kw_only=True)
+class MixedHub:
+    """Every broker of a plan, on Redis or RabbitMQ."""
+
+    #: All endpoints; its servers are those on Redis.
+    whole: Hub
+    #: Only the endpoints on Redis.
+    redis: Hub
+    #: By identity.
+    rabbits: dict[str, RabbitmqServer]
+    lanes: dict[str, RabbitmqLane] = field(default_factory=dict)
+    #: How long a worker may hold a message of the unified queue on RabbitMQ, as far as can be found out.
+    consumer_timeout_s: float = CONSUMER_TIMEOUT_S
+    #: What queues gave lately, by identity of the server.
+    taken: dict[str, Taken] = field(default_factory=dict)
+    #: Ids of messages that came from other servers before this connection and are not yet in their queues.
+    arrived: set[str] = field(default_factory=set)
+    _stayed_at: float = 0.0
+
+    def connect(self, *, wait_s: float, takeover: bool = False) -> None:
+        """Take the lock of every RabbitMQ and read what has arrived there; py-amqp's errors pass.
+
+        Args:
+            wait_s: How long to wait for another run's lock.
+            takeover: End the other run's connection, where the management plugin is named.
+
+        Raises:
+            RefusedError: Another run holds a lock.
+        """
+        self.arrived.clear()
+        for identity, server in self.rabbits.items():
+            taken = self.taken.get(identity) or self._remembered(identity)
+            breaking = self.management(identity) if takeover else None
+            lane = open_lane(server, wait_s=wait_s, windows=taken.windows, break_lock=breaking)
+            self.lanes[identity] = lane
+            restarted = was_restarted(lane.connection)
+            if taken.attach(lane.connection, restarted=restarted):
+                lane.note_new()
+            lane.compare(restarted=restarted)
+            for endpoint in self.endpoints(identity):
+                queue = arriving_queue(endpoint)
+                self.arrived.update(own_header(message, ID) for message in look(lane.connection, queue))
+
+    def _remembered(self, identity: str) -> Taken:
+        queues = [arriving_queue(endpoint) for endpoint in self.endpoints(identity)]
+        for endpoint in self.endpoints(identity):
+            for spot in spots(endpoint):
+                queues += [spot.queue, spot.moving, spot.passed, spot.kept]
+        folder = ensure_state_folder(self.whole.plan)
+        self.taken[identity] = found = open_taken(folder, identity, queues)
+        return found
+
+    def stay(self, token: str) -> None:
+        """Keep every lock alive through long runs.
+
+        Raises:
+            InterruptedRunError: Another run has a lock, or has had it since.
+            amqp.AMQPError, redis.RedisError, OSError: A server does not answer.
+        """
+        if time.monotonic() - self._stayed_at > _STAY_EVERY_S:
+            self._stayed_at = time.monotonic()
+            for server in self.whole.servers.values():
+                retake(server, token)
+            for lane in self.lanes.values():
+                lane.alive()
+
+    def management(self, identity: str) -> Management | None:
+        """Return the management plugin of a server, if it is named."""
+        found = (broker for key, broker in self.whole.brokers.items() if self.whole.identities[key] == identity)
+        return next((getattr(broker, "management", None) for broker in found), None)
+
+    def drop_lanes(self, *, lost: bool = False) -> None:
+        """End every connection to RabbitMQ; what was under way is unknown."""
+        while self.lanes:
+            self.lanes.popitem()[1].close(lost=lost)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.drop_lanes()
+        self.whole.close()
+
+    def lane(self, place: Place) -> RabbitmqLane | None:
+        """Return the connection to the RabbitMQ on which a place lies, None for Redis."""
+        return self.lanes.get(self.whole.identity(place))
+
+    def endpoints(self, identity: str) -> tuple[Endpoint, ...]:
+        """Return the endpoints on one server."""
+        return tuple(
+            broker.endpoint for key, broker in self.whole.brokers.items() if self.whole.identities[key] == identity
+        )
+
+    def spots(self, side: Side) -> tuple[Spot, ...]:
+        """Return every RabbitMQ queue on one side."""
+        return tuple(
+            spot
+            for (owner, system), broker in self.whole.brokers.items()
+            if owner is side and self.whole.identities[owner, system] in self.rabbits
+            for spot in spots(broker.endpoint)
+        )
+
+    def sources(self, side: Side) -> tuple[Source, ...]:
+        """Return every list in Redis on one side."""
+        return tuple(
+            source for source in self.whole.sources(side) if self.whole.identity(source.place) in self.redis.servers
+        )
+
+    def stays_home(self, spot: Spot) -> bool:
+        """Say whether all that is taken from a queue goes to the same RabbitMQ."""
+        other = Side.LEGACY if spot.place.side is Side.UNIFIED else Side.UNIFIED
+        home = self.whole.identity(spot.place)
+        return all(identity == home for (side, _), identity in self.whole.identities.items() if side is other)
+
+    def unified_on_rabbitmq(self) -> bool:
+        """Say whether the unified queue is on RabbitMQ."""
+        return self.whole.identities[Side.UNIFIED, System.CELERY] in self.rabbits
+
+    @property
+    def parks(self) -> bool:
+        """Say whether messages that are due late are parked: only Redis needs that."""
+        return not self.unified_on_rabbitmq()
+
+    def allow_parking(self, options: TransferOptions) -> None:
+        """Set from which ETA on messages are parked."""
+        plan = self.whole.plan
+        wanted = bool(plan.project.install_package) if options.park is None else options.park
+        self.whole.park_after_ms = park_after_ms(plan, self.whole.now_ms()) if wanted and self.parks else None
+        self.whole.release_lead_ms = release_lead_ms(plan)
+
+    def timed(self) -> Hub:
+        """Return all endpoints, with the time for which a worker of the unified queue may really hold a message."""
+        if not self.unified_on_rabbitmq():
+            return self.whole
+        plan = self.whole.plan
+        return replace(
+            self.whole, plan=replace(plan, unified=replace(plan.unified, visibility_timeout_s=self.consumer_timeout_s))
+        )
+
+    def too_late_ms(self) -> float:
+        """Return the latest ETA, in ms since the epoch, that a worker may hold."""
+        # On Redis such a message is parked, or kept back.
+        return self.whole.now_ms() + self.consumer_timeout_s * 1000 if self.unified_on_rabbitmq() else math.inf
+
+    @property
+    def returned(self) -> int:
+        """How many messages a crash of a server brought back that were carried already."""
+        return sum(window.returned for taken in self.taken.values() for window in taken.windows.values())
+
+    def tidy(self) -> None:
+        """Delete our queues as far as they are empty, once the server has had time to write what was taken."""
+        written_at = max((taken.committed_at for taken in self.taken.values()), default=0.0) + WRITTEN_AFTER_S
+        time.sleep(max(0.0, written_at - time.monotonic()))
+        for identity, lane in self.lanes.items():
+            for endpoint in self.endpoints(identity):
+                for spot in spots(endpoint):
+                    for queue in (spot.moving, spot.passed, spot.kept):
+                        lane.close_intake(queue)
+                        delete_if_empty(lane.connection, queue)
+                lane.close_intake(arriving_queue(endpoint))
+                delete_if_empty(lane.connection, arriving_queue(endpoint))
+            self.taken[identity].end(lane.connection)
+            delete_if_empty(lane.connection, ALIVE)
+
+
+def open_mixed_hub(plan: Plan, environ: Mapping[str, str]) -> MixedHub:
+    """Find out where every endpoint lies.
+
+    Raises:
+        UnreachableError: A server does not answer.
+        RefusedError: Two endpoints share a queue.
+    """
+    opened: dict[tuple[Side, System], Any] = {}
+    redis_servers: dict[str, Any] = {}
+    rabbits: dict[str, RabbitmqServer] = {}
+    identities: dict[tuple[Side, System], str] = {}
+    for endpoint in (*plan.legacy, plan.unified):
+        key = (endpoint.side, endpoint.system)
+        broker: Any = connect(endpoint, environ)
+        opened[key] = broker
+        if isinstance(broker.server, RabbitmqServer):
+            with broker.server.connected() as connection:
+                identities[key] = broker.server.identity(connection)
+            rabbits.setdefault(identities[key], broker.server)
+            continue
+        with broker.server.translated():
+            identities[key] = broker.server.identity()
+        broker.server = redis_servers.setdefault(identities[key], broker.server)
+    whole = Hub(plan=plan, brokers=opened, servers=redis_servers, identities=identities)
+    on_redis = {key: broker for key, broker in opened.items() if identities[key] in redis_servers}
+    redis_hub = Hub(plan=plan, brokers=on_redis, servers=redis_servers, identities=identities)
+    _refuse_shared_queues(whole)
+    return MixedHub(whole=whole, redis=redis_hub, rabbits=rabbits)
+
+
+def _refuse_shared_queues(hub: Hub) -> None:
+    taken: dict[tuple[str, str], str] = {}
+    for key, broker in hub.brokers.items():
+        name = f"{key[0].value}.{key[1].value}"
+        for queue in broker.endpoint.queues:
+            other = taken.setdefault((hub.identities[key], queue), name)
+            if other != name and hub.identities[key].startswith("rabbitmq:"):
+                raise RefusedError(
+                    f"{name}.queues",
+                    f"{other} uses the same queue; on RabbitMQ each declares it with other arguments (406)",
+                    found=queue,
+                    remedy="give each a queue of its own",
+                )
+            if other != name and {key[1]} == {System.CELERY} and other.endswith("celery"):
+                raise RefusedError(
+                    f"{name}.queues",
+                    "legacy and unified tasks share a queue, so old and new messages can't be told apart",
+                    found=queue,
+                    remedy="give the unified side a queue of its own",
+                )

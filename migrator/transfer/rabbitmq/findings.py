@@ -1,0 +1,78 @@
+"""What a person should know about a transfer over RabbitMQ beyond what every transfer reports."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+
+from migrator.report import Finding, Severity
+from migrator.transfer.options import TransferReport
+from migrator.transfer.rabbitmq.connections import MixedHub
+
+
+def with_findings(report: TransferReport, mixed: MixedHub, made: Collection[str]) -> TransferReport:
+    """Return the report with what is to be said about RabbitMQ.
+
+    Args:
+        report: The report.
+        mixed: The servers.
+        made: Destination queues that were missing.
+    """
+    found = list(report.findings)
+    if mixed.unified_on_rabbitmq():
+        # What is said of the visibility timeout is true of Redis.
+        found = [finding for finding in found if finding.code != "TRANSFER-ETA"]
+        found += _late(report, mixed)
+    if made:
+        found.append(
+            Finding(
+                code="TRANSFER-QUEUE-MADE",
+                severity=Severity.WARNING,
+                where=", ".join(sorted(made)),
+                what="the queue was missing and was declared with its system's default arguments",
+                found=f"{len(made)} queues",
+                remedy="if workers are refused with 406, delete it while it is empty and let them declare it",
+            )
+        )
+    found += _crashed(report, mixed)
+    found += [finding for taken in mixed.taken.values() for finding in taken.findings]
+    return replace(report, findings=tuple(found))
+
+
+def _crashed(report: TransferReport, mixed: MixedHub) -> Iterator[Finding]:
+    where = ", ".join(sorted(server.where for server in mixed.rabbits.values()))
+    if report.reconnects:
+        yield Finding(
+            code="TRANSFER-RECONNECTED",
+            severity=Severity.WARNING,
+            where=where,
+            what=_reconnected(mixed.returned),
+            found=f"{report.reconnects} times",
+            remedy="if a broker crashed, compare the ids on both sides before workers are started",
+        )
+    elif mixed.returned:
+        yield Finding(
+            code="TRANSFER-RETURNED",
+            severity=Severity.INFO,
+            where=where,
+            what="messages that an interrupted run had carried came back with a broker and were known again",
+            found=f"{mixed.returned} messages",
+        )
+
+
+def _reconnected(returned: int) -> str:
+    if not returned:
+        return "connections were lost, and nothing that was carried came back"
+    return f"connections were lost; {returned} messages that were carried came back with a broker and were known again"
+
+
+def _late(report: TransferReport, mixed: MixedHub) -> Iterator[Finding]:
+    if report.beyond_visibility:
+        yield Finding(
+            code="TRANSFER-ETA",
+            severity=Severity.WARNING,
+            where=f"unified.{mixed.whole.plan.unified.queues[0]}",
+            what="a worker holds a message until its ETA, and RabbitMQ closes its channel (406) after consumer_timeout",
+            found=f"{report.beyond_visibility} messages, timeout {mixed.consumer_timeout_s:g} s as far as AMQP tells",
+            remedy="raise consumer_timeout in rabbitmq.conf above the longest ETA",
+        )

@@ -1,0 +1,88 @@
+"""Go on after a lost connection where RabbitMQ is among the servers: connect again, take the locks, repeat.
+
+What was under way is on the servers, so the same action done again finds it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import redis
+
+from migrator.brokers.rabbitmq.server import CONNECTION_ERRORS, ERRORS, BlockedError, failure
+from migrator.brokers.redis.server import CONNECTION_ERRORS as REDIS_CONNECTION_ERRORS
+from migrator.brokers.redis.server import failure as redis_failure
+from migrator.errors import MigratorError, UnreachableError
+from migrator.transfer.lock import acquire
+from migrator.transfer.rabbitmq.connections import MixedHub
+
+_MAX_CUTS = 100
+_PAUSE_S = 0.2
+_LOCK_AGAIN_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class First:
+    """How to connect for the first time."""
+
+    #: How long to wait for another run's lock.
+    wait_s: float
+    #: Break that lock.
+    takeover: bool = False
+
+
+def keep_trying(
+    mixed: MixedHub, action: Callable[[], None], *, token: str, limit_s: float, first: First | None = None
+) -> int:
+    """Run ``action``, again after each loss of a connection; return how often one was lost or could not be made.
+
+    Args:
+        mixed: The servers.
+        action: May be repeated at any time.
+        token: The token of the locks in Redis.
+        limit_s: How long a connection may stay lost.
+        first: Connect first; None if the connections are there.
+
+    Raises:
+        UnreachableError: A connection stayed lost, or can't be made at all.
+        RefusedError: A server refuses, or another run took over.
+    """
+    losses, cuts, deadline, is_first = 0, 0, 0.0, first is not None
+    needed = is_first
+    while True:
+        try:
+            if needed:
+                mixed.drop_lanes(lost=True)
+                acquire(mixed.redis.servers.values(), token, wait_s=0, takeover=False)
+                given = first or First(wait_s=_LOCK_AGAIN_S)
+                mixed.connect(wait_s=given.wait_s, takeover=given.takeover)
+                needed, deadline = False, 0.0
+            action()
+            return losses
+        except (redis.RedisError, *ERRORS, UnreachableError) as error:
+            lost = _translated(mixed, error)
+            if not _is_transient(error):
+                raise lost from error
+        losses += 1
+        # A server that is away is waited for; one that cuts us off again and again is not.
+        cuts += not needed
+        deadline = deadline or time.monotonic() + limit_s
+        if is_first or time.monotonic() > deadline or cuts > _MAX_CUTS:
+            raise lost
+        needed = True
+        time.sleep(_PAUSE_S)
+
+
+def _is_transient(error: Exception) -> bool:
+    if isinstance(error, BlockedError):
+        return False
+    return isinstance(error, (*CONNECTION_ERRORS, *REDIS_CONNECTION_ERRORS, UnreachableError))
+
+
+def _translated(mixed: MixedHub, error: Exception) -> MigratorError:
+    where = ", ".join(sorted({broker.where for broker in mixed.whole.brokers.values()}))
+    if isinstance(error, UnreachableError):
+        return error
+    return (redis_failure if isinstance(error, redis.RedisError) else failure)(where, error)

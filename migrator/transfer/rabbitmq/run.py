@@ -1,0 +1,285 @@
+"""Carry messages over where an endpoint is on RabbitMQ; the entry is :func:`migrator.transfer.transfer.transfer`.
+
+What is guaranteed: whatever happens to this process or its connections, no message is lost and none is doubled
+(:mod:`migrator.transfer.rabbitmq.mover` says how). RabbitMQ writes acknowledgements to disk a moment after it has taken
+them, so a broker that crashes brings back messages that were carried already; the run that it happens to knows them
+again (:mod:`migrator.transfer.rabbitmq.dedup_window`), and if this process dies together with the broker, the next run
+does (:mod:`migrator.transfer.rabbitmq.dedup_log`). What is not: if this machine and the broker's lose power together,
+messages of the last moments can be doubled; of each queue at most those whose acknowledgements the broker had not yet
+written (its journal holds 32,768 of them).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from migrator.brokers.connect import endpoint_url
+from migrator.brokers.rabbitmq.queues import Spot
+from migrator.brokers.rabbitmq.server import count
+from migrator.brokers.rabbitmq.staging_headers import public_copy
+from migrator.errors import RefusedError
+from migrator.events import Listener
+from migrator.plan.model import Plan
+from migrator.report import Severity
+from migrator.transfer.batch import Work
+from migrator.transfer.delayed import release_parked
+from migrator.transfer.dry_run import preview
+from migrator.transfer.ledger import BatchCounts, Book
+from migrator.transfer.lock import acquire, new_token, release
+from migrator.transfer.options import Direction, ShouldStop, Tally, TransferOptions, TransferReport
+from migrator.transfer.progress import Progress
+from migrator.transfer.rabbitmq.connections import MixedHub, open_mixed_hub
+from migrator.transfer.rabbitmq.findings import with_findings
+from migrator.transfer.rabbitmq.mover import RabbitmqMover
+from migrator.transfer.rabbitmq.reconnect import First, keep_trying
+from migrator.transfer.report import build_report
+from migrator.transfer.report import count as count_work
+from migrator.transfer.restore import adopt, restore_kept, unpass
+from migrator.transfer.selection import emptied_side, selection, translators
+from migrator.transfer.throttle import Limit
+from migrator.translation.result import Translation, Translator
+from migrator.wire.message import Side, System
+
+_FOLLOW_EVERY_S = 0.5
+
+
+def transfer_with_rabbitmq(
+    plan: Plan, environ: Mapping[str, str], options: TransferOptions, listener: Listener, should_stop: ShouldStop
+) -> TransferReport:
+    """Move waiting messages where an endpoint is on RabbitMQ; see :func:`migrator.transfer.transfer.transfer`."""
+    mixed = open_mixed_hub(plan, environ)
+    try:
+        _guard(mixed)
+        mixed.allow_parking(options)
+        if options.dry_run:
+            translations = translators(mixed.whole, unified_url=endpoint_url(plan.unified, environ))
+            return with_findings(preview(mixed.timed(), options, translations), mixed, ())
+        token = new_token()
+        acquire(mixed.redis.servers.values(), token, wait_s=options.lock_wait_s, takeover=options.takeover)
+        try:
+            with Book.open(plan.state_folder / "book.sqlite3") as book:
+                run = _Run(
+                    mixed=mixed,
+                    options=options,
+                    token=token,
+                    book=book,
+                    listener=listener,
+                    should_stop=should_stop,
+                    unified_url=endpoint_url(plan.unified, environ),
+                )
+                return run.execute()
+        finally:
+            release(mixed.redis.servers.values(), token)
+    finally:
+        mixed.close()
+
+
+def _guard(mixed: MixedHub) -> None:
+    for broker in mixed.whole.brokers.values():
+        facts = broker.facts()
+        if broker.endpoint.side is Side.UNIFIED and facts.visibility_timeout_s:
+            mixed.consumer_timeout_s = facts.visibility_timeout_s
+        for finding in facts.findings:
+            if finding.severity is Severity.ERROR:
+                raise RefusedError(finding.where, finding.what, found=finding.found, remedy=finding.remedy)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    mixed: MixedHub
+    options: TransferOptions
+    token: str
+    book: Book
+    listener: Listener
+    should_stop: ShouldStop
+    unified_url: str
+    tally: Tally = field(default_factory=Tally)
+    made: set[str] = field(default_factory=set)
+    started_at: float = field(default_factory=time.monotonic)
+    translations: Mapping[tuple[Side, System], Translator] = field(init=False)
+    limit: Limit = field(init=False)
+    progress: Progress = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.translations = translators(self.mixed.whole, unified_url=self.unified_url)
+        self.limit = Limit(rate=self.options.max_rate)
+        self.progress = Progress(
+            listener=self.listener, tally=self.tally, follow=self.options.follow, started_at=self.started_at
+        )
+
+    def execute(self) -> TransferReport:
+        """Do the whole run and return its report."""
+        self.book.begin(self.options.direction.value, self.mixed.whole.plan.fingerprint)
+        self._resilient(lambda: None, connect_first=True)
+        side = emptied_side(self.options.direction)
+        filtered = self._mover(selection(self.mixed.whole.plan, self.options))
+        self._prepare(filtered, side)
+        self._sweep(filtered, side)
+        if self.options.follow:
+            self.progress.go_on()
+        while self.options.follow and not self.should_stop():
+            self._idle(side)
+            self._sweep(filtered, side)
+        self._resilient(self.mixed.tidy)
+        self.progress.tell(final=True)
+        self.made.update(*(lane.made for lane in self.mixed.lanes.values()))
+        reports: list[TransferReport] = []
+        self._resilient(
+            lambda: reports.append(build_report(self.mixed.whole, self.options, self.tally, self.started_at))
+        )
+        self.book.finish(reports[-1].balance)
+        return with_findings(reports[-1], self.mixed, self.made)
+
+    def _prepare(self, filtered: RabbitmqMover, side: Side) -> None:
+        """Finish what an interrupted run had taken; put back what belongs into the queues."""
+        everything = self._mover(lambda translation: True)
+        self._resilient(lambda: self.mixed.stay(self.token))
+        for owner in Side:
+            self._resilient(lambda o=owner: self._finish(filtered if o is side else everything, o))  # type: ignore[misc]
+        self._resilient(filtered.drain)
+        other = Side.UNIFIED if side is Side.LEGACY else Side.LEGACY
+        for restored in (other, *((side,) if self.options.retry_kept else ())):
+            self._resilient(lambda r=restored: self._restore(r))  # type: ignore[misc]
+        if self.options.owners_dead:
+            lists = [source for source in self.mixed.sources(side) if self._wanted(source.place)]
+            self.tally.adopted = adopt(self.mixed.redis, lists, self.token, silence_s=self.options.silence_s)
+            self._resilient(lambda: self._refuse_consumers(side))
+        self._release(everything=side is Side.UNIFIED)
+
+    def _release(self, *, everything: bool) -> None:
+        """Put parked messages into the unified queue, where that is on Redis."""
+        if self.mixed.parks:
+            self.tally.released += release_parked(self.mixed.whole, everything=everything)
+
+    def _idle(self, side: Side) -> None:
+        """Wait a moment before the next sweep."""
+        self.book.flush()
+        time.sleep(_FOLLOW_EVERY_S)
+        self._resilient(lambda: self.mixed.stay(self.token))
+        self.mixed.allow_parking(self.options)
+        self.translations = translators(self.mixed.whole, unified_url=self.unified_url)
+        if side is Side.LEGACY:
+            self._release(everything=False)
+
+    def _finish(self, mover: RabbitmqMover, side: Side) -> None:
+        """Finish what an interrupted run had taken on one side, and put back what its filter had left out."""
+        for source in self.mixed.sources(side):
+            mover.empty_list(source, self._translator(source), leftovers_only=True)
+            unpass(self.mixed.redis, source, self.token)
+        for spot in self.mixed.spots(side):
+            mover.empty_spot(spot, self._translator(spot), leftovers_only=True)
+            self._move_back(spot, spot.passed)
+
+    def _sweep(self, mover: RabbitmqMover, side: Side) -> None:
+        """Empty every queue once."""
+        self._resilient(lambda: self.progress.expect(sum(self._waiting(side))))
+        self._resilient(lambda: self._empty(mover, side))
+
+    def _empty(self, mover: RabbitmqMover, side: Side) -> None:
+        # After a lost connection: what has arrived elsewhere may only go on when it is gone here.
+        self._finish(mover, side)
+        mover.drain()
+        for source in self.mixed.sources(side):
+            if self._wanted(source.place):
+                mover.empty_list(source, self._translator(source))
+                unpass(self.mixed.redis, source, self.token)
+        for spot in self.mixed.spots(side):
+            if self._wanted(spot.place):
+                mover.empty_spot(spot, self._translator(spot))
+                self._move_back(spot, spot.passed)
+        mover.finish()
+
+    def _waiting(self, side: Side) -> Iterator[int]:
+        """Yield how many messages wait in each place that is emptied."""
+        for source in filter(lambda source: self._wanted(source.place), self.mixed.sources(side)):
+            server = self.mixed.redis.servers[self.mixed.redis.identity(source.place)]
+            yield int(server.client.llen(source.list))
+        for spot in filter(lambda spot: self._wanted(spot.place), self.mixed.spots(side)):
+            lane = self.mixed.lane(spot.place)
+            counted = None if lane is None else count(lane.connection, spot.queue)
+            yield counted.ready if counted else 0
+
+    def _restore(self, side: Side) -> None:
+        self.tally.restored += restore_kept(self.mixed.redis, {side}, self.token)
+        for spot in self.mixed.spots(side):
+            self.tally.restored += self._move_back(spot, spot.kept)
+
+    def _move_back(self, spot: Spot, queue: str) -> int:
+        """Move all messages of one of our queues to the queue that they came from; return how many."""
+        lane = self.mixed.lane(spot.place)
+        if lane is None or count(lane.connection, queue) is None:
+            return 0
+        intake, moved = lane.intake(queue, self.options.batch_size), 0
+        while batch := intake.take(self.options.batch_size):
+            for message in batch:
+                intake.publish(public_copy(message), lane.destination(spot.place), origin=message)
+            intake.commit(wait=False)
+            moved += len(batch)
+            self.mixed.stay(self.token)
+        lane.close_intake(queue)
+        return moved
+
+    def _refuse_consumers(self, side: Side) -> None:
+        """Wait until nobody consumes the queues that are emptied: what the dead had taken comes back by itself."""
+        deadline = time.monotonic() + max(self.options.silence_s, 2.0)
+        for spot in self.mixed.spots(side):
+            lane = self.mixed.lane(spot.place)
+            while lane is not None and self._wanted(spot.place):
+                counted = count(lane.connection, spot.queue)
+                if counted is None or not counted.consumers:
+                    break
+                if time.monotonic() > deadline:
+                    raise RefusedError(
+                        f"{lane.server.where} {spot.queue}",
+                        "a worker is still alive and takes messages",
+                        found=f"{counted.consumers} consumers",
+                        remedy="stop the old workers, then run again",
+                    )
+                time.sleep(0.1)
+
+    def _wanted(self, place: Any) -> bool:
+        only_from = self.options.system if self.options.direction is Direction.FORWARD else None
+        return (not self.options.queues or place.queue in self.options.queues) and only_from in (None, place.system)
+
+    def _translator(self, source: Any) -> Translator:
+        return self.translations[source.place.side, source.place.system]
+
+    def _mover(self, selects: Callable[[Translation], bool]) -> RabbitmqMover:
+        def stop() -> bool:
+            return self.limit.wait(
+                self.tally.handled, should_stop=self.should_stop, meanwhile=lambda: self.mixed.stay(self.token)
+            )
+
+        return RabbitmqMover(
+            mixed=self.mixed,
+            token=self.token,
+            stamp=f"{int(time.time())}",
+            selects=selects,
+            settled=self._settled,
+            should_stop=stop,
+            size=self.limit.most(self.options.batch_size),
+        )
+
+    def _resilient(self, action: Callable[[], None], *, connect_first: bool = False) -> None:
+        first = First(wait_s=self.options.lock_wait_s, takeover=self.options.takeover) if connect_first else None
+        self.tally.reconnects += keep_trying(
+            self.mixed, action, token=self.token, limit_s=self.options.reconnect_s, first=first
+        )
+
+    def _settled(self, work: Work, arrived: int) -> None:
+        count_work(self.tally, work, beyond_ms=self.mixed.too_late_ms())
+        self.tally.seen += arrived
+        self.tally.already_there += arrived
+        counts = BatchCounts(
+            seen=len(work.batch.items) + arrived,
+            published=len(work.carried) - work.refused,
+            already_there=work.refused + arrived,
+            kept=len(work.kept),
+            passed=work.passed,
+            without_body=work.without_body,
+        )
+        self.book.add(str(work.batch.source.place), work.carried, work.kept, counts)
+        self.progress.tell()

@@ -1,0 +1,1 @@
+"""The transfer where both ends are on Redis."""

@@ -1,0 +1,80 @@
+"""Go on after a lost connection: reconnect, look at the claim, continue; or give up with a clear error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import redis
+
+from migrator.brokers.redis.server import CONNECTION_ERRORS, failure
+from migrator.transfer.connections import Hub
+from migrator.transfer.lock import retake
+from migrator.transfer.redis.mover import Mover
+
+_MAX_SURPRISES = 5
+
+
+def keep_trying(hub: Hub, mover: Mover, action: Callable[[], None], *, token: str, limit_s: float) -> int:
+    """Run ``action``, again after each loss of a connection; return how often it was lost.
+
+    Args:
+        hub: The servers.
+        mover: What the action uses; it is brought back to the truth on the servers.
+        action: May be repeated at any time.
+        token: The fence's token.
+        limit_s: How long the connection may stay lost.
+
+    Raises:
+        UnreachableError: The connection stayed lost.
+        RefusedError: The server refuses a command.
+        InterruptedRunError: Another run took over.
+    """
+    losses = 0
+    while True:
+        try:
+            action()
+            return losses
+        except (redis.RedisError, OSError) as error:
+            losses += 1
+            if not _is_transient(error) or losses > _MAX_SURPRISES * 20:
+                raise failure(_where(hub), error) from error
+            _reconnect(hub, mover, token, error, limit_s)
+
+
+def keep_lock(hub: Hub, token: str) -> None:
+    """Prolong the lock on every server; take it again where a restart has lost it.
+
+    Raises:
+        InterruptedRunError: Another run has it, or has had it since.
+    """
+    for server in hub.servers.values():
+        retake(server, token)
+
+
+def _is_transient(error: Exception) -> bool:
+    if isinstance(error, redis.AuthenticationError | redis.exceptions.AuthorizationError):
+        return False
+    # Source: redis-py (redis/_parsers/base.py): of the errors that it has a class for it cuts off the code.
+    kinds = (*CONNECTION_ERRORS, redis.exceptions.NoScriptError)
+    return isinstance(error, kinds) or str(error).startswith(("CHANGED", "BUSY"))
+
+
+def _reconnect(hub: Hub, mover: Mover, token: str, error: Exception, limit_s: float) -> None:
+    deadline = time.monotonic() + limit_s
+    pause_s = 0.02
+    while True:
+        try:
+            hub.drop_lanes()
+            keep_lock(hub, token)
+            mover.recover()
+            return
+        except (redis.RedisError, OSError) as again:
+            if not _is_transient(again) or time.monotonic() > deadline:
+                raise failure(_where(hub), error) from again
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 2, 0.5)
+
+
+def _where(hub: Hub) -> str:
+    return ", ".join(sorted({server.where for server in hub.servers.values()}))

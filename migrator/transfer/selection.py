@@ -1,0 +1,86 @@
+"""What a transfer takes: sides, queues, tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from migrator.brokers.redis.keys import Source
+from migrator.errors import UsageError, did_you_mean
+from migrator.plan.model import Plan
+from migrator.transfer.batch import everything
+from migrator.transfer.connections import Hub
+from migrator.transfer.delayed import hold_back_late
+from migrator.transfer.options import Direction, TransferOptions
+from migrator.translation.result import Carried, Translation, Translator
+from migrator.translation.translators import backward, forward
+from migrator.wire.message import Side, System
+
+
+def emptied_side(direction: Direction) -> Side:
+    """Return the side from which a direction takes messages."""
+    return Side.LEGACY if direction is Direction.FORWARD else Side.UNIFIED
+
+
+def selected_sources(hub: Hub, options: TransferOptions) -> tuple[Source, ...]:
+    """Return the lists that a run empties."""
+    only_from = options.system if options.direction is Direction.FORWARD else None
+    return tuple(
+        source
+        for source in hub.sources(emptied_side(options.direction))
+        if (not options.queues or source.place.queue in options.queues)
+        and (only_from is None or source.place.system is only_from)
+    )
+
+
+def check_names(plan: Plan, options: TransferOptions) -> None:
+    """Refuse a filter that names what the plan does not: it would leave everything where it is.
+
+    Raises:
+        UsageError: There is no such task or queue.
+    """
+    tasks = {name for mapping in plan.mappings() for name in (mapping.name, mapping.unified)}
+    tasks |= {task.name for task in plan.tasks} | {retired.name for retired in plan.retired}
+    endpoints = plan.legacy if options.direction is Direction.FORWARD else (plan.unified,)
+    queues = {queue for endpoint in endpoints for queue in endpoint.queues}
+    for kind, wanted, known in (("task", options.tasks, tasks), ("queue", options.queues, queues)):
+        for name in sorted(wanted - known):
+            remedy = did_you_mean(name, known) or f"one of {', '.join(sorted(known))}"
+            raise UsageError(f"--{kind} {name}", f"the plan has no such {kind} on the emptied side", remedy=remedy)
+
+
+def translators(hub: Hub, *, unified_url: str = "redis://") -> dict[tuple[Side, System], Translator]:
+    """Return the translation of the messages of every endpoint.
+
+    Args:
+        hub: The servers.
+        unified_url: Where the unified queue is: RabbitMQ counts priorities the other way.
+    """
+    plan, now_ms = hub.plan, int(hub.now_ms())
+    on_redis = hub.identities[Side.UNIFIED, plan.unified.system] in hub.servers
+    found: dict[tuple[Side, System], Translator] = {
+        (endpoint.side, endpoint.system): forward(plan, endpoint, unified_url=unified_url, now_ms=now_ms)
+        for endpoint in plan.legacy
+    }
+    if on_redis and hub.park_after_ms is None:
+        found = {key: hold_back_late(plan, translate, now_ms=now_ms) for key, translate in found.items()}
+    found[Side.UNIFIED, System.CELERY] = backward(plan, now_ms=now_ms)
+    return found
+
+
+def selection(plan: Plan, options: TransferOptions) -> Callable[[Translation], bool]:
+    """Return whether a message is one of those that were asked for."""
+    names = set(options.tasks)
+    if options.direction is Direction.BACK:
+        # What waits there has unified names only.
+        names |= {mapping.unified for mapping in plan.mappings() if mapping.name in names}
+    names |= {mapping.name for mapping in plan.mappings() if mapping.unified in names}
+    only_back_to = options.system if options.direction is Direction.BACK else None
+    if not names and not only_back_to:
+        return everything
+
+    def selects(translation: Translation) -> bool:
+        if only_back_to and isinstance(translation, Carried) and translation.place.system is not only_back_to:
+            return False
+        return not names or (translation.source_task if isinstance(translation, Carried) else translation.task) in names
+
+    return selects

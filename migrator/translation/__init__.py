@@ -1,0 +1,1 @@
+"""Legacy messages become unified ones, and back: pure functions of a message, without a server."""

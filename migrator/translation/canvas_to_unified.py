@@ -1,0 +1,233 @@
+"""What hangs on a message: Dramatiq's pipelines, Celery's chains, callbacks and chords, with the plan's names.
+
+A part that can't be said in the other words makes the whole message stay: a function here then returns the reason as
+text instead of a value.
+
+A result comes last in Dramatiq and first in Celery. Where the plan's adapters make keywords of a call's own arguments
+and leave the result to the unified task's first parameter, both mean the same.
+
+Source: dramatiq/middleware/pipelines.py (the result is appended last, unless ``pipe_ignore``), callbacks.py and
+retries.py (``on_success`` gets message and result, ``on_failure`` is called after every attempt that fails,
+``on_retry_exhausted`` once); celery/canvas.py (a chain is stored last step first, and the result is prepended unless
+``immutable``), celery/backends/base.py (errbacks are called once, when a task has failed for good).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from migrator.errors import AdaptationError
+from migrator.plan.arguments import Call, adapt
+from migrator.plan.model import Plan, TaskMapping
+from migrator.wire.message import System
+
+_MAX_STEPS = 50
+#: Stands for a result that is not known yet.
+_RESULT = object()
+_Call = tuple[list[Any], dict[str, Any]]
+#: Options of a message that name actors to be called.
+CALLBACK_OPTIONS = ("on_success", "on_failure", "on_retry_exhausted")
+GROUP_OPTIONS = ("group_completion_uuid", "group_completion_callbacks")
+#: Celery's own tasks that hold signatures in their arguments, and under which names.
+_CONTAINERS = {
+    "celery.group": ("tasks",),
+    "celery.chain": ("tasks",),
+    "celery.chord": ("header", "body"),
+    "celery.map": ("task",),
+    "celery.starmap": ("task",),
+    "celery.chunks": ("task",),
+}
+
+
+def pipeline_as_chain(plan: Plan, target: Any, priorities: Mapping[str, int]) -> list[dict[str, Any]] | str:
+    """Return the steps behind a message as Celery stores a chain, or why they can't be expressed."""
+    steps: list[dict[str, Any]] = []
+    while target is not None:
+        if len(steps) >= _MAX_STEPS:
+            return f"a pipeline of more than {_MAX_STEPS} steps"
+        step = _pipeline_step(plan, target, priorities)
+        if isinstance(step, str):
+            return step
+        steps.append(step)
+        target = target["options"].get("pipe_target")
+    return steps[::-1]
+
+
+def _pipeline_step(plan: Plan, target: Any, priorities: Mapping[str, int]) -> dict[str, Any] | str:
+    if not isinstance(target, dict) or not isinstance(target.get("options"), dict):
+        return "a step of the pipeline is no message"
+    name, args, kwargs, options = target.get("actor_name"), target.get("args"), target.get("kwargs"), target["options"]
+    if not isinstance(args, list) or not isinstance(kwargs, dict):
+        return f"its step {name!r} has no readable arguments"
+    if options.get("delay") or any(options.get(option) for option in (*GROUP_OPTIONS, *CALLBACK_OPTIONS)):
+        return f"its step {name!r} has a delay or callbacks, or belongs to a group"
+    if not options.get("pipe_ignore"):
+        args = [*args, _RESULT]
+    return _signature(plan, name, (args, kwargs), where=f"its step {name!r}", priorities=priorities)
+
+
+def callback_as_link(
+    plan: Plan, option: str, name: Any, message: Mapping[str, Any], *, priorities: Mapping[str, int]
+) -> dict[str, Any] | str:
+    """Return the signature that does what a callback of a message does, or why there is none.
+
+    Args:
+        plan: The plan.
+        option: ``on_success`` or ``on_retry_exhausted``; nothing in Celery is called after each attempt that fails.
+        name: The callback's actor.
+        message: The message, which the callback gets as its first argument.
+        priorities: Unified task name to the number on the destination's wire.
+    """
+    if option == "on_failure":
+        return f"on_failure={name!r} is called after every attempt that fails, Celery's errback once"
+    call: _Call = ([dict(message), _RESULT], {})
+    found = _signature(plan, name, call, where=f"{option}={name!r}", priorities=priorities)
+    if option == "on_success" or isinstance(found, str):
+        return found
+    if not found["immutable"]:
+        return f"{option}={name!r} takes the number of retries, which Celery does not tell"
+    return found
+
+
+def _signature(
+    plan: Plan, name: Any, call: _Call, *, where: str, priorities: Mapping[str, int]
+) -> dict[str, Any] | str:
+    """Return a call as a signature; of a result among its arguments, Celery has to make the first one."""
+    mapping = plan.mapping(System.DRAMATIQ, name) if isinstance(name, str) else None
+    if mapping is None:
+        return f"{where} has no successor in the plan"
+    try:
+        new_args, named = adapt(mapping, *call)
+    except AdaptationError as error:
+        return str(error)
+    positional = [value for value in new_args if value is not _RESULT]
+    takes_result = len(positional) < len(new_args)
+    if takes_result and new_args[0] is not _RESULT:
+        return f"{where} takes the result last, after arguments of its own; Celery would put it first"
+    first = next((key for key, value in named.items() if value is _RESULT), None)
+    if first is not None:
+        task = plan.task(mapping.unified)
+        if task is None or task.parameters[:1] != (first,):
+            return f"{where} takes the result as {first!r}, which is not the first parameter; Celery would put it first"
+        del named[first]
+        takes_result = True
+    if _holds_result(named):
+        return f"{where} takes the result in another form, which Celery does not give it"
+    return {
+        "task": mapping.unified,
+        "args": positional,
+        "kwargs": named,
+        "options": {"queue": plan.unified.queues[0], "priority": priorities[mapping.unified]},
+        "subtask_type": None,
+        "immutable": not takes_result,
+        "chord_size": None,
+    }
+
+
+def _holds_result(named: Mapping[str, Any]) -> bool:
+    return any(isinstance(value, list) and any(item is _RESULT for item in value) for value in named.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renaming:
+    """From which names to which a canvas is rewritten."""
+
+    #: The mapping of a task in the old names; a text says why there is none.
+    find: Callable[[str], TaskMapping | str]
+    #: The new name of a mapping's task, and the new form of its call.
+    name: Callable[[TaskMapping], str]
+    call: Callable[[TaskMapping, Sequence[Any], Mapping[str, Any]], Call]
+    #: Old queues to new ones.
+    queues: Mapping[str, str]
+
+
+def rename_embed(plan: Plan, embed: Mapping[str, Any]) -> dict[str, Any] | str:
+    """Return the callbacks, errbacks, chain and chord of a legacy Celery message with unified names, or a reason."""
+    legacy = plan.endpoint(System.CELERY)
+    renaming = Renaming(
+        find=lambda name: plan.mapping(System.CELERY, name) or f"{name!r} has no successor in the plan",
+        name=lambda mapping: mapping.unified,
+        call=adapt,
+        queues=dict.fromkeys(legacy.queues if legacy else (), plan.unified.queues[0]),
+    )
+    return renamed_embed(renaming, embed)
+
+
+def renamed_embed(renaming: Renaming, embed: Mapping[str, Any]) -> dict[str, Any] | str:
+    """Return what hangs on a Celery message in its new names, or why that can't be."""
+    renamed: dict[str, Any] = dict(embed)
+    for part in ("callbacks", "errbacks", "chain", "chord"):
+        value = renamed.get(part)
+        if value is None:
+            continue
+        result = _rename(renaming, value, 0)
+        if isinstance(result, str):
+            return f"{part}: {result}"
+        renamed[part] = result
+    return renamed
+
+
+def _rename(renaming: Renaming, value: Any, level: int) -> Any:
+    """Return a signature or a list of them renamed; a text is the reason why not."""
+    if level > 20:
+        return "signatures nested deeper than 20 levels"
+    if isinstance(value, list):
+        renamed = []
+        for item in value:
+            result = _rename(renaming, item, level + 1)
+            if isinstance(result, str):
+                return result
+            renamed.append(result)
+        return renamed
+    if not isinstance(value, dict) or not isinstance(value.get("task"), str):
+        return f"{type(value).__name__} is no signature"
+    signature = dict(value)
+    options = dict(signature.get("options") or {})
+    for key in ("link", "link_error"):
+        if options.get(key):
+            result = _rename(renaming, options[key], level + 1)
+            if isinstance(result, str):
+                return result
+            options[key] = result
+    signature["options"] = _rerouted(renaming, options)
+    if signature["task"] in _CONTAINERS:
+        return _rename_container(renaming, signature, level)
+    return _rename_call(renaming, signature)
+
+
+def _rename_container(renaming: Renaming, signature: dict[str, Any], level: int) -> Any:
+    kwargs = dict(signature.get("kwargs") or {})
+    for name in _CONTAINERS[signature["task"]]:
+        if kwargs.get(name) is not None:
+            result = _rename(renaming, kwargs[name], level + 1)
+            if isinstance(result, str):
+                return result
+            kwargs[name] = result
+    signature["kwargs"] = kwargs
+    return signature
+
+
+def _rename_call(renaming: Renaming, signature: dict[str, Any]) -> Any:
+    name = signature["task"]
+    mapping = renaming.find(name)
+    if isinstance(mapping, str):
+        return mapping
+    if mapping.operations:
+        if not signature.get("immutable"):
+            return f"{name!r} takes a result first, and the plan changes its arguments"
+        try:
+            args, kwargs = renaming.call(mapping, signature.get("args") or (), signature.get("kwargs") or {})
+        except AdaptationError as error:
+            return str(error)
+        signature["args"], signature["kwargs"] = list(args), kwargs
+    signature["task"] = renaming.name(mapping)
+    return signature
+
+
+def _rerouted(renaming: Renaming, options: dict[str, Any]) -> dict[str, Any]:
+    for key in ("queue", "routing_key"):
+        if isinstance(options.get(key), str):
+            options[key] = renaming.queues.get(options[key], options[key])
+    return options

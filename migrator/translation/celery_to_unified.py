@@ -1,0 +1,156 @@
+"""Messages of the legacy Celery app as messages of the unified one. Pure: bytes in, bytes out.
+
+Ordinary messages go the fast way (:mod:`migrator.translation.celery_fast_path`), others are read here. The body's bytes
+are left alone unless the plan changes arguments or something hangs on the message; headers that we don't know are
+passed on as they are. Protocol 1 messages become protocol 2.
+
+Source: celery/app/amqp.py (as_task_v2), kombu/transport/virtual/base.py (envelope).
+"""
+
+from __future__ import annotations
+
+from binascii import b2a_base64
+from collections.abc import Callable
+
+from msgspec import Raw
+
+from migrator.errors import AdaptationError
+from migrator.plan.arguments import adapt
+from migrator.plan.model import Endpoint, Plan, TaskMapping
+from migrator.translation.canvas_to_unified import rename_embed
+from migrator.translation.celery_fast_path import PlainForward
+from migrator.translation.result import Carried, Translation
+from migrator.wire.json_codec import (
+    EMPTY_EMBED,
+    EMPTY_EMBED_SPACED,
+    HEADER,
+    READING_ERRORS,
+    dumps,
+    encode_json,
+    iso_from_ms,
+    loads,
+    mark,
+    text_of,
+)
+from migrator.wire.kombu_envelope import (
+    Envelope,
+    ForeignBodyError,
+    as_protocol_2,
+    body_bytes,
+    body_parts,
+    copy_id_of,
+    expect,
+    name_and_id,
+    read_envelope,
+    require_json,
+    text_header,
+    time_ms,
+)
+from migrator.wire.message import System
+from migrator.wire.quarantined import KeptBack, Reason
+from migrator.wire.queue_address import Place
+
+
+class CeleryForward:
+    """Translates the messages of the legacy Celery endpoint.
+
+    Args:
+        plan: The plan.
+        endpoint: Where the messages come from.
+        priorities: Unified task name to the number on the destination's wire.
+        now_ms: What counts as now.
+        new_tag: Gives the ``delivery_tag`` of a new copy.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        endpoint: Endpoint,
+        *,
+        priorities: dict[str, int],
+        now_ms: int,
+        new_tag: Callable[[], str],
+    ) -> None:
+        self.plan = plan
+        self.endpoint = endpoint
+        self.now_ms = now_ms
+        self.priorities = priorities
+        self.new_tag = new_tag
+        self.destination = Place(plan.unified.side, System.CELERY, plan.unified.queues[0])
+        self._mappings = {m.name: m for m in plan.mappings() if m.system is System.CELERY}
+        self.plain = PlainForward(
+            self._mappings,
+            priorities=priorities,
+            destination=self.destination,
+            now_ms=now_ms,
+            new_tag=new_tag,
+            otherwise=self.slowly,
+        )
+        #: Gives a message as its destination takes it, or why it is kept back.
+        self.translate = self.plain.translate
+        self._delivery = Raw(encode_json({"exchange": "", "routing_key": self.destination.queue}))
+
+    def slowly(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
+        """Translate any message, also one that :mod:`migrator.translation.celery_fast_path` could."""
+        try:
+            text = text_of(raw)
+            envelope = read_envelope(raw, text)
+            if "task" not in envelope.headers:
+                envelope = as_protocol_2(envelope)
+            return self._carry(origin, copy_id or copy_id_of(envelope, raw), text, envelope)
+        except ForeignBodyError as error:
+            return KeptBack(Reason.CONTENT_TYPE, str(error), *name_and_id(raw))
+        except AdaptationError as error:
+            return KeptBack(Reason.ARGUMENTS, str(error), *name_and_id(raw))
+        except READING_ERRORS as error:
+            return KeptBack(Reason.UNREADABLE, str(error), *name_and_id(raw))
+
+    def _carry(self, origin: Place, copy_id: str, text: str, envelope: Envelope) -> Translation:
+        headers = envelope.headers
+        name, id_text = text_header(headers, "task"), text_header(headers, "id")
+        mapping = self._mappings.get(name)
+        if mapping is None:
+            return self._without_successor(name, id_text)
+        eta_ms, expires_ms = time_ms(headers, "eta"), time_ms(headers, "expires")
+        if expires_ms is not None and max(eta_ms or 0, self.now_ms) >= expires_ms:
+            return KeptBack(Reason.EXPIRED, f"it expired at {iso_from_ms(expires_ms)}", name, id_text)
+        changed = _body(self.plan, mapping, envelope)
+        if isinstance(changed, KeptBack):
+            return KeptBack(changed.reason, changed.detail, name, id_text)
+        tag, priority = self.new_tag(), self.priorities[mapping.unified]
+        headers["task"] = Raw(encode_json(mapping.unified))
+        headers[HEADER] = Raw(mark("celery", origin.queue, copy_id=copy_id, tag=tag, text=text))
+        properties = envelope.properties
+        properties["delivery_tag"] = Raw(b'"%b"' % tag.encode())
+        properties["delivery_info"] = self._delivery
+        properties["priority"] = Raw(b"%d" % priority)
+        if changed is not None:
+            envelope.body = b2a_base64(changed, newline=False).decode()
+            properties["body_encoding"] = Raw(b'"base64"')
+            headers.pop("compression", None)
+        payload = encode_json(envelope)
+        return Carried(payload, self.destination, id_text, name, copy_id, tag, priority, eta_ms)
+
+    def _without_successor(self, name: str, id_text: str) -> KeptBack:
+        retired = self.plan.retirement(System.CELERY, name)
+        if retired is not None:
+            return KeptBack(Reason.RETIRED_TASK, retired.reason, name, id_text)
+        return KeptBack(Reason.UNKNOWN_TASK, "the plan does not name this task", name, id_text)
+
+
+def _body(plan: Plan, mapping: TaskMapping, envelope: Envelope) -> bytes | KeptBack | None:
+    """Return the new body, None if it stays, or why the message is kept back."""
+    require_json(envelope)
+    body = body_bytes(envelope)
+    embedded = not body.endswith((EMPTY_EMBED, EMPTY_EMBED_SPACED))
+    text_of(body)
+    args, kwargs, embed = body_parts(body)
+    new_args, new_kwargs = adapt(mapping, args, kwargs)
+    if not embedded:
+        if not mapping.operations:
+            return None
+        return b"[%b,%b,%b" % (encode_json(new_args), encode_json(new_kwargs), EMPTY_EMBED)
+    renamed = rename_embed(plan, expect(loads(bytes(embed)), dict))
+    if isinstance(renamed, str):
+        return KeptBack(Reason.CANVAS, renamed)
+    return b"[%b,%b,%b]" % (encode_json(new_args), encode_json(new_kwargs), dumps(renamed))

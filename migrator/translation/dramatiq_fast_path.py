@@ -1,0 +1,178 @@
+"""Ordinary Dramatiq messages as unified Celery messages, the fast way: nothing unknown, no keyword arguments.
+
+Run for every message of a transfer, so calls and copies are few: the message is decoded once, and its parts go as the
+bytes they are between those of the envelope. Whatever is not exactly ordinary goes the slow way
+(:mod:`migrator.translation.dramatiq_to_unified`), which gives the same bytes for the same message.
+
+Source: dramatiq/message.py, dramatiq/brokers/redis.py.
+"""
+
+from __future__ import annotations
+
+from binascii import b2a_base64
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Raw
+
+from migrator.plan.arguments import adapt
+from migrator.plan.model import TaskMapping
+from migrator.translation.result import Carried, Translation, Translator
+from migrator.wire.dramatiq_message import PlainOptions
+from migrator.wire.json_codec import EMPTY_EMBED, MAX_DEPTH, READING_ERRORS, encode_json, fixed_pieces, quoted_iso
+from migrator.wire.queue_address import Place
+
+_NO_KWARGS = Raw(b"{}")
+_TAIL = b"," + EMPTY_EMBED
+#: The names of the fields take up more than this, and they can't be nested.
+_NAMES = 80
+
+
+class Form(NamedTuple):
+    """How a call with a certain number of arguments is said with keyword arguments only."""
+
+    #: The keyword arguments, with a place for each value.
+    kwargs: bytes
+    #: Which argument goes into each place.
+    order: tuple[int, ...]
+
+
+class PlainTask(NamedTuple):
+    """Where the messages of one actor in one queue go."""
+
+    #: The envelope in pieces; every second one has to be filled in for each message.
+    pieces: list[bytes]
+    priority: int
+    #: By the number of arguments; None leaves them as they are. More arguments than these don't fit.
+    forms: tuple[Form | None, ...]
+
+
+class _Fields(msgspec.Struct, gc=False):
+    actor_name: str
+    args: Raw
+    kwargs: Raw
+    options: PlainOptions
+    message_id: str
+    message_timestamp: float
+
+
+_decode = msgspec.json.Decoder(_Fields).decode
+_decode_list = msgspec.json.Decoder(list[Raw]).decode
+_BACKSLASH = ord("\\")
+
+
+def plain_task(mapping: TaskMapping, template: bytes, priority: int) -> PlainTask:
+    """Return what the fast way needs to know about an actor.
+
+    Args:
+        mapping: The plan's.
+        template: The envelope as the slow way fills it.
+        priority: The number on the destination's wire.
+    """
+    forms = tuple(_form(mapping, number) for number in range(len(mapping.parameters) + 1))
+    fixed = fixed_pieces(template.replace(b'"timelimit":[null,%b]', b'"timelimit":[null,null]'))
+    pieces = [b""] * (2 * len(fixed) - 1)
+    pieces[::2] = fixed
+    return PlainTask(pieces, priority, forms)
+
+
+def _form(mapping: TaskMapping, number: int) -> Form | None:
+    if not mapping.operations:
+        return None
+    marks = [b'"\\u0000%d."' % index for index in range(number)]
+    kwargs = encode_json(adapt(mapping, [Raw(mark) for mark in marks], {})[1]).replace(b"%", b"%%")
+    order = tuple(
+        sorted((index for index in range(number) if marks[index] in kwargs), key=lambda i: kwargs.find(marks[i]))
+    )
+    for index in order:
+        kwargs = kwargs.replace(marks[index], b"%b")
+    return Form(kwargs, order)
+
+
+class PlainForward:
+    """The translation of ordinary messages.
+
+    Args:
+        tasks_of: Gives the actors, for the wire name of a queue.
+        destination: Where they go.
+        max_age_ms: The broker's age limit; None for none.
+        now_ms: What counts as now.
+        new_tag: Gives the id of a new copy.
+        otherwise: Translates what is not ordinary, and what is not to be carried.
+    """
+
+    __slots__ = (
+        "_destination",
+        "_max_age_ms",
+        "_new_tag",
+        "_now_ms",
+        "_origin",
+        "_otherwise",
+        "_tasks",
+        "_tasks_of",
+    )
+
+    def __init__(
+        self,
+        tasks_of: Callable[[str], dict[str, PlainTask]],
+        *,
+        destination: Place,
+        max_age_ms: float | None,
+        now_ms: int,
+        new_tag: Callable[[], str],
+        otherwise: Translator,
+    ) -> None:
+        self._tasks_of = tasks_of
+        self._destination = destination
+        self._max_age_ms = max_age_ms
+        self._now_ms = now_ms
+        self._new_tag = new_tag
+        self._otherwise = otherwise
+        self._origin: Place | None = None
+        self._tasks: dict[str, PlainTask] = {}
+
+    def translate(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
+        """Return the message as its destination takes it, or why it is kept back."""
+        tasks = self._tasks if origin is self._origin else self._move_to(origin)
+        try:
+            fields, text = _decode(raw), raw.decode()
+            options, task, args = fields.options, tasks.get(fields.actor_name), bytes(fields.args)
+            if task is None or fields.kwargs != _NO_KWARGS or options.time_limit is not None or _BACKSLASH in raw:
+                return self._otherwise(origin, copy_id, raw)
+            # Each level is opened and closed, so what is short can't be nested deeply.
+            if len(args) > 2 * MAX_DEPTH or len(raw) - len(args) > 2 * MAX_DEPTH + _NAMES or args[:1] != b"[":
+                return self._otherwise(origin, copy_id, raw)
+            envelope, priority, forms = task
+            eta_ms = None if options.eta is None or options.eta <= self._now_ms else int(options.eta)
+            max_age_ms = options.max_age or self._max_age_ms
+            expires_ms = int(fields.message_timestamp + max_age_ms) if max_age_ms else None
+            values, kwargs = _decode_list(args), b"{}"
+            if len(values) >= len(forms) or (expires_ms is not None and expires_ms <= (eta_ms or self._now_ms)):
+                return self._otherwise(origin, copy_id, raw)
+            if form := forms[len(values)]:
+                args, kwargs = b"[]", form.kwargs % tuple([values[index] for index in form.order])
+            identity, tag = fields.message_id, self._new_tag()
+            quoted, tag_bytes = b'"%b"' % identity.encode(), tag.encode()
+            body = b2a_base64(b"".join((b"[", args, b",", kwargs, _TAIL)), newline=False)
+            eta = b"null" if eta_ms is None else quoted_iso(eta_ms)
+            expires = b"null" if expires_ms is None else quoted_iso(expires_ms)
+            retries = b"%d" % options.retries if options.retries else b"0"
+            given, named = encode_json(args.decode()), b'"{}"' if form is None else shown(kwargs)
+            copy, original, pieces = encode_json(copy_id), encode_json(text), envelope.copy()
+            pieces[1::2] = (
+                body, quoted, quoted, eta, expires, retries, given, named, copy, tag_bytes, original, quoted, tag_bytes
+            )  # fmt: skip
+            payload = b"".join(pieces)
+            return Carried(payload, self._destination, identity, fields.actor_name, copy_id, tag, priority, eta_ms)
+        except READING_ERRORS:
+            return self._otherwise(origin, copy_id, raw)
+
+    def _move_to(self, origin: Place) -> dict[str, PlainTask]:
+        self._origin, self._tasks = origin, self._tasks_of(origin.wire_queue)
+        return self._tasks
+
+
+def shown(arguments: bytes) -> bytes:
+    """Return arguments as Celery's tools show them, which is not the whole of long ones."""
+    return encode_json(arguments[:200].decode("utf-8", "replace"))

@@ -1,0 +1,252 @@
+"""Dramatiq messages as unified Celery messages. Pure: bytes in, bytes out.
+
+Ordinary messages go the fast way (:mod:`migrator.translation.dramatiq_fast_path`). Others are read with msgspec here,
+and the arguments passed on as the bytes they are, so that every digit stays. What it refuses (NaN, lone surrogates,
+unusual options) goes through the decoder that the workers themselves use.
+
+Source: dramatiq/message.py, dramatiq/brokers/redis.py (eta, redis_message_id), middleware/retries.py, age_limit.py,
+pipelines.py, group_callbacks.py, callbacks.py, time_limit.py.
+"""
+
+from __future__ import annotations
+
+from binascii import b2a_base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from migrator.errors import AdaptationError
+from migrator.plan.arguments import adapt
+from migrator.plan.model import Endpoint, Plan, TaskMapping
+from migrator.translation.canvas_to_unified import CALLBACK_OPTIONS, GROUP_OPTIONS, callback_as_link, pipeline_as_chain
+from migrator.translation.custom_encoder import as_text, decoded, load_encoder
+from migrator.translation.dramatiq_fast_path import PlainForward, PlainTask, plain_task, shown
+from migrator.translation.result import Carried, Translation
+from migrator.wire.dramatiq_message import Fields, checked
+from migrator.wire.json_codec import (
+    EMPTY_EMBED,
+    HEADER,
+    READING_ERRORS,
+    UnreadableError,
+    dumps,
+    encode_json,
+    iso_from_ms,
+    loads,
+    quoted_iso,
+    text_of,
+)
+from migrator.wire.kombu_envelope import expect
+from migrator.wire.message import System
+from migrator.wire.quarantined import KeptBack, Reason
+from migrator.wire.queue_address import Place
+
+_NO_EMBED = EMPTY_EMBED[:-1]
+#: Options that the translation itself takes care of.
+_EXPRESSED = ("pipe_target", "pipe_ignore", *CALLBACK_OPTIONS)
+
+
+_decode = msgspec.json.Decoder(Fields).decode
+_decode_list = msgspec.json.Decoder(list[Raw]).decode
+_decode_dict = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_text = msgspec.json.Decoder(str).decode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    mapping: TaskMapping
+    priority: int
+    #: The envelope, with a place for whatever differs between messages of this task and one queue.
+    template: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unusual:
+    """What the slow way found beyond the plain fields."""
+
+    embed: bytes
+    #: Options that have no counterpart.
+    dropped: tuple[str, ...]
+
+
+class DramatiqForward:
+    """Translates the messages of one legacy Dramatiq endpoint.
+
+    Args:
+        plan: The plan.
+        endpoint: Where the messages come from.
+        priorities: Unified task name to the number on the destination's wire.
+        now_ms: What counts as now.
+        new_tag: Gives the id of a new copy.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        endpoint: Endpoint,
+        *,
+        priorities: dict[str, int],
+        now_ms: int,
+        new_tag: Callable[[], str],
+    ) -> None:
+        self.plan = plan
+        self.endpoint = endpoint
+        self.now_ms = now_ms
+        self.priorities = priorities
+        self.new_tag = new_tag
+        self.destination = Place(plan.unified.side, System.CELERY, plan.unified.queues[0])
+        self._mappings = {mapping.name: mapping for mapping in plan.mappings() if mapping.system is System.DRAMATIQ}
+        #: By the wire name of a queue, then by actor.
+        self._tasks: dict[str, dict[str, _Task]] = {}
+        self._encoder = load_encoder(endpoint.encoder, plan.source_root)
+        self.plain = PlainForward(
+            self._plain_tasks,
+            destination=self.destination,
+            max_age_ms=endpoint.max_age_ms,
+            now_ms=now_ms,
+            new_tag=new_tag,
+            otherwise=self.slowly,
+        )
+        #: Gives a message as its destination takes it, or why it is kept back.
+        self.translate = self.plain.translate if self._encoder is None else self.slowly
+
+    def slowly(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
+        """Translate any message, also one that :mod:`migrator.translation.dramatiq_fast_path` could."""
+        try:
+            if self._encoder is not None:
+                return self._unusual(origin, copy_id, as_text(raw), decoded(self._encoder, raw))
+            text = text_of(raw)
+            try:
+                fields = _decode(raw)
+            except (msgspec.MsgspecError, RecursionError):
+                return self._unusual(origin, copy_id, text, loads(text))
+            return self._carry(origin, copy_id, text, fields)
+        except AdaptationError as error:
+            document = decoded(self._encoder, raw) if self._encoder else loads(raw)
+            return KeptBack(Reason.ARGUMENTS, str(error), document["actor_name"], document["message_id"])
+        except READING_ERRORS as error:
+            reason = Reason.CONTENT_TYPE if raw[:1] == b"\x80" else Reason.UNREADABLE
+            return KeptBack(reason, str(error))
+
+    def _carry(
+        self, origin: Place, copy_id: str, text: str, fields: Fields, unusual: _Unusual | None = None
+    ) -> Translation:
+        name, identity, options = fields.actor_name, bytes(fields.message_id), fields.options
+        if identity[:1] != b'"':
+            raise UnreadableError("message_id is no text")
+        id_text = _decode_text(identity) if b"\\" in identity else identity[1:-1].decode()
+        tasks = self._tasks.get(origin.wire_queue) or self._tasks_of(origin.wire_queue)
+        task = tasks.get(name)
+        if task is None:
+            return self._without_successor(name, id_text)
+        # Dramatiq takes the message's own limit first, then the broker's; both count from the first enqueue.
+        max_age = options.max_age or self.endpoint.max_age_ms
+        expires_ms = int(fields.message_timestamp + max_age) if max_age else None
+        eta_ms = None if options.eta is None or options.eta <= self.now_ms else int(options.eta)
+        if expires_ms is not None and (expires_ms <= self.now_ms or (eta_ms is not None and eta_ms >= expires_ms)):
+            return KeptBack(Reason.EXPIRED, f"its age limit ended at {iso_from_ms(expires_ms)}", name, id_text)
+        args, kwargs = _arguments(task.mapping, bytes(fields.args), bytes(fields.kwargs))
+        tag = self.new_tag()
+        tag_bytes = tag.encode()
+        payload = task.template % (
+            b2a_base64(b"[%b,%b,%b]" % (args, kwargs, unusual.embed if unusual else _NO_EMBED), newline=False),
+            identity,
+            identity,
+            b"null" if eta_ms is None else quoted_iso(eta_ms),
+            b"null" if expires_ms is None else quoted_iso(expires_ms),
+            options.retries or 0,
+            b"null" if options.time_limit is None else encode_json(options.time_limit / 1000),
+            shown(args),
+            shown(kwargs),
+            encode_json(copy_id),
+            tag_bytes,
+            encode_json(text),
+            identity,
+            tag_bytes,
+        )
+        dropped = unusual.dropped if unusual else ()
+        return Carried(payload, self.destination, id_text, name, copy_id, tag, task.priority, eta_ms, dropped)
+
+    def _tasks_of(self, wire_queue: str) -> dict[str, _Task]:
+        tasks = self._tasks[wire_queue] = {
+            name: _Task(
+                mapping=mapping,
+                priority=self.priorities[mapping.unified],
+                template=_envelope(mapping, self.priorities[mapping.unified], wire_queue, self.destination.queue),
+            )
+            for name, mapping in self._mappings.items()
+        }
+        return tasks
+
+    def _plain_tasks(self, wire_queue: str) -> dict[str, PlainTask]:
+        return {
+            name: plain_task(task.mapping, task.template, task.priority)
+            for name, task in (self._tasks.get(wire_queue) or self._tasks_of(wire_queue)).items()
+        }
+
+    def _without_successor(self, name: str, id_text: str) -> KeptBack:
+        retired = self.plan.retirement(System.DRAMATIQ, name)
+        if retired is not None:
+            return KeptBack(Reason.RETIRED_TASK, retired.reason, name, id_text)
+        return KeptBack(Reason.UNKNOWN_TASK, "the plan does not name this actor", name, id_text)
+
+    def _embed(self, document: dict[str, Any], extra: dict[str, Any]) -> bytes | KeptBack:
+        """Return what hangs on a message as Celery writes it, or why it can't be said."""
+        links: dict[str, Any] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+        for option in CALLBACK_OPTIONS:
+            if extra.get(option):
+                link = callback_as_link(self.plan, option, extra[option], document, priorities=self.priorities)
+                if isinstance(link, str):
+                    return KeptBack(Reason.CALLBACK, link)
+                links["callbacks" if option == "on_success" else "errbacks"] = [link]
+        if extra.get("pipe_target"):
+            chain = pipeline_as_chain(self.plan, extra["pipe_target"], self.priorities)
+            if isinstance(chain, str):
+                return KeptBack(Reason.PIPELINE, chain)
+            links["chain"] = chain
+        return dumps(links) if any(links.values()) else _NO_EMBED
+
+    def _unusual(self, origin: Place, copy_id: str, text: str, document: Any) -> Translation:
+        fields, extra = checked(document)
+        name, id_text = fields.actor_name, _decode_text(bytes(fields.message_id))
+        if any(option in extra for option in GROUP_OPTIONS):
+            return KeptBack(Reason.GROUP, "belongs to a group with callbacks", name, id_text)
+        embed = self._embed(document, extra) if name in self._mappings else _NO_EMBED
+        if isinstance(embed, KeptBack):
+            return KeptBack(embed.reason, embed.detail, name, id_text)
+        dropped = tuple(sorted(key for key, value in extra.items() if value is not None and key not in _EXPRESSED))
+        return self._carry(origin, copy_id, text, fields, _Unusual(embed=embed, dropped=dropped))
+
+
+def _arguments(mapping: TaskMapping, args: bytes, kwargs: bytes) -> tuple[bytes, bytes]:
+    as_they_are = not mapping.operations
+    if as_they_are and kwargs == b"{}" and args[:1] == b"[" and len(_decode_list(args)) <= len(mapping.parameters):
+        return args, kwargs
+    try:
+        values, named = _decode_list(args), _decode_dict(kwargs)
+    except msgspec.MsgspecError:
+        # NaN, Infinity and lone surrogates: what Python's json writes and nobody else reads.
+        values = [Raw(dumps(value)) for value in expect(loads(args), list)]
+        named = {name: Raw(dumps(value)) for name, value in expect(loads(kwargs), dict).items()}
+    new_args, new_kwargs = adapt(mapping, values, named)
+    return (args, kwargs) if as_they_are else (encode_json(new_args), encode_json(new_kwargs))
+
+
+def _envelope(mapping: TaskMapping, priority: int, wire_queue: str, queue: str) -> bytes:
+    name, origin, destination = (
+        encode_json(text).replace(b"%", b"%%") for text in (mapping.unified, wire_queue, queue)
+    )
+    return b"".join((
+        b'{"body":"%b","content-encoding":"utf-8","content-type":"application/json",',
+        b'"headers":{"lang":"py","task":', name, b',"shadow":null,"group":null,"group_index":null,"parent_id":null,',
+        b'"origin":"migrator","ignore_result":false,"replaced_task_nesting":0,"stamped_headers":null,"stamps":{},',
+        b'"id":%b,"root_id":%b,"eta":%b,"expires":%b,"retries":%d,"timelimit":[null,%b],',
+        b'"argsrepr":%b,"kwargsrepr":%b,',
+        # The same as migrator.wire.json_codec.mark writes, with places for what differs.
+        b'"' + HEADER.encode() + b'":{"v":1,"system":"dramatiq","queue":', origin, b',"id":%b,"tag":"%b","raw":%b}},',
+        b'"properties":{"correlation_id":%b,"reply_to":"","delivery_mode":2,',
+        b'"delivery_info":{"exchange":"","routing_key":', destination, b'},"priority":', str(priority).encode(),
+        b',"body_encoding":"base64","delivery_tag":"%b"}}',
+    ))  # fmt: skip

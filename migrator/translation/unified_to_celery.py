@@ -1,0 +1,106 @@
+"""Unified messages as messages of the legacy Celery app, where the original bytes alone won't do."""
+
+from __future__ import annotations
+
+from binascii import b2a_base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Raw
+
+from migrator.plan.arguments import adapt, restore
+from migrator.plan.model import Plan, TaskMapping
+from migrator.translation.canvas_to_unified import rename_embed
+from migrator.translation.result import Carried, Translation
+from migrator.wire.json_codec import EMPTY_EMBED, EMPTY_EMBED_SPACED, HEADER, dumps, encode_json, loads
+from migrator.wire.kombu_envelope import (
+    Envelope,
+    body_bytes,
+    body_parts,
+    copy_id_of,
+    expect,
+    require_json,
+    text_header,
+    time_ms,
+)
+from migrator.wire.quarantined import KeptBack, Reason
+from migrator.wire.queue_address import Place
+
+Parts = tuple[Sequence[Any], Mapping[str, Any], Mapping[str, Any]]
+_EMPTY = (EMPTY_EMBED, EMPTY_EMBED_SPACED)
+
+
+def newborn_celery(
+    mapping: TaskMapping, place: Place, envelope: Envelope, parts: Parts | None, tag: str
+) -> Translation:
+    """Return a message that was born unified under its legacy name.
+
+    Args:
+        mapping: The unified task's primary mapping.
+        place: The legacy queue.
+        envelope: The message; it is changed.
+        parts: The legacy body: arguments, keywords, and what hangs on it if anything does; None if it stays as it is.
+        tag: Id of the new copy.
+    """
+    if parts is not None:
+        args, kwargs, embed = parts
+        hanging = dumps(embed) + b"]" if embed else EMPTY_EMBED
+        _replace_body(envelope, b"[%b,%b,%b" % (dumps(list(args)), dumps(kwargs), hanging))
+    return _addressed(mapping, place, envelope, tag, priority=_number(envelope))
+
+
+def changed_celery(
+    plan: Plan, mapping: TaskMapping, place: Place, *, original: Envelope, envelope: Envelope, tag: str
+) -> Translation:
+    """Return a message that was carried over and then retried, with what has changed since."""
+    require_json(envelope)
+    body, before = body_bytes(envelope), body_bytes(original)
+    if mapping.operations or not body.endswith(_EMPTY):
+        args, kwargs, embed = (loads(bytes(part)) for part in _encoded(body))
+        old_args, old_kwargs, old_embed = (loads(bytes(part)) for part in _encoded(before))
+        if rename_embed(plan, expect(old_embed, dict)) != embed:
+            detail = "its callbacks or chain were changed since"
+            return KeptBack(Reason.CANVAS, detail, mapping.unified, text_header(envelope.headers, "id"))
+        adapted = adapt(mapping, old_args, old_kwargs)
+        if [list(adapted[0]), adapted[1]] == [args, kwargs]:
+            args, kwargs = old_args, old_kwargs
+        else:
+            task = plan.task(mapping.unified)
+            args, kwargs = restore(mapping, task.parameters if task else (), args, kwargs)
+        _replace_body(envelope, dumps([list(args), kwargs, old_embed]))
+    return _addressed(mapping, place, envelope, tag, priority=_number(original))
+
+
+def _encoded(body: bytes) -> tuple[bytes, bytes, bytes]:
+    args, kwargs, embed = body_parts(body)
+    return encode_json(args), encode_json(kwargs), bytes(embed)
+
+
+def _replace_body(envelope: Envelope, body: bytes) -> None:
+    envelope.body = b2a_base64(body, newline=False).decode()
+    envelope.properties["body_encoding"] = Raw(b'"base64"')
+    envelope.headers.pop("compression", None)
+
+
+def _number(envelope: Envelope) -> int:
+    number: Any = loads(bytes(envelope.properties.get("priority", Raw(b"0"))))
+    return number if isinstance(number, int) else 0
+
+
+def _addressed(mapping: TaskMapping, place: Place, envelope: Envelope, tag: str, *, priority: int) -> Carried:
+    source_copy = copy_id_of(envelope, envelope.body.encode())
+    envelope.headers.pop(HEADER, None)
+    envelope.headers["task"] = Raw(encode_json(mapping.name))
+    envelope.properties["delivery_tag"] = Raw(encode_json(tag))
+    envelope.properties["delivery_info"] = Raw(encode_json({"exchange": "", "routing_key": place.queue}))
+    envelope.properties["priority"] = Raw(b"%d" % priority)
+    return Carried(
+        encode_json(envelope),
+        place,
+        text_header(envelope.headers, "id"),
+        mapping.unified,
+        source_copy,
+        tag,
+        priority,
+        eta_ms=time_ms(envelope.headers, "eta"),
+    )

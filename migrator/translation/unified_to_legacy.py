@@ -1,0 +1,284 @@
+"""Unified messages in the form of the legacy system that each belongs to. Pure: bytes in, bytes out.
+
+Three cases: a message that we carried and nobody changed goes back byte for byte; one that Celery retried keeps its
+legacy identity and takes the new arguments, attempts and time; one that was born unified takes the plan's primary
+mapping backwards. What no legacy call can say is kept back.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from migrator.errors import AdaptationError
+from migrator.plan.arguments import adapt, restore
+from migrator.plan.model import Plan, TaskMapping
+from migrator.translation.canvas_to_legacy import embed_as_pipeline, embed_for_celery
+from migrator.translation.canvas_to_unified import CALLBACK_OPTIONS
+from migrator.translation.custom_encoder import decoded, from_text, load_encoder
+from migrator.translation.result import Carried, Translation, ledger_entry
+from migrator.translation.unified_to_celery import changed_celery, newborn_celery
+from migrator.wire.dramatiq_message import checked
+from migrator.wire.json_codec import HEADER, READING_ERRORS, UnreadableError, dumps, iso_from_ms, loads, text_of
+from migrator.wire.kombu_envelope import (
+    Envelope,
+    ForeignBodyError,
+    body_bytes,
+    copy_id_of,
+    expect,
+    name_and_id,
+    read_envelope,
+    require_json,
+    text_header,
+    time_ms,
+)
+from migrator.wire.message import Side, System
+from migrator.wire.quarantined import KeptBack, Reason
+from migrator.wire.queue_address import Place
+
+
+class Mark(msgspec.Struct, gc=False):
+    """Our header on a carried message; see :mod:`migrator.wire.json_codec`."""
+
+    v: int
+    system: System
+    queue: str
+    id: str
+    tag: str
+    raw: str
+
+
+class _MarkedHeaders(msgspec.Struct, gc=False):
+    task: str
+    id: str
+    mark: Mark = msgspec.field(name="x-tqm")
+
+
+class _Tagged(msgspec.Struct, gc=False):
+    delivery_tag: str
+
+
+class _Marked(msgspec.Struct, gc=False):
+    headers: _MarkedHeaders
+    properties: _Tagged
+
+
+class _Ranked(msgspec.Struct, gc=False):
+    priority: int | None = None
+
+
+class _Plain(msgspec.Struct, gc=False):
+    properties: _Ranked
+
+
+_decode_marked = msgspec.json.Decoder(_Marked).decode
+_decode_plain = msgspec.json.Decoder(_Plain).decode
+
+
+class Backward:
+    """Translates the messages of the unified endpoint.
+
+    Args:
+        plan: The plan.
+        now_ms: What counts as now.
+        new_tag: Gives the id of a new copy.
+    """
+
+    def __init__(self, plan: Plan, *, now_ms: int, new_tag: Callable[[], str]) -> None:
+        self.plan = plan
+        self.now_ms = now_ms
+        self.new_tag = new_tag
+        legacy = plan.endpoint(System.DRAMATIQ)
+        self._encoder = load_encoder(legacy.encoder, plan.source_root) if legacy else None
+        self._places = {
+            (endpoint.system, wire): Place(Side.LEGACY, endpoint.system, queue, wire != queue)
+            for endpoint in plan.legacy
+            for queue in endpoint.queues
+            for wire in ((queue, f"{queue}.DQ") if endpoint.system is System.DRAMATIQ else (queue,))
+        }
+
+    def translate(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
+        """Return the message as its legacy system takes it, or why it is kept back."""
+        try:
+            marked = _marked(raw)
+            return self._newborn(raw) if marked is None else self._carried(marked, raw)
+        except ForeignBodyError as error:
+            return KeptBack(Reason.CONTENT_TYPE, str(error), *name_and_id(raw))
+        except AdaptationError as error:
+            return KeptBack(Reason.NO_LEGACY_FORM, str(error), *name_and_id(raw))
+        except READING_ERRORS as error:
+            return KeptBack(Reason.UNREADABLE, str(error), *name_and_id(raw))
+
+    def _carried(self, marked: _Marked, raw: bytes) -> Translation:
+        mark, task = marked.headers.mark, marked.headers.task
+        place = self._places.get((mark.system, mark.queue))
+        tag = marked.properties.delivery_tag
+        if mark.v != 1 or place is None:
+            detail = f"it came from {mark.system.value}:{mark.queue}, which the plan does not name"
+            return KeptBack(Reason.NO_LEGACY_FORM, detail, task, marked.headers.id)
+        if mark.tag == tag:
+            original = from_text(mark.raw)
+            priority = _priority_of(original) if mark.system is System.CELERY else 0
+            return Carried(
+                original, place, marked.headers.id, task, tag, mark.id, priority, forget=ledger_entry(place, mark.id)
+            )
+        envelope = read_envelope(raw, text_of(raw))
+        if mark.system is System.CELERY:
+            return self._retried_celery(place, mark, envelope)
+        return self._retried_dramatiq(place, mark, envelope)
+
+    def _retried_celery(self, place: Place, mark: Mark, envelope: Envelope) -> Translation:
+        original = read_envelope(mark.raw.encode(), mark.raw)
+        mapping = self._mapping_of(System.CELERY, text_header(original.headers, "task"), envelope)
+        tag = self.new_tag()
+        return changed_celery(self.plan, mapping, place, original=original, envelope=envelope, tag=tag)
+
+    def _retried_dramatiq(self, place: Place, mark: Mark, envelope: Envelope) -> Translation:
+        document = decoded(self._encoder, from_text(mark.raw)) if self._encoder else loads(mark.raw)
+        checked(document)
+        mapping = self._mapping_of(System.DRAMATIQ, document["actor_name"], envelope)
+        args, kwargs, embed = _call(envelope)
+        options = {**document["options"]}
+        if any(embed.values()) and not any(options.get(option) for option in ("pipe_target", *CALLBACK_OPTIONS)):
+            return KeptBack(Reason.CANVAS, "callbacks were added since", mapping.unified, document["message_id"])
+        before = adapt(mapping, document["args"], document["kwargs"])
+        if [list(before[0]), before[1]] != [args, kwargs]:
+            args, kwargs = self._legacy_call(mapping, args, kwargs)
+        else:
+            args, kwargs = document["args"], document["kwargs"]
+        message = {**document, "args": args, "kwargs": kwargs}
+        return self._dramatiq(place.queue, message, options, envelope)
+
+    def _newborn(self, raw: bytes) -> Translation:
+        envelope = read_envelope(raw, text_of(raw))
+        name, identity = text_header(envelope.headers, "task"), text_header(envelope.headers, "id")
+        mapping = self.plan.primary(name)
+        if mapping is None:
+            if self.plan.task(name) is None:
+                return KeptBack(Reason.UNKNOWN_TASK, "the plan does not name this task", name, identity)
+            return KeptBack(Reason.NO_LEGACY_FORM, "no legacy task does this", name, identity)
+        expires_ms = time_ms(envelope.headers, "expires")
+        if expires_ms is not None and expires_ms <= self.now_ms:
+            return KeptBack(Reason.EXPIRED, f"it expired at {iso_from_ms(expires_ms)}", name, identity)
+        endpoint = self.plan.endpoint(mapping.system)
+        if endpoint is None:
+            return KeptBack(Reason.NO_LEGACY_FORM, f"the plan has no legacy {mapping.system.value}", name, identity)
+        args, kwargs, embed = _call(envelope)
+        place = Place(Side.LEGACY, mapping.system, endpoint.queues[0])
+        canvas = self._legacy_canvas(mapping.system, place.queue, embed) if any(embed.values()) else {}
+        if isinstance(canvas, str):
+            return KeptBack(Reason.CANVAS, canvas, name, identity)
+        if mapping.system is System.CELERY:
+            if not mapping.operations and not canvas:
+                return newborn_celery(mapping, place, envelope, None, self.new_tag())
+            call = restore(mapping, self._parameters(mapping), args, kwargs) if mapping.operations else (args, kwargs)
+            return newborn_celery(mapping, place, envelope, (*call, canvas), self.new_tag())
+        args, kwargs = self._legacy_call(mapping, args, kwargs)
+        options: dict[str, Any] = {} if expires_ms is None else {"max_age": expires_ms - self.now_ms}
+        options |= {"pipe_target": canvas} if canvas else {}
+        message = {
+            "queue_name": "",
+            "actor_name": mapping.name,
+            "args": args,
+            "kwargs": kwargs,
+            "options": {},
+            "message_id": identity,
+            "message_timestamp": self.now_ms,
+        }
+        return self._dramatiq(place.queue, message, options, envelope)
+
+    def _legacy_canvas(self, system: System, queue: str, embed: dict[str, Any]) -> dict[str, Any] | str:
+        """Return what hangs on a message that was born unified, in its legacy system's words, or why that can't be."""
+        if system is System.CELERY:
+            return embed_for_celery(self.plan, embed)
+        target = embed_as_pipeline(self.plan, embed, queue=queue, now_ms=self.now_ms)
+        rich = "Dramatiq's JSON has no dates, decimals, UUIDs and bytes"
+        return rich if not isinstance(target, str) and _has_rich_types(target, 0) else target
+
+    def _dramatiq(
+        self, queue: str, message: dict[str, Any], options: dict[str, Any], envelope: Envelope
+    ) -> Translation:
+        """Return a Dramatiq message with the attempts and the time of ``envelope``."""
+        eta_ms = time_ms(envelope.headers, "eta")
+        delayed = eta_ms is not None and eta_ms > self.now_ms
+        retries = loads(bytes(envelope.headers["retries"])) if "retries" in envelope.headers else 0
+        options.pop("eta", None)
+        options["redis_message_id"] = str(uuid.uuid4())
+        if retries:
+            options["retries"] = expect(retries, int)
+        if delayed:
+            options["eta"] = eta_ms
+        place = Place(Side.LEGACY, System.DRAMATIQ, queue, delayed)
+        complete = {**message, "queue_name": place.wire_queue, "options": options}
+        payload = self._encoder.encode(complete) if self._encoder else dumps(complete)
+        return Carried(
+            payload,
+            place,
+            message["message_id"],
+            text_header(envelope.headers, "task"),
+            copy_id_of(envelope, payload),
+            options["redis_message_id"],
+            eta_ms=eta_ms if delayed else None,
+        )
+
+    def _mapping_of(self, system: System, name: Any, envelope: Envelope) -> TaskMapping:
+        mapping = self.plan.mapping(system, name)
+        if mapping is None or mapping.unified != text_header(envelope.headers, "task"):
+            raise AdaptationError(f"{system.value}:{name}", "is no longer mapped to this unified task")
+        return mapping
+
+    def _legacy_call(
+        self, mapping: TaskMapping, args: list[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        new_args, new_kwargs = restore(mapping, self._parameters(mapping), args, kwargs)
+        if _has_rich_types([new_args, new_kwargs], 0):
+            raise AdaptationError(mapping.name, "Dramatiq's JSON has no dates, decimals, UUIDs and bytes")
+        return list(new_args), new_kwargs
+
+    def _parameters(self, mapping: TaskMapping) -> tuple[str, ...]:
+        task = self.plan.task(mapping.unified)
+        return task.parameters if task else ()
+
+
+def _marked(raw: bytes) -> _Marked | None:
+    """Return what we need of a message that we carried; None if it was born unified."""
+    try:
+        return _decode_marked(raw)
+    except (msgspec.MsgspecError, RecursionError):
+        document = expect(loads(text_of(raw)), dict)
+        if HEADER not in expect(document.get("headers"), dict):
+            return None
+        return msgspec.convert(document, _Marked)
+
+
+def _priority_of(original: bytes) -> int:
+    try:
+        return _decode_plain(original).properties.priority or 0
+    except (msgspec.MsgspecError, RecursionError):
+        # Its bytes go back whatever they are; only the list that it stood in can't be told.
+        number = loads(original)["properties"].get("priority")
+        return number if isinstance(number, int) else 0
+
+
+def _call(envelope: Envelope) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
+    require_json(envelope)
+    body = body_bytes(envelope)
+    text_of(body)
+    parts = loads(body)
+    if not isinstance(parts, list) or len(parts) != 3:
+        raise UnreadableError("the body is not [args, kwargs, embed]")
+    return expect(parts[0], list), expect(parts[1], dict), expect(parts[2], dict)
+
+
+def _has_rich_types(value: Any, level: int) -> bool:
+    """Say whether kombu wrote a value that plain JSON does not have (``{"__type__": …}``)."""
+    if level > 200:
+        return True
+    if isinstance(value, dict):
+        return "__type__" in value or any(_has_rich_types(item, level + 1) for item in value.values())
+    if isinstance(value, (list, tuple)):
+        return any(_has_rich_types(item, level + 1) for item in value)
+    return False

@@ -1,0 +1,1 @@
+"""Message formats of Dramatiq, Celery and kombu, without a broker."""

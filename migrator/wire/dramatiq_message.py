@@ -1,0 +1,86 @@
+"""The fields of a Dramatiq message, read fast with msgspec or checked one by one.
+
+Source: dramatiq/message.py; dramatiq/brokers/redis.py and middleware (options).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from migrator.errors import AdaptationError
+from migrator.wire.json_codec import UnreadableError, dumps
+
+_NULL = Raw(b"null")
+_NUMERIC = ("eta", "retries", "max_age", "time_limit")
+
+
+class PlainOptions(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """Options that change nothing about what a message is; any other one takes the slow way."""
+
+    redis_message_id: str = ""
+    eta: float | None = None
+    retries: int | None = None
+    max_age: float | None = None
+    traceback: Raw = _NULL
+    requeue_timestamp: Raw = _NULL
+    store_results: Raw = _NULL
+    result_ttl: Raw = _NULL
+    broker_priority: Raw = _NULL
+    delay: Raw = _NULL
+    time_limit: float | None = None
+
+
+class Fields(msgspec.Struct, gc=False):
+    """A Dramatiq message; arguments and id as the bytes they were."""
+
+    actor_name: str
+    args: Raw
+    kwargs: Raw
+    options: PlainOptions
+    message_id: Raw
+    message_timestamp: float
+
+
+def checked(document: Any) -> tuple[Fields, dict[str, Any]]:
+    """Return the fields of a message that the workers' own decoder read, and the options beyond the plain ones.
+
+    Raises:
+        UnreadableError: A field is missing or of the wrong kind.
+    """
+    if not isinstance(document, dict):
+        raise UnreadableError(f"the message is a {type(document).__name__}, not an object")
+    wanted = {"actor_name": str, "args": list, "kwargs": dict, "options": dict, "message_id": str}
+    for name, kind in wanted.items():
+        if not isinstance(document.get(name), kind):
+            raise UnreadableError(f"{name} is {type(document.get(name)).__name__}, not {kind.__name__}")
+    stamp = document.get("message_timestamp")
+    if isinstance(stamp, bool) or not isinstance(stamp, (int, float)) or not abs(stamp) < 1e16:
+        raise UnreadableError("message_timestamp is no number of milliseconds")
+    options = document["options"]
+    plain = {name: value for name, value in options.items() if name in _NUMERIC or name == "redis_message_id"}
+    try:
+        known = msgspec.convert(plain, PlainOptions)
+    except msgspec.ValidationError as error:
+        raise UnreadableError(f"options: {error}") from None
+    for name in _NUMERIC:
+        number = getattr(known, name)
+        if number is not None and not abs(number) < 1e16:
+            raise UnreadableError(f"options.{name} is out of range")
+    try:
+        args, kwargs = Raw(dumps(document["args"])), Raw(dumps(document["kwargs"]))
+    except TypeError as error:
+        # The project's own encoder gave a value that JSON does not have.
+        raise AdaptationError(document["actor_name"], "the arguments can't be JSON", found=str(error)) from None
+    fields = Fields(
+        actor_name=document["actor_name"],
+        args=args,
+        kwargs=kwargs,
+        options=known,
+        message_id=Raw(dumps(document["message_id"])),
+        message_timestamp=stamp,
+    )
+    extra = {name: value for name, value in options.items() if name not in PlainOptions.__struct_fields__}
+    return fields, extra

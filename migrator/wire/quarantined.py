@@ -1,0 +1,47 @@
+"""A message that stays on its own side, and why."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Reason(StrEnum):
+    """Why a message is kept back. Documented in RUNBOOK.md."""
+
+    #: The plan neither maps nor retires the name.
+    UNKNOWN_TASK = "unknown-task"
+    #: The plan retires the task.
+    RETIRED_TASK = "retired-task"
+    #: Older than its age limit, or past its expiry, or it would be before its ETA.
+    EXPIRED = "expired"
+    #: Its ETA lies further away than the visibility timeout, and nothing in the plan releases parked messages.
+    DUE_LATE = "due-late"
+    #: The arguments do not fit the parameters that the plan names.
+    ARGUMENTS = "arguments"
+    #: A pipeline whose next step takes a result and arguments of its own.
+    PIPELINE = "pipeline"
+    #: A group with callbacks: its counter is shared by messages that may already have run.
+    GROUP = "group"
+    #: An ``on_success``, ``on_failure`` or ``on_retry_exhausted`` callback; Celery's take other arguments.
+    CALLBACK = "callback"
+    #: A chain, chord or callback with a part that the plan can't rename.
+    CANVAS = "canvas"
+    #: The body is no JSON by its own declaration; pickle is never loaded.
+    CONTENT_TYPE = "content-type"
+    #: The bytes can't be read as a message.
+    UNREADABLE = "unreadable"
+    #: Born unified, and no legacy call says the same.
+    NO_LEGACY_FORM = "no-legacy-form"
+
+
+class KeptBack(msgspec.Struct, frozen=True, gc=False):
+    """A message that stays on its own side, with the reason."""
+
+    reason: Reason
+    #: One clause for a person.
+    detail: str
+    #: Name and id as far as they could be read.
+    task: str = ""
+    id: str = ""

@@ -1,0 +1,49 @@
+"""What Celery workers hold until its time has come: on RabbitMQ nobody else can tell.
+
+Ask after the queue was read: a message that has left it by then has reached a worker's connection before the question,
+which comes through the same one, so it is in the answer.
+
+Source: celery/worker/control.py (``scheduled``), celery/worker/pidbox.py (a channel of the consumer's connection).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+from migrator.errors import UnreachableError
+from migrator.plan.model import Plan, Role
+from migrator.wire.message import Side
+from migrator.workers import celery_control, drain
+
+REPLY_TIMEOUT_S = 15.0
+
+
+def longest_held_eta(plan: Plan, *, environ: Mapping[str, str]) -> float | None:
+    """Return when the last task is due that a unified worker holds, in seconds since the epoch; None if there is none.
+
+    Workers that are not in the plan are asked as well, those of the plan have to answer.
+
+    Raises:
+        UnreachableError: A worker that runs is silent.
+    """
+    with celery_control.control(plan.unified, environ) as control:
+        answers = celery_control.ask_all(control, "scheduled")
+        for worker in plan.select(side=Side.UNIFIED, role=Role.WORKER):
+            node = drain.node_name(plan, worker, environ=environ)
+            if not node or node in answers:
+                continue
+            answer = celery_control.insist(control, node, "scheduled", within_s=REPLY_TIMEOUT_S)
+            if answer is None:
+                what = f"did not say within {REPLY_TIMEOUT_S:g} s what it holds"
+                raise UnreachableError(f"worker {node}", what, remedy="see its log, then run the same command again")
+            answers[node] = answer
+    return max((at for answer in answers.values() for at in _times(answer)), default=None)
+
+
+def _times(answer: object) -> Iterator[float]:
+    for entry in answer if isinstance(answer, list) else ():
+        eta = entry.get("eta") if isinstance(entry, dict) else None
+        if eta:
+            at = datetime.fromisoformat(str(eta))
+            yield (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()

@@ -1,0 +1,197 @@
+"""Hang and take down the alias net: unified workers take what comes late under legacy Celery names.
+
+The net is data on the unified broker
+(:mod:`migrator.tasks.legacy_aliases` reads it): which legacy queues are consumed, and
+what becomes of each legacy name and its arguments. A running worker is told to consume by a control command; one that
+starts later reads it. Redis only, and only where the legacy queues lie in the same database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from migrator.brokers.redis.heartbeats import connection
+from migrator.errors import UnreachableError
+from migrator.plan.model import Endpoint, OperationKind, Plan, Process, TaskMapping
+from migrator.plan.placeholders import expand
+from migrator.wire.message import System
+from migrator.workers import celery_control, drain
+
+#: The same names as in ``migrator/tasks/legacy_aliases.py``, where each is explained.
+ALIAS_QUEUES = "tqm:alias:queues"
+ALIAS_TABLE = "tqm:alias:table"
+ALIAS_HITS = "tqm:alias:hits"
+ALIAS_LAST = "tqm:alias:last"
+#: Everything that makes the net, and what it has counted.
+KEYS = (ALIAS_QUEUES, ALIAS_TABLE, ALIAS_HITS, ALIAS_LAST)
+REPLY_TIMEOUT_S = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AliasHit:
+    """How often a legacy name came late."""
+
+    name: str
+    count: int
+    #: Seconds since the epoch.
+    last_at: float
+
+
+def legacy_celery(plan: Plan) -> Endpoint | None:
+    """Return the endpoint whose queues the net consumes."""
+    return plan.endpoint(System.CELERY)
+
+
+def queues(plan: Plan) -> tuple[str, ...]:
+    """Return the legacy queues that are not unified ones anyway."""
+    endpoint = legacy_celery(plan)
+    return tuple(name for name in endpoint.queues if name not in plan.unified.queues) if endpoint else ()
+
+
+def aliases(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Return what becomes of each legacy Celery name; names that stay the same need nothing."""
+    return {
+        mapping.name: {
+            "name": mapping.unified,
+            "queue": plan.unified.queues[0],
+            "parameters": mapping.parameters,
+            "arguments": list(_arguments(mapping)),
+        }
+        for mapping in plan.mappings()
+        if mapping.system is System.CELERY and mapping.name != mapping.unified
+    }
+
+
+def obstacles(plan: Plan, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield why the plan's brokers can't have a net, and what was found."""
+    legacy = legacy_celery(plan)
+    if legacy is None:
+        yield "there is no legacy Celery whose names could come late", "no [legacy.celery]"
+        return
+    there, here = _url(legacy, environ), _url(plan.unified, environ)
+    schemes = there.partition("://")[0], here.partition("://")[0]
+    if schemes[1] not in ("redis", "rediss", "unix"):
+        yield "the unified broker is no Redis, where names and counts would lie", schemes[1]
+    elif there != here:
+        yield "unified workers can't consume a queue on another broker", f"{schemes[0]} and {schemes[1]}, two URLs"
+    steps = (
+        (legacy.priority_separator, legacy.priority_steps),
+        (
+            plan.unified.priority_separator,
+            plan.unified.priority_steps,
+        ),
+    )
+    if legacy.key_prefix:
+        yield "unified workers don't read keys with legacy's prefix", repr(legacy.key_prefix)
+    if steps[0] != steps[1]:
+        yield "unified workers read other priority lists than legacy producers write", f"{steps[0]} and {steps[1]}"
+
+
+def hang(plan: Plan, environ: Mapping[str, str]) -> None:
+    """Write the table first, then the queues: who reads the queues finds the table."""
+    with connection(plan.unified, environ) as client:
+        if client is not None:
+            with client.pipeline(transaction=True) as pipe:
+                pipe.delete(ALIAS_TABLE, ALIAS_QUEUES)
+                table: Any = {name: orjson.dumps(entry) for name, entry in aliases(plan).items()}
+                if table:
+                    pipe.hset(ALIAS_TABLE, mapping=table)
+                pipe.sadd(ALIAS_QUEUES, *queues(plan))
+                pipe.execute()
+
+
+def forget_queues(plan: Plan, environ: Mapping[str, str]) -> None:
+    """Let no worker that starts from now on consume a legacy queue."""
+    _delete(plan, environ, ALIAS_QUEUES)
+
+
+def forget_table(plan: Plan, environ: Mapping[str, str]) -> None:
+    """Take the table away; only when no worker consumes a legacy queue any more. The counts stay."""
+    _delete(plan, environ, ALIAS_TABLE)
+
+
+def hangs(plan: Plan, environ: Mapping[str, str]) -> bool:
+    """True while workers that start would consume the legacy queues."""
+    with connection(plan.unified, environ) as client:
+        return bool(client is not None and client.exists(ALIAS_QUEUES))
+
+
+def hits(plan: Plan, environ: Mapping[str, str]) -> tuple[AliasHit, ...]:
+    """Return what the net has counted, the latest first; nothing on another broker than Redis."""
+    with connection(plan.unified, environ) as client:
+        if client is None:
+            return ()
+        counts: Any = client.hgetall(ALIAS_HITS)
+        last: Any = client.hgetall(ALIAS_LAST)
+    found = (
+        AliasHit(name=name.decode(), count=int(count), last_at=int(last.get(name, 0)) / 1000)
+        for name, count in counts.items()
+    )
+    return tuple(sorted(found, key=lambda hit: -hit.last_at))
+
+
+def consume(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Tell a running worker to consume the legacy queues as well; returns them."""
+    names = queues(plan)
+    drain.resume(plan, process, names, environ=environ)
+    return names
+
+
+def stop_consuming(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Tell a running worker to leave the legacy queues, and wait until it has; one that does not run has.
+
+    Raises:
+        UnreachableError: It is silent.
+    """
+    node = drain.node_name(plan, process, environ=environ)
+    if not node:
+        return ()
+    with celery_control.control(plan.unified, environ) as app:
+        consumed = set(_consumed(app, node)) & set(queues(plan))
+        for name in sorted(consumed):
+            celery_control.insist(app, node, "cancel_consumer", within_s=REPLY_TIMEOUT_S, queue=name)
+        # The reply to a cancellation comes before it has happened.
+        for _ in range(50):
+            if not set(_consumed(app, node)) & consumed:
+                return tuple(sorted(consumed))
+    raise UnreachableError(
+        f"worker {node}", "still consumes legacy queues", found=", ".join(sorted(consumed)), remedy="see its log"
+    )
+
+
+def missing(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the legacy queues that a running worker does not consume; all of them if it does not run."""
+    node = drain.node_name(plan, process, environ=environ)
+    if not node:
+        return queues(plan)
+    with celery_control.control(plan.unified, environ) as app:
+        consumed = _consumed(app, node)
+    return tuple(name for name in queues(plan) if name not in consumed)
+
+
+def _url(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
+    return expand(endpoint.url, environ, where=f"{endpoint.side.value}.{endpoint.system.value}.broker")
+
+
+def _consumed(app: celery_control.Control, node: str) -> tuple[str, ...]:
+    found = celery_control.insist(app, node, "active_queues", within_s=REPLY_TIMEOUT_S)
+    if found is None:
+        what = f"did not answer active_queues within {REPLY_TIMEOUT_S:g} s"
+        raise UnreachableError(f"worker {node}", what, remedy="see its log")
+    return tuple(queue["name"] for queue in found)
+
+
+def _arguments(mapping: TaskMapping) -> Iterator[tuple[str, str, Any]]:
+    for operation in mapping.operations:
+        target = operation.value if operation.kind is OperationKind.CONSTANT else operation.to
+        yield operation.kind.value, operation.name, target
+
+
+def _delete(plan: Plan, environ: Mapping[str, str], *keys: str) -> None:
+    with connection(plan.unified, environ) as client:
+        if client is not None:
+            client.unlink(*keys)

@@ -1,0 +1,45 @@
+"""Under which name a running Celery worker answers: ours by its record, else the one that says to have its pid.
+
+The name of a worker that a process manager has started stands in the manager's configuration, not in the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from migrator.plan.model import Endpoint, Plan, Process, Role
+from migrator.wire.message import Side, System
+from migrator.workers import celery_control
+from migrator.workers.drivers.process_identity import descendants
+from migrator.workers.drivers.process_record import ProcessRecord, write_record
+
+
+def endpoint_of(plan: Plan, process: Process) -> Endpoint | None:
+    """Return the endpoint whose queues a worker consumes."""
+    if process.side is Side.UNIFIED:
+        return plan.unified
+    return plan.endpoint(process.system) if process.system else None
+
+
+def is_celery_worker(plan: Plan, process: Process) -> bool:
+    """True for a worker that answers under a node name."""
+    endpoint = endpoint_of(plan, process)
+    return process.role is Role.WORKER and endpoint is not None and endpoint.system is System.CELERY
+
+
+def with_node(plan: Plan, process: Process, record: ProcessRecord, *, environ: Mapping[str, str]) -> ProcessRecord:
+    """Return the record with the node name of a Celery worker, which is recorded once it is known."""
+    endpoint = endpoint_of(plan, process)
+    if record.node or endpoint is None or not is_celery_worker(plan, process):
+        return record
+    with celery_control.control(endpoint, environ) as app:
+        named = replace(record, node=celery_control.node_of(app, pids_of(record)))
+    if named.node:
+        write_record(plan, named)
+    return named
+
+
+def pids_of(record: ProcessRecord) -> tuple[int, ...]:
+    """Return the pids of a process and its children: a worker may run under a wrapper."""
+    return (record.pid, *(child.pid for child in descendants(record.identity)))

@@ -1,0 +1,74 @@
+"""The way to a process of the plan: every caller goes through here, and the plan says which driver does it.
+
+A driver is a module with the functions of :class:`DriverModule`; `command`, `supervisor` and `systemd` are the three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from migrator.plan.model import Driver, Plan, Process
+from migrator.report import Finding
+from migrator.workers.drivers import command, supervisor, systemd
+from migrator.workers.drivers.process_identity import Identity
+from migrator.workers.drivers.process_record import ProcessRecord
+from migrator.workers.drivers.terminate import wait_stopped
+
+__all__ = ["current", "faults", "signal_stop", "start", "stop", "wait_stopped", "why_stopped"]
+
+
+class DriverModule(Protocol):
+    """What a driver can do. ``wait_stopped`` is the same for all: it looks at pids."""
+
+    def current(self, plan: Plan, process: Process, *, environ: Mapping[str, str]) -> ProcessRecord | None:
+        """Return the living process of that name; None if there is none."""
+
+    def start(self, plan: Plan, process: Process, *, environ: Mapping[str, str]) -> ProcessRecord:
+        """Start it unless it runs already; does not wait until it is ready."""
+
+    def signal_stop(self, plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[Identity, ...]:
+        """Tell it to stop, and return it with its children as they were before."""
+
+    def why_stopped(self, plan: Plan, process: Process, *, environ: Mapping[str, str]) -> str:
+        """Return what is known about one that does not run."""
+
+    def faults(self, plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[Finding, ...]:
+        """Return what is dangerous about how somebody else has configured it."""
+
+
+DRIVERS: Mapping[Driver, DriverModule] = {
+    Driver.COMMAND: command,
+    Driver.SUPERVISOR: supervisor,
+    Driver.SYSTEMD: systemd,
+}
+
+
+def current(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> ProcessRecord | None:
+    """Return the living process of that name; None if there is none."""
+    return DRIVERS[process.driver].current(plan, process, environ=environ)
+
+
+def start(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> ProcessRecord:
+    """Start a process unless it runs already, and return who it is; does not wait until it is ready."""
+    return DRIVERS[process.driver].start(plan, process, environ=environ)
+
+
+def signal_stop(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[Identity, ...]:
+    """Tell a process to stop and return it with all its children, as they were before the signal."""
+    return DRIVERS[process.driver].signal_stop(plan, process, environ=environ)
+
+
+def stop(plan: Plan, process: Process, *, environ: Mapping[str, str], timeout_s: float | None = None) -> float:
+    """Stop a process and its children; returns the seconds it took. No-op if it does not run."""
+    return wait_stopped(process, signal_stop(plan, process, environ=environ), timeout_s=timeout_s)
+
+
+def why_stopped(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> str:
+    """Return what is known about a process that does not run."""
+    return DRIVERS[process.driver].why_stopped(plan, process, environ=environ)
+
+
+def faults(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[Finding, ...]:
+    """Return what is dangerous about how a process manager is configured for a process; nothing for our own."""
+    return DRIVERS[process.driver].faults(plan, process, environ=environ)

@@ -1,0 +1,109 @@
+"""Cases that hang, end their process, write or return too much, or reach for the network: each costs only itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+from shop_project import MISBEHAVE, add_case, check, copy_shop, misbehave_case
+
+from checks.compare.report import ParityReport
+from checks.runner import ParityOptions, parity_check
+from migrator.events import Event
+from migrator.report import Outcome
+from migrator.state.proof import read_proof
+
+#: What each run that goes wrong is called in the report.
+BROKEN = {
+    "hang": "did not finish within 6 s",
+    "exit": "ended its process (status 3)",
+    "kill": "ended its process (status -9)",
+    "network": "network access to 192.0.2.1:80",
+    "unix": "network access to /tmp/a-live-broker.sock",
+    "datagram": "network access to 192.0.2.1:8125",
+    "unanswered": "the case has no answer to this request",
+    "broken": "the legacy side is itself broken: ImportError",
+}
+
+
+# What the fixture prepares takes long: once for all.
+pytestmark = pytest.mark.xdist_group("containment")
+
+
+def _living_children() -> list[str]:
+    """The command lines of our children; one that has just ended may be waiting to be collected by its parent."""
+    lines = []
+    for child in psutil.Process(os.getpid()).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            lines.append(" ".join(child.cmdline()))
+    return lines
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> ParityReport:
+    """One run over everything that can go wrong, and one case after all of it."""
+    plan = copy_shop(tmp_path_factory.mktemp("parity"))
+    for how in (*BROKEN, "huge", "many", "deep", "print"):
+        misbehave_case(plan, how)
+    call = {"system": "celery", "task": MISBEHAVE, "args": ["fill"]}
+    add_case(plan, "misbehave-fill", call, legacy_ends="exception", unified_ends="exception")
+    call = {"system": "celery", "task": MISBEHAVE, "args": ["fine"]}
+    add_case(plan, "bad-world", call, rows=[{"model": "shop.Nothing", "fields": {}}])
+    add_case(plan, "zz-fine", call)
+    return check(plan, tasks=("jobs.misbehave",), noise=False)
+
+
+def mismatches(report: ParityReport, case: str) -> list[tuple[Outcome, str]]:
+    return [(m.outcome, m.reason) for m in report.mismatches if m.case == case]
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_side_that_breaks_is_never_equal(report: ParityReport, how: str) -> None:
+    ((outcome, reason),) = mismatches(report, f"misbehave-{how}")
+    assert outcome is Outcome.NOT_COMPARED
+    assert BROKEN[how] in reason
+
+
+@pytest.mark.parametrize("how", ["huge", "many", "deep", "print"])
+def test_large_values_and_output_are_contained(report: ParityReport, how: str) -> None:
+    assert mismatches(report, f"misbehave-{how}") == []
+
+
+def test_a_file_without_end_is_cut_off(report: ParityReport) -> None:
+    # Were it not cut off, the runs would end with a value, and the case says that they end with an exception.
+    assert mismatches(report, "misbehave-fill") == []
+
+
+def test_a_world_that_cannot_be_made_is_told(report: ParityReport) -> None:
+    ((outcome, reason),) = mismatches(report, "bad-world")
+    assert outcome is Outcome.NOT_COMPARED
+    assert "the case's world can't be made" in reason
+
+
+def test_the_next_case_runs_as_if_nothing_had_happened(report: ParityReport) -> None:
+    assert mismatches(report, "zz-fine") == []
+
+
+def test_no_process_is_left_behind(report: ParityReport) -> None:
+    assert not [line for line in _living_children() if "agent/start.py" in line]
+
+
+def test_an_interrupted_run_ends_soon_and_leaves_nothing(tmp_path: Path) -> None:
+    plan = copy_shop(tmp_path)
+    for number in range(40):
+        add_case(plan, f"fine-{number}", {"system": "celery", "task": MISBEHAVE, "args": [f"fine {number}"]})
+    seen = []
+
+    def interrupt(event: Event) -> None:
+        seen.append(event)
+        if event.done > 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        parity_check(plan, environ=os.environ, options=ParityOptions(), listener=interrupt)
+    assert max(event.done for event in seen) < 40
+    assert not [line for line in _living_children() if "parity-" in line]
+    assert read_proof(plan) is None

@@ -1,0 +1,123 @@
+"""A `manage.py` that stands ready answers as one that is started for the command, and is never needed."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from shop import Shop, options
+
+from migrator.errors import UnreachableError
+from migrator.project.commands import manage
+from migrator.project.manage_server import StandingManage, standing_manage
+from migrator.runner.execute import run_all_back
+from migrator.state.journal import Phase, open_journal
+from migrator.steps import transfer
+from migrator.steps.protocol import Action, Context, Step, nothing_to_check, nothing_to_do
+
+#: One after the other: apply, look, write a row down, take back, ask for a row of a table that is gone.
+COMMANDS = (
+    ("migrate", "jobs", "--noinput"),
+    ("showmigrations", "jobs"),
+    ("dumpdata", "jobs", "--output", "{file}"),
+    ("migrate", "jobs", "zero", "--noinput"),
+    ("dumpdata", "jobs"),
+)
+
+
+def said(shop: Shop, command: tuple[str, ...], file: Path, standing: StandingManage | None) -> str:
+    arguments = [part.format(file=file) for part in command]
+    try:
+        return manage(shop.plan, *arguments, environ=shop.environ, standing=standing)
+    except UnreachableError as error:
+        return f"failed: {error.found}"
+
+
+def noisy(shop: Shop) -> None:
+    """The project prints whenever it is imported, without an end of line."""
+    settings = shop.folder / "src" / "shop" / "settings.py"
+    settings.write_text(settings.read_text() + "\nprint('welcome to the shop', end='')\n")
+
+
+def keep_failure(shop: Shop) -> None:
+    with closing(sqlite3.connect(shop.folder / "src" / "shop.sqlite3")) as database, database:
+        database.execute("insert into jobs_taskfailure (task_name) values ('letter')")
+
+
+@pytest.mark.timeout(240)
+def test_it_answers_like_one_started_for_each_command(shop: Shop, tmp_path: Path) -> None:
+    found = []
+    noisy(shop)
+    with standing_manage(shop.plan, shop.environ) as standing:
+        assert standing is not None
+        for way in (None, standing):
+            file, words = tmp_path / f"rows-{way is None}.json", []
+            for command in COMMANDS:
+                words.append(said(shop, command, file, way).removeprefix("welcome to the shop"))
+                if command[0] == "migrate" and "zero" not in command:
+                    keep_failure(shop)
+            assert "letter" in file.read_text()
+            found.append((words, file.read_text()))
+        (plain, rows), (quick, same_rows) = found
+        assert standing.process.poll() is None
+    assert standing.process.returncode == 0
+    assert quick[1] == plain[1] == "jobs\n [X] 0001_initial\n"
+    assert rows == same_rows
+    for words in (plain, quick):
+        assert [text.startswith("failed: ") for text in words] == [False, False, False, False, True]
+        assert "no such table: jobs_taskfailure" in words[-1]
+
+
+@pytest.mark.timeout(120)
+def test_one_that_is_gone_is_not_needed(shop: Shop, tmp_path: Path) -> None:
+    with standing_manage(shop.plan, shop.environ) as standing:
+        assert standing is not None
+        standing.process.kill()
+        standing.process.wait(timeout=20)
+        assert "[ ] 0001_initial" in said(shop, ("showmigrations", "jobs"), tmp_path, standing)
+        assert "[ ] 0001_initial" in said(shop, ("showmigrations", "jobs"), tmp_path, standing), (
+            "the pipe is broken now"
+        )
+    wrong = replace(shop.plan.project, manage=("/no/such/python", "manage.py"))
+    with standing_manage(replace(shop.plan, project=wrong), shop.environ) as standing:
+        assert standing is None
+
+
+def test_what_no_message_waits_for_comes_when_they_are_back(shop: Shop) -> None:
+    """Source and workers of the legacy side are begun with before the transfer and ended after it, in this order."""
+    done: list[str] = []
+
+    def acts(*names: str) -> Callable[[Context], tuple[Action, ...]]:
+        return lambda context: tuple(Action(id=n, sentence=n, run=lambda n=n: done.append(n)) for n in names)
+
+    def step(name: str, *undo: str, late: tuple[str, ...] = ()) -> Step:
+        later = acts(*late) if late else nothing_to_do
+        nothing = {"check": nothing_to_check, "actions": nothing_to_do, "verify": nothing_to_check}
+        return Step(name=name, title=name, undo=acts(*undo), undo_late=later, **nothing)
+
+    journal = open_journal(shop.plan)
+    context = Context(plan=shop.plan, environ={}, journal=journal, run=1, options=options())
+    steps = [
+        step("source", "write", late=("commit",)),
+        step("plain", "nothing late"),
+        step("stop_workers", "start", late=("ready",)),
+        step(transfer.NAME, "move"),
+        step("after", "first", late=("last",)),
+    ]
+    expected = ["write", "nothing late", "start", "move", "ready", "commit", "first", "last"]
+    results = run_all_back(context, steps)
+    assert done == expected
+    assert [result.name for result in results] == [one.name for one in steps]
+    assert [action.id for action in results[0].actions] == ["write", "commit"]
+    lines = [line.action for line in journal.entries(1) if line.phase is Phase.BACK and line.action]
+    assert lines == [name for name in expected for _ in range(2)]
+    # Nothing is done twice, and without a transfer nothing is put off.
+    run_all_back(context, steps)
+    assert done == expected
+    done.clear()
+    run_all_back(replace(context, run=2), steps[:3])
+    assert done == ["write", "commit", "nothing late", "start", "ready"]

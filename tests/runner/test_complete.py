@@ -1,0 +1,78 @@
+"""The one-way door: closed while anything may still need the way back, and gone through only once."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+import time_machine
+from shop import Shop, options, pass_time
+
+from migrator.errors import ExitCode, RefusedError
+from migrator.runner import cutover
+from migrator.runner.complete import complete
+from migrator.runner.quiet_period import retry_horizon_s
+from migrator.runner.report import RunOutcome
+from migrator.runner.state import MigrationState
+from migrator.wire.message import Side
+from migrator.workers.start_stop import stop_side
+
+
+def codes(report: cutover.RunReport) -> set[str]:
+    return {finding.code for finding in report.findings}
+
+
+def test_without_a_cutover_there_is_nothing_to_complete(shop: Shop) -> None:
+    report = complete(shop.plan, environ=shop.environ)
+    assert (report.outcome, report.exit_code) == (RunOutcome.REFUSED, ExitCode.REFUSED)
+    assert codes(report) == {"COMPLETE-NOT-MIGRATED"}
+
+
+@pytest.mark.acceptance
+def test_only_after_the_quiet_time_and_with_nothing_left(shop: Shop) -> None:
+    shop.run(
+        "from jobs.old_celery import pack_order; pack_order.apply_async((1,), countdown=1200)\n"
+        "from jobs.old_dramatiq import polish; polish.send(2)"
+    )
+    assert cutover.cutover(shop.plan, environ=shop.environ, options=options()).outcome is RunOutcome.DONE
+    stop_side(shop.plan, Side.UNIFIED, environ=shop.environ)
+    # Three retries of 60, 120 and 240 s after a message that is due in 1200 s.
+    assert retry_horizon_s(shop.plan) == 420
+    early = complete(shop.plan, environ=shop.environ)
+    assert codes(early) == {"COMPLETE-TOO-EARLY", "COMPLETE-LEFT"}
+    assert re.search(r"has 2[0-7] minutes to go", str(early.findings[0])), "27, less what the cutover took"
+    assert any("a failed task may retry for 420 s" in note for note in early.notes), early.notes
+
+    # A late producer of legacy messages is noticed, and another cutover takes them over.
+    shop.run(
+        "import os; from celery import Celery\n"
+        "Celery(broker=os.environ['SHOP_BROKER']).send_task('jobs.old_celery.pack_order', (3,))"
+    )
+    late = [str(finding) for finding in complete(shop.plan, environ=shop.environ).findings]
+    assert any("celery queue celery: still holds 1 ready messages" in text for text in late), late
+    swept = cutover.cutover(shop.plan, environ=shop.environ, options=options())
+    assert (swept.outcome, swept.moved) == (RunOutcome.UNCHANGED, 1)
+
+    with time_machine.travel(time.time() + 1700, tick=True):
+        jumped = complete(shop.plan, environ=shop.environ)
+        assert codes(jumped) >= {"COMPLETE-TOO-EARLY"}, "the clock was set, no time has passed"
+        assert any("clock was set forward by 1,7" in note for note in jumped.notes), jumped.notes
+        pass_time(shop, 1700)
+        report = complete(shop.plan, environ=shop.environ)
+        assert codes(report) == {"COMPLETE-LEFT"}, "the message without a successor is still kept back"
+        given = options(discard_kept=True)
+        planned = complete(shop.plan, environ=shop.environ, options=options(discard_kept=True, dry_run=True))
+        assert planned.outcome is RunOutcome.PLANNED
+        assert cutover.status(shop.plan, environ=shop.environ).state is MigrationState.MIGRATED
+        report = complete(shop.plan, environ=shop.environ, options=given)
+    assert report.outcome is RunOutcome.DONE, report.findings
+    with shop.redis() as client:
+        assert not client.exists(
+            "tqm:kept:legacy:dramatiq", "tqm:runs", "dramatiq:__heartbeats__", "_kombu.binding.celery"
+        )
+        assert client.llen("unified") + client.hlen("unacked") == 2, "what waits for unified workers stays"
+    assert cutover.status(shop.plan, environ=shop.environ).state is MigrationState.COMPLETED
+    with pytest.raises(RefusedError, match="was completed: its way back is closed"):
+        cutover.rollback(shop.plan, environ=shop.environ, options=options())
+    assert complete(shop.plan, environ=shop.environ).outcome is RunOutcome.UNCHANGED

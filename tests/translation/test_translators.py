@@ -1,0 +1,573 @@
+"""The translation: there and back is the same message, and any bytes give an answer."""
+
+from __future__ import annotations
+
+import base64
+import bz2
+import dataclasses
+import json
+import os
+import pickle
+import random
+import re
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import celery
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from legacy_messages import (
+    BACK,
+    CELERY,
+    EMBED,
+    FROM_CELERY,
+    FROM_DRAMATIQ,
+    NOW_MS,
+    ORDINARY,
+    PLAN,
+    PLAN_FILE,
+    READY,
+    UNIFIED,
+    as_kombu_reads_it,
+    carried,
+    celery_raw,
+    dramatiq_raw,
+    json_values,
+    label,
+    mutations,
+    reason_of,
+)
+
+from migrator.errors import UsageError
+from migrator.plan.loader import load_plan
+from migrator.plan.model import Endpoint, Plan
+from migrator.tasks.priority import Priority
+from migrator.translation.celery_to_unified import CeleryForward
+from migrator.translation.dramatiq_to_unified import DramatiqForward
+from migrator.translation.result import Carried, Translation
+from migrator.translation.translators import backward, forward, wire_priorities
+from migrator.wire.quarantined import KeptBack, Reason
+from migrator.wire.queue_address import Place
+
+
+def test_priorities_are_those_that_the_unified_app_publishes_with() -> None:
+    for url in ("redis://", "amqp://"):
+        numbers = wire_priorities(PLAN, url)
+        assert numbers == {task.name: Priority[task.priority.value].number(url) for task in PLAN.tasks}
+
+
+@given(args=st.lists(json_values, max_size=1), symbols=json_values, retries=st.integers(0, 20))
+def test_dramatiq_there_and_back(args: list[Any], symbols: Any, retries: int) -> None:
+    raw = dramatiq_raw("fetch_crypto_prices_task", *args, options={"retries": retries} if retries else {})
+    there = carried(FROM_DRAMATIQ(READY, "copy", raw))
+    message = as_kombu_reads_it(there.payload)
+    assert repr(json.loads(message.body)[0]) == repr(json.loads(raw)["args"])
+    assert message.headers["retries"] == retries
+    back = carried(BACK(UNIFIED, "", there.payload))
+    assert (back.payload, back.place, back.copy_id, back.id) == (raw, READY, "copy", "the-id")
+    adapted = dramatiq_raw("fetch_technical_indicators_task", symbols, indicators=symbols)
+    there = carried(FROM_DRAMATIQ(READY, "copy", adapted))
+    assert repr(json.loads(as_kombu_reads_it(there.payload).body)[1]) == repr(
+        {"symbols": [json.loads(adapted)["args"][0]]}
+    )
+    assert carried(BACK(UNIFIED, "", there.payload)).payload == adapted
+
+
+@given(args=st.lists(json_values, max_size=2), extra=st.dictionaries(st.text(min_size=9), json_values, max_size=3))
+def test_celery_there_and_back(args: list[Any], extra: dict[str, Any]) -> None:
+    for function in ("fetch_yahoo_stocks_task", "calculate_indicators_task"):
+        raw = celery_raw(function, [args, {}, EMBED], headers=extra)
+        there = carried(FROM_CELERY(CELERY, "", raw))
+        message = as_kombu_reads_it(there.payload)
+        assert there.source_copy == "tag"
+        assert message.headers["task"].startswith("tasks.") and "celery_tasks" not in message.headers["task"]
+        assert {key: repr(message.headers[key]) for key in extra} == {key: repr(value) for key, value in extra.items()}
+        back = carried(BACK(UNIFIED, "", there.payload))
+        assert (back.payload, back.place, back.priority) == (raw, CELERY, 5)
+
+
+@pytest.mark.parametrize("properties", [{"delivery_tag": None}, {"priority": "high"}, {"priority": 1e30}])
+def test_a_celery_message_with_odd_properties_goes_back_as_it_was(properties: dict[str, Any]) -> None:
+    document = json.loads(celery_raw("calculate_indicators_task", [["A"], {}, EMBED]))
+    document["properties"].update(properties)
+    raw = json.dumps(document).encode()
+    there = carried(FROM_CELERY(CELERY, "", raw))
+    assert as_kombu_reads_it(there.payload).delivery_tag == there.copy_id
+    back = carried(BACK(UNIFIED, "", there.payload))
+    assert (back.payload, back.place) == (raw, CELERY)
+
+
+@given(raw=st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
+def test_any_bytes_give_an_answer(raw: bytes) -> None:
+    assert isinstance(FROM_DRAMATIQ(READY, "copy", raw), KeptBack)
+    assert isinstance(FROM_CELERY(CELERY, "", raw), KeptBack)
+    assert isinstance(BACK(UNIFIED, "", raw), KeptBack)
+
+
+def test_mangled_messages() -> None:
+    # MIGRATOR_FUZZ=100000 for the long run.
+    number = int(os.environ.get("MIGRATOR_FUZZ", "15000"))
+    chance = random.Random(int(os.environ.get("MIGRATOR_FUZZ_SEED", "5")))
+    sane = [
+        dramatiq_raw("fetch_crypto_prices_task", ["BTC"], options={"retries": 1, "eta": NOW_MS + 9}),
+        dramatiq_raw("fetch_technical_indicators_task", "A", options={"pipe_target": {"actor_name": "x"}}),
+        celery_raw("calculate_indicators_task", [["A"], {"period": 3}, EMBED], headers={"eta": "2030-01-01T00:00:00"}),
+        celery_raw("health_check_task", [[], {}, {**EMBED, "chain": [{"task": "x"}]}]),
+    ]
+    sane.append(carried(FROM_DRAMATIQ(READY, "copy", sane[0])).payload)
+    sane.append(carried(FROM_CELERY(CELERY, "", sane[2])).payload)
+    answers = {Carried: 0, KeptBack: 0}
+    for index, raw in enumerate(mutations(sane, number, chance)):
+        translate, place = ((FROM_DRAMATIQ, READY), (FROM_CELERY, CELERY), (BACK, UNIFIED))[index % 3]
+        answer = translate(place, "copy" if place is READY else "", raw)
+        answers[type(answer)] += 1
+        if isinstance(answer, Carried) and answer.place is not READY and index % 10 == 0 and place is not UNIFIED:
+            args, kwargs, embed = json.loads(as_kombu_reads_it(answer.payload).body)
+            assert (type(args), type(kwargs), type(embed)) == (list, dict, dict)
+    assert answers[Carried] > number / 100
+    assert answers[KeptBack] > number / 10
+
+
+def _two_ways(kind: Any, endpoint: Endpoint, *, tag: str) -> tuple[Any, Any]:
+    """Return a translation, and one that takes the slow way with every message."""
+    numbers = wire_priorities(PLAN, "redis://")
+    made = kind(PLAN, endpoint, priorities=numbers, now_ms=NOW_MS, new_tag=lambda: tag)
+    return made.translate, made.slowly
+
+
+def _is_ordinary(kind: Any, endpoint: Endpoint) -> Callable[[Place, str, bytes], bool]:
+    """Return a function that says whether a message takes the fast way."""
+    made = kind(PLAN, endpoint, priorities=wire_priorities(PLAN, "redis://"), now_ms=NOW_MS, new_tag=lambda: "tag")
+    made.plain._otherwise = lambda *message: None
+    return lambda *message: made.translate(*message) is not None
+
+
+FAST, SLOW = _two_ways(DramatiqForward, PLAN.legacy[0], tag="tag")
+is_ordinary = _is_ordinary(DramatiqForward, PLAN.legacy[0])
+
+
+@given(
+    args=st.lists(json_values, max_size=2),
+    options=st.fixed_dictionaries(
+        {},
+        optional={
+            "retries": st.integers(0, 99),
+            "eta": st.integers(NOW_MS - 9_000, NOW_MS + 4_000_000),
+            "max_age": st.sampled_from([None, 1, 3_600_000, 1e15]),
+            "traceback": st.text(),
+            "time_limit": st.sampled_from([None, 1000]),
+        },
+    ),
+    name=st.text(),
+)
+def test_the_fast_way_and_the_slow_way_give_the_same_bytes(args: list[Any], options: dict[str, Any], name: str) -> None:
+    for actor in ("fetch_crypto_prices_task", "fetch_stock_prices_task", "health_check_task", "cleanup_old_cache_task"):
+        raw = dramatiq_raw(actor, *args, options=options)
+        assert FAST(READY, name, raw) == SLOW(READY, name, raw)
+
+
+def test_mangled_messages_are_the_same_on_both_ways() -> None:
+    number, carried_over, chance = int(os.environ.get("MIGRATOR_FUZZ", "15000")), 0, random.Random(8)
+    sane = [
+        dramatiq_raw("fetch_crypto_prices_task", ["BTC"]),
+        dramatiq_raw("fetch_stock_prices_task", ["A"], 3, options={"retries": 1, "eta": NOW_MS + 9}),
+        dramatiq_raw("health_check_task", options={"redis_message_id": "x", "max_age": 3_600_000}),
+    ]
+    assert all(is_ordinary(READY, "copy", raw) for raw in sane)
+    for raw in mutations(sane, number, chance):
+        answer = FAST(READY, "copy", raw)
+        assert answer == SLOW(READY, "copy", raw)
+        carried_over += isinstance(answer, Carried)
+    assert carried_over > number / 300
+
+
+FAST_CELERY, SLOW_CELERY = _two_ways(CeleryForward, PLAN.legacy[1], tag="new-tag")
+is_ordinary_celery = _is_ordinary(CeleryForward, PLAN.legacy[1])
+
+
+def _same(one: Translation, other: Translation) -> bool:
+    """Say whether two translations are the same but for spaces between the parts of the message."""
+    if isinstance(one, KeptBack) or isinstance(other, KeptBack):
+        return one == other
+    read = [json.loads(answer.payload) for answer in (one, other)]
+    return read[0] == read[1] and msgspec.structs.replace(one, payload=other.payload) == other
+
+
+def ordinary_raw(function: str, body: Any, **headers: Any) -> bytes:
+    """Return a message exactly as Celery and kombu write it."""
+    document = json.loads(celery_raw(function, body, headers={**ORDINARY, **headers}))
+    properties = {"correlation_id": "the-id", "reply_to": "b-c", **document["properties"]}
+    return json.dumps({**document, "properties": properties}).encode()
+
+
+@given(
+    args=st.lists(json_values, max_size=2),
+    copy_id=st.text(max_size=3),
+    headers=st.fixed_dictionaries(
+        {},
+        optional={
+            "eta": st.sampled_from([None, "", "2030-01-01T00:00:00.5+00:00", "2030-01-01T00:00:00", "soon"]),
+            "expires": st.sampled_from([None, "2001-01-01T00:00:00", "2031-01-01T00:00:00"]),
+            "retries": st.integers(-1, 10**12),
+            "argsrepr": st.text(),
+            "kwargsrepr": json_values,
+        },
+    ),
+)
+def test_both_ways_give_the_same_celery_message(args: list[Any], copy_id: str, headers: dict[str, Any]) -> None:
+    tasks = "fetch_yahoo_stocks_task", "calculate_indicators_task", "update_single_asset_task", "health_check_task"
+    for function in tasks:
+        raw = ordinary_raw(function, [args, {}, EMBED], **headers)
+        fast = FAST_CELERY(CELERY, copy_id, raw)
+        assert _same(fast, SLOW_CELERY(CELERY, copy_id, raw))
+        if isinstance(fast, Carried):
+            assert carried(BACK(UNIFIED, "", fast.payload)).payload == raw
+
+
+def test_mangled_celery_messages_are_the_same_on_both_ways() -> None:
+    number, quickly, chance = int(os.environ.get("MIGRATOR_FUZZ", "15000")), 0, random.Random(9)
+    sane = [
+        ordinary_raw("fetch_yahoo_stocks_task", [["A"], {"limit": 3}, EMBED]),
+        ordinary_raw("update_single_asset_task", [["A"], {}, EMBED], eta="2030-01-01T00:00:00", retries=2),
+        ordinary_raw("health_check_task", [[], {}, EMBED], expires="2031-01-01T00:00:00"),
+    ]
+    # A key that is there twice: the last one counts.
+    sane += [sane[0].replace(b', "id"', b', "task": "tasks.celery_tasks.health_check_task", "id"')]
+    assert [is_ordinary_celery(CELERY, "", raw) for raw in sane] == [True, True, True, False]
+    for raw in mutations(sane, number, chance):
+        fast = FAST_CELERY(CELERY, "", raw)
+        assert _same(fast, SLOW_CELERY(CELERY, "", raw)), raw
+        quickly += is_ordinary_celery(CELERY, "", raw) if isinstance(fast, Carried) else 0
+    assert quickly > number / 500
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (pickle.dumps({"actor_name": "x"}), Reason.CONTENT_TYPE),
+        (dramatiq_raw("fetch_crypto_prices_task")[:-1], Reason.UNREADABLE),
+        (dramatiq_raw("nobody"), Reason.UNKNOWN_TASK),
+        (dramatiq_raw("cleanup_old_cache_task", 24), Reason.RETIRED_TASK),
+        (dramatiq_raw("fetch_crypto_prices_task", 1, 2), Reason.ARGUMENTS),
+        (dramatiq_raw("fetch_crypto_prices_task", nonsense=2), Reason.ARGUMENTS),
+        (dramatiq_raw("fetch_crypto_prices_task", options={"max_age": 10}), Reason.EXPIRED),
+        (dramatiq_raw("fetch_crypto_prices_task", options={"eta": NOW_MS + 3_600_000}), Reason.EXPIRED),
+        (dramatiq_raw("fetch_crypto_prices_task", options={"eta": "soon"}), Reason.UNREADABLE),
+        (dramatiq_raw("fetch_crypto_prices_task", options={"on_failure": "x"}), Reason.CALLBACK),
+        (dramatiq_raw("fetch_crypto_prices_task", json.loads("[" * 150 + "]" * 150)), Reason.UNREADABLE),
+        (dramatiq_raw("fetch_crypto_prices_task").replace(b"[]", b"[1" + b"0" * 5000 + b"]"), Reason.UNREADABLE),
+        (dramatiq_raw("fetch_crypto_prices_task").replace(b"copy", b"\xff"), Reason.UNREADABLE),
+    ],
+    ids=label,
+)
+def test_dramatiq_messages_that_stay(raw: bytes, reason: Reason) -> None:
+    assert reason_of(FROM_DRAMATIQ(READY, "copy", raw)) is reason
+
+
+PICKLED = celery_raw(
+    "health_check_task", pickle.dumps(([], {}, {})), **{"content-type": "application/x-python-serialize"}
+)
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (PICKLED, Reason.CONTENT_TYPE),
+        (celery_raw("health_check_task", b"x", **{"content-type": "application/x-yaml"}), Reason.CONTENT_TYPE),
+        (celery_raw("health_check_task", [[], {}, EMBED], headers={"compression": "zstd"}), Reason.CONTENT_TYPE),
+        (celery_raw("health_check_task", [[], {}, EMBED], headers={"compression": "gzip"}), Reason.UNREADABLE),
+        (celery_raw("nothing", [[], {}, EMBED]), Reason.UNKNOWN_TASK),
+        (celery_raw("debug_task", [[], {}, EMBED]), Reason.RETIRED_TASK),
+        (celery_raw("health_check_task", [[1], {}, EMBED]), Reason.ARGUMENTS),
+        (celery_raw("health_check_task", [[], {}, EMBED], headers={"expires": "2001-01-01T00:00:00"}), Reason.EXPIRED),
+        (celery_raw("health_check_task", [[], {}, EMBED], headers={"eta": "tomorrow"}), Reason.UNREADABLE),
+        (celery_raw("health_check_task", [[], {}, {**EMBED, "chord": {"task": "x.y"}}]), Reason.CANVAS),
+        (celery_raw("health_check_task", {"args": []}), Reason.UNREADABLE),
+        (celery_raw("health_check_task", [[], {}, EMBED], body="%%%"), Reason.UNREADABLE),
+    ],
+    ids=label,
+)
+def test_celery_messages_that_stay(raw: bytes, reason: Reason) -> None:
+    assert reason_of(FROM_CELERY(CELERY, "", raw)) is reason
+
+
+def test_nothing_is_unpickled(tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "boom",))
+
+    bomb = pickle.dumps(Bomb())
+    FROM_DRAMATIQ(READY, "copy", bomb)
+    FROM_CELERY(CELERY, "", celery_raw("health_check_task", bomb, **{"content-type": "application/x-python-serialize"}))
+    assert not (tmp_path / "boom").exists()
+
+
+def test_every_digit_stays() -> None:
+    raw = dramatiq_raw("fetch_crypto_prices_task").replace(b"[]", b"[[1.0,12345678901234567890123,1e400,0.10,1E5]]")
+    there = carried(FROM_DRAMATIQ(READY, "copy", raw))
+    body = base64.b64decode(json.loads(there.payload)["body"])
+    assert body.startswith(b"[[[1.0,12345678901234567890123,1e400,0.10,1E5]],{},")
+    assert carried(BACK(UNIFIED, "", there.payload)).payload == raw
+
+
+@pytest.mark.parametrize("compression", ["application/x-gzip", "application/x-bz2"])
+def test_a_compressed_body_is_read(compression: str) -> None:
+    packed = {"application/x-gzip": zlib.compress, "application/x-bz2": bz2.compress}[compression](
+        json.dumps([["A"], {}, EMBED]).encode()
+    )
+    raw = celery_raw("calculate_indicators_task", packed, headers={"compression": compression})
+    there = carried(FROM_CELERY(CELERY, "", raw))
+    message = as_kombu_reads_it(there.payload)
+    assert json.loads(message.body) == [[], {"symbols": ["A"]}, EMBED]
+    assert "compression" not in message.headers
+    assert carried(BACK(UNIFIED, "", there.payload)).payload == raw
+
+
+def test_a_body_that_stays_keeps_its_compression() -> None:
+    packed = zlib.compress(json.dumps([["A"], {}, EMBED]).encode())
+    raw = celery_raw("fetch_yahoo_stocks_task", packed, headers={"compression": "application/x-gzip"})
+    message = as_kombu_reads_it(carried(FROM_CELERY(CELERY, "", raw)).payload)
+    assert message.headers["compression"] == "application/x-gzip"
+    assert base64.b64decode(json.loads(carried(FROM_CELERY(CELERY, "", raw)).payload)["body"]) == packed
+
+
+def test_protocol_1_becomes_protocol_2() -> None:
+    body = {
+        "task": "tasks.celery_tasks.update_single_asset_task",
+        "id": "old",
+        "args": ["A"],
+        "kwargs": {},
+        "retries": 2,
+    }
+    raw = celery_raw("ignored", body, headers={})
+    envelope = json.loads(raw)
+    envelope["headers"] = {}
+    raw = json.dumps(envelope).encode()
+    there = carried(FROM_CELERY(CELERY, "", raw))
+    message = as_kombu_reads_it(there.payload)
+    assert (message.headers["task"], message.headers["id"], message.headers["retries"]) == (
+        "tasks.update_single_asset",
+        "old",
+        2,
+    )
+    assert json.loads(message.body)[0] == ["A"]
+    assert carried(BACK(UNIFIED, "", there.payload)).payload == raw
+
+
+def _encoded_plan(tmp_path: Path, name: str) -> Plan:
+    module = f"encoder_{tmp_path.name}"
+    (tmp_path / f"{module}.py").write_text(
+        "import json, zlib\n"
+        "class Zipped:\n"
+        "    def encode(self, data): return zlib.compress(json.dumps(data).encode())\n"
+        "    def decode(self, data): return json.loads(zlib.decompress(data))\n"
+        "class NotOne: pass\n"
+        "from dramatiq.encoder import PickleEncoder\n"
+    )
+    endpoint = dataclasses.replace(PLAN.legacy[0], encoder=f"{module}:{name}" if name else "no.such:Thing")
+    project = dataclasses.replace(PLAN.project, root=".")
+    file = tmp_path / "migration.toml"
+    return dataclasses.replace(PLAN, file=file, project=project, legacy=(endpoint, PLAN.legacy[1]))
+
+
+def test_a_projects_own_encoder_is_used_if_the_plan_names_it(tmp_path: Path) -> None:
+    plan = _encoded_plan(tmp_path, "Zipped")
+    there = forward(plan, plan.legacy[0], unified_url="redis://", now_ms=NOW_MS)
+    raw = zlib.compress(dramatiq_raw("fetch_technical_indicators_task", "A", ["sma"]))
+    assert reason_of(FROM_DRAMATIQ(READY, "copy", raw)) is Reason.UNREADABLE
+    message = carried(there(READY, "copy", raw))
+    assert json.loads(as_kombu_reads_it(message.payload).body)[1] == {"symbols": ["A"]}
+    back = backward(plan, now_ms=NOW_MS)
+    assert carried(back(UNIFIED, "", message.payload)).payload == raw
+    retried = json.loads(message.payload)
+    retried["properties"]["delivery_tag"] = "new"
+    retried["headers"]["retries"] = 2
+    document = json.loads(zlib.decompress(carried(back(UNIFIED, "", json.dumps(retried).encode())).payload))
+    assert (document["args"], document["options"]["retries"]) == (["A", ["sma"]], 2)
+    assert reason_of(there(READY, "copy", b"rubbish")) is Reason.UNREADABLE
+    assert (
+        reason_of(there(READY, "copy", zlib.compress(dramatiq_raw("fetch_news_task", 1, 2, 3, 4)))) is Reason.ARGUMENTS
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"), [("PickleEncoder", "unpickles"), ("NotOne", "no encoder"), ("", "can't be imported")]
+)
+def test_an_encoder_that_can_not_be_used_is_a_clear_error(tmp_path: Path, name: str, problem: str) -> None:
+    plan = _encoded_plan(tmp_path, name)
+    with pytest.raises(UsageError, match=problem):
+        forward(plan, plan.legacy[0], unified_url="redis://", now_ms=NOW_MS)
+
+
+def test_options_without_a_counterpart_are_named() -> None:
+    raw = dramatiq_raw("fetch_news_task", options={"max_retries": 3, "repeat": True, "queue": "high_priority"})
+    assert carried(FROM_DRAMATIQ(READY, "copy", raw)).dropped == ("max_retries", "queue", "repeat")
+
+
+def test_time_limit_becomes_a_soft_limit() -> None:
+    raw = dramatiq_raw("fetch_news_task", options={"time_limit": 90_000})
+    headers = as_kombu_reads_it(carried(FROM_DRAMATIQ(READY, "copy", raw)).payload).headers
+    assert headers["timelimit"] == [None, 90.0]
+
+
+@settings(max_examples=30)
+@given(eta=st.integers(0, 2**62))
+def test_etas_outside_of_the_calendar_are_kept_back(eta: int) -> None:
+    raw = dramatiq_raw("fetch_news_task", options={"eta": eta, "max_age": 2**61})
+    assert isinstance(FROM_DRAMATIQ(READY, "copy", raw), (Carried, KeptBack))
+
+
+CALLBACKS = """
+[[task]]
+name = "tasks.notify"
+path = "tasks.unified_tasks.notify"
+parameters = ["result", "source"]
+priority = "LOW"
+
+  [[task.replaces]]
+  system = "dramatiq"
+  name = "notify_task"
+  path = "tasks.scheduler_tasks.notify_task"
+  parameters = ["message", "result"]
+  arguments = [{ rename = "message", to = "source" }]
+
+[[task]]
+name = "tasks.give_up"
+path = "tasks.unified_tasks.give_up"
+parameters = ["source"]
+priority = "LOW"
+
+  [[task.replaces]]
+  system = "dramatiq"
+  name = "give_up_task"
+  path = "tasks.scheduler_tasks.give_up_task"
+  parameters = ["message", "info"]
+  arguments = [{ rename = "message", to = "source" }, { drop = "info", reason = "the retries are in the log" }]
+
+[[task]]
+name = "tasks.store"
+path = "tasks.unified_tasks.store"
+parameters = ["data", "where", "mode"]
+priority = "LOW"
+
+  [[task.replaces]]
+  system = "dramatiq"
+  name = "store_task"
+  path = "tasks.scheduler_tasks.store_task"
+  parameters = ["path", "data", "mode"]
+  arguments = [{ rename = "path", to = "where" }]
+"""
+
+
+@pytest.fixture(scope="module")
+def with_callbacks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    """The translation there and back by a plan that also maps the actors that are callbacks."""
+    file = tmp_path_factory.mktemp("callbacks") / "migration.toml"
+    file.write_text(PLAN_FILE.read_text() + CALLBACKS)
+    plan = load_plan(file)
+    return forward(plan, plan.legacy[0], unified_url="redis://", now_ms=NOW_MS), backward(plan, now_ms=NOW_MS)
+
+
+def called_with(link: dict[str, Any], given: tuple[Any, ...]) -> tuple[list[Any], dict[str, Any]]:
+    """Return what Celery itself calls a signature's task with."""
+    app = celery.Celery("callbacks", set_as_current=False)
+    seen: list[Any] = []
+
+    @app.task(name=link["task"], shared=False)
+    def task(*args: Any, **kwargs: Any) -> None:
+        seen.append((list(args), kwargs))
+
+    app.signature(link).apply(given)
+    return seen[0]
+
+
+@pytest.mark.parametrize(
+    ("option", "actor", "part", "call"),
+    [
+        ("on_success", "notify_task", "callbacks", lambda m: (["the result"], {"source": m})),
+        ("on_success", "store_task", "callbacks", lambda m: (["the result"], {"where": m})),
+        ("on_success", "give_up_task", "callbacks", lambda m: ([], {"source": m})),
+        ("on_retry_exhausted", "give_up_task", "errbacks", lambda m: ([], {"source": m})),
+    ],
+)
+def test_callbacks_that_mean_the_same_are_carried(
+    with_callbacks: tuple[Any, Any], option: str, actor: str, part: str, call: Any
+) -> None:
+    there, back = with_callbacks
+    raw = dramatiq_raw("health_check_task", options={option: actor})
+    moved = carried(there(READY, "copy", raw))
+    _, _, embed = json.loads(as_kombu_reads_it(moved.payload).body)
+    (link,) = embed[part]
+    assert [name for name, value in embed.items() if value] == [part]
+    assert called_with(link, ("the result",)) == call(json.loads(raw))
+    assert link["options"] == {"queue": "unified", "priority": 9}
+    assert carried(back(UNIFIED, "", moved.payload)).payload == raw
+
+
+def test_a_carried_callback_survives_a_retry(with_callbacks: tuple[Any, Any]) -> None:
+    there, back = with_callbacks
+    raw = dramatiq_raw("health_check_task", options={"on_success": "notify_task"})
+    document = json.loads(carried(there(READY, "copy", raw)).payload)
+    document["headers"]["retries"], document["properties"]["delivery_tag"] = 2, "another"
+    again = json.loads(carried(back(UNIFIED, "", json.dumps(document).encode())).payload)
+    assert (again["options"]["on_success"], again["options"]["retries"]) == ("notify_task", 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason", "detail"),
+    [
+        ({"on_failure": "give_up_task"}, Reason.CALLBACK, "after every attempt"),
+        ({"on_retry_exhausted": "notify_task"}, Reason.CALLBACK, "number of retries"),
+        ({"on_success": "fetch_stock_prices_task"}, Reason.CALLBACK, "'limit', which is not the first"),
+        ({"on_success": "health_check_task"}, Reason.CALLBACK, "takes"),
+        ({"on_success": "nobody"}, Reason.CALLBACK, "no successor"),
+        ({"on_success": ["nobody"]}, Reason.CALLBACK, "no successor"),
+        ({"group_completion_uuid": "u", "group_completion_callbacks": []}, Reason.GROUP, "group"),
+    ],
+)
+def test_callbacks_that_would_mean_something_else_stay(
+    with_callbacks: tuple[Any, Any], options: dict[str, Any], reason: Reason, detail: str
+) -> None:
+    kept = with_callbacks[0](READY, "copy", dramatiq_raw("health_check_task", options=options))
+    assert reason_of(kept) is reason and re.search(detail, kept.detail), kept
+
+
+@pytest.mark.parametrize(
+    ("step", "call"),
+    [
+        (dramatiq_raw("store_task", "there"), (["the result"], {"where": "there"})),
+        (dramatiq_raw("store_task", "there", mode="w"), (["the result"], {"where": "there", "mode": "w"})),
+        (dramatiq_raw("fetch_stock_prices_task", count=3), (["the result"], {"limit": 3})),
+        (dramatiq_raw("cache_warming_task"), (["the result"], {})),
+    ],
+    ids=label,
+)
+def test_a_result_that_both_give_to_the_same_parameter(
+    with_callbacks: tuple[Any, Any], step: bytes, call: tuple[list[Any], dict[str, Any]]
+) -> None:
+    """Dramatiq calls store(path, result), Celery store(result, where=path): the plan's adapters make it the same."""
+    there, back = with_callbacks
+    raw = dramatiq_raw("health_check_task", options={"pipe_target": json.loads(step)})
+    moved = carried(there(READY, "copy", raw))
+    (link,) = json.loads(as_kombu_reads_it(moved.payload).body)[2]["chain"]
+    assert called_with(link, ("the result",)) == call
+    assert carried(back(UNIFIED, "", moved.payload)).payload == raw
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        dramatiq_raw("store_task"),
+        dramatiq_raw("fetch_stock_prices_task", ["A"]),
+        dramatiq_raw("fetch_technical_indicators_task"),
+        dramatiq_raw("store_task", "there", options={"on_success": "notify_task"}),
+    ],
+    ids=label,
+)
+def test_a_result_for_another_parameter_stays(with_callbacks: tuple[Any, Any], step: bytes) -> None:
+    raw = dramatiq_raw("health_check_task", options={"pipe_target": json.loads(step)})
+    assert reason_of(with_callbacks[0](READY, "copy", raw)) is Reason.PIPELINE
