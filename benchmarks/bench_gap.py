@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "acceptan
 
 from sample_scene import Scene, convert, open_scene, prepare
 
-from migrator.state.journal import Entry, Mark, Phase, open_journal
+from migrator.state.journal import EntryKind, JournalEntry, Phase, open_journal
 from migrator.steps.actions.downtime import measure_gap
 
 
@@ -39,8 +39,8 @@ def main() -> int:
     )
     for waiting in options.waiting * options.rounds:
         with tempfile.TemporaryDirectory(prefix="migrator-gap-") as name:
-            for phase, gap_s in _measure(Path(name), waiting, actions=options.actions):
-                missed |= waiting == 10_000 and gap_s > options.goal_s
+            for phase, downtime_s in _measure(Path(name), waiting, actions=options.actions):
+                missed |= waiting == 10_000 and downtime_s > options.goal_s
                 del phase
     return 1 if missed else 0
 
@@ -50,10 +50,10 @@ def _measure(folder: Path, waiting: int, *, actions: bool) -> list[tuple[Phase, 
     with open_scene(folder) as scene:
         prepare(scene, waiting)
         convert(scene)
-        with scene.stage.load():
+        with scene.system.load():
             for command, phase in (("cutover", Phase.FORWARD), ("rollback", Phase.BACK)):
                 _run(scene, command)
-                entries = open_journal(scene.stage.scratch.plan).entries()
+                entries = open_journal(scene.system.scratch.plan).entries()
                 gaps.append((phase, _tell(waiting, phase, entries, actions=actions)))
     return gaps
 
@@ -65,26 +65,26 @@ def _run(scene: Scene, command: str) -> None:
         sys.exit(f"{command} ended with {process.returncode}:\n{output[-3000:]}")
 
 
-def _tell(waiting: int, phase: Phase, entries: tuple[Entry, ...], *, actions: bool) -> float:
-    gap_s = measure_gap(entries, phase) or 0.0
+def _tell(waiting: int, phase: Phase, entries: tuple[JournalEntry, ...], *, actions: bool) -> float:
+    downtime_s = measure_gap(entries, phase) or 0.0
     move = next(line for line in reversed(entries) if line.phase is phase and line.action in ("move", "move-back"))
     moved, transfer_s = int(move.data["moved"]), float(move.data["elapsed_s"])
-    beside_s, rate = gap_s - transfer_s, moved / max(transfer_s, 0.001)
-    figures = f"{moved:>7,} {transfer_s:>10.2f} {rate:>9,.0f} {gap_s:>7.2f} {beside_s:>8.2f}"
+    beside_s, rate = downtime_s - transfer_s, moved / max(transfer_s, 0.001)
+    figures = f"{moved:>7,} {transfer_s:>10.2f} {rate:>9,.0f} {downtime_s:>7.2f} {beside_s:>8.2f}"
     print(f"{waiting:>8,} {phase.value:8} {figures} {os.getloadavg()[0]:>5.1f}", flush=True)
     if actions:
         mine = [line for line in entries if line.phase is phase]
         ready = [line.at for line in mine if line.step == "stop_workers" and line.action.startswith("ready:")]
         _tell_actions(mine, max(move.at, *ready) if ready else move.at)
-    return gap_s
+    return downtime_s
 
 
-def _tell_actions(lines: list[Entry], until: datetime) -> None:
+def _tell_actions(lines: list[JournalEntry], until: datetime) -> None:
     began = next((line.data["began"]["wall_s"] for line in lines if "began" in line.data), time.time())
     last = began
     for line in lines:
         at = line.at.timestamp()
-        if at >= began and line.at <= until and line.mark is Mark.DONE:
+        if at >= began and line.at <= until and line.mark is EntryKind.DONE:
             print(f"    {at - last:6.2f} s  {line.step:20} {line.action or '(verified)'}")
             last = at
 

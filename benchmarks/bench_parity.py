@@ -16,7 +16,7 @@ from parity_sample import rewritten_sample
 
 from checks.cases.load import load_cases
 from checks.configuration import load_configuration
-from checks.runs.observe import Asked, observe
+from checks.runs.observe import Request, observe
 from migrator.events import ignore
 
 PROMISED = 5.0
@@ -31,7 +31,7 @@ def main() -> int:
         cases = load_cases(configuration.cases, plan).cases
         print(f"{'system':10} {'runs':>5} {'tasks s':>8} {'cases s':>8} {'ratio':>6} {'process s':>10}")
         for system in ("unified", "celery", "dramatiq"):
-            asked = Asked(
+            asked = Request(
                 plan=plan,
                 cases=cases,
                 configuration=configuration,

@@ -38,7 +38,7 @@ from migrator.transfer.options import Direction, TransferOptions, TransferReport
 from migrator.transfer.transfer import transfer
 from migrator.translation.result import Translator
 from migrator.translation.translators import forward
-from migrator.wire.queue_address import Place
+from migrator.wire.queue_address import QueueAddress
 
 #: Bodies from Dramatiq's hash to a list.
 FLOOR_BODIES = """
@@ -281,14 +281,14 @@ def _contrib(scene: Scene) -> Job:
 
 def _one_by_one(scene: Scene) -> Job:
     _fresh(scene, FEW)
-    translate, place = _translator(scene)
+    translate, address = _translator(scene)
     client = scene.legacy
 
     def run() -> int:
         while copy_id := client.lindex("dramatiq:default", 0):
             raw = client.hget("dramatiq:default.msgs", copy_id)
             with client.pipeline() as pipe:
-                pipe.lpush("unified", translate(place, copy_id.decode(), raw).payload)  # type: ignore[union-attr]
+                pipe.lpush("unified", translate(address, copy_id.decode(), raw).payload)  # type: ignore[union-attr]
                 pipe.lpop("dramatiq:default").hdel("dramatiq:default.msgs", copy_id)
                 pipe.execute()
         return FEW
@@ -299,20 +299,20 @@ def _one_by_one(scene: Scene) -> Job:
 def _translation(scene: Scene) -> Job:
     _fresh(scene, 20_000)
     items = list(scene.legacy.hgetall("dramatiq:default.msgs").items())
-    translate, place = _translator(scene)
+    translate, address = _translator(scene)
 
     def run() -> int:
         for copy_id, raw in items:
-            translate(place, copy_id.decode(), raw)
+            translate(address, copy_id.decode(), raw)
         return len(items)
 
     return Job(run, scene.legacy)
 
 
-def _translator(scene: Scene) -> tuple[Translator, Place]:
+def _translator(scene: Scene) -> tuple[Translator, QueueAddress]:
     endpoint = scene.plan.legacy[0]
     translate = forward(scene.plan, endpoint, unified_url="redis://", now_ms=int(time.time() * 1000))
-    return translate, Place(endpoint.side, endpoint.system, "default")
+    return translate, QueueAddress(endpoint.side, endpoint.system, "default")
 
 
 def _memory(folder: Path, server: EmbeddedServer, idle: EmbeddedServer, number: int) -> None:

@@ -61,7 +61,7 @@ def main() -> int:
                 tell=lambda text: print(f"{time.monotonic() - began:7.1f} s  {text}", flush=True),
             )
             prepare(scene, options.messages)
-            with scene.stage.load():
+            with scene.system.load():
                 for number in range(1, options.rounds + 1):
                     (_round_of_tasks if options.tasks else _round)(chaos, number, options)
         for text in chaos.outcome.wrong:
@@ -78,13 +78,13 @@ def _round(chaos: Chaos, number: int, options: argparse.Namespace) -> None:
         else:
             chaos.leg(command, chaos.some(options.faults))
         if command == "cutover":
-            chaos.scene.stage.enqueue(max(20, options.messages // 20))
+            chaos.scene.system.enqueue(max(20, options.messages // 20))
         chaos.settle(f"round {number}, {command}")
 
 
 def _round_of_tasks(chaos: Chaos, number: int, options: argparse.Namespace) -> None:
-    stage = chaos.scene.stage
-    plan, legacy_code = stage.scratch.plan, stage.scratch.folder / "legacy-code"
+    system = chaos.scene.system
+    plan, legacy_code = system.scratch.plan, system.scratch.folder / "legacy-code"
     if not legacy_code.exists():
         git(plan.folder, "worktree", "add", "--quiet", "--detach", str(legacy_code), "HEAD")
     if chaos.state is not MigrationState.MIGRATED and not chaos.side_by_side:
@@ -92,7 +92,7 @@ def _round_of_tasks(chaos: Chaos, number: int, options: argparse.Namespace) -> N
     names = chaos.chance.sample([task.name for task in plan.tasks], 4)
     for command, some in (("cutover", names), ("rollback", names[:2])):
         for root in (legacy_code, None):
-            stage.enqueue(max(20, options.messages // 4), root=root)
+            system.enqueue(max(20, options.messages // 4), root=root)
         chaos.single_tasks(command, some, chaos.some(options.faults))
         chaos.settle(f"round {number}, {command} of single tasks")
     if number % 2 == 0:

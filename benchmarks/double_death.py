@@ -78,9 +78,9 @@ def main() -> int:
         rabbit = stack.enter_context(rabbit_server(folder / "rabbit"))
         legs = []
         for label in (options.only,) if options.only else LABELS:
-            place = folder / label.replace(" ", "-")
-            place.mkdir()
-            scene = stack.enter_context(make_scene(place, **urls(label, server.url(LABELS.index(label)), rabbit)))
+            address = folder / label.replace(" ", "-")
+            address.mkdir()
+            scene = stack.enter_context(make_scene(address, **urls(label, server.url(LABELS.index(label)), rabbit)))
             legs.append(Leg(label=label, scene=scene, messages=options.messages))
         stack.enter_context(before_a_crash())
         refill(legs)

@@ -64,9 +64,9 @@ def _cuts(folder: Path, first: EmbeddedServer, second: EmbeddedServer, options: 
         ("two servers, the unified one cut", second, UNIFIED_URL),
     ):
         for lose_answer in (False, True):
-            place = folder / f"{label}-{lose_answer}".replace(" ", "-")
-            place.mkdir()
-            with make_scene(place, legacy=first, unified=unified) as scene:
+            address = folder / f"{label}-{lose_answer}".replace(" ", "-")
+            address.mkdir()
+            with make_scene(address, legacy=first, unified=unified) as scene:
                 port = (unified if names == UNIFIED_URL else first).port
                 with flaky_proxy(port) as proxy:
                     proxy.lose_answer = lose_answer
@@ -118,10 +118,10 @@ def _resumed(scene: Scene, environ: dict[str, str], direction: Direction) -> Tra
 
 
 def _payloads(folder: Path, server: EmbeddedServer, options: argparse.Namespace) -> int:
-    place = folder / "payloads"
-    place.mkdir()
+    address = folder / "payloads"
+    address.mkdir()
     chance = random.Random(options.seed)
-    with make_scene(place, legacy=server, unified=server) as scene:
+    with make_scene(address, legacy=server, unified=server) as scene:
         scene.legacy.flushall()
         before = _mangle(scene.legacy, options.payloads, chance)
         started = time.monotonic()

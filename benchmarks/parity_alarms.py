@@ -17,7 +17,7 @@ from pathlib import Path
 from parity_sample import rewritten_sample, show
 
 from checks.runner import ParityOptions, parity_check
-from checks.runs.observe import Circumstances
+from checks.runs.observe import Variations
 
 RUNS = 50
 #: How far the second observation's clock is off, at most.
@@ -34,13 +34,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="parity-alarms-") as name:
         plan = rewritten_sample(Path(name))
         for number in range(1, options.runs + 1):
-            around = Circumstances(
+            around = Variations(
                 hash_seed=draw.randrange(2**32),
                 hash_seed_again=draw.randrange(2**32),
                 clock_offset_s=float(draw.randrange(600, OFFSET_LIMIT_S)),
             )
             started = time.perf_counter()
-            report = parity_check(plan, environ=os.environ, options=ParityOptions(circumstances=around))
+            report = parity_check(plan, environ=os.environ, options=ParityOptions(variations=around))
             alarms += not report.ok
             verdict = "green" if report.ok else "ALARM"
             print(

@@ -27,7 +27,7 @@ from checks.compare.verdict import concluded, judge
 from checks.compare.waivers import load_waivers
 from checks.configuration import load_configuration
 from checks.registry import compare_all
-from checks.runs.observe import Asked, Seen, context, observe
+from checks.runs.observe import Request, Seen, context, observe
 from migrator.events import ignore
 from migrator.plan.model import Plan
 from migrator.report import Outcome
@@ -49,7 +49,7 @@ def main() -> int:
         plan = rewritten_sample(Path(name))
         configuration = load_configuration(plan)
         cases = load_cases(configuration.cases, plan).cases
-        asked = Asked(
+        asked = Request(
             plan=plan,
             cases=cases,
             configuration=configuration,
@@ -76,7 +76,7 @@ def main() -> int:
     return 0 if enough and share >= LEAST_SHARE else 1
 
 
-def run_with(plan: Plan, fault: Mapping[str, Any], asked: Asked, before: Seen, processes: int) -> list[str]:
+def run_with(plan: Plan, fault: Mapping[str, Any], asked: Request, before: Seen, processes: int) -> list[str]:
     """Return the tasks at which the fault shows."""
     file = plan.folder / plan.project.install_to / fault["file"]
     text = file.read_text()
@@ -116,7 +116,7 @@ def noisy_cases(before: Seen) -> set[str]:
     }
 
 
-def report_of(asked: Asked, seen: Seen) -> ParityReport:
+def report_of(asked: Request, seen: Seen) -> ParityReport:
     """Return what the parity check says of these observations."""
     comparisons, _ = judge(asked.plan, asked.cases, seen, asked.configuration.rules)
     comparisons += tuple(compare_all(context(asked, seen)))

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from checks.compare.report import ParityReport, summary_lines
 from checks.runner import ParityOptions, parity_check
-from codemods.runner import Mode, rewrite
+from codemods.report import Mode
+from codemods.runner import rewrite
 from migrator.plan.loader import load_plan
 from migrator.plan.model import Plan
 from migrator.report import Outcome

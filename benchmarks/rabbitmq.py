@@ -106,14 +106,14 @@ def _there_and_back(
             ids += fill(scene, number)
         else:
             ids += [scene.send("fetch_crypto_prices_task", [f"C{index}"]) for index in range(number)]
-        for direction, place in ((Direction.FORWARD, "unified"), (Direction.BACK, "dramatiq")):
+        for direction, address in ((Direction.FORWARD, "unified"), (Direction.BACK, "dramatiq")):
             call = [sys.executable, __file__, "--leg", str(scene.plan.file), direction.value]
             environ = {**os.environ, **scene.environ}
             before = _cpu_s(pid)
             done = subprocess.run(call, env=environ, stdout=subprocess.PIPE, check=True, timeout=LEG_TIMEOUT_S)
             legs[direction.value] = leg = json.loads(done.stdout)
             leg["server_us"] = (_cpu_s(pid) - before) * 1e6 / max(leg["moved"], 1)
-            found = Counter(message.id for message in scene.broker(place).scan())
+            found = Counter(message.id for message in scene.broker(address).scan())
             wrong["lost"] += sum((Counter(ids) - found).values())
             wrong["doubled"] += sum((found - Counter(ids)).values())
     return legs

@@ -198,7 +198,7 @@ def campaign(files: Iterator[Path], *, seed: int, budget_s: float = 3600.0) -> T
     tally, end = Tally(), time.monotonic() + budget_s
     with tempfile.TemporaryDirectory() as name:
         index = build_index(make_project(Path(name), {}))
-        place = index.root / "shop" / "app.py"
+        address = index.root / "shop" / "app.py"
         for file in files:
             if time.monotonic() > end:
                 break
@@ -209,7 +209,7 @@ def campaign(files: Iterator[Path], *, seed: int, budget_s: float = 3600.0) -> T
                 continue
             tally.files += 1
             try:
-                outcome = rewrite_source(read_source(place, before), index, "app.py")
+                outcome = rewrite_source(read_source(address, before), index, "app.py")
             except UnparsableError as error:
                 tally.refused[str(error)[:60]] = tally.refused.get(str(error)[:60], 0) + 1
                 continue
@@ -220,7 +220,7 @@ def campaign(files: Iterator[Path], *, seed: int, budget_s: float = 3600.0) -> T
                 continue
             tally.rewritten += outcome.after != before
             tally.listed += bool(outcome.leftovers)
-            again = rewrite_source(read_source(place, outcome.after), index, "app.py")
+            again = rewrite_source(read_source(address, outcome.after), index, "app.py")
             why = fault(original, outcome, again)
             if why:
                 tally.faults.append(f"{file}: {why}")

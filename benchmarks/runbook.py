@@ -21,9 +21,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "acceptan
 
 from sample_scene import Scene, open_scene, prepare
 
-from codemods.runner import Mode, rewrite
-from migrator.demo.decisions import dismiss
+from codemods.report import Mode
+from codemods.runner import rewrite
 from migrator.demo.scratch import commit
+from migrator.demo.suppressions import dismiss
 from migrator.state.proof import write_proof
 from migrator.steps.order import STEPS
 
@@ -66,7 +67,7 @@ def filled(text: str, blocks: Mapping[str, str]) -> str:
 def printed(folder: Path) -> dict[str, str]:
     """Migrate the sample and take it back with the command line; return what was printed, by step and by command."""
     with open_scene(folder) as scene:
-        plan = scene.stage.scratch.plan
+        plan = scene.system.scratch.plan
         prepare(scene, 60)
         dismiss(plan.folder, rewrite(plan, mode=Mode.CHECK).leftovers)
         commit(plan.folder, "Decide about the places that the rewrite leaves alone")
@@ -89,7 +90,7 @@ def printed(folder: Path) -> dict[str, str]:
 def _run(scene: Scene, command: str) -> tuple[list[str], str]:
     done = subprocess.run(
         [str(Path(sys.executable).with_name("migrator")), command, "--yes"],
-        cwd=scene.stage.scratch.plan.folder,
+        cwd=scene.system.scratch.plan.folder,
         env=dict(scene.environ),
         capture_output=True,
         text=True,
@@ -98,7 +99,7 @@ def _run(scene: Scene, command: str) -> tuple[list[str], str]:
     )
     if done.returncode:
         sys.exit(f"migrator {command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
-    folder = str(scene.stage.scratch.plan.folder)
+    folder = str(scene.system.scratch.plan.folder)
     return _lines(done.stderr, folder), "".join(f"{line}\n" for line in _lines(done.stdout, folder))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from migrator.errors import PlanError, UsageError
 from migrator.plan.model import Plan
-from migrator.plan.toml_table import Problems, Table
+from migrator.plan.toml_table import Problems, TomlTable
 
 FILE_NAME = "parity.toml"
 DEFAULT_CASE_TIMEOUT_S = 20.0
@@ -79,7 +79,7 @@ def load_configuration(plan: Plan, *, file: Path | None = None) -> Configuration
     elif file is not None:
         raise UsageError(str(file), "there is no such file", remedy="leave it out, or correct the path")
     problems = Problems()
-    configuration = _configuration(Table(document, "", problems), source.resolve().parent, plan)
+    configuration = _configuration(TomlTable(document, "", problems), source.resolve().parent, plan)
     if problems.sentences:
         raise PlanError(str(source), tuple(problems.sentences))
     return configuration
@@ -102,7 +102,7 @@ def fixture_command(configuration: Configuration, *, port_file: Path) -> list[st
     return command
 
 
-def _configuration(top: Table, folder: Path, plan: Plan) -> Configuration:
+def _configuration(top: TomlTable, folder: Path, plan: Plan) -> Configuration:
     configuration = Configuration(
         folder=folder,
         cases=folder / top.text("cases", default="parity/cases"),
@@ -120,7 +120,7 @@ def _configuration(top: Table, folder: Path, plan: Plan) -> Configuration:
     return configuration
 
 
-def _rule(table: Table) -> Rule:
+def _rule(table: TomlTable) -> Rule:
     rule = Rule(
         path=table.text("path"),
         kind=table.choice("kind", RuleKind),

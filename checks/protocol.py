@@ -15,7 +15,7 @@ from migrator.report import Mismatch, Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class KindContext:
     """What a kind may look at."""
 
     plan: Plan

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 
 from checks.compare.experiment import Comparison
-from checks.protocol import Context
+from checks.protocol import KindContext
 
 
-def kinds() -> dict[str, Callable[[Context], Iterable[Comparison]]]:
+def kinds() -> dict[str, Callable[[KindContext], Iterable[Comparison]]]:
     """Return every kind by name, in alphabetical order."""
     from checks import kinds as package
 
@@ -18,7 +18,7 @@ def kinds() -> dict[str, Callable[[Context], Iterable[Comparison]]]:
     return {name: import_module(f"checks.kinds.{name}").compare for name in found}
 
 
-def compare_all(context: Context) -> Iterator[Comparison]:
+def compare_all(context: KindContext) -> Iterator[Comparison]:
     """Yield the comparisons of every kind."""
     for compare in kinds().values():
         yield from compare(context)

@@ -24,7 +24,7 @@ from checks.configuration import Configuration, load_configuration
 from checks.kinds.schedule import untraceable
 from checks.registry import compare_all
 from checks.reports.writers import write_reports
-from checks.runs.observe import Asked, Circumstances, Seen, context, observe
+from checks.runs.observe import Request, Seen, Variations, context, observe
 from checks.waiting_messages import Waiting, look
 from migrator.errors import UsageError
 from migrator.events import Listener, ignore
@@ -57,7 +57,7 @@ class ParityOptions:
     #: Run the legacy side twice to know its noise.
     noise: bool = True
     #: Hash seeds and clock offset of the runs.
-    circumstances: Circumstances = field(default_factory=Circumstances)
+    variations: Variations = field(default_factory=Variations)
     #: Ids of waivers whose present differences are accepted and written into the lock.
     accept: tuple[str, ...] = ()
     #: Drop accepted contents that no longer differ.
@@ -103,8 +103,8 @@ def parity_check(
 
 def _asked(
     plan: Plan, configuration: Configuration, chosen: tuple[tuple[Case, ...], bool], options: ParityOptions
-) -> Asked:
-    return Asked(
+) -> Request:
+    return Request(
         plan=plan,
         cases=chosen[0],
         whole=chosen[1],
@@ -113,7 +113,7 @@ def _asked(
         isolate=options.isolate,
         through_broker=options.through_broker,
         database=options.database,
-        circumstances=options.circumstances,
+        variations=options.variations,
     )
 
 
@@ -140,7 +140,7 @@ def _selected(chosen: CaseSet, options: ParityOptions) -> tuple[tuple[Case, ...]
     return cases, len(cases) == len(chosen.cases)
 
 
-def _judged(asked: Asked, seen: Seen, waiting: Waiting | None, options: ParityOptions) -> ParityReport:
+def _judged(asked: Request, seen: Seen, waiting: Waiting | None, options: ParityOptions) -> ParityReport:
     plan, configuration = asked.plan, asked.configuration
     comparisons, disagreements = judge(plan, asked.cases, seen, configuration.rules)
     untold: list[Finding] = []

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from codemods.install.files import Installation
-from codemods.outcome import Leftover, Outcome
+from codemods.outcome import FileOutcome, Leftover
 from codemods.plan.reason_codes import REASONS
 from migrator.plan.model import Plan
 from migrator.report import Finding
 
 
-def findings(plan: Plan, outcomes: Iterable[Outcome], installation: Installation) -> Iterator[Finding]:
+def findings(plan: Plan, outcomes: Iterable[FileOutcome], installation: Installation) -> Iterator[Finding]:
     """Yield what every file and the installation have to say."""
     for outcome in outcomes:
         for leftover in outcome.leftovers:

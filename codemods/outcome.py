@@ -30,7 +30,7 @@ class Leftover:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class FileOutcome:
     """What the rewrites did to one file."""
 
     file: Path

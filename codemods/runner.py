@@ -14,17 +14,15 @@ from codemods.files.text_files import text_outcomes
 from codemods.files.writer import pending, recover, write_all
 from codemods.findings import findings
 from codemods.install.files import plan_installation
-from codemods.outcome import Outcome
-from codemods.pipeline.process_pool import crew
-from codemods.pipeline.project import Meanwhile, build_index, gather
+from codemods.outcome import FileOutcome
+from codemods.pipeline.process_pool import process_pool
+from codemods.pipeline.project import WhileParsing, build_index, rewrite_project
 from codemods.report import FileChange, Mode, RewriteReport
 from codemods.syntax.diffs import undo_part
 from migrator.errors import InterruptedRunError, UsageError
 from migrator.inventory.source_files import SourceFiles
 from migrator.plan.model import Plan
 from migrator.report import Finding, Report, Severity
-
-__all__ = ["FileChange", "Mode", "RewriteReport", "check_rewritten", "rewrite"]
 
 
 def rewrite(
@@ -34,7 +32,7 @@ def rewrite(
     mode: Mode = Mode.WRITE,
     text: bool = False,
     mark: bool = False,
-    meanwhile: Meanwhile | None = None,
+    while_parsing: WhileParsing | None = None,
 ) -> RewriteReport:
     """Rewrite the source of a plan's project.
 
@@ -52,7 +50,7 @@ def rewrite(
         RefusedError: A file changed while the rewrite ran; nothing was written.
         InterruptedRunError: An interrupted write waits to be completed and this mode may not write.
     """
-    choice = Choice(mode=mode, text=text, mark=mark, meanwhile=meanwhile)
+    choice = Choice(mode=mode, text=text, mark=mark, while_parsing=while_parsing)
     if mode is not Mode.WRITE:
         if pending(plan):
             raise InterruptedRunError(
@@ -72,24 +70,24 @@ class Choice:
     mode: Mode
     text: bool
     mark: bool
-    meanwhile: Meanwhile | None = None
+    while_parsing: WhileParsing | None = None
 
 
 def _run(plan: Plan, paths: Sequence[Path], choice: Choice) -> tuple[RewriteReport, dict[Path, bytes]]:
     started = time.monotonic()
     only = _restrict(plan, paths)
-    named: list[Outcome] = []
-    with crew(plan.folder) as workers:
+    named: list[FileOutcome] = []
+    with process_pool(plan.folder) as workers:
         installation = plan_installation(plan, created=created_files(read_record(plan)))
         index = replace(build_index(plan, workers.sources), mark=choice.mark)
 
-        def meanwhile(sources: SourceFiles) -> None:
-            if choice.meanwhile is not None:
-                choice.meanwhile(sources)
+        def while_parsing(sources: SourceFiles) -> None:
+            if choice.while_parsing is not None:
+                choice.while_parsing(sources)
             named.extend(text_outcomes(plan, index, sources, write=choice.text))
 
         skip = index.retire | frozenset(installation.files)
-        found = gather(plan, index, workers, skip=skip, only=only, meanwhile=meanwhile)
+        found = rewrite_project(plan, index, workers, skip=skip, only=only, while_parsing=while_parsing)
     found.outcomes += [o for o in named if not only or any(o.file.is_relative_to(place) for place in only)]
     installed = () if only else installation.to_write
     changed = tuple(_change(outcome) for outcome in found.outcomes if outcome.after != outcome.before)
@@ -121,7 +119,7 @@ def _restrict(plan: Plan, paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def _change(outcome: Outcome) -> FileChange:
+def _change(outcome: FileOutcome) -> FileChange:
     return FileChange(
         file=outcome.file,
         shown=outcome.shown,

@@ -16,7 +16,7 @@ from migrator.report import Report, Severity
 
 if TYPE_CHECKING:
     from migrator.inventory.source_files import SourceFiles
-    from migrator.runner.cutover import RunOptions
+    from migrator.steps.protocol import RunOptions
 
 
 def check_plan(plan: Plan, sources: SourceFiles | None = None) -> Report:

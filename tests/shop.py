@@ -106,12 +106,12 @@ def with_net(shop: Shop) -> Shop:
     """Give the shop's plan the net, and its unified app what the installed app has."""
     unified = shop.folder / "src/jobs/unified.py"
     unified.write_text(
-        "from migrator.tasks.legacy_aliases import AliasNet\n"
+        "from migrator.tasks.legacy_aliases import LegacyAliases\n"
         + unified.read_text()
         + '\napp.conf.worker_consumer = "migrator.tasks.consumer:DeadLetterConsumer"\n'
-        + 'app.steps["consumer"].add(AliasNet)\n'
+        + 'app.steps["consumer"].add(LegacyAliases)\n'
     )
-    shop.plan.file.write_text(shop.plan.file.read_text() + "\n[cutover]\nalias_net = true\n")
+    shop.plan.file.write_text(shop.plan.file.read_text() + "\n[cutover]\nlegacy_aliases = true\n")
     git(shop.folder, "commit", "-q", "-a", "-m", "Hang a net")
     return replace(shop, plan=load_plan(shop.plan.file))
 

@@ -18,8 +18,9 @@ from pathlib import Path
 from shop import Shop, eventually, git
 
 from migrator.plan.loader import load_plan
-from migrator.plan.model import Plan, Process
+from migrator.plan.model import Plan
 from migrator.plan.placeholders import fill
+from migrator.plan.processes import Process
 
 #: Source: prctl(2).
 PR_SET_PDEATHSIG = 1

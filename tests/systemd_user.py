@@ -20,8 +20,9 @@ from shop import Shop, eventually, git
 from supervised import end_with_parent
 
 from migrator.plan.loader import load_plan
-from migrator.plan.model import Plan, Process
+from migrator.plan.model import Plan
 from migrator.plan.placeholders import fill
+from migrator.plan.processes import Process
 
 BINARY = Path("/lib/systemd/systemd")
 HIERARCHIES = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))

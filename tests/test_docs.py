@@ -70,7 +70,7 @@ def test_the_section_of_a_step_says_what_one_needs_at_night(step: str) -> None:
     assert found, step
     for part in ("Before", "Do", "See", "Undo", "What if"):
         assert f"- **{part}**" in found[0], f"{step}: {part}"
-    assert "[cutover] alias_net" in found[0] or re.search(rf"printed: {step} -->\n```text\n\$ migrator", found[0])
+    assert "[cutover] legacy_aliases" in found[0] or re.search(rf"printed: {step} -->\n```text\n\$ migrator", found[0])
 
 
 def test_every_reason_code_is_explained_and_every_explained_one_exists() -> None:

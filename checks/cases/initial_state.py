@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from checks.cases.cassettes import read_cassette
-from migrator.plan.toml_table import Problems, Table
+from migrator.plan.toml_table import Problems, TomlTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
+class InitialState:
     """What is there before the call; JSON-safe, sent to the side's process as it is."""
 
     #: ``{"model": "app.Model", "fields": {…}}``; strings such as ``@clock-30d`` are moments.
@@ -41,15 +41,15 @@ def label(file: Path) -> str:
     return f"{file.parent.name}/{file.name}"
 
 
-def world_file(file: Path, problems: Problems) -> World:
+def initial_state_file(file: Path, problems: Problems) -> InitialState:
     """Read a world that several cases share."""
-    table = Table(read_table(file, problems), label(file), problems)
-    world = read_world(table, file.parent, problems)
+    table = TomlTable(read_table(file, problems), label(file), problems)
+    initial_state = read_initial_state(table, file.parent, problems)
     table.close()
-    return world
+    return initial_state
 
 
-def read_world(table: Table, folder: Path, problems: Problems) -> World:
+def read_initial_state(table: TomlTable, folder: Path, problems: Problems) -> InitialState:
     """Read the rows, cache entries and answers of a case or a shared world."""
     rows = [_row(child) for child in table.tables("rows")]
     for name in table.texts("rows_files", default=()):
@@ -60,35 +60,35 @@ def read_world(table: Table, folder: Path, problems: Problems) -> World:
             answers += read_cassette(folder / name)
         except ValueError as error:
             table.problem("cassettes", f"{name!r} can't be read", str(error))
-    return World(
+    return InitialState(
         rows=tuple(rows),
         cache=tuple(_cache_entry(child) for child in table.tables("cache")),
         http=tuple(answers),
     )
 
 
-def _rows_file(file: Path, table: Table, problems: Problems) -> list[Mapping[str, Any]]:
+def _rows_file(file: Path, table: TomlTable, problems: Problems) -> list[Mapping[str, Any]]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         table.problem("rows_files", f"{file.name!r} can't be read", str(error))
         return []
-    return [_row(Table(item, f"{label(file)}[{index}]", problems)) for index, item in enumerate(found)]
+    return [_row(TomlTable(item, f"{label(file)}[{index}]", problems)) for index, item in enumerate(found)]
 
 
-def _row(table: Table) -> Mapping[str, Any]:
+def _row(table: TomlTable) -> Mapping[str, Any]:
     row = {"model": table.text("model"), "fields": dict(table.mapping("fields"))}
     table.close()
     return row
 
 
-def _cache_entry(table: Table) -> Mapping[str, Any]:
+def _cache_entry(table: TomlTable) -> Mapping[str, Any]:
     entry = {"key": table.text("key"), "value": table.take("value"), "timeout_s": table.number("timeout_s", None)}
     table.close()
     return entry
 
 
-def _answer(table: Table, folder: Path) -> Mapping[str, Any]:
+def _answer(table: TomlTable, folder: Path) -> Mapping[str, Any]:
     answer: dict[str, Any] = {
         "method": table.text("method", default="").upper(),
         "contains": table.text("contains", default=""),
@@ -115,10 +115,10 @@ def _answer(table: Table, folder: Path) -> Mapping[str, Any]:
     return answer
 
 
-def merge_worlds(worlds: list[World]) -> World:
+def merge_initial_states(initial_states: list[InitialState]) -> InitialState:
     """Return one world; the last one's answers come first."""
-    return World(
-        rows=tuple(row for world in worlds for row in world.rows),
-        cache=tuple(entry for world in worlds for entry in world.cache),
-        http=tuple(answer for world in reversed(worlds) for answer in world.http),
+    return InitialState(
+        rows=tuple(row for initial_state in initial_states for row in initial_state.rows),
+        cache=tuple(entry for initial_state in initial_states for entry in initial_state.cache),
+        http=tuple(answer for initial_state in reversed(initial_states) for answer in initial_state.http),
     )

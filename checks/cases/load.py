@@ -14,11 +14,18 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from checks.cases.initial_state import World, label, merge_worlds, read_table, read_world, world_file
+from checks.cases.initial_state import (
+    InitialState,
+    initial_state_file,
+    label,
+    merge_initial_states,
+    read_initial_state,
+    read_table,
+)
 from migrator.errors import AdaptationError, MigratorError, UsageError, did_you_mean
 from migrator.plan.arguments import adapt
 from migrator.plan.model import Plan, TaskMapping
-from migrator.plan.toml_table import Problems, Table
+from migrator.plan.toml_table import Problems, TomlTable
 from migrator.wire.message import System
 
 CASE_FILE = "case.toml"
@@ -26,7 +33,7 @@ WORLDS = "_worlds"
 DEFAULT_CLOCK = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
 
-class Kind(StrEnum):
+class CaseKind(StrEnum):
     """What a case is there to show; a mapped task should have each of these."""
 
     USUAL = "usual"
@@ -68,7 +75,7 @@ class Case:
 
     name: str
     title: str
-    kind: Kind
+    kind: CaseKind
     #: Unified task name.
     task: str
     clock_at: datetime
@@ -76,7 +83,7 @@ class Case:
     #: Retries that the message has behind it.
     attempts: int
     calls: tuple[Call, ...]
-    world: World
+    initial_state: InitialState
     #: How the unified run must end.
     unified_ends: Expected = Expected.ANYTHING
     #: How the legacy runs must end; says that an exception there is the behaviour to compare, not a broken side.
@@ -114,12 +121,14 @@ def load_cases(folder: Path, plan: Plan) -> CaseSet:
     if not folder.is_dir():
         raise UsageError(str(folder), "there is no folder of cases here", remedy="name one with --cases")
     problems = Problems()
-    worlds = {file.stem: world_file(file, problems) for file in sorted((folder / WORLDS).glob("*.toml"))}
+    initial_states = {
+        file.stem: initial_state_file(file, problems) for file in sorted((folder / WORLDS).glob("*.toml"))
+    }
     cases = [
         case
         for child in sorted(folder.iterdir())
         if child.is_dir() and not child.name.startswith(("_", "."))
-        for case in [_case(child, plan, worlds, problems)]
+        for case in [_case(child, plan, initial_states, problems)]
         if case is not None
     ]
     if problems.sentences:
@@ -131,9 +140,9 @@ def load_cases(folder: Path, plan: Plan) -> CaseSet:
     )
 
 
-def _case(folder: Path, plan: Plan, worlds: Mapping[str, World], problems: Problems) -> Case | None:
+def _case(folder: Path, plan: Plan, initial_states: Mapping[str, InitialState], problems: Problems) -> Case | None:
     before = len(problems.sentences)
-    table = Table(read_table(folder / CASE_FILE, problems), label(folder / CASE_FILE), problems)
+    table = TomlTable(read_table(folder / CASE_FILE, problems), label(folder / CASE_FILE), problems)
     if not table.data:
         return None
     calls = [call for child in table.tables("call") for call in [_call(child, folder, plan)] if call is not None]
@@ -142,17 +151,19 @@ def _case(folder: Path, plan: Plan, worlds: Mapping[str, World], problems: Probl
         table.problem("call", "is missing", "name at least one legacy call")
     if len(unified) > 1:
         table.problem("call", "all calls of a case belong to one unified task", f"found {', '.join(unified)}")
-    world = merge_worlds([_named_world(table, name, worlds) for name in table.texts("worlds", default=())])
+    initial_state = merge_initial_states(
+        [_named_initial_state(table, name, initial_states) for name in table.texts("worlds", default=())]
+    )
     case = Case(
         name=folder.name,
         title=table.text("title"),
-        kind=table.choice("kind", Kind),
+        kind=table.choice("kind", CaseKind),
         task=unified[0] if unified else "",
         clock_at=_clock(table),
         seed=table.integer("seed", default=1) or 0,
         attempts=table.integer("attempts", default=0) or 0,
         calls=tuple(calls),
-        world=merge_worlds([world, read_world(table, folder, problems)]),
+        initial_state=merge_initial_states([initial_state, read_initial_state(table, folder, problems)]),
         unified_ends=table.choice("unified_ends", Expected, default=Expected.ANYTHING),
         legacy_ends=table.choice("legacy_ends", Expected, default=Expected.ANYTHING),
     )
@@ -160,15 +171,15 @@ def _case(folder: Path, plan: Plan, worlds: Mapping[str, World], problems: Probl
     return case if len(problems.sentences) == before else None
 
 
-def _named_world(table: Table, name: str, worlds: Mapping[str, World]) -> World:
-    if name in worlds:
-        return worlds[name]
-    known = ", ".join(worlds) or "none"
+def _named_initial_state(table: TomlTable, name: str, initial_states: Mapping[str, InitialState]) -> InitialState:
+    if name in initial_states:
+        return initial_states[name]
+    known = ", ".join(initial_states) or "none"
     table.problem("worlds", f"{name!r} is no file of {WORLDS}", f"there are: {known}")
-    return World()
+    return InitialState()
 
 
-def _clock(table: Table) -> datetime:
+def _clock(table: TomlTable) -> datetime:
     value = table.take("clock", DEFAULT_CLOCK)
     if not isinstance(value, datetime) or value.tzinfo is None:
         table.problem("clock", "needs a moment with its zone, such as 2026-03-02T12:00:00Z", f"found {value!r}")
@@ -176,7 +187,7 @@ def _clock(table: Table) -> datetime:
     return value.astimezone(UTC)
 
 
-def _call(table: Table, folder: Path, plan: Plan) -> Call | None:
+def _call(table: TomlTable, folder: Path, plan: Plan) -> Call | None:
     system, name = table.choice("system", System), table.text("task")
     args, kwargs = _arguments(table, folder)
     # A schedule entry may call the unified task otherwise than the plan's adapter would.
@@ -207,7 +218,7 @@ def _call(table: Table, folder: Path, plan: Plan) -> Call | None:
     )
 
 
-def _arguments(table: Table, folder: Path) -> tuple[list[Any], dict[str, Any]]:
+def _arguments(table: TomlTable, folder: Path) -> tuple[list[Any], dict[str, Any]]:
     """Return what is written in the call, or what lies in a file where TOML has no word for it (null)."""
     args, kwargs = table.take("args", []), dict(table.mapping("kwargs"))
     name = table.text("arguments", default="")

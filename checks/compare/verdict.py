@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from checks.cases.load import Case, Kind
+from checks.cases.load import Case, CaseKind
 from checks.compare.experiment import Comparison, Disagreement, Observations, compare_call, disagreement
 from checks.compare.noise import NoiseSample
 from checks.compare.report import NoisyPath, ParityReport
@@ -48,8 +48,8 @@ def judge(
 
 
 def _again(seen: Seen, system: str, key: str) -> Mapping[str, Any] | None:
-    lane = f"{system}-again"
-    return seen[lane].get(key, _MISSING) if lane in seen else None
+    variant = f"{system}-again"
+    return seen[variant].get(key, _MISSING) if variant in seen else None
 
 
 def concluded(plan: Plan, comparisons: Sequence[Comparison], waivers: Waivers, *, whole: bool) -> ParityReport:
@@ -72,7 +72,7 @@ def concluded(plan: Plan, comparisons: Sequence[Comparison], waivers: Waivers, *
 
 def untested(plan: Plan, comparisons: Sequence[Comparison]) -> tuple[Finding, ...]:
     """Return mapped tasks that no case calls (a proof silent about one would be none), and what has no control."""
-    kinds = {kind.value for kind in Kind}
+    kinds = {kind.value for kind in CaseKind}
     called = {(item.system, item.legacy_name) for item in comparisons if item.kind in kinds}
     untold = [
         Finding(

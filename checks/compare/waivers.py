@@ -18,7 +18,7 @@ from typing import Any
 from checks.cases.patterns import fits
 from migrator.agent.canonical import digest, sort_key
 from migrator.errors import PlanError, UsageError
-from migrator.plan.toml_table import Problems, Table
+from migrator.plan.toml_table import Problems, TomlTable
 from migrator.report import Finding, Mismatch, Outcome, Severity
 
 #: Longest value that is written into the lock for reviewers.
@@ -99,7 +99,7 @@ def load_waivers(file: Path) -> Waivers:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(str(file), "it can't be read", found=str(error), remedy="correct the file") from error
     problems = Problems()
-    top = Table(document, "", problems)
+    top = TomlTable(document, "", problems)
     waivers = tuple(_waiver(child) for child in top.tables("waiver"))
     top.close()
     for waiver in waivers:
@@ -202,7 +202,7 @@ def write_lock(waivers: Waivers) -> None:
     waivers.lock_file.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
 
 
-def _waiver(table: Table) -> Waiver:
+def _waiver(table: TomlTable) -> Waiver:
     expires = table.take("expires")
     if not isinstance(expires, date) or isinstance(expires, datetime):
         table.problem("expires", "needs a day, such as 2027-06-30", f"found {expires!r}")

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from checks.compare.experiment import Comparison
-from checks.protocol import Context
+from checks.protocol import KindContext
 from migrator.report import Mismatch, Outcome
 from migrator.wire.message import System
 
 
-def compare(context: Context) -> Iterator[Comparison]:
+def compare(context: KindContext) -> Iterator[Comparison]:
     """Yield one comparison for each legacy system whose modules were imported in a bare environment."""
     unified = context.bare.get("unified")
     for system in (System.CELERY, System.DRAMATIQ):

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from checks.compare.experiment import Comparison
-from checks.protocol import Context, pair
-from migrator.plan.model import UnifiedTask
+from checks.protocol import KindContext, pair
+from migrator.plan.model import PlannedTask
 from migrator.report import Mismatch, Outcome
 
 
-def compare(context: Context) -> Iterator[Comparison]:
+def compare(context: KindContext) -> Iterator[Comparison]:
     """Yield one comparison for each mapped task, and one for each unified task and what the plan says of it."""
     for mapping in context.plan.mappings():
         legacy = context.facts(mapping.system.value, mapping.name)
@@ -25,7 +25,7 @@ def compare(context: Context) -> Iterator[Comparison]:
             yield _as_planned(context, task, found["policy"])
 
 
-def _as_planned(context: Context, task: UnifiedTask, policy: dict[str, Any]) -> Comparison:
+def _as_planned(context: KindContext, task: PlannedTask, policy: dict[str, Any]) -> Comparison:
     queues = context.plan.unified.queues
     planned = {
         "queue": policy["queue"] if policy["queue"] in queues else ", ".join(queues),

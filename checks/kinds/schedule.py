@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from checks.compare.compare import differences
 from checks.compare.experiment import Comparison
 from checks.compare.normalize import by_name
-from checks.protocol import Context
+from checks.protocol import KindContext
 from checks.schedule_source import read_entry
 from migrator.agent.canonical import digest
 from migrator.errors import AdaptationError
@@ -30,7 +30,7 @@ FIRINGS_AT_CHANGE = 60
 START_AT = datetime(2026, 3, 2, tzinfo=UTC)
 
 
-def compare(context: Context) -> Iterator[Comparison]:
+def compare(context: KindContext) -> Iterator[Comparison]:
     """Yield one comparison for each legacy entry that a new one replaces.
 
     Entries of the legacy modules are what these modules say when they are imported. The rewrite takes entries out of
@@ -50,7 +50,7 @@ def compare(context: Context) -> Iterator[Comparison]:
                 yield _comparison(context, entry, name, {"timezone": timezone, **old})
 
 
-def untraceable(context: Context) -> list[Finding]:
+def untraceable(context: KindContext) -> list[Finding]:
     """Return entries that stood elsewhere and of which neither the source nor a recorded rewrite knows any more."""
     return [
         Finding(
@@ -66,7 +66,7 @@ def untraceable(context: Context) -> list[Finding]:
     ]
 
 
-def _in_legacy_module(context: Context, name: str) -> bool:
+def _in_legacy_module(context: KindContext, name: str) -> bool:
     return any(name.partition(":")[0] in endpoint.modules for endpoint in context.plan.legacy)
 
 
@@ -104,7 +104,7 @@ def clock_changes(timezone: str, start_at: datetime) -> list[datetime]:
     return [days[i] for i in range(1, len(days)) if offsets[i] != offsets[i - 1]]
 
 
-def _comparison(context: Context, entry: ScheduleEntry, name: str, old: Mapping[str, Any]) -> Comparison:
+def _comparison(context: KindContext, entry: ScheduleEntry, name: str, old: Mapping[str, Any]) -> Comparison:
     frame: dict[str, Any] = {"case": f"schedule:{entry.name}", "task": entry.task, "system": "celery"}
     about: dict[str, Any] = {**frame, "title": f"{name} as {entry.name}", "kind": "schedule", "legacy_name": name}
     if "broken" in old:
@@ -132,7 +132,7 @@ def _told(times: Mapping[str, Any], timezone: str) -> str:
     return f"{FIRINGS} times in {days:.2f} days, first {', '.join(moments[:3])}, all {digest(moments)}"
 
 
-def _legacy_call(context: Context, old: Mapping[str, Any]) -> dict[str, Any]:
+def _legacy_call(context: KindContext, old: Mapping[str, Any]) -> dict[str, Any]:
     mapping = context.plan.mapping(System(old.get("system", "celery")), old["task"])
     if mapping is None:
         return {"task": old["task"], "arguments": old["kwargs"]}
@@ -143,7 +143,7 @@ def _legacy_call(context: Context, old: Mapping[str, Any]) -> dict[str, Any]:
     return _call(context, mapping.unified, args, kwargs)
 
 
-def _call(context: Context, task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def _call(context: KindContext, task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Return a unified call with every argument written out, defaults included."""
     defaults = {
         item["name"]: item["default"]

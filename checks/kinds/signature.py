@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from checks.compare.experiment import Comparison
-from checks.protocol import Context, pair
+from checks.protocol import KindContext, pair
 from migrator.plan.model import TaskMapping
 
 
-def compare(context: Context) -> Iterator[Comparison]:
+def compare(context: KindContext) -> Iterator[Comparison]:
     """Yield one comparison for each mapped task: what the plan says against what is there."""
     for mapping in context.plan.mappings():
         legacy = context.facts(mapping.system.value, mapping.name)
@@ -36,7 +36,7 @@ def compare(context: Context) -> Iterator[Comparison]:
         yield pair("signature", mapping, {"signature": said}, {"signature": found})
 
 
-def _unbound(context: Context, mapping: TaskMapping, parameters: Sequence[Mapping[str, Any]]) -> list[str]:
+def _unbound(context: KindContext, mapping: TaskMapping, parameters: Sequence[Mapping[str, Any]]) -> list[str]:
     signature = inspect.Signature([_parameter(item) for item in parameters])
     result = []
     for case in context.cases:

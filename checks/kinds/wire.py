@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from checks.compare.experiment import Comparison
-from checks.protocol import Context, pair
+from checks.protocol import KindContext, pair
 
 
-def compare(context: Context) -> Iterator[Comparison]:
+def compare(context: KindContext) -> Iterator[Comparison]:
     """Yield one comparison for each mapped task."""
     for mapping in context.plan.mappings():
         legacy = context.facts(mapping.system.value, mapping.name)

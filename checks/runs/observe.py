@@ -14,8 +14,8 @@ from typing import Any
 from checks.cases.load import Case
 from checks.compare.experiment import CLOCK_OFFSET_S
 from checks.configuration import Configuration, fixture_command
-from checks.protocol import Context
-from checks.runs.run import Lane, Run, Surroundings, run_document, run_lane
+from checks.protocol import KindContext
+from checks.runs.run import PreparedCall, RunContext, Variant, run_document, run_variant
 from checks.runs.scratch_server import room_on
 from checks.waiting_messages import Waiting
 from migrator.embedded_redis import port_file_server
@@ -34,7 +34,7 @@ Seen = dict[str, dict[str, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Circumstances:
+class Variations:
     """What must make no difference; the second run of each side has another clock, hash seed and order."""
 
     hash_seed: int = 0
@@ -43,7 +43,7 @@ class Circumstances:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Request:
     """What is to be seen."""
 
     plan: Plan
@@ -59,44 +59,44 @@ class Asked:
     through_broker: bool = False
     #: URL of a PostgreSQL server on which each side gets databases of its own; empty for SQLite files.
     database: str = ""
-    circumstances: Circumstances = field(default_factory=Circumstances)
+    variations: Variations = field(default_factory=Variations)
     #: Where databases as the migrations leave them are kept for further runs; None to make them anew.
     templates: Path | None = None
 
 
-def observe(asked: Asked, *, environ: Mapping[str, str], processes: int, listener: Listener) -> Seen:
+def observe(asked: Request, *, environ: Mapping[str, str], processes: int, listener: Listener) -> Seen:
     """Return observations by lane and key.
 
     Raises:
         UnreachableError: The fixture server or a scratch broker does not come up.
     """
-    work = [(lane, runs_for(lane, asked)) for lane in lanes_for(asked)]
+    work = [(variant, runs_for(variant, asked)) for variant in variants_for(asked)]
     total = sum(len(runs) for _, runs in work)
-    seen: Seen = {lane.name: {} for lane, _ in work}
-    with _surroundings(asked, environ) as surroundings:
+    seen: Seen = {variant.name: {} for variant, _ in work}
+    with _run_context(asked, environ) as run_context:
 
-        def follow(lane: Lane, runs: Sequence[Run]) -> None:
-            for run, answer in run_lane(lane, runs, surroundings):
-                seen[lane.name][run.key] = answer
+        def follow(variant: Variant, runs: Sequence[PreparedCall]) -> None:
+            for run, answer in run_variant(variant, runs, run_context):
+                seen[variant.name][run.key] = answer
                 done = sum(map(len, seen.values()))
-                listener(Event(kind=EventKind.PROGRESS, step="parity", text=lane.name, done=done, total=total))
+                listener(Event(kind=EventKind.PROGRESS, step="parity", text=variant.name, done=done, total=total))
 
         with ThreadPoolExecutor(max_workers=max(1, processes)) as pool:
-            futures = [pool.submit(follow, lane, runs) for lane, runs in work]
+            futures = [pool.submit(follow, variant, runs) for variant, runs in work]
             try:
                 for future in futures:
                     future.result()
             except BaseException:
                 # Interrupted, or a lane failed: the others end after the call that they are at.
-                surroundings.stopped.set()
+                run_context.stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
     return seen
 
 
-def context(asked: Asked, seen: Seen, waiting: Waiting | None = None) -> Context:
+def context(asked: Request, seen: Seen, waiting: Waiting | None = None) -> KindContext:
     """Return what the kinds of parity that run nothing look at."""
-    return Context(
+    return KindContext(
         plan=asked.plan,
         cases=asked.cases,
         waiting=waiting,
@@ -105,7 +105,7 @@ def context(asked: Asked, seen: Seen, waiting: Waiting | None = None) -> Context
     )
 
 
-def lanes_for(asked: Asked) -> list[Lane]:
+def variants_for(asked: Request) -> list[Variant]:
     """Return the lanes that are needed, in the order in which they are started."""
     if not asked.cases:
         return []
@@ -113,11 +113,11 @@ def lanes_for(asked: Asked) -> list[Lane]:
     if asked.whole:
         called |= {mapping.system.value for mapping in asked.plan.mappings()}
     systems = [name for name in ("unified", *sorted(called)) if not asked.systems or name in asked.systems]
-    around = asked.circumstances
-    lanes = [Lane(name=system, system=system, hash_seed=around.hash_seed) for system in systems]
+    around = asked.variations
+    variants = [Variant(name=system, system=system, hash_seed=around.hash_seed) for system in systems]
     if asked.noise:
-        lanes += [
-            Lane(
+        variants += [
+            Variant(
                 name=f"{system}-again",
                 system=system,
                 clock_offset_s=around.clock_offset_s,
@@ -127,34 +127,37 @@ def lanes_for(asked: Asked) -> list[Lane]:
             for system in systems
         ]
     if asked.whole and asked.configuration.bare_environment:
-        lanes += [Lane(name=f"{system}-bare", system=system, bare=True) for system in systems]
-    return lanes
+        variants += [Variant(name=f"{system}-bare", system=system, bare=True) for system in systems]
+    return variants
 
 
-def runs_for(lane: Lane, asked: Asked) -> list[Run]:
+def runs_for(variant: Variant, asked: Request) -> list[PreparedCall]:
     """Return the calls of a lane in case order; the key says which case and legacy task asks."""
-    if lane.bare:
-        return [Run(key="import", document={})]
+    if variant.bare:
+        return [PreparedCall(key="import", document={})]
     runs = [
-        Run(key=f"{case.name}|{call.mapping.system.value}|{call.mapping.name}", document=run_document(lane, case, call))
+        PreparedCall(
+            key=f"{case.name}|{call.mapping.system.value}|{call.mapping.name}",
+            document=run_document(variant, case, call),
+        )
         for case in asked.cases
         for call in case.calls
-        if lane.system in ("unified", call.mapping.system.value)
+        if variant.system in ("unified", call.mapping.system.value)
     ]
-    if asked.whole and lane.name == lane.system:
-        runs.append(Run(key=DESCRIPTION, document={"describe": _to_describe(lane, asked.plan)}))
+    if asked.whole and variant.name == variant.system:
+        runs.append(PreparedCall(key=DESCRIPTION, document={"describe": _to_describe(variant, asked.plan)}))
     return runs
 
 
 @contextmanager
-def _surroundings(asked: Asked, environ: Mapping[str, str]) -> Iterator[Surroundings]:
+def _run_context(asked: Request, environ: Mapping[str, str]) -> Iterator[RunContext]:
     logs = ensure_state_folder(asked.plan) / "reports" / "parity-logs"
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
     with tempfile.TemporaryDirectory(prefix="parity-") as name:
         folder = Path(name)
         with fixture_server(asked.configuration, folder) as where, room_on(asked.database) as prefix:
-            yield Surroundings(
+            yield RunContext(
                 plan=asked.plan,
                 configuration=asked.configuration,
                 scratch=folder,
@@ -169,14 +172,14 @@ def _surroundings(asked: Asked, environ: Mapping[str, str]) -> Iterator[Surround
             )
 
 
-def _to_describe(lane: Lane, plan: Plan) -> Mapping[str, Any]:
-    if lane.system == "unified":
+def _to_describe(variant: Variant, plan: Plan) -> Mapping[str, Any]:
+    if variant.system == "unified":
         tasks = [{"system": "celery", "name": task.name, "path": task.path} for task in plan.tasks]
         return {"tasks": tasks, "schedules": []}
-    mappings = [mapping for mapping in plan.mappings() if mapping.system.value == lane.system]
-    tasks = [{"system": lane.system, "name": mapping.name, "path": mapping.path} for mapping in mappings]
+    mappings = [mapping for mapping in plan.mappings() if mapping.system.value == variant.system]
+    tasks = [{"system": variant.system, "name": mapping.name, "path": mapping.path} for mapping in mappings]
     endpoint = plan.endpoint(System.CELERY)
-    return {"tasks": tasks, "schedules": list(endpoint.modules) if endpoint and lane.system == "celery" else []}
+    return {"tasks": tasks, "schedules": list(endpoint.modules) if endpoint and variant.system == "celery" else []}
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from migrator.plan.model import Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lane:
+class Variant:
     """One system under one set of circumstances."""
 
     name: str
@@ -39,7 +39,7 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class PreparedCall:
     """One call on one side, ready to be sent."""
 
     #: Unique within a lane.
@@ -48,7 +48,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class RunContext:
     """What every lane shares."""
 
     plan: Plan
@@ -73,51 +73,57 @@ class Surroundings:
     stopped: Event = field(default_factory=Event)
 
 
-def run_document(lane: Lane, case: Case, call: Call) -> Mapping[str, Any]:
+def run_document(variant: Variant, case: Case, call: Call) -> Mapping[str, Any]:
     """Return what a side needs to know to run one call of a case."""
-    unified = lane.system == "unified"
+    unified = variant.system == "unified"
     mapping = call.mapping
     return {
         "id": str(uuid5(NAMESPACE_URL, f"parity:{case.name}")),
-        "system": "celery" if unified else lane.system,
+        "system": "celery" if unified else variant.system,
         "name": mapping.unified if unified else mapping.name,
         "path": call.unified_path if unified else mapping.path,
         "args": list(call.unified_args if unified else call.args),
         "kwargs": dict(call.unified_kwargs if unified else call.kwargs),
         "attempts": case.attempts,
-        "clock": (case.clock_at + timedelta(seconds=lane.clock_offset_s)).isoformat(),
+        "clock": (case.clock_at + timedelta(seconds=variant.clock_offset_s)).isoformat(),
         "seed": case.seed,
-        "world": {"rows": list(case.world.rows), "cache": list(case.world.cache), "http": list(case.world.http)},
+        "world": {
+            "rows": list(case.initial_state.rows),
+            "cache": list(case.initial_state.cache),
+            "http": list(case.initial_state.http),
+        },
     }
 
 
-def run_lane(lane: Lane, runs: Sequence[Run], surroundings: Surroundings) -> Iterator[tuple[Run, dict[str, Any]]]:
+def run_variant(
+    variant: Variant, runs: Sequence[PreparedCall], run_context: RunContext
+) -> Iterator[tuple[PreparedCall, dict[str, Any]]]:
     """Yield each run with its observation, or with ``{"broken": reason}``.
 
     A run that hangs or ends the process costs itself alone; the others go on in a new process.
     """
-    waiting = list(reversed(runs) if lane.backwards else runs)
-    while waiting and not surroundings.stopped.is_set():
-        with _side(lane, surroundings) as (side, greeting):
-            if "broken" in greeting or lane.bare:
+    waiting = list(reversed(runs) if variant.backwards else runs)
+    while waiting and not run_context.stopped.is_set():
+        with _side(variant, run_context) as (side, greeting):
+            if "broken" in greeting or variant.bare:
                 for run in waiting:
                     yield run, greeting
                 return
-            while waiting and not surroundings.stopped.is_set():
+            while waiting and not run_context.stopped.is_set():
                 run = waiting.pop(0)
-                answer = side.ask(run.document, surroundings.configuration.case_timeout_s)
+                answer = side.ask(run.document, run_context.configuration.case_timeout_s)
                 yield run, {key: value for key, value in answer.items() if key != "gone"}
-                if answer.get("gone") or surroundings.isolate:
+                if answer.get("gone") or run_context.isolate:
                     break
 
 
 @contextmanager
-def _side(lane: Lane, surroundings: Surroundings) -> Iterator[tuple[AgentProcess | BrokerSide, dict[str, Any]]]:
-    folder = surroundings.scratch / f"{lane.name}-{time.monotonic_ns()}"
+def _side(variant: Variant, run_context: RunContext) -> Iterator[tuple[AgentProcess | BrokerSide, dict[str, Any]]]:
+    folder = run_context.scratch / f"{variant.name}-{time.monotonic_ns()}"
     folder.mkdir(parents=True)
     with embedded_server(folder=folder / "redis") as server:
-        start = _start_with_worker if surroundings.through_broker and not lane.bare else _start_alone
-        side, greet = start(lane, surroundings, server, folder)
+        start = _start_with_worker if run_context.through_broker and not variant.bare else _start_alone
+        side, greet = start(variant, run_context, server, folder)
         try:
             yield side, greet()
         finally:
@@ -125,77 +131,77 @@ def _side(lane: Lane, surroundings: Surroundings) -> Iterator[tuple[AgentProcess
 
 
 def _start_alone(
-    lane: Lane, surroundings: Surroundings, server: EmbeddedServer, folder: Path
+    variant: Variant, run_context: RunContext, server: EmbeddedServer, folder: Path
 ) -> tuple[AgentProcess, Callable[[], dict[str, Any]]]:
     side = start_child(
         "serve",
         (),
-        cwd=surroundings.plan.source_root,
-        environment=_environment(lane, surroundings, server, folder),
-        log_file=surroundings.logs / f"{lane.name}.log",
+        cwd=run_context.plan.source_root,
+        environment=_environment(variant, run_context, server, folder),
+        log_file=run_context.logs / f"{variant.name}.log",
     )
-    configuration = _side_configuration(lane, surroundings, server, folder)
+    configuration = _side_configuration(variant, run_context, server, folder)
     return side, lambda: side.ask(configuration, START_TIMEOUT_S)
 
 
 def _start_with_worker(
-    lane: Lane, surroundings: Surroundings, server: EmbeddedServer, folder: Path
+    variant: Variant, run_context: RunContext, server: EmbeddedServer, folder: Path
 ) -> tuple[BrokerSide, Callable[[], dict[str, Any]]]:
     """Start the plan's worker, and beside it a process that sends to it."""
-    plan, environment = surroundings.plan, _environment(lane, surroundings, server, folder)
-    node = f"parity-{lane.name}@localhost"
-    arguments = worker_arguments(plan, lane.system, node=node, state=folder, environ=environment)
+    plan, environment = run_context.plan, _environment(variant, run_context, server, folder)
+    node = f"parity-{variant.name}@localhost"
+    arguments = worker_arguments(plan, variant.system, node=node, state=folder, environ=environment)
     (folder / "producer").mkdir()
     worker = start_child(
         "worker",
         arguments,
         cwd=plan.source_root,
         environment=environment,
-        log_file=surroundings.logs / f"{lane.name}-worker.log",
+        log_file=run_context.logs / f"{variant.name}-worker.log",
     )
     try:
-        producer, _ = _start_alone(lane, surroundings, server, folder / "producer")
+        producer, _ = _start_alone(variant, run_context, server, folder / "producer")
     except BaseException:
         worker.stop()
         raise
     side = BrokerSide(worker=worker, producer=producer)
-    to_worker = {**_side_configuration(lane, surroundings, server, folder), "modules": [], "worker": arguments}
-    to_producer = _side_configuration(lane, surroundings, server, folder / "producer")
+    to_worker = {**_side_configuration(variant, run_context, server, folder), "modules": [], "worker": arguments}
+    to_producer = _side_configuration(variant, run_context, server, folder / "producer")
     return side, lambda: side.greet(to_worker, to_producer, START_TIMEOUT_S)
 
 
-def _environment(lane: Lane, surroundings: Surroundings, server: EmbeddedServer, folder: Path) -> dict[str, str]:
-    environment = dict(surroundings.environ)
-    for name, value in surroundings.configuration.environment.items():
+def _environment(variant: Variant, run_context: RunContext, server: EmbeddedServer, folder: Path) -> dict[str, str]:
+    environment = dict(run_context.environ)
+    for name, value in run_context.configuration.environment.items():
         environment[name] = value.replace("{redis}", server.url().rsplit("/", 1)[0]).replace("{scratch}", str(folder))
-    bare = surroundings.configuration.bare_environment if lane.bare else {}
+    bare = run_context.configuration.bare_environment if variant.bare else {}
     return {
         **environment,
         **bare,
-        "PYTHONHASHSEED": str(lane.hash_seed),
+        "PYTHONHASHSEED": str(variant.hash_seed),
         "PYTHONDONTWRITEBYTECODE": "1",
         "TZ": "UTC",
     }
 
 
 def _side_configuration(
-    lane: Lane, surroundings: Surroundings, server: EmbeddedServer, folder: Path
+    variant: Variant, run_context: RunContext, server: EmbeddedServer, folder: Path
 ) -> Mapping[str, Any]:
-    plan = surroundings.plan
-    environment = _environment(lane, surroundings, server, folder)
-    modules = [module for endpoint in plan.legacy if endpoint.system == lane.system for module in endpoint.modules]
-    if lane.system == "unified":
+    plan = run_context.plan
+    environment = _environment(variant, run_context, server, folder)
+    modules = [module for endpoint in plan.legacy if endpoint.system == variant.system for module in endpoint.modules]
+    if variant.system == "unified":
         modules = sorted({task.path.rpartition(".")[0] for task in plan.tasks})
-    upstream_ports = [int(surroundings.upstream.rpartition(":")[2])] if surroundings.upstream else []
+    upstream_ports = [int(run_context.upstream.rpartition(":")[2])] if run_context.upstream else []
     return {
         "source_root": str(plan.source_root),
         "settings": plan.project.settings,
         "modules": modules,
         "scratch": str(folder),
-        "templates": str(surroundings.templates),
-        "database": {"server": surroundings.database, "prefix": surroundings.database_prefix},
+        "templates": str(run_context.templates),
+        "database": {"server": run_context.database, "prefix": run_context.database_prefix},
         "environment": {name: value for name, value in environment.items() if "{http}" in value},
-        "upstream": surroundings.upstream,
+        "upstream": run_context.upstream,
         "redis_port": server.port,
         "dbs": SCRATCH_DBS,
         "ports": [server.port, *upstream_ports],

@@ -14,8 +14,9 @@ from typing import Any
 
 from checks.runs.children import AgentProcess
 from migrator.errors import UsageError
-from migrator.plan.model import Endpoint, Plan, Process, Role
+from migrator.plan.model import Endpoint, Plan
 from migrator.plan.placeholders import expand
+from migrator.plan.processes import Process, Role
 from migrator.wire.message import Side, System
 
 #: Longer than the wait inside the worker, which can tell why nothing came.

@@ -12,7 +12,7 @@ import libcst as cst
 
 from codemods.editing.context import FileContext, LeaveError
 from codemods.plan.policy import ACTORS
-from codemods.syntax.scopes import Binding, Kind
+from codemods.syntax.scopes import Binding, BindingKind
 
 _PARTIAL = "functools.partial"
 
@@ -61,7 +61,7 @@ def partials(context: FileContext) -> list[Binding]:
 
 def _made(context: FileContext, binding: Binding) -> cst.Call | None:
     value = binding.value
-    if binding.kind is not Kind.ASSIGN or not isinstance(value, cst.Call) or not value.args:
+    if binding.kind is not BindingKind.ASSIGN or not isinstance(value, cst.Call) or not value.args:
         return None
     if context.values.only(value.func) != _PARTIAL or context.values.only(value.args[0].value) not in ACTORS:
         return None

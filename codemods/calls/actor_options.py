@@ -19,7 +19,7 @@ from codemods.plan.plan_index import Target
 from codemods.resolve.name_resolution import text_of
 from codemods.schedules.job_triggers import tell_difference, trigger_text
 from codemods.schedules.schedule_text import quoted
-from codemods.syntax.scopes import Kind
+from codemods.syntax.scopes import BindingKind
 from migrator.wire.message import System
 
 Options = Mapping[str, cst.BaseExpression]
@@ -184,7 +184,7 @@ def number(context: FileContext, node: cst.BaseExpression) -> float | None:
     """Return a number that is written out, or a constant of the file that holds one; None if it is computed."""
     if isinstance(node, cst.Name):
         found = context.values.bindings(node)
-        value = found[0].value if len(found) == 1 and found[0].kind is Kind.ASSIGN else None
+        value = found[0].value if len(found) == 1 and found[0].kind is BindingKind.ASSIGN else None
         return constant(value) if value is not None else None
     return constant(node)
 

@@ -20,7 +20,7 @@ from codemods.syntax.source import UnparsableError, read_source
 from migrator.inventory.source_files import module_name
 
 
-def read_clocks(root: Path, files: Iterable[Path]) -> dict[str, str]:
+def read_scheduler_jobs(root: Path, files: Iterable[Path]) -> dict[str, str]:
     """Return each job that can be read, as ``module:entry``, with the ``crontab = …`` or ``every_s = …`` it means."""
     found: dict[str, str] = {}
     for file in sorted(set(files)):

@@ -13,7 +13,7 @@ from codemods.outcome import Leftover
 from codemods.plan.plan_index import PlanIndex, Target
 from codemods.resolve.name_resolution import Values
 from codemods.syntax.scopes import Binding, Tree
-from codemods.syntax.source import Source
+from codemods.syntax.source import SourceFile
 
 
 class LeaveError(Exception):
@@ -58,7 +58,7 @@ class Use:
 class FileContext:
     """What every rewrite is given."""
 
-    source: Source
+    source: SourceFile
     index: PlanIndex
     values: Values
     #: Path as shown in reports, relative to the plan's folder.

@@ -11,7 +11,7 @@ import math
 import libcst as cst
 
 from codemods.editing.context import FileContext, LeaveError
-from codemods.syntax.scopes import Kind
+from codemods.syntax.scopes import BindingKind
 
 _NUMERIC = frozenset(
     {"builtins.int", "builtins.round", "builtins.float", "builtins.len", "builtins.max", "builtins.min"}
@@ -129,12 +129,18 @@ def _name(context: FileContext, node: cst.Name, *, timedelta_allowed: bool) -> s
             if len(found) == 1 and timedelta_allowed:
                 return f"{node.value}.total_seconds()"
             raise LeaveError("UNITS", node)
-        if value is not None and binding.kind is Kind.ASSIGN and constant(value) is None and _doubtful(context, value):
+        if (
+            value is not None
+            and binding.kind is BindingKind.ASSIGN
+            and constant(value) is None
+            and _doubtful(context, value)
+        ):
             raise LeaveError("UNITS", node)
-    if all(b.kind is Kind.ASSIGN and b.value is not None and constant(b.value) is not None for b in found):
+    if all(b.kind is BindingKind.ASSIGN and b.value is not None and constant(b.value) is not None for b in found):
         return f"{node.value} / 1000"
     if any(
-        b.kind is Kind.PARAMETER and isinstance(b.node, cst.Param) and _is_timedelta(context, b.node) for b in found
+        b.kind is BindingKind.PARAMETER and isinstance(b.node, cst.Param) and _is_timedelta(context, b.node)
+        for b in found
     ):
         raise LeaveError("UNITS", node)
     return f"None if {node.value} is None else {node.value} / 1000"

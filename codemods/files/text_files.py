@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from codemods.files.text_commands import plan_commands, rewrite_commands, starts_celery_worker
-from codemods.outcome import Leftover, Outcome
+from codemods.outcome import FileOutcome, Leftover
 from codemods.plan.plan_index import PlanIndex
 from codemods.plan.retired_names import retired_names
 from migrator.inventory.source_files import SourceFiles
@@ -32,7 +32,7 @@ _LIMIT_BYTES = 1 << 20
 _CI_FOLDERS = (".github", ".circleci", ".gitlab")
 
 
-def text_outcomes(plan: Plan, index: PlanIndex, sources: SourceFiles, *, write: bool) -> Iterator[Outcome]:
+def text_outcomes(plan: Plan, index: PlanIndex, sources: SourceFiles, *, write: bool) -> Iterator[FileOutcome]:
     """Yield the text files that name something of the legacy side, and data files that hold rows of beat which do."""
     named = retired_names(index)
     if named is None:
@@ -48,12 +48,12 @@ def text_outcomes(plan: Plan, index: PlanIndex, sources: SourceFiles, *, write: 
         if file.suffix in _DATA:
             rows = tuple(_rows(pattern, before))
             if rows:
-                yield Outcome(file=file, shown=shown, before=before, after=before, leftovers=rows)
+                yield FileOutcome(file=file, shown=shown, before=before, after=before, leftovers=rows)
             continue
         done = rewrite_commands(commands, _text(before), worker_elsewhere=_deployment(file) in working)
         why = {after if write else line: reason for line, after, reason in done.kept}
         text, edits = _names(index, done.text, why) if write else (_text(before), 0)
-        yield Outcome(
+        yield FileOutcome(
             file=file,
             shown=shown,
             before=before,

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from codemods.pipeline.process_pool import Crew
+from codemods.pipeline.process_pool import ProcessPool
 from codemods.plan.plan_index import PlanIndex
 
 _ROUNDS = 8
 
 
-def follow_containers(workers: Crew, index: PlanIndex, add: Callable[[Callable[[bytes], bool]], None]) -> PlanIndex:
+def follow_containers(
+    workers: ProcessPool, index: PlanIndex, add: Callable[[Callable[[bytes], bool]], None]
+) -> PlanIndex:
     """Return the index with the shared containers of a tree.
 
     A container is rewritten where it is written and where it is read, or nowhere: every file that reads one is

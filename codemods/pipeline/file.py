@@ -12,13 +12,13 @@ import libcst as cst
 
 from codemods.editing.context import FileContext
 from codemods.editing.edits import OverlapError
-from codemods.outcome import Leftover, Outcome
+from codemods.outcome import FileOutcome, Leftover
 from codemods.pipeline.rewrite_file import rewrite_file
 from codemods.plan.plan_index import PlanIndex
 from codemods.resolve.name_resolution import Values, Where
 from codemods.resolve.shared_items import UNKNOWN
-from codemods.syntax.scopes import Kind
-from codemods.syntax.source import Source, UnparsableError, read_source
+from codemods.syntax.scopes import BindingKind
+from codemods.syntax.source import SourceFile, UnparsableError, read_source
 from codemods.uses.names import STAR, planned_name
 from codemods.uses.uses import legacy_imports
 from migrator.inventory.source_files import module_name
@@ -34,12 +34,12 @@ class Survey:
     renames: Mapping[str, str] = field(default_factory=dict)
 
 
-def parse(file: Path, data: bytes) -> Source:
+def parse(file: Path, data: bytes) -> SourceFile:
     """Parse one file; see :func:`codemods.syntax.source.read_source`."""
     return read_source(file, data)
 
 
-def make_context(source: Source, index: PlanIndex, shown: str) -> FileContext:
+def make_context(source: SourceFile, index: PlanIndex, shown: str) -> FileContext:
     """Return the context in which a file is rewritten.
 
     Raises:
@@ -70,7 +70,7 @@ def _stars(values: Values, index: PlanIndex) -> dict[str, str]:
     return found
 
 
-def survey(source: Source, index: PlanIndex, shown: str) -> Survey:
+def survey(source: SourceFile, index: PlanIndex, shown: str) -> Survey:
     """Return the tasks that a module offers under its own name, and what they will be called."""
     context = make_context(source, index, shown)
     module = context.values.where.module
@@ -92,7 +92,7 @@ def survey(source: Source, index: PlanIndex, shown: str) -> Survey:
         if index.target(path) is not None:
             exports[f"{module}.{name}"], renames[f"{module}.{name}"] = path, STAR
     for name, bindings in context.tree.module.bindings.items():
-        if len(bindings) == 1 and bindings[0].kind is Kind.ASSIGN and bindings[0].value is not None:
+        if len(bindings) == 1 and bindings[0].kind is BindingKind.ASSIGN and bindings[0].value is not None:
             path = context.values.only(bindings[0].value)
             if path and path != UNKNOWN and index.target(path) is not None:
                 exports[f"{module}.{name}"] = path
@@ -104,7 +104,7 @@ def _names_something(index: PlanIndex, dotted: str) -> bool:
     return resolved in index.targets or resolved in index.modules
 
 
-def rewrite_source(source: Source, index: PlanIndex, shown: str) -> Outcome:
+def rewrite_source(source: SourceFile, index: PlanIndex, shown: str) -> FileOutcome:
     """Run every rewrite over one parsed file."""
     try:
         context = make_context(source, index, shown)
@@ -113,17 +113,17 @@ def rewrite_source(source: Source, index: PlanIndex, shown: str) -> Outcome:
             after = source.encode(context.edits.apply(source.text))
         except OverlapError as error:
             context.leave(source.module, "OVERLAP", str(error))
-            return Outcome(
+            return FileOutcome(
                 file=source.file, shown=shown, before=source.data, after=source.data, leftovers=(context.leftovers[-1],)
             )
         if after != source.data:
             _check(after, source.file)
     except UnparsableError as error:
-        return Outcome(file=source.file, shown=shown, before=source.data, after=source.data, unparsable=str(error))
+        return FileOutcome(file=source.file, shown=shown, before=source.data, after=source.data, unparsable=str(error))
     except Exception as error:  # noqa: BLE001  # one file's surprise must not stop the others; it is listed
         why = f"a rewrite failed on it, please report: {type(error).__name__}: {error}"
-        return Outcome(file=source.file, shown=shown, before=source.data, after=source.data, unparsable=why)
-    return Outcome(
+        return FileOutcome(file=source.file, shown=shown, before=source.data, after=source.data, unparsable=why)
+    return FileOutcome(
         file=source.file,
         shown=shown,
         before=source.data,

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codemods.outcome import Outcome
+from codemods.outcome import FileOutcome
 from codemods.plan.plan_index import Container, PlanIndex
 from migrator.errors import MigratorError
 from migrator.inventory.source_files import SourceFiles
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
-    from codemods.pipeline.worker import Station
+    from codemods.pipeline.worker import PoolWorker
 
 #: So much source is worth other processes.
 _WORTH_BYTES = 40_000
@@ -41,7 +41,7 @@ _END = "end"
 Exports = tuple[dict[str, str], dict[str, str]]
 
 
-class Crew:
+class ProcessPool:
     """Takes files, surveys them, rewrites them."""
 
     def __init__(self, folder: Path) -> None:
@@ -50,7 +50,7 @@ class Crew:
         self.most = min(_processors(), _MOST)
         self.size_bytes = 0
         self.waiting: list[tuple[Path, bytes | None]] = []
-        self.station: Station | None = None
+        self.pool_worker: PoolWorker | None = None
         self.pipes: list[_Worker] = []
         self.workers: list[_Worker] = []
         self.process: BaseProcess | None = None
@@ -66,7 +66,7 @@ class Crew:
 
     def begin(self) -> None:
         """Let the processes parse what was found; without them that waits for the first question."""
-        if self.station is not None:
+        if self.pool_worker is not None:
             return
         if self.process is None and self.most > 1 and self.size_bytes >= _WORTH_BYTES:
             self._start()
@@ -95,7 +95,7 @@ class Crew:
         parts = list(self._ask("try_containers", index))
         return {origin for part in parts for origin in part[0]}, {origin for part in parts for origin in part[1]}
 
-    def rewrite(self, index: PlanIndex, only: tuple[Path, ...]) -> list[Outcome]:
+    def rewrite(self, index: PlanIndex, only: tuple[Path, ...]) -> list[FileOutcome]:
         """Rewrite the files that lie in one of the places, all if none is given; list those that can't be parsed."""
         return [outcome for part in self._ask("rewrite", index, only) for outcome in part]
 
@@ -140,15 +140,15 @@ class Crew:
                 worker.send(method, *arguments)
             for worker in self.workers:
                 yield worker.answer()
-        elif self.station is not None or self.waiting:
-            if self.station is None:
-                from codemods.pipeline.worker import Station
+        elif self.pool_worker is not None or self.waiting:
+            if self.pool_worker is None:
+                from codemods.pipeline.worker import PoolWorker
 
-                self.station = Station(self.folder)
+                self.pool_worker = PoolWorker(self.folder)
             for file, data in self.waiting:
-                self.station.add(file, data)
+                self.pool_worker.add(file, data)
             self.waiting.clear()
-            yield getattr(self.station, method)(*arguments)
+            yield getattr(self.pool_worker, method)(*arguments)
 
 
 class _Worker:
@@ -179,14 +179,14 @@ class _Worker:
 
 
 @contextmanager
-def crew(folder: Path) -> Iterator[Crew]:
+def process_pool(folder: Path) -> Iterator[ProcessPool]:
     """Give a crew for the files below a folder; its processes end with the block.
 
     The garbage collector waits meanwhile: parse trees are many objects that all live until the end.
     """
     collecting = gc.isenabled()
     gc.disable()
-    hands = Crew(folder)
+    hands = ProcessPool(folder)
     try:
         yield hands
     finally:
@@ -211,14 +211,14 @@ def _serve(pipes: list[tuple[Connection, Connection]], folder: Path, parent: int
     for parents, _ in pipes:
         parents.close()  # so that the end of the parent is seen at once
     gc.disable()
-    from codemods.syntax.fast_import import unfrozen_nodes
+    from codemods.syntax.fast_import import fast_import
 
-    with unfrozen_nodes():
-        from codemods.syntax.fast_nodes import lighten
+    with fast_import():
+        from codemods.syntax.fast_nodes import make_fast
     from codemods.pipeline.registry import rewrites
-    from codemods.pipeline.worker import Station
+    from codemods.pipeline.worker import PoolWorker
 
-    lighten()
+    make_fast()
     rewrites()
     first = os.getpid()
     others = []
@@ -228,11 +228,11 @@ def _serve(pipes: list[tuple[Connection, Connection]], folder: Path, parent: int
             for inherited in connections:
                 if inherited is not connection:
                     inherited.close()
-            _answer(connection, Station(folder), first)
+            _answer(connection, PoolWorker(folder), first)
             os._exit(0)
     for connection in connections[1:]:
         connection.close()
-    if _answer(connections[0], Station(folder), parent):
+    if _answer(connections[0], PoolWorker(folder), parent):
         for other in others:
             os.waitpid(other, 0)  # told to end as well; where the parent is gone, they see that by our end
     os._exit(0)  # nothing is left to write, and taking the parse trees apart takes time
@@ -250,7 +250,7 @@ def _count(connection: Connection, parent: int) -> int:
     os._exit(0)
 
 
-def _answer(connection: Connection, station: Station, parent: int) -> bool:
+def _answer(connection: Connection, pool_worker: PoolWorker, parent: int) -> bool:
     """Answer until told to end (True), or until the process that waits for it is gone."""
     try:
         while True:
@@ -260,7 +260,7 @@ def _answer(connection: Connection, station: Station, parent: int) -> bool:
             method, arguments = connection.recv()
             if method == _END:
                 return True
-            answer = getattr(station, method)(*arguments)
+            answer = getattr(pool_worker, method)(*arguments)
             if method != "add":
                 connection.send(answer)
     except (EOFError, OSError):

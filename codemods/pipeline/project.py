@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codemods.calls.in_place_actors import waiting, with_in_place
-from codemods.outcome import Outcome
+from codemods.outcome import FileOutcome
 from codemods.pipeline.containers_fixpoint import follow_containers
 from codemods.pipeline.prefilter import prefilter
-from codemods.pipeline.process_pool import Crew
+from codemods.pipeline.process_pool import ProcessPool
 from codemods.plan.plan_index import PlanIndex, index_plan
 from migrator.inventory.callables import loading
 from migrator.inventory.module_facts import ModuleFacts, celery_applications, read_module
@@ -22,14 +22,14 @@ from migrator.wire.message import System
 
 _ROUNDS = 8
 
-Meanwhile = Callable[[SourceFiles], None]
+WhileParsing = Callable[[SourceFiles], None]
 
 
 @dataclass(slots=True)
-class Gathered:
+class ProjectPass:
     """Everything one pass over a tree found."""
 
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[FileOutcome] = field(default_factory=list)
     files_seen: int = 0
 
 
@@ -104,15 +104,15 @@ def settings_files(plan: Plan) -> frozenset[Path]:
     return frozenset({base.with_suffix(".py"), base / "__init__.py"})
 
 
-def gather(
+def rewrite_project(
     plan: Plan,
     index: PlanIndex,
-    workers: Crew,
+    workers: ProcessPool,
     *,
     skip: frozenset[Path],
     only: Sequence[Path] = (),
-    meanwhile: Meanwhile | None = None,
-) -> Gathered:
+    while_parsing: WhileParsing | None = None,
+) -> ProjectPass:
     """Run every rewrite over the tree of a plan.
 
     Args:
@@ -135,8 +135,8 @@ def gather(
 
     add(prefilter(words, index.leaves()), settings_files(plan))
     workers.begin()
-    if meanwhile is not None:
-        meanwhile(workers.sources)
+    if while_parsing is not None:
+        while_parsing(workers.sources)
     actors = frozenset(path for paths in waiting(index).values() for path in paths)
     if actors:
         index = index.with_stuck(actors - workers.converted(index))
@@ -153,4 +153,4 @@ def gather(
     index = follow_containers(workers, index, add)
     outcomes = workers.rewrite(index, tuple(only))
     outcomes.sort(key=lambda outcome: outcome.shown)
-    return Gathered(outcomes=outcomes, files_seen=len(files))
+    return ProjectPass(outcomes=outcomes, files_seen=len(files))

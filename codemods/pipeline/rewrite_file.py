@@ -13,7 +13,7 @@ from codemods.pipeline.registry import handlers, rewrites
 from codemods.plan.policy import ACTORS
 from codemods.plan.retired_names import named_in_python
 from codemods.resolve.name_resolution import text_of
-from codemods.uses.container_uses import mark_holders
+from codemods.uses.container_uses import mark_containers
 from codemods.uses.uses import collect_uses, is_mixed, legacy_imports, own_names
 from migrator.wire.message import System
 
@@ -28,7 +28,7 @@ def rewrite_file(context: FileContext) -> None:
     context.values.own = own_names(context.index, context.values.where.module)
     context.imports = legacy_imports(context)
     collect_uses(context, context.imports)
-    mark_holders(context)
+    mark_containers(context)
     made: dict[int, list[Edit]] = {}
     for use in sorted(context.uses, key=lambda item: _extent(context, item)):
         before = set(context.edits.items)

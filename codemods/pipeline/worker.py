@@ -6,23 +6,23 @@ from contextlib import suppress
 from pathlib import Path
 
 from codemods.calls.in_place_actors import waiting
-from codemods.outcome import Outcome
+from codemods.outcome import FileOutcome
 from codemods.pipeline.file import make_context, parse, rewrite_source, survey
 from codemods.pipeline.registry import rewrites
 from codemods.pipeline.rewrite_file import rewrite_file
 from codemods.plan.plan_index import Container, PlanIndex
-from codemods.syntax.source import Source, UnparsableError
+from codemods.syntax.source import SourceFile, UnparsableError
 from codemods.uses.containers import offered_containers
 from migrator.inventory.source_files import module_name
 
 
-class Station:
+class PoolWorker:
     """Keeps what it parsed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.sources: dict[Path, Source] = {}
-        self.failed: list[Outcome] = []
+        self.sources: dict[Path, SourceFile] = {}
+        self.failed: list[FileOutcome] = []
 
     def add(self, file: Path, data: bytes | None = None) -> None:
         """Parse a file and keep it; read it first if its bytes are not given."""
@@ -91,13 +91,13 @@ class Station:
             kept |= context.lost.keys() | {use.holder for use in context.uses if use.holder and not use.rewritten}
         return read, kept
 
-    def rewrite(self, index: PlanIndex, only: tuple[Path, ...]) -> list[Outcome]:
+    def rewrite(self, index: PlanIndex, only: tuple[Path, ...]) -> list[FileOutcome]:
         """Rewrite the kept files that lie in one of the places; all if none is given."""
         chosen = [f for f in self.sources if not only or any(f.is_relative_to(place) for place in only)]
         return [*self.failed, *(rewrite_source(self.sources[file], index, self._shown(file)) for file in chosen)]
 
     def _fail(self, file: Path, data: bytes, why: str) -> None:
-        self.failed.append(Outcome(file=file, shown=self._shown(file), before=data, after=data, unparsable=why))
+        self.failed.append(FileOutcome(file=file, shown=self._shown(file), before=data, after=data, unparsable=why))
 
     def _shown(self, file: Path) -> str:
         return str(file.relative_to(self.folder))

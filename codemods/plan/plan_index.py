@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from codemods.plan.policy import Policy
+from codemods.plan.policy import ActorDefaults
 from migrator.inventory.source_files import module_name
 from migrator.plan.model import Operation, OperationKind, Plan, ScheduleEntry
 from migrator.wire.message import System
@@ -107,7 +107,7 @@ class PlanIndex:
     unified_queue: str = ""
     unified_queues: frozenset[str] = frozenset()
     #: What the legacy broker's middleware does.
-    policy: Policy = field(default_factory=lambda: Policy(known=False))
+    policy: ActorDefaults = field(default_factory=lambda: ActorDefaults(known=False))
     #: Every priority that an actor of the project has, lowest first.
     priorities: tuple[int, ...] = (0,)
     #: ``redis`` or ``rabbitmq``: what carries the unified messages; empty if that is computed.

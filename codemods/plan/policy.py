@@ -23,7 +23,7 @@ _DEFAULT_TIME_LIMIT_MS = 600_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class ActorDefaults:
     """What the configured middleware does to every actor; times in milliseconds."""
 
     #: False if no broker, or several that differ, or one that can't be read was found; see :attr:`why`.
@@ -41,16 +41,16 @@ class Policy:
     stores_results: bool = False
 
 
-def read_policy(modules: Iterable[ModuleFacts]) -> Policy:
+def read_policy(modules: Iterable[ModuleFacts]) -> ActorDefaults:
     """Return the policy of the one broker of a project."""
-    found: set[Policy] = set()
+    found: set[ActorDefaults] = set()
     for facts in modules:
         added = list(_added(facts))
         found.update(_policy(facts, call, added) for call in _brokers(facts))
         found.update(_django(facts))
     if len(found) == 1:
         return found.pop()
-    return Policy(known=False, why="no Dramatiq broker was found" if not found else "several brokers differ")
+    return ActorDefaults(known=False, why="no Dramatiq broker was found" if not found else "several brokers differ")
 
 
 def _brokers(facts: ModuleFacts) -> Iterator[ast.Call]:
@@ -67,7 +67,7 @@ def _added(facts: ModuleFacts) -> Iterator[ast.expr]:
             yield from node.args[:1]
 
 
-def _policy(facts: ModuleFacts, call: ast.Call, added: list[ast.expr]) -> Policy:
+def _policy(facts: ModuleFacts, call: ast.Call, added: list[ast.expr]) -> ActorDefaults:
     given = next((keyword.value for keyword in call.keywords if keyword.arg == "middleware"), None)
     if given is None or (isinstance(given, ast.Constant) and given.value is None):
         items: list[ast.expr] = []
@@ -76,19 +76,19 @@ def _policy(facts: ModuleFacts, call: ast.Call, added: list[ast.expr]) -> Policy
         if isinstance(given, ast.Name):
             given = facts.values.get(given.id, given)
         if not isinstance(given, (ast.List, ast.Tuple)):
-            return Policy(known=False, why="the broker's middleware is computed")
+            return ActorDefaults(known=False, why="the broker's middleware is computed")
         items, names = list(given.elts), []
     return _from_items(facts, [*items, *added], names)
 
 
-def _from_items(facts: ModuleFacts, items: list[ast.expr], names: list[str]) -> Policy:
+def _from_items(facts: ModuleFacts, items: list[ast.expr], names: list[str]) -> ActorDefaults:
     options: dict[str, dict[str, int | None]] = {name: {} for name in names}
     stores = False
     for item in items:
         if isinstance(item, ast.Call):
             values = _numbers(facts, item)
             if values is None and facts.dotted(item.func).rpartition(".")[2] in _DEFAULTS:
-                return Policy(known=False, why="a middleware's options are computed")
+                return ActorDefaults(known=False, why="a middleware's options are computed")
             options[facts.dotted(item.func).rpartition(".")[2]] = values or {}
             stores |= any(k.arg == "store_results" and _is_true(k.value) for k in item.keywords)
         elif isinstance(item, (ast.Name, ast.Attribute)):
@@ -96,10 +96,10 @@ def _from_items(facts: ModuleFacts, items: list[ast.expr], names: list[str]) -> 
         elif isinstance(item, ast.Constant) and isinstance(item.value, str):
             options[item.value.rpartition(".")[2]] = {}
         else:
-            return Policy(known=False, why="the broker's middleware is computed")
+            return ActorDefaults(known=False, why="the broker's middleware is computed")
     retries = options.get("Retries", {})
     limit = options.get("TimeLimit", {}).get("time_limit", _DEFAULT_TIME_LIMIT_MS) if "TimeLimit" in options else None
-    return Policy(
+    return ActorDefaults(
         known=True,
         retries="Retries" in options,
         max_retries=retries.get("max_retries", _DEFAULT_MAX_RETRIES),
@@ -141,7 +141,7 @@ def number(facts: ModuleFacts, node: ast.expr) -> float | None:
     return None
 
 
-def _django(facts: ModuleFacts) -> Iterator[Policy]:
+def _django(facts: ModuleFacts) -> Iterator[ActorDefaults]:
     """django_dramatiq's setting names the middleware by path, without options; without the setting it has defaults."""
     value = facts.values.get("DRAMATIQ_BROKER")
     apps = facts.values.get("INSTALLED_APPS")

@@ -9,7 +9,7 @@ from migrator.report import Severity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reason:
+class ReasonCode:
     """One reason for leaving a place alone, or for telling about a change."""
 
     what: str
@@ -17,12 +17,12 @@ class Reason:
     severity: Severity = Severity.ERROR
 
 
-def _left(what: str, remedy: str) -> Reason:
-    return Reason(what=what, remedy=remedy)
+def _left(what: str, remedy: str) -> ReasonCode:
+    return ReasonCode(what=what, remedy=remedy)
 
 
-def _told(what: str, remedy: str) -> Reason:
-    return Reason(what=what, remedy=remedy, severity=Severity.WARNING)
+def _told(what: str, remedy: str) -> ReasonCode:
+    return ReasonCode(what=what, remedy=remedy, severity=Severity.WARNING)
 
 
 REASONS = MappingProxyType(

@@ -14,7 +14,7 @@ import libcst as cst
 
 from codemods.resolve.shared_items import SAME_ITEMS, UNKNOWN, literal_key, shared
 from codemods.resolve.unpacking import unpacked, unpacked_from
-from codemods.syntax.scopes import Binding, Kind, Scope, Tree
+from codemods.syntax.scopes import Binding, BindingKind, Scope, Tree
 from migrator.inventory.source_files import absolute
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _DEPTH = 12
 #: ``query = query.filter(…)`` ten times over refers to itself in ten to the depth ways.
 _NESTED = 2
 _MOST = 3000
-_DEFINES = frozenset({Kind.ASSIGN, Kind.DEFINITION})
+_DEFINES = frozenset({BindingKind.ASSIGN, BindingKind.DEFINITION})
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,20 +145,20 @@ class Values:
         return values
 
     def _binding(self, binding: Binding, depth: int) -> Iterator[str]:
-        if binding.kind is Kind.IMPORT:
+        if binding.kind is BindingKind.IMPORT:
             yield self.imported(binding)
         elif binding.name in self.own and binding.scope.parent is None and binding.kind in _DEFINES:
             yield f"{self.where.module}.{binding.name}"
-        elif binding.kind is Kind.ASSIGN and binding.value is not None:
+        elif binding.kind is BindingKind.ASSIGN and binding.value is not None:
             yield from self._several((binding.value,), depth)
-        elif binding.kind is Kind.ITEM and binding.value is not None:
+        elif binding.kind is BindingKind.ITEM and binding.value is not None:
             items = self.items(binding.value, depth)
             yield from self._several(items, depth) if items else shared(self, binding.value)
-        elif binding.kind is Kind.OTHER and (items := unpacked(self, binding.node)):
+        elif binding.kind is BindingKind.OTHER and (items := unpacked(self, binding.node)):
             yield from self._several(items, depth)
-        elif binding.kind is Kind.OTHER and (holder := unpacked_from(self, binding.node)) is not None:
+        elif binding.kind is BindingKind.OTHER and (holder := unpacked_from(self, binding.node)) is not None:
             yield from shared(self, holder)
-        elif binding.kind is Kind.DEFINITION and binding.scope.parent is None and self.where.module:
+        elif binding.kind is BindingKind.DEFINITION and binding.scope.parent is None and self.where.module:
             yield f"{self.where.module}.{binding.name}"
         else:
             yield UNKNOWN
@@ -216,7 +216,7 @@ class Values:
             return self.items(node.args[0].value, depth + 1)
         if isinstance(node, cst.Name):
             found = self.bindings(node)
-            if len(found) == 1 and found[0].kind is Kind.ASSIGN and found[0].value is not None:
+            if len(found) == 1 and found[0].kind is BindingKind.ASSIGN and found[0].value is not None:
                 return self.items(found[0].value, depth + 1)
         return []
 

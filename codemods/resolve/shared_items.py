@@ -5,7 +5,7 @@ from __future__ import annotations
 import libcst as cst
 
 from codemods.resolve.protocol import Resolver
-from codemods.syntax.scopes import Kind
+from codemods.syntax.scopes import BindingKind
 
 UNKNOWN = "?"
 #: What gives the items of what it is called with.
@@ -30,9 +30,9 @@ def path_of(values: Resolver, node: cst.BaseExpression, depth: int = 0) -> str:
         base = path_of(values, node.value, depth)
         return f"{base}.{node.attr.value}" if base else ""
     found = values.bindings(node) if isinstance(node, cst.Name) and depth <= _DEPTH else ()
-    if len(found) == 1 and found[0].kind is Kind.IMPORT:
+    if len(found) == 1 and found[0].kind is BindingKind.IMPORT:
         return values.imported(found[0])
-    if len(found) == 1 and found[0].kind is Kind.ASSIGN and found[0].value is not None:
+    if len(found) == 1 and found[0].kind is BindingKind.ASSIGN and found[0].value is not None:
         return path_of(values, found[0].value, depth + 1)
     return values.stars.get(node.value, "") if isinstance(node, cst.Name) and not found else ""
 

@@ -17,7 +17,7 @@ from codemods.calls.task_support import coroutine_wrapper, keep_comments, note_d
 from codemods.editing.context import FileContext, LeaveError
 from codemods.plan.plan_index import Target
 from codemods.protocol import Rewrite
-from codemods.syntax.scopes import Binding, Kind
+from codemods.syntax.scopes import Binding, BindingKind
 from migrator.inventory.callables import Load, callee, loading
 
 
@@ -29,7 +29,7 @@ def rewrite(context: FileContext) -> None:
         if target is None or not target.in_place:
             continue
         for binding in group:
-            if binding.kind is Kind.ASSIGN and isinstance(binding.value, cst.Call):
+            if binding.kind is BindingKind.ASSIGN and isinstance(binding.value, cst.Call):
                 with context.attempt(binding.value):
                     _convert(context, binding, binding.value, target, load)
 
@@ -60,7 +60,7 @@ def _wrapper(context: FileContext, node: cst.BaseExpression, load: Load) -> Call
     It is a function of this file or another, or a new object of a class that has a ``__call__``.
     """
     if isinstance(node, cst.Name):  # it may be given the name of the actor again
-        found = [b.node for b in context.tree.module.bindings.get(node.value, []) if b.kind is Kind.DEFINITION]
+        found = [b.node for b in context.tree.module.bindings.get(node.value, []) if b.kind is BindingKind.DEFINITION]
         if found:
             own = found[0] if len(found) == 1 and isinstance(found[0], cst.FunctionDef) else None
             return None if own is None else _wrapping(context, coroutine=own.asynchronous is not None, method=False)

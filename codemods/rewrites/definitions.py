@@ -41,7 +41,7 @@ def _convert(context: FileContext, node: cst.FunctionDef, decorator: cst.Decorat
     if found.wrapped is not None:
         raise LeaveError("ACTOR-OPTION", decorator, "a function of its own")
     options = task_options(context, target, found.options, decorator)
-    _remove_clocks(context, node, target)
+    _remove_scheduler_jobs(context, node, target)
     name = context.local_import("celery", "shared_task", found.function)
     text = f"{name}({', '.join(options)})"
     if node.asynchronous is not None:
@@ -51,7 +51,7 @@ def _convert(context: FileContext, node: cst.FunctionDef, decorator: cst.Decorat
     note_definition(context, node, target.path)
 
 
-def _remove_clocks(context: FileContext, node: cst.FunctionDef, target: Target) -> None:
+def _remove_scheduler_jobs(context: FileContext, node: cst.FunctionDef, target: Target) -> None:
     """Remove the decorators of dramatiq-crontab; they send actors only."""
     for decorator in node.decorators:
         clock = decorator.decorator

@@ -17,7 +17,7 @@ from codemods.editing.units import seconds
 from codemods.protocol import Rewrite
 from codemods.resolve.name_resolution import text_of
 from codemods.schedules.schedule_text import quoted
-from codemods.syntax.scopes import Binding, Kind
+from codemods.syntax.scopes import Binding, BindingKind
 from migrator.wire.message import System
 
 _APPS = frozenset({"django_dramatiq", "django_periodiq", "dramatiq_crontab"})
@@ -80,7 +80,7 @@ def _convert(context: FileContext, name: str, binding: Binding) -> bool:
     """Write what a setting means to Celery in its place; False if it means nothing there."""
     value = binding.value
     statement = context.parent(context.parent(binding.node) or binding.node)
-    if binding.kind is not Kind.ASSIGN or value is None or not isinstance(statement, cst.Assign):
+    if binding.kind is not BindingKind.ASSIGN or value is None or not isinstance(statement, cst.Assign):
         return False
     if name == "DRAMATIQ_BROKER":
         lines, whole = _broker(context, value)

@@ -2,7 +2,7 @@
 
 Direct, or through a variable of which only such attributes are read; a direct call has a request too, so a question
 whether there is a message can't be kept.
-Source: ``dramatiq/middleware/current_message.py``, ``dramatiq/message.py``, ``celery/app/task.py`` (``Context``).
+Source: ``dramatiq/middleware/current_message.py``, ``dramatiq/message.py``, ``celery/app/task.py`` (``KindContext``).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from codemods.editing.statements import remove_line, remove_statement
 from codemods.protocol import Rewrite
 from codemods.resolve.name_resolution import text_of
 from codemods.schedules.job_triggers import job_text, tell_difference
-from codemods.syntax.scopes import Kind
+from codemods.syntax.scopes import BindingKind
 
 #: The uses of tasks by what is done with them.
 Uses = dict[cst.BaseExpression, Use]
@@ -44,7 +44,7 @@ def _job(context: FileContext, call: cst.Call, uses: Uses) -> None:
         name = _leaf(use.node)
     elif job is not None and isinstance(job.value, cst.Name):
         found = context.values.bindings(job.value)
-        node = found[0].node if len(found) == 1 and found[0].kind is Kind.DEFINITION else None
+        node = found[0].node if len(found) == 1 and found[0].kind is BindingKind.DEFINITION else None
         name = job.value.value if isinstance(node, cst.FunctionDef) and _only_sends(node, uses) else ""
     if not name:
         return

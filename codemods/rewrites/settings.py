@@ -13,7 +13,7 @@ from codemods.editing.new_imports import add_imports
 from codemods.protocol import Rewrite
 from codemods.resolve.name_resolution import text_of
 from codemods.schedules.schedule_text import schedule_entries
-from codemods.syntax.scopes import Kind
+from codemods.syntax.scopes import BindingKind
 
 
 def rewrite(context: FileContext) -> None:
@@ -42,7 +42,7 @@ def _assigned(context: FileContext, name: str) -> cst.BaseExpression | None:
     if not found:
         return None
     last = found[-1]
-    if len(found) != 1 or last.kind is not Kind.ASSIGN or last.value is None:
+    if len(found) != 1 or last.kind is not BindingKind.ASSIGN or last.value is None:
         raise LeaveError("SETTINGS", last.node, f"{name} is set in several ways")
     return last.value
 

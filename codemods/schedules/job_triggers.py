@@ -13,7 +13,7 @@ import libcst as cst
 from codemods.editing.context import FileContext
 from codemods.resolve.name_resolution import text_of
 from codemods.schedules.triggers import cron, from_crontab, interval
-from codemods.syntax.scopes import Kind
+from codemods.syntax.scopes import BindingKind
 
 #: Arguments of ``add_job`` that belong to no trigger.
 _JOB = frozenset(
@@ -49,7 +49,7 @@ def trigger_text(context: FileContext, node: cst.BaseExpression, depth: int = 0)
     """Return a trigger object, or the call of a scheduling decorator, as the plan writes it; empty if it can't be."""
     if isinstance(node, cst.Name) and depth < 5:
         found = context.values.bindings(node)
-        value = found[0].value if len(found) == 1 and found[0].kind is Kind.ASSIGN else None
+        value = found[0].value if len(found) == 1 and found[0].kind is BindingKind.ASSIGN else None
         return trigger_text(context, value, depth + 1) if value is not None else ""
     if not isinstance(node, cst.Call):
         return ""

@@ -14,7 +14,7 @@ from typing import Any
 
 
 @contextmanager
-def unfrozen_nodes() -> Iterator[None]:
+def fast_import() -> Iterator[None]:
     """Leave out ``frozen`` in LibCST's modules that are imported inside the ``with`` block."""
     original: Callable[..., Any] = dataclasses.dataclass
 

@@ -16,7 +16,7 @@ import libcst as cst
 _SAMPLE = "import a.b as c\n\n\n@d\ndef e(f, *g: h) -> None:\n    return c(f)[0]  # i\n"
 
 
-def lighten() -> bool:
+def make_fast() -> bool:
     """Take the identity as hash in C, and leave out the checks of what the parser made; return whether that is done."""
     if not _as_known():
         return False

@@ -7,7 +7,9 @@ from typing import Any
 
 import libcst as cst
 
-from codemods.syntax.scopes import COMPREHENSIONS, FIELDS, NO_CHILD, Binding, Kind, Scope, Tree
+from codemods.syntax.scopes import COMPREHENSIONS, FIELDS, NO_CHILD, Binding, BindingKind, Scope, Tree
+
+Value = cst.BaseExpression | None
 
 
 class Walk:
@@ -89,23 +91,24 @@ class Walk:
         binding.scope = home
         home.bindings.setdefault(binding.name, []).append(binding)
 
-    def _target(self, target: cst.CSTNode, scope: Scope, kind: Kind, value: cst.BaseExpression | None) -> None:
+    def _target(self, target: cst.CSTNode, scope: Scope, kind: BindingKind, value: Value) -> None:
         if isinstance(target, cst.Name):
             self.bind(scope, Binding(target.value, kind, target, scope, value))
             self.tree.scopes[target] = scope
         elif isinstance(target, (cst.Tuple, cst.List)):
             pairs = target.elements
             values: Sequence[cst.BaseElement] = ()
-            if kind is Kind.ASSIGN and isinstance(value, (cst.Tuple, cst.List)) and len(value.elements) == len(pairs):
+            if kind is BindingKind.ASSIGN and isinstance(value, (cst.Tuple, cst.List)):
                 values = value.elements
+            starred = any(isinstance(element, cst.StarredElement) for element in (*pairs, *values))
+            plain = len(values) == len(pairs) and not starred
             for index, element in enumerate(pairs):
                 self.tree.parents[element] = target
                 self.tree.parents[element.value] = element
-                plain = bool(values) and not any(isinstance(e, cst.StarredElement) for e in (*pairs, *values))
                 if plain:
-                    self._target(element.value, scope, Kind.ASSIGN, values[index].value)
+                    self._target(element.value, scope, BindingKind.ASSIGN, values[index].value)
                 else:
-                    self._target(element.value, scope, Kind.OTHER, value)
+                    self._target(element.value, scope, BindingKind.OTHER, value)
         else:
             self.visit(target, scope)
 
@@ -118,7 +121,7 @@ class Walk:
         self.tree.definitions.append(node)
         self.tree.scopes[node] = scope
         self.tree.parents[node.name] = node
-        self.bind(scope, Binding(node.name.value, Kind.DEFINITION, node, scope))
+        self.bind(scope, Binding(node.name.value, BindingKind.DEFINITION, node, scope))
         for decorator in node.decorators:
             self._child(node, decorator, scope)
         scope = self._typed(node, node.type_parameters, scope)
@@ -141,7 +144,7 @@ class Walk:
             assert isinstance(param, cst.Param)
             self.tree.parents[param] = parameters
             self.tree.parents[param.name] = param
-            self.bind(inner, Binding(param.name.value, Kind.PARAMETER, param, inner, param.default))
+            self.bind(inner, Binding(param.name.value, BindingKind.PARAMETER, param, inner, param.default))
             if param.annotation:
                 self._child(param, param.annotation, scope)
             if param.default:
@@ -154,14 +157,14 @@ class Walk:
         inner = Scope(node, scope)
         self.tree.parents[node] = owner
         for item in node.params:
-            self.bind(inner, Binding(item.param.name.value, Kind.OTHER, item, inner))
+            self.bind(inner, Binding(item.param.name.value, BindingKind.OTHER, item, inner))
         self.visit_children(node, inner)
         return inner
 
     def _class(self, node: cst.ClassDef, scope: Scope) -> None:
         self.tree.definitions.append(node)
         self.tree.scopes[node] = scope
-        self.bind(scope, Binding(node.name.value, Kind.DEFINITION, node, scope))
+        self.bind(scope, Binding(node.name.value, BindingKind.DEFINITION, node, scope))
         scope = self._typed(node, node.type_parameters, scope)
         self.visit_children(node, scope, skip=("body", "type_parameters"))
         self._child(node, node.body, Scope(node, scope))
@@ -174,7 +177,7 @@ class Walk:
             self.tree.parents[clause] = holder
             self._child(clause, clause.iter, scope if first else inner)
             self.tree.parents[clause.target] = clause
-            self._target(clause.target, inner, Kind.ITEM, clause.iter)
+            self._target(clause.target, inner, BindingKind.ITEM, clause.iter)
             for condition in clause.ifs:
                 self._child(clause, condition, inner)
             holder, clause, first = clause, clause.inner_for_in, False  # type: ignore[assignment]
@@ -186,7 +189,7 @@ class Walk:
         self.visit_children(node, scope)
         for alias in node.names:
             name = alias.evaluated_alias or alias.evaluated_name.split(".")[0]
-            self.bind(scope, Binding(name, Kind.IMPORT, alias, scope, statement=node))
+            self.bind(scope, Binding(name, BindingKind.IMPORT, alias, scope, statement=node))
 
     def _import_from(self, node: cst.ImportFrom, scope: Scope) -> None:
         self.tree.imports.append(node)
@@ -195,7 +198,7 @@ class Walk:
         if not isinstance(node.names, cst.ImportStar):
             for alias in node.names:
                 name = alias.evaluated_alias or alias.evaluated_name
-                self.bind(scope, Binding(name, Kind.IMPORT, alias, scope, statement=node))
+                self.bind(scope, Binding(name, BindingKind.IMPORT, alias, scope, statement=node))
 
     def _assign(self, node: cst.Assign, scope: Scope) -> None:
         self.tree.assignments.append(node)
@@ -204,7 +207,7 @@ class Walk:
         for target in node.targets:
             self.tree.parents[target] = node
             self.tree.parents[target.target] = target
-            self._target(target.target, scope, Kind.ASSIGN, node.value)
+            self._target(target.target, scope, BindingKind.ASSIGN, node.value)
 
     def _annotated(self, node: cst.AnnAssign, scope: Scope) -> None:
         self.tree.assignments.append(node)
@@ -214,7 +217,7 @@ class Walk:
             self._child(node, node.value, scope)
         self.tree.parents[node.target] = node
         if node.value or not isinstance(node.target, cst.Name):
-            self._target(node.target, scope, Kind.ASSIGN, node.value)
+            self._target(node.target, scope, BindingKind.ASSIGN, node.value)
 
     def _augmented(self, node: cst.AugAssign, scope: Scope) -> None:
         self.tree.assignments.append(node)
@@ -223,7 +226,7 @@ class Walk:
         self.tree.parents[node.target] = node
         if isinstance(node.target, cst.Name):
             self._name(node.target, scope)
-        self._target(node.target, scope, Kind.OTHER, None)
+        self._target(node.target, scope, BindingKind.OTHER, None)
 
     def _walrus(self, node: cst.NamedExpr, scope: Scope) -> None:
         self._child(node, node.value, scope)
@@ -231,27 +234,25 @@ class Walk:
         while isinstance(home.node, COMPREHENSIONS) and home.parent:
             home = home.parent
         self.tree.parents[node.target] = node
-        self._target(node.target, home, Kind.ASSIGN, node.value)
+        self._target(node.target, home, BindingKind.ASSIGN, node.value)
 
     def _for(self, node: cst.For, scope: Scope) -> None:
         self._child(node, node.iter, scope)
         self.tree.parents[node.target] = node
-        self._target(node.target, scope, Kind.ITEM, node.iter)
+        self._target(node.target, scope, BindingKind.ITEM, node.iter)
         self.visit_children(node, scope, skip=("iter", "target"))
 
     def _with_item(self, node: cst.WithItem, scope: Scope) -> None:
         self._child(node, node.item, scope)
         if node.asname:
-            self._as_name(node, node.asname, scope, Kind.WITH, node.item)
+            self._as_name(node, node.asname, scope, BindingKind.WITH, node.item)
 
     def _except(self, node: cst.ExceptHandler | cst.ExceptStarHandler, scope: Scope) -> None:
         if node.name:
-            self._as_name(node, node.name, scope, Kind.OTHER, None)
+            self._as_name(node, node.name, scope, BindingKind.OTHER, None)
         self.visit_children(node, scope, skip=("name",))
 
-    def _as_name(
-        self, parent: cst.CSTNode, node: cst.AsName, scope: Scope, kind: Kind, value: cst.BaseExpression | None
-    ) -> None:
+    def _as_name(self, parent: cst.CSTNode, node: cst.AsName, scope: Scope, kind: BindingKind, value: Value) -> None:
         self.tree.parents[node] = parent
         self.tree.parents[node.name] = node
         self._target(node.name, scope, kind, value)
@@ -270,9 +271,8 @@ class Walk:
 
     def _capture(self, node: cst.MatchAs | cst.MatchStar | cst.MatchMapping, scope: Scope) -> None:
         label = "rest" if isinstance(node, cst.MatchMapping) else "name"
-        name = getattr(node, label)
-        if name is not None:
-            self._target(name, scope, Kind.OTHER, None)
+        if (name := getattr(node, label)) is not None:
+            self._target(name, scope, BindingKind.OTHER, None)
             self.tree.parents[name] = node
         self.visit_children(node, scope, skip=(label,))
 
@@ -294,17 +294,6 @@ class Walk:
         self.visit_children(node, scope)
 
     def _type_alias(self, node: cst.TypeAlias, scope: Scope) -> None:
-        self._target(node.name, scope, Kind.OTHER, None)
+        self._target(node.name, scope, BindingKind.OTHER, None)
         self.tree.parents[node.name] = node
         self.visit_children(node, self._typed(node, node.type_parameters, scope), skip=("name", "type_parameters"))
-
-
-def read_tree(module: cst.Module) -> Tree:
-    """Return the scopes of a parsed file.
-
-    Raises:
-        RecursionError: The file nests deeper than Python's recursion limit.
-    """
-    tree = Tree(Scope(module, None))
-    Walk(tree).visit_children(module, tree.module)
-    return tree

@@ -15,7 +15,7 @@ from enum import Enum
 import libcst as cst
 
 
-class Kind(Enum):
+class BindingKind(Enum):
     """What made a name."""
 
     IMPORT = "import"
@@ -35,7 +35,7 @@ class Binding:
     """One place that gives a name a value."""
 
     name: str
-    kind: Kind
+    kind: BindingKind
     #: The name as written, or the import alias, definition or parameter.
     node: cst.CSTNode
     scope: Scope
@@ -117,7 +117,7 @@ _LABELS: dict[type, tuple[str, ...]] = {
 }
 
 
-class _Fields(dict[type, tuple[tuple[str, bool], ...]]):
+class _NodeFields(dict[type, tuple[tuple[str, bool], ...]]):
     """For each kind of node its fields that may hold children, whitespace left out, and whether they are labels."""
 
     def __missing__(self, kind: type) -> tuple[tuple[str, bool], ...]:
@@ -136,5 +136,5 @@ class _NoChild(dict[type, bool]):
         return self[kind]
 
 
-FIELDS = _Fields()
+FIELDS = _NodeFields()
 NO_CHILD = _NoChild()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import libcst as cst
 
-from codemods.syntax.scope_walk import read_tree
+from codemods.syntax.read_tree import read_tree
 from codemods.syntax.scopes import Tree
 from codemods.syntax.spans import character_spans, statement_spans
 
@@ -28,7 +28,7 @@ class UnparsableError(Exception):
 
 
 @dataclass(slots=True)
-class Source:
+class SourceFile:
     """A parsed file."""
 
     file: Path
@@ -129,7 +129,7 @@ class Source:
             raise UnparsableError(f"the change can't be written in {self.encoding}: {error}") from error
 
 
-def read_source(file: Path, data: bytes) -> Source:
+def read_source(file: Path, data: bytes) -> SourceFile:
     """Parse a file's bytes.
 
     Raises:
@@ -148,6 +148,6 @@ def read_source(file: Path, data: bytes) -> Source:
         raise UnparsableError(f"line {error.raw_line}: {error.message}") from error
     except (RecursionError, ValueError) as error:
         raise UnparsableError(str(error)) from error
-    return Source(
+    return SourceFile(
         file=file, data=data, encoding=encoding, text=text.encode("utf-8"), lead=lead, module=module, seen=seen
     )

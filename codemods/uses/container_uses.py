@@ -10,7 +10,7 @@ import libcst as cst
 from codemods.editing.context import FileContext, Use
 from codemods.plan.plan_index import Container
 from codemods.resolve.name_resolution import enclosing
-from codemods.syntax.scopes import Binding, Kind
+from codemods.syntax.scopes import Binding, BindingKind
 
 _CHANGES = frozenset({"append", "extend", "insert", "remove", "pop", "clear", "update", "setdefault", "popitem", "add"})
 _COPIES = frozenset(f"builtins.{name}" for name in ("list", "tuple", "set", "sorted", "reversed", "iter", "enumerate"))
@@ -28,7 +28,7 @@ class _Kind(Enum):
     PAIRS = "pairs"
 
 
-def mark_holders(context: FileContext) -> None:
+def mark_containers(context: FileContext) -> None:
     """Say of each use through which shared container it came, and list the reads of one that can't be followed."""
     if not context.index.containers:
         return
@@ -80,8 +80,8 @@ def _reads(context: FileContext) -> Iterator[tuple[cst.BaseExpression, Container
     for load in context.tree.loads:
         node: cst.BaseExpression = load
         bindings = context.values.bindings(load)
-        paths = [context.values.imported(b) for b in bindings if b.kind is Kind.IMPORT]
-        if any(b.kind is Kind.ASSIGN and b.scope.parent is None for b in bindings):
+        paths = [context.values.imported(b) for b in bindings if b.kind is BindingKind.IMPORT]
+        if any(b.kind is BindingKind.ASSIGN and b.scope.parent is None for b in bindings):
             paths.append(f"{context.values.where.module}.{load.value}")
         if not bindings and load.value in context.values.stars:
             paths.append(context.values.stars[load.value])

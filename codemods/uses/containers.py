@@ -14,7 +14,7 @@ from codemods.editing.context import FileContext
 from codemods.plan.plan_index import Container
 from codemods.resolve.name_resolution import text_of
 from codemods.resolve.shared_items import UNKNOWN, path_of
-from codemods.syntax.scopes import Kind
+from codemods.syntax.scopes import BindingKind
 from codemods.uses.container_uses import is_changed
 from codemods.uses.uses import own_names
 from migrator.wire.message import System
@@ -31,7 +31,7 @@ def offered_containers(context: FileContext) -> dict[str, Container]:
     found: dict[str, Container] = {}
     for name, group in context.tree.module.bindings.items():
         path = f"{module}.{name}"
-        literals = [b.value for b in group if b.kind is Kind.ASSIGN and isinstance(b.value, _LITERALS)]
+        literals = [b.value for b in group if b.kind is BindingKind.ASSIGN and isinstance(b.value, _LITERALS)]
         items = [item for literal in literals for item in _items(context, literal)]
         if any(_delicate(context, task) for task in items):
             whole = len(group) == 1 and not is_changed(context, group[0])
@@ -39,8 +39,8 @@ def offered_containers(context: FileContext) -> dict[str, Container]:
             found[path] = Container(origin=path, items=pairs, mapping=isinstance(literals[0], cst.Dict))
             continue
         for binding in group:
-            known = context.values.imported(binding) if binding.kind is Kind.IMPORT else ""
-            if binding.kind is Kind.ASSIGN and binding.value is not None:
+            known = context.values.imported(binding) if binding.kind is BindingKind.IMPORT else ""
+            if binding.kind is BindingKind.ASSIGN and binding.value is not None:
                 known = path_of(context.values, binding.value)
             if known in context.index.containers:
                 found[path] = context.index.containers[known]

@@ -6,7 +6,7 @@ import libcst as cst
 
 from codemods.editing.context import FileContext, LegacyImport
 from codemods.resolve.name_resolution import text_of
-from codemods.syntax.scopes import Binding, Kind
+from codemods.syntax.scopes import Binding, BindingKind
 
 #: New name of a re-export by a star import: readers name the unified module instead.
 STAR = "*"
@@ -67,7 +67,7 @@ def taken(context: FileContext, name: str, unified_path: str) -> bool:
 
 
 def _means(context: FileContext, binding: Binding, unified_path: str) -> bool:
-    if binding.kind is not Kind.IMPORT:
+    if binding.kind is not BindingKind.IMPORT:
         return False
     dotted = context.values.imported(binding)
     target = context.index.target(dotted)
@@ -78,7 +78,7 @@ def _all_imports(context: FileContext, binding: Binding) -> bool:
     """True if every value of the name in its scope is the same task, imported, or ``None``."""
     targets = set()
     for other in binding.scope.bindings.get(binding.name, ()):
-        if other.kind is Kind.IMPORT:
+        if other.kind is BindingKind.IMPORT:
             targets.add(context.index.target(context.values.imported(other)))
         elif not is_none(other):
             return False
@@ -89,7 +89,7 @@ def _all_imports(context: FileContext, binding: Binding) -> bool:
 def is_none(binding: Binding) -> bool:
     """True for ``name = None``."""
     value = binding.value
-    plain = binding.kind is Kind.ASSIGN and isinstance(binding.node, cst.Name)
+    plain = binding.kind is BindingKind.ASSIGN and isinstance(binding.node, cst.Name)
     return plain and isinstance(value, cst.Name) and value.value == "None"
 
 

@@ -10,7 +10,7 @@ import libcst as cst
 
 from codemods.editing.context import FileContext
 from codemods.resolve.shared_items import UNKNOWN
-from codemods.syntax.scopes import Kind
+from codemods.syntax.scopes import BindingKind
 
 ONLY_DRAMATIQ = frozenset({"send_with_options", "message_with_options"})
 
@@ -36,5 +36,5 @@ def _loose(context: FileContext, attribute: cst.Attribute) -> bool:
     if not isinstance(receiver, cst.Name):
         return False
     found = context.values.bindings(receiver)
-    kinds = {Kind.PARAMETER, Kind.ITEM, Kind.OTHER}
+    kinds = {BindingKind.PARAMETER, BindingKind.ITEM, BindingKind.OTHER}
     return any(b.kind in kinds for b in found) and UNKNOWN in context.values.dotted(receiver)

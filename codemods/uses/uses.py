@@ -10,7 +10,7 @@ from codemods.editing.context import FileContext, LegacyImport, Use
 from codemods.plan.plan_index import PlanIndex, Target
 from codemods.resolve.name_resolution import text_of
 from codemods.resolve.shared_items import UNKNOWN
-from codemods.syntax.scopes import Binding, Kind
+from codemods.syntax.scopes import Binding, BindingKind
 
 
 def legacy_imports(context: FileContext) -> list[LegacyImport]:
@@ -136,7 +136,7 @@ def _derived(context: FileContext, seen: set[cst.CSTNode]) -> Iterator[Use]:
             continue
         done.add(node)
         if isinstance(node, cst.Name) and not any(
-            b.kind in {Kind.ASSIGN, Kind.ITEM, Kind.OTHER} for b in context.values.bindings(node)
+            b.kind in {BindingKind.ASSIGN, BindingKind.ITEM, BindingKind.OTHER} for b in context.values.bindings(node)
         ):
             continue
         paths = context.values.dotted(node)

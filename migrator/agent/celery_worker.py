@@ -20,7 +20,7 @@ from celery.app.task import Task
 from celery.worker.strategy import default
 
 from .celery_run import TaskListener
-from .chance import sow
+from .chance import seed_randomness
 from .recorder import RECORDER
 from .worker_protocol import Hook
 
@@ -75,7 +75,7 @@ class TaskAgent(TaskListener):
 
     def _enter(self) -> None:
         self.inside, self.started_at = True, time.monotonic()
-        sow(self.seed)
+        seed_randomness(self.seed)
         self.begin(self.expected)
         self.expected = ""
 

@@ -6,7 +6,7 @@ import random
 import sys
 
 
-def sow(seed: int) -> None:
+def seed_randomness(seed: int) -> None:
     """Seed the generators that everybody shares."""
     random.seed(seed)
     if "numpy" in sys.modules:

@@ -15,7 +15,7 @@ from typing import Any
 
 from .postgres_tables import django_settings, make_postgres
 from .sqlite_tables import SqliteDatabase
-from .tables import Database, Place
+from .tables import Database, DatabaseLocation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Databases:
         return result
 
 
-def redirect(settings: Any, place: Place) -> None:
+def redirect(settings: Any, place: DatabaseLocation) -> None:
     """Point every database of Django's settings at one of this side; before ``django.setup()``."""
     if place.server:
         settings.DATABASES = {alias: django_settings(place, alias) for alias in settings.DATABASES}
@@ -51,7 +51,7 @@ def redirect(settings: Any, place: Place) -> None:
         settings.DATABASES = {alias: _sqlite(place.scratch / f"{alias}.sqlite3") for alias in settings.DATABASES}
 
 
-def make(settings: Any, place: Place) -> Databases:
+def make(settings: Any, place: DatabaseLocation) -> Databases:
     """Make the databases that the settings now name, as the project's migrations leave them."""
     place.templates.mkdir(parents=True, exist_ok=True)
     with (place.templates / "lock").open("w") as lock:
@@ -60,7 +60,7 @@ def make(settings: Any, place: Place) -> Databases:
         return Databases(by_alias={alias: _made(place, alias) for alias in settings.DATABASES})
 
 
-def _made(place: Place, alias: str) -> Database:
+def _made(place: DatabaseLocation, alias: str) -> Database:
     if place.server:
         return make_postgres(place, alias, _migrated(alias))
     file, template = place.scratch / f"{alias}.sqlite3", place.templates / f"{alias}.sqlite3"

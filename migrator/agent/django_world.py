@@ -14,13 +14,13 @@ from operator import itemgetter
 from typing import Any
 
 from .databases import Databases, make, redirect
-from .tables import Place
+from .tables import DatabaseLocation
 
 _RELATIVE = re.compile(r"@clock(?:(?P<sign>[+-])(?P<amount>\d+(?:\.\d+)?)(?P<unit>[smhdw]))?")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
-def set_up(settings_module: str, place: Place) -> Databases:
+def set_up(settings_module: str, place: DatabaseLocation) -> Databases:
     """Set Django up for this process, with databases of its own, and return them."""
     os.environ["DJANGO_SETTINGS_MODULE"] = settings_module
     import django

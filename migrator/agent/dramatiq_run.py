@@ -18,7 +18,7 @@ import dramatiq
 from dramatiq.middleware import Retries
 from dramatiq.worker import ConsumerThread, Worker, WorkerThread
 
-from .chance import sow
+from .chance import seed_randomness
 from .recorder import RECORDER
 
 FETCH_TIMEOUT_S = 5.0
@@ -123,7 +123,7 @@ class _Sower(dramatiq.Middleware):  # type: ignore[misc]  # as above
         self, broker: Any, message: Any, *, result: Any = None, exception: BaseException | None = None
     ) -> None:
         if message.message_id == self.listener.current:
-            sow(self.listener.seed)
+            seed_randomness(self.listener.seed)
 
 
 def attend(broker: Any, listener: ActorListener) -> None:

@@ -18,7 +18,7 @@ import dramatiq
 from dramatiq.errors import ActorNotFound
 from dramatiq.middleware import SkipMessage
 
-from .chance import sow
+from .chance import seed_randomness
 from .dramatiq_run import ActorListener, attend, finish_coroutines
 from .worker_protocol import Hook
 
@@ -56,7 +56,7 @@ class ActorAgent(ActorListener):
     def enter(self) -> None:
         """Begin to listen: the message is at hand."""
         self.started_at = time.monotonic()
-        sow(self.seed)
+        seed_randomness(self.seed)
         self.begin(self.expected, self.seed)
         self.expected = ""
 

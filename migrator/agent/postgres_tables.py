@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
 
-from .tables import SKIPPED, Place, Table, quote, told
+from .tables import SKIPPED, DatabaseLocation, TableFacts, quote, told
 
 if TYPE_CHECKING:
     import psycopg
@@ -57,7 +57,7 @@ class PostgresDatabase:
     """A database of this side alone."""
 
     connection: psycopg.Connection[Any]
-    tables: dict[str, Table] = field(default_factory=dict)
+    tables: dict[str, TableFacts] = field(default_factory=dict)
     columns: dict[str, str] = field(default_factory=dict)
     sequences: dict[str, int | None] = field(default_factory=dict)
     #: By table: the digest of the template, and the digest and schema of what the case began with.
@@ -133,13 +133,13 @@ class PostgresDatabase:
         sums = ", ".join(f"sum(hashtextextended(t::text, {seed})::numeric)" for seed in (0, 1))
         return self._all(f"SELECT ARRAY[count(*), {sums}] AS digest FROM {schema}.{quote(name)} t")[0]["digest"]
 
-    def _table(self, name: str) -> Table:
+    def _table(self, name: str) -> TableFacts:
         quoted = f"public.{quote(name)}"
         indexes = self._all(_INDEXES, quoted)
         key = next((tuple(row["columns"]) for row in indexes if row["is_key"]), ())
         own = {row["name"] for row in self._all(_COLUMNS, quoted) if row["own"]}
         alone = [row["columns"][0] for row in indexes if not row["is_key"] and len(row["columns"]) == 1]
-        return Table(
+        return TableFacts(
             name=name,
             key=key,
             generated=key[0] if len(key) == 1 and key[0] in own else "",
@@ -163,7 +163,7 @@ class PostgresDatabase:
         self.connection.execute(sql.encode(), values or None)
 
 
-def django_settings(place: Place, alias: str) -> dict[str, Any]:
+def django_settings(place: DatabaseLocation, alias: str) -> dict[str, Any]:
     """Return the settings of this side's database, which is made later."""
     parts = urlsplit(place.server)
     return {
@@ -176,7 +176,7 @@ def django_settings(place: Place, alias: str) -> dict[str, Any]:
     }
 
 
-def make_postgres(place: Place, alias: str, migrate: Callable[[], None]) -> PostgresDatabase:
+def make_postgres(place: DatabaseLocation, alias: str, migrate: Callable[[], None]) -> PostgresDatabase:
     """Make this side's database as the project's migrations leave it, from the template if another side made that."""
     from django.conf import settings
 

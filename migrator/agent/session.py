@@ -16,11 +16,11 @@ import time_machine
 
 from . import django_world
 from .canonical import Frame, canonical
-from .chance import sow
+from .chance import seed_randomness
 from .guard import close_network, limit_resources
 from .http_fixture import Answers, serve, settle
 from .recorder import RECORDER, attach_logs
-from .tables import Place
+from .tables import DatabaseLocation
 
 #: Largest observation that is sent back whole.
 OBSERVATION_LIMIT_BYTES = 8 * 1024 * 1024
@@ -45,7 +45,7 @@ class Session:
         sys.path.insert(0, configuration["source_root"])
         RECORDER.active = True
         close_network(frozenset(ports))
-        place = Place(
+        place = DatabaseLocation(
             scratch=self.scratch,
             templates=Path(configuration["templates"]),
             server=configuration["database"]["server"],
@@ -97,7 +97,7 @@ class Session:
             django_world.fill(run["world"]["rows"], run["world"]["cache"], clock)
         except Exception as error:
             raise ValueError(f"the case's world can't be made: {type(error).__name__}: {error}") from error
-        sow(run["seed"])
+        seed_randomness(run["seed"])
         self.databases.remember()
 
     def observe(self, run: Mapping[str, Any], ended: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .tables import SKIPPED, Table, quote, told
+from .tables import SKIPPED, TableFacts, quote, told
 
 BUSY_TIMEOUT_S = 20.0
 #: Rows that are read at a time.
@@ -96,13 +96,13 @@ def _names(connection: sqlite3.Connection) -> list[str]:
     return [name for (name,) in found if name not in SKIPPED and not name.startswith("sqlite_")]
 
 
-def _table(connection: sqlite3.Connection, name: str) -> Table:
+def _table(connection: sqlite3.Connection, name: str) -> TableFacts:
     quoted = quote(name)
     # cid, name, type, notnull, default, place in the primary key
     columns = connection.execute(f"PRAGMA main.table_info({quoted})").fetchall()
     keys = sorted((row[5], row[1], row[2]) for row in columns if row[5])
     foreign = connection.execute(f"PRAGMA main.foreign_key_list({quoted})").fetchall()
-    return Table(
+    return TableFacts(
         name=name,
         key=tuple(key for _, key, _ in keys),
         generated=keys[0][1] if len(keys) == 1 and keys[0][2].upper() == "INTEGER" else "",
@@ -151,7 +151,7 @@ def _changes(connection: sqlite3.Connection, name: str) -> dict[str, Any]:
         else:
             come.append(dict(zip(columns, row, strict=True)))
     old = [dict(zip(columns, marshal.loads(data), strict=True)) for data in gone.values()]
-    known: dict[str, Table] = {}
+    known: dict[str, TableFacts] = {}
 
     def label(other: str, value: Any) -> Any:
         target = known.setdefault(other, _table(connection, other))

@@ -18,7 +18,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class DatabaseLocation:
     """Where the databases of a side may lie."""
 
     #: Folder of this process.
@@ -32,7 +32,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class TableFacts:
     """What has to be known about a table to tell its changes."""
 
     name: str
@@ -63,7 +63,7 @@ class Database(Protocol):
 Label = Callable[[str, Any], Any]
 
 
-def told(table: Table, gone: Iterable[Row], come: Iterable[Row], label: Label) -> dict[str, Any]:
+def told(table: TableFacts, gone: Iterable[Row], come: Iterable[Row], label: Label) -> dict[str, Any]:
     """Return the changes of one table.
 
     Args:
@@ -102,7 +102,7 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _key(table: Table, row: Row, index: int) -> tuple[Any, ...]:
+def _key(table: TableFacts, row: Row, index: int) -> tuple[Any, ...]:
     return tuple(row[name] for name in table.key) if table.key else (index,)
 
 

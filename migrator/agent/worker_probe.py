@@ -55,7 +55,7 @@ def _settings(app: Any) -> dict[str, Any]:
         "transport": {name: options[name] for name in names if name in options},
         "always_eager": bool(app.conf.task_always_eager),
         "beat_scheduler": str(app.conf.beat_scheduler),
-        "catches_aliases": "AliasNet" in steps and "DeadLetterConsumer" in str(app.conf.worker_consumer),
+        "catches_aliases": "LegacyAliases" in steps and "DeadLetterConsumer" in str(app.conf.worker_consumer),
         "releases_parked": "ReleaseParked" in steps,
     }
 

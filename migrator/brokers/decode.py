@@ -24,7 +24,7 @@ from migrator.wire.kombu_envelope import (
     time_ms,
 )
 from migrator.wire.message import Message, State, System
-from migrator.wire.queue_address import Place
+from migrator.wire.queue_address import QueueAddress
 
 _LINK_OPTIONS = {
     "pipe_target": "pipe",
@@ -37,29 +37,31 @@ _LINK_PARTS = {"chain": "pipe", "chord": "chord", "callbacks": "callback", "errb
 _PROBLEMS = (UnreadableError, ForeignBodyError, ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError)
 
 
-def read_message(place: Place, copy_id: str, raw: bytes, state: State) -> Message:
+def read_message(address: QueueAddress, copy_id: str, raw: bytes, state: State) -> Message:
     """Return what can be read of one queued message."""
     try:
-        if place.system is System.DRAMATIQ:
-            return _dramatiq(place, copy_id, raw, state)
-        return _celery(place, raw, state)
+        if address.system is System.DRAMATIQ:
+            return _dramatiq(address, copy_id, raw, state)
+        return _celery(address, raw, state)
     except _PROBLEMS:
-        state = State.DELAYED if state is State.READY and place.delayed else state
-        return Message(id="", copy_id=copy_id, system=place.system, task="", queue=place.queue, state=state, raw=raw)
+        state = State.DELAYED if state is State.READY and address.delayed else state
+        return Message(
+            id="", copy_id=copy_id, system=address.system, task="", queue=address.queue, state=state, raw=raw
+        )
 
 
-def _dramatiq(place: Place, copy_id: str, raw: bytes, state: State) -> Message:
+def _dramatiq(address: QueueAddress, copy_id: str, raw: bytes, state: State) -> Message:
     document = loads(text_of(raw))
     options = document["options"]
     return Message(
         id=convert(document["message_id"], str),
         copy_id=copy_id,
-        system=place.system,
+        system=address.system,
         task=convert(document["actor_name"], str),
         args=tuple(document["args"]),
         kwargs=dict(document["kwargs"]),
-        queue=place.queue,
-        state=State.DELAYED if state is State.READY and place.delayed else state,
+        queue=address.queue,
+        state=State.DELAYED if state is State.READY and address.delayed else state,
         eta_at=_moment(options.get("eta")),
         enqueued_at=_moment(document["message_timestamp"]),
         expires_at=_moment(document["message_timestamp"] + options["max_age"] if options.get("max_age") else None),
@@ -70,7 +72,7 @@ def _dramatiq(place: Place, copy_id: str, raw: bytes, state: State) -> Message:
     )
 
 
-def _celery(place: Place, raw: bytes, state: State) -> Message:
+def _celery(address: QueueAddress, raw: bytes, state: State) -> Message:
     envelope = read_envelope(raw, text_of(raw))
     if "task" not in envelope.headers:
         envelope = as_protocol_2(envelope)
@@ -81,11 +83,11 @@ def _celery(place: Place, raw: bytes, state: State) -> Message:
     return Message(
         id=text_header(headers, "id"),
         copy_id=copy_id_of(envelope, raw),
-        system=place.system,
+        system=address.system,
         task=text_header(headers, "task"),
         args=tuple(args),
         kwargs=dict(kwargs),
-        queue=place.queue,
+        queue=address.queue,
         state=State.DELAYED if state is State.READY and eta_ms is not None else state,
         eta_at=_moment(eta_ms),
         expires_at=_moment(time_ms(headers, "expires")),

@@ -50,7 +50,8 @@ def command(
     """
     from migrator.cli.progress import shown_progress
     from migrator.cli.runs import run_answer
-    from migrator.runner.cutover import RunOptions, cutover
+    from migrator.runner.cutover import cutover
+    from migrator.steps.protocol import RunOptions
     from migrator.wiring import guarded
 
     if not dry_run:

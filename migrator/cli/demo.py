@@ -13,7 +13,7 @@ import click
 from migrator.cli.output import Answer, finish, format_option
 
 if TYPE_CHECKING:
-    from migrator.demo.play import DemoResult
+    from migrator.demo.run_demo import DemoResult
 
 
 @click.command("demo")
@@ -37,14 +37,14 @@ def command(
 
     find_fixtures(fixtures)
     from migrator.cli.progress import shown_progress
-    from migrator.demo.play import DemoOptions, play
+    from migrator.demo.run_demo import DemoOptions, run_demo
 
     folder = Path(tempfile.mkdtemp(prefix="migrator-demo-")) / "scratch" if keep else None
     options = DemoOptions(messages=messages, seed=seed, fixtures=fixtures, redis_url=redis_url or None, keep=folder)
     if keep:
         click.echo(f"scratch system: {folder}", err=True)
     with shown_progress(quiet=output_format == "json" and not os.isatty(2)) as listener:
-        result = play(options, listener)
+        result = run_demo(options, listener)
     finish(_answer(result, keep=keep), output_format)
 
 
@@ -52,17 +52,17 @@ def _answer(result: DemoResult, *, keep: bool) -> Answer:
     from migrator.errors import ExitCode
     from migrator.render.text import table
 
-    accounts = [
+    tallies = [
         (
             name,
-            *(f"{number:,}" for number in (account.enqueued, account.run, account.waiting, account.kept)),
+            *(f"{number:,}" for number in (account.enqueued, account.run, account.waiting, account.quarantined)),
             len(account.lost),
             len(account.duplicated),
         )
-        for name, account in result.accounts.items()
+        for name, account in result.tallies.items()
     ]
     lines = table(
-        "Messages by id", ["after", "#enqueued", "#run", "#waiting", "#kept", "#lost", "#duplicated"], accounts
+        "Messages by id", ["after", "#enqueued", "#run", "#waiting", "#kept", "#lost", "#duplicated"], tallies
     )
     lines += table("Measured", ["what", "#value"], [(name, f"{value:,}") for name, value in result.measured.items()])
     lines += table("Phases", ["phase", "#seconds"], [(name, f"{value:.1f}") for name, value in result.seconds.items()])
@@ -72,11 +72,11 @@ def _answer(result: DemoResult, *, keep: bool) -> Answer:
     if keep:
         lines += [f"scratch system: {result.folder}", *(f"{name}: {file}" for name, file in result.reports.items())]
     summary = (
-        f"lost={result.lost} duplicated={result.duplicated} gap_s={result.gap_s:.1f} "
+        f"lost={result.lost} duplicated={result.duplicated} downtime_s={result.downtime_s:.1f} "
         f"files={result.files} cases={result.cases}"
     )
     data = dataclasses.asdict(result)
-    data.update(accounts={name: dataclasses.asdict(account) for name, account in result.accounts.items()})
+    data.update(tallies={name: dataclasses.asdict(account) for name, account in result.tallies.items()})
     data.update(summary=summary, folder=str(result.folder) if keep else None)
     code = ExitCode.CLEAN if result.ok else ExitCode.DIFFERENCES
     return Answer(exit_code=code, lines=[*lines, "", summary], data=data)

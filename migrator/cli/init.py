@@ -22,7 +22,7 @@ def command(path: Path, in_place: bool, force: bool, output_format: str) -> None
 
     Example: migrator init --in-place .
     """
-    from codemods.calls.scheduler_jobs import read_clocks
+    from codemods.calls.scheduler_jobs import read_scheduler_jobs
     from migrator.errors import ExitCode, RefusedError, UsageError
     from migrator.inventory.deployment_files import find_programs
     from migrator.inventory.draft_plan import Subject, draft_plan, drafted_programs, import_root
@@ -39,9 +39,9 @@ def command(path: Path, in_place: bool, force: bool, output_format: str) -> None
         raise UsageError(str(folder), "no Dramatiq actor and no Celery task was found", remedy="name another folder")
     settings = _settings(folder / root / "manage.py")
     programs = find_programs(folder)
-    clocks = read_clocks(folder / root, {entry.file for entry in inventory.schedule})
+    scheduler_jobs = read_scheduler_jobs(folder / root, {entry.file for entry in inventory.schedule})
     subject = Subject(name=folder.name, root=root, settings=settings)
-    text = draft_plan(subject, inventory, programs=programs, clocks=clocks, in_place=in_place)
+    text = draft_plan(subject, inventory, programs=programs, scheduler_jobs=scheduler_jobs, in_place=in_place)
     file.write_text(text, encoding="utf-8")
     load_plan(file)
     lines = [

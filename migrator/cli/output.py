@@ -71,6 +71,16 @@ def yes_option(function: F) -> F:
     )
 
 
+def renamed_option(old: str, new: str) -> Callable[[F], F]:
+    """Refuse a flag of an earlier version with its new name."""
+
+    def refuse(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+        if value:
+            raise click.UsageError(f"{old} has another name in this version: {new}", ctx)
+
+    return click.option(old, is_flag=True, hidden=True, expose_value=False, callback=refuse)
+
+
 def confirm(question: str, *, yes: bool) -> None:
     """Ask on a terminal; elsewhere ``--yes`` is needed.
 

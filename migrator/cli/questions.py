@@ -12,7 +12,8 @@ import click
 
 if TYPE_CHECKING:
     from migrator.events import Listener
-    from migrator.plan.model import Plan, Process
+    from migrator.plan.model import Plan
+    from migrator.plan.processes import Process
 
 
 def on_terminal() -> bool:

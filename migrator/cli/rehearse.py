@@ -76,8 +76,8 @@ def _answer(found: Rehearsal) -> Answer:
             run.command,
             run.outcome.value,
             f"{run.moved:,}",
-            f"{run.kept:,}",
-            f"{run.gap_s or 0:.1f}",
+            f"{run.quarantined:,}",
+            f"{run.downtime_s or 0:.1f}",
             f"{run.elapsed_s:.1f}",
         )
         for run in found.runs

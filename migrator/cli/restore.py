@@ -31,7 +31,7 @@ def command(file: Path, replace: bool, plan: Plan, yes: bool, output_format: str
     Example: migrator restore .migrator/snapshots/run-1.snapshot
     """
     from migrator.errors import ExitCode, RefusedError
-    from migrator.plan.model import Role
+    from migrator.plan.processes import Role
     from migrator.snapshots.snapshot import restore_snapshot
     from migrator.workers.start_stop import list_processes
 

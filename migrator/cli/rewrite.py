@@ -44,7 +44,8 @@ def command(
 
     Example: migrator rewrite-imports --diff
     """
-    from codemods.runner import Mode, rewrite
+    from codemods.report import Mode
+    from codemods.runner import rewrite
     from migrator.errors import UsageError
 
     existing_plan_folder(plan)
@@ -53,12 +54,12 @@ def command(
     if undo:
         finish(_undone(plan), "json" if output_format == "json" else "text")
     mode = Mode.CHECK if check else Mode.DIFF if diff else Mode.WRITE
-    meanwhile = None
+    while_parsing = None
     if mode is Mode.WRITE:
         _require_complete(plan)
     else:
-        meanwhile = partial(_require_complete, plan)
-    report = rewrite(plan, paths=paths, mode=mode, text=text, mark=mark, meanwhile=meanwhile)
+        while_parsing = partial(_require_complete, plan)
+    report = rewrite(plan, paths=paths, mode=mode, text=text, mark=mark, while_parsing=while_parsing)
     next_steps = _next_steps(report)
     if output_format != "text":
         click.echo(_document(report, output_format, next_steps))
@@ -96,7 +97,7 @@ def _document(report: RewriteReport, output_format: str, next_steps: list[str]) 
 
 
 def _lines(report: RewriteReport) -> list[str]:
-    from codemods.runner import Mode
+    from codemods.report import Mode
     from migrator.render.text import finding_lines
 
     writes = report.mode is Mode.WRITE
@@ -118,7 +119,7 @@ def _lines(report: RewriteReport) -> list[str]:
 
 
 def _next_steps(report: RewriteReport) -> list[str]:
-    from codemods.runner import Mode
+    from codemods.report import Mode
 
     if report.leftovers or report.unparsable:
         return ["see to each place that is left, then migrator rewrite-imports --check"]

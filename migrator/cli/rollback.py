@@ -34,7 +34,8 @@ def command(
     """
     from migrator.cli.progress import shown_progress
     from migrator.cli.runs import run_answer
-    from migrator.runner.cutover import RunOptions, rollback
+    from migrator.runner.cutover import rollback
+    from migrator.steps.protocol import RunOptions
     from migrator.wiring import guarded
 
     asked = RunOptions(dry_run=True, tasks=tasks, hooks=hooks)

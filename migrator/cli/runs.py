@@ -54,10 +54,10 @@ def _verdict(report: RunReport) -> str:
 
 
 def _measured(report: RunReport) -> list[str]:
-    if not report.moved and not report.kept and report.gap_s is None:
+    if not report.moved and not report.quarantined and report.downtime_s is None:
         return []
-    gap = f"; longest gap without a worker {report.gap_s:.1f} s" if report.gap_s is not None else ""
-    lines = [f"messages carried over: {report.moved:,}; kept back: {report.kept:,}{gap}"]
+    downtime = f"; longest gap without a worker {report.downtime_s:.1f} s" if report.downtime_s is not None else ""
+    lines = [f"messages carried over: {report.moved:,}; kept back: {report.quarantined:,}{downtime}"]
     return lines + [f"  kept back: {count:,} x {reason}" for reason, count in report.reasons.items()]
 
 

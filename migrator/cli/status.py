@@ -12,7 +12,7 @@ from migrator.cli.output import Answer, finish, format_option, plan_option
 
 if TYPE_CHECKING:
     from migrator.plan.model import Plan
-    from migrator.runner.cutover import Status
+    from migrator.runner.status import MigrationStatus
 
 
 @click.command("status")
@@ -54,10 +54,10 @@ def command(plan: Plan, output_format: str) -> None:
     finish(Answer(exit_code=code, lines=lines, data=data, next_steps=now.next_steps), output_format)
 
 
-def _under_way(now: Status) -> list[str]:
+def _under_way(now: MigrationStatus) -> list[str]:
     """Say what moves, what is waited for, and what ends that."""
     lines = [f"moving: {now.moving.text}"] if now.moving is not None else []
-    if now.doing:
-        lines.append(f"now: {now.doing} (begun {now.doing_for_s:,.0f} s ago)")
+    if now.current_action:
+        lines.append(f"now: {now.current_action} (begun {now.doing_for_s:,.0f} s ago)")
         lines += [f"      {sentence}" for sentence in now.ends]
     return lines

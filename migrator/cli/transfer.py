@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from migrator.cli.output import Answer, confirm, finish, format_option, plan_option, yes_option
+from migrator.cli.output import Answer, confirm, finish, format_option, plan_option, renamed_option, yes_option
 
 if TYPE_CHECKING:
     from migrator.plan.model import Plan
@@ -35,12 +35,15 @@ _STALE_S = 3600.0
 @click.option("--task", "tasks", multiple=True, help="Only this task, by its legacy or unified name; repeatable.")
 @click.option("--queue", "queues", multiple=True, help="Only this queue of the side that is emptied; repeatable.")
 @click.option("--rate", type=click.FloatRange(min=0.1), help="At most so many messages a second.")
-@click.option("--retry-kept", is_flag=True, help="First put messages that were kept back into their queues again.")
+@click.option(
+    "--retry-quarantined", is_flag=True, help="First put messages that were kept back into their queues again."
+)
 @click.option(
     "--take-claimed", is_flag=True, help="Also what workers had claimed that have ended; refused while one answers."
 )
 @click.option("--no-snapshot", is_flag=True, help="Don't write all messages to .migrator/snapshots first.")
 @click.option("--find", metavar="ID", default="", help="Only say where the message, or the copy, with this id is.")
+@renamed_option("--retry-kept", "--retry-quarantined")
 @plan_option
 @yes_option
 @format_option
@@ -67,7 +70,7 @@ def command(plan: Plan, yes: bool, output_format: str, find: str, **chosen: obje
     written = None
     if not options.dry_run:
         confirm(f"Carry the waiting messages of {plan.name} {options.direction.value}?", yes=yes)
-        if options.owners_dead:
+        if options.consumers_stopped:
             refuse_living_workers(plan, environ=os.environ, side=emptied_side(options.direction))
         written = None if chosen["no_snapshot"] else _written(plan)
     with (
@@ -95,8 +98,8 @@ def _options(chosen: Mapping[str, object]) -> TransferOptions:
         tasks=frozenset(chosen["tasks"]),  # type: ignore[call-overload]  # click gives a tuple of texts
         queues=frozenset(chosen["queues"]),  # type: ignore[call-overload]
         max_rate=chosen["rate"],  # type: ignore[arg-type]
-        retry_kept=bool(chosen["retry_kept"]),
-        owners_dead=bool(chosen["take_claimed"]),
+        retry_quarantined=bool(chosen["retry_quarantined"]),
+        consumers_stopped=bool(chosen["take_claimed"]),
     )
 
 
@@ -142,28 +145,28 @@ def _answer(report: TransferReport, chosen: Mapping[str, object], *, interrupted
     from migrator.render.text import finding_lines
 
     lines = [_headline(report), *_lines("from", report.by_queue), *_lines("tasks", report.by_task)]
-    lines += _kept_lines(report)
+    lines += _quarantined_lines(report)
     if not report.dry_run:
         lines += _lines("still there", report.left)
     lines += finding_lines(report.findings, most=3)
     data = {field.name: getattr(report, field.name) for field in dataclasses.fields(report)}
-    for name in ("findings", "kept_messages"):
+    for name in ("findings", "quarantined_messages"):
         data[name] = [dataclasses.asdict(value) for value in data[name]]
     data = {name: dict(value) if hasattr(value, "items") else value for name, value in data.items()}
     again = _command(chosen)
     next_steps = [again] if report.dry_run else ["migrator status"]
-    code = ExitCode.DIFFERENCES if report.balance or (report.dry_run and report.kept) else ExitCode.CLEAN
+    code = ExitCode.DIFFERENCES if report.balance or (report.dry_run and report.quarantined) else ExitCode.CLEAN
     if interrupted:
         code, next_steps = ExitCode.INTERRUPTED, [again]
     return Answer(exit_code=code, lines=lines, data=data, next_steps=next_steps)
 
 
 def _headline(report: TransferReport) -> str:
-    rest = f", {report.passed:,} left alone by the filter" if report.passed else ""
+    rest = f", {report.filtered_out:,} left alone by the filter" if report.filtered_out else ""
     if report.dry_run:
         return (
             f"{report.direction.value}, dry run, nothing was taken: "
-            f"{report.moved:,} would be moved, {report.kept:,} kept back{rest}"
+            f"{report.moved:,} would be moved, {report.quarantined:,} kept back{rest}"
         )
     extra = "".join(
         f", {number:,} {text}"
@@ -177,7 +180,7 @@ def _headline(report: TransferReport) -> str:
         if number
     )
     return (
-        f"{report.direction.value}: moved {report.moved:,}, kept back {report.kept:,}{extra}{rest}; "
+        f"{report.direction.value}: moved {report.moved:,}, kept back {report.quarantined:,}{extra}{rest}; "
         f"balance {report.balance}, {report.elapsed_s:.1f} s"
     )
 
@@ -186,12 +189,12 @@ def _lines(title: str, counts: Mapping[str, int]) -> list[str]:
     return [title, *(f"  {name}: {number:,}" for name, number in counts.items())] if counts else []
 
 
-def _kept_lines(report: TransferReport) -> list[str]:
+def _quarantined_lines(report: TransferReport) -> list[str]:
     """Return for each reason the number, why the first messages stay, and the first one's bytes."""
     lines: list[str] = []
     for reason, number in report.reasons.items():
         lines.append(f"kept back, {reason}: {number:,}")
-        records = [record for record in report.kept_messages if record.reason == reason]
+        records = [record for record in report.quarantined_messages if record.reason == reason]
         for record in records[:_MOST_KEPT]:
             name = record.task or "unreadable"
             lines.append(
@@ -201,15 +204,17 @@ def _kept_lines(report: TransferReport) -> list[str]:
             lines.append(f"  and {number - min(len(records), _MOST_KEPT):,} more")
         if example := report.examples.get(reason):
             lines.append(f"  the first one's bytes: {example[:_EXAMPLE_CHARACTERS]}")
-    if report.kept and not report.dry_run:
-        lines.append("  (they stay on their server as they were; a way back returns them, --retry-kept tries again)")
+    if report.quarantined and not report.dry_run:
+        lines.append(
+            "  (they stay on their server as they were; a way back returns them, --retry-quarantined tries again)"
+        )
     return lines
 
 
 def _command(chosen: Mapping[str, object]) -> str:
     """Return the command line that does it, without ``--dry-run``."""
     words = ["migrator", "transfer"]
-    for name in ("back", "follow", "retry_kept", "take_claimed", "no_snapshot"):
+    for name in ("back", "follow", "retry_quarantined", "take_claimed", "no_snapshot"):
         words += [f"--{name.replace('_', '-')}"] if chosen[name] else []
     for name, flag in (("tasks", "--task"), ("queues", "--queue")):
         for value in chosen[name]:  # type: ignore[attr-defined]  # click gives a tuple of texts
@@ -227,9 +232,9 @@ def _found(whereabouts: Whereabouts) -> Answer:
     lines += [f"named in: {_seen(seen)}, id {seen.id or 'unreadable'}" for seen in whereabouts.named_by]
     for arrival in whereabouts.arrivals:
         moment = datetime.fromtimestamp(arrival.run_at_s, UTC).isoformat(timespec="seconds")
-        lines.append(f"ledger of {arrival.where}: this copy of {arrival.place} arrived, in the run begun at {moment}")
+        lines.append(f"ledger of {arrival.where}: this copy of {arrival.address} arrived, in the run begun at {moment}")
     lines += [f"book, run {entry.run}: {entry.fate} {entry.detail}" for entry in whereabouts.entries]
-    lines += [f"snapshot of {seen.created_at}: was in {seen.place} ({seen.file})" for seen in whereabouts.recorded]
+    lines += [f"snapshot of {seen.created_at}: was in {seen.address} ({seen.file})" for seen in whereabouts.recorded]
     code = ExitCode.CLEAN if lines else ExitCode.DIFFERENCES
     if not whereabouts.sightings:
         lines.append(f"{whereabouts.id}: in no queue now; {_unseen(whereabouts)}")

@@ -53,7 +53,7 @@ def draft_plan(
     inventory: Inventory,
     *,
     programs: Sequence[Program] = (),
-    clocks: Mapping[str, str] | None = None,
+    scheduler_jobs: Mapping[str, str] | None = None,
     in_place: bool = False,
 ) -> str:
     """Return the text of a plan that maps each legacy task to a unified one of the same name.
@@ -79,15 +79,17 @@ def draft_plan(
     document["unified"] = {"broker": "${CELERY_BROKER_URL:-redis://localhost:6379/0}", "queues": ["unified"]}
     groups = grouped(inventory.tasks, in_place=in_place)
     document["task"] = _array(_task(unified, group, in_place=in_place) for unified, group in groups.items())
-    _schedule(document, inventory, clocks or {}, groups)
+    _schedule(document, inventory, scheduler_jobs or {}, groups)
     _add_processes(document, drafted_programs(programs), subject.root)
     return tomlkit.dumps(document)
 
 
-def _schedule(document: tomlkit.TOMLDocument, inventory: Inventory, clocks: Mapping[str, str], groups: Groups) -> None:
+def _schedule(
+    document: tomlkit.TOMLDocument, inventory: Inventory, scheduler_jobs: Mapping[str, str], groups: Groups
+) -> None:
     """Write the schedule entries: those whose time is known, and those that a person must decide on."""
-    tasks = {name: _unified_task(inventory, name, groups) for name in clocks}
-    known = {name: text for name, text in clocks.items() if tasks[name]}
+    tasks = {name: _unified_task(inventory, name, groups) for name in scheduler_jobs}
+    known = {name: text for name, text in scheduler_jobs.items() if tasks[name]}
     entries = dict.fromkeys(entry.name for entry in inventory.schedule)
     if found := [name for name in entries if name in known]:
         document["schedule"] = _array(_scheduled(name, tasks[name], known[name]) for name in found)

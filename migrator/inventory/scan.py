@@ -42,22 +42,10 @@ def scan(root: Path, sources: SourceFiles | None = None) -> Inventory:
     Raises:
         OSError: The folder or a file can't be read.
     """
-    modules: dict[str, ModuleFacts] = {}
-    unreadable: list[tuple[Path, str]] = []
     sources = sources or SourceFiles(root)
     every = sources.python_files(root)
-    inside = len(root.parts)
-    rest = [file for file in every if "migrations" not in file.parts[inside:-1]]
-    asked: frozenset[str] = frozenset()
-    worth: Callable[[bytes], bool] = worth_parsing
-    while True:
-        rest = _parse(sources, rest, worth, modules, unreadable, root=root)
-        applications = celery_applications(modules)
-        makers = maker_names(modules, applications) - asked
-        if not makers:
-            break
-        asked |= makers
-        worth = naming(makers)
+    unreadable: list[tuple[Path, str]] = []
+    modules, applications = _modules(root, sources, every, unreadable)
     load = loading(root, modules)
     tasks: list[LegacyDefinition] = []
     unfollowed: list[tuple[Path, int]] = []
@@ -74,6 +62,25 @@ def scan(root: Path, sources: SourceFiles | None = None) -> Inventory:
         unreadable=tuple(unreadable),
         unseen=tuple(unfollowed),
     )
+
+
+def _modules(
+    root: Path, sources: SourceFiles, every: list[Path], unreadable: list[tuple[Path, str]]
+) -> tuple[dict[str, ModuleFacts], frozenset[str]]:
+    """Parse what may make tasks, again with each name that is found to make some; return modules and Celery apps."""
+    modules: dict[str, ModuleFacts] = {}
+    inside = len(root.parts)
+    rest = [file for file in every if "migrations" not in file.parts[inside:-1]]
+    asked: frozenset[str] = frozenset()
+    worth: Callable[[bytes], bool] = worth_parsing
+    while True:
+        rest = _parse(sources, rest, worth, modules, unreadable, root=root)
+        applications = celery_applications(modules)
+        makers = maker_names(modules, applications) - asked
+        if not makers:
+            return modules, applications
+        asked |= makers
+        worth = naming(makers)
 
 
 def _parse(

@@ -21,16 +21,16 @@ from migrator.plan.model import (
     Operation,
     OperationKind,
     Plan,
-    Priority,
+    PlannedTask,
+    PriorityLevel,
     Project,
     RetiredSchedule,
     RetiredTask,
     ScheduleEntry,
     TaskMapping,
-    UnifiedTask,
 )
 from migrator.plan.processes import read_process
-from migrator.plan.toml_table import Problems, Table
+from migrator.plan.toml_table import Problems, TomlTable
 from migrator.wire.message import Side, System
 
 
@@ -50,7 +50,7 @@ def load_plan(file: Path) -> Plan:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(str(file), "the plan can't be read", found=str(error), remedy="correct the file") from error
     problems = Problems()
-    plan = _plan(Table(document, "", problems), file, _fingerprint(document))
+    plan = _plan(TomlTable(document, "", problems), file, _fingerprint(document))
     _check_names(plan, problems)
     if problems.sentences:
         raise PlanError(str(file), tuple(problems.sentences))
@@ -61,7 +61,7 @@ def _fingerprint(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()
 
 
-def _plan(top: Table, file: Path, fingerprint: str) -> Plan:
+def _plan(top: TomlTable, file: Path, fingerprint: str) -> Plan:
     migration, legacy = top.table("migration"), top.table("legacy")
     plan = Plan(
         name=migration.text("name"),
@@ -87,7 +87,7 @@ def _plan(top: Table, file: Path, fingerprint: str) -> Plan:
     return plan
 
 
-def _project(table: Table) -> Project:
+def _project(table: TomlTable) -> Project:
     project = Project(
         root=table.relative_path("root"),
         settings=table.text("settings"),
@@ -101,16 +101,16 @@ def _project(table: Table) -> Project:
     return project
 
 
-def _cutover(table: Table) -> Cutover:
+def _cutover(table: TomlTable) -> Cutover:
     cutover = Cutover(
-        alias_net=table.flag("alias_net"),
-        alias_quiet_s=table.number("alias_quiet_s", default=24 * 3600) or 24 * 3600,
+        legacy_aliases=table.flag("legacy_aliases"),
+        legacy_aliases_quiet_s=table.number("legacy_aliases_quiet_s", default=24 * 3600) or 24 * 3600,
     )
     table.close()
     return cutover
 
 
-def _rehearsal(table: Table) -> Mapping[str, str]:
+def _rehearsal(table: TomlTable) -> Mapping[str, str]:
     variables = table.mapping("environment")
     for name, value in variables.items():
         if not isinstance(value, str):
@@ -119,7 +119,7 @@ def _rehearsal(table: Table) -> Mapping[str, str]:
     return {name: str(value) for name, value in variables.items()}
 
 
-def _endpoint(table: Table, side: Side, system: System) -> Endpoint:
+def _endpoint(table: TomlTable, side: Side, system: System) -> Endpoint:
     endpoint = Endpoint(
         side=side,
         system=system,
@@ -140,18 +140,18 @@ def _endpoint(table: Table, side: Side, system: System) -> Endpoint:
     return endpoint
 
 
-def _task(table: Table) -> UnifiedTask:
+def _task(table: TomlTable) -> PlannedTask:
     name = table.text("name")
     replaces = tuple(_mapping(child, name) for child in table.tables("replaces"))
     if len(replaces) == 1:
         replaces = (_as_primary(replaces[0]),)
     elif sum(mapping.primary for mapping in replaces) != 1 and replaces:
         table.problem("replaces", "exactly one entry needs `primary = true`", "a rollback must know which name to use")
-    task = UnifiedTask(
+    task = PlannedTask(
         name=name,
         path=table.text("path"),
         parameters=table.texts("parameters", default=()),
-        priority=table.choice("priority", Priority, default=Priority.MEDIUM),
+        priority=table.choice("priority", PriorityLevel, default=PriorityLevel.MEDIUM),
         max_retries=table.integer("max_retries", default=None),
         replaces=replaces,
     )
@@ -167,7 +167,7 @@ def _as_primary(mapping: TaskMapping) -> TaskMapping:
     return replace(mapping, primary=True)
 
 
-def _mapping(table: Table, unified: str) -> TaskMapping:
+def _mapping(table: TomlTable, unified: str) -> TaskMapping:
     parameters = table.texts("parameters", default=())
     mapping = TaskMapping(
         system=table.choice("system", System),
@@ -182,7 +182,7 @@ def _mapping(table: Table, unified: str) -> TaskMapping:
     return mapping
 
 
-def _operation(table: Table, parameters: tuple[str, ...]) -> Operation:
+def _operation(table: TomlTable, parameters: tuple[str, ...]) -> Operation:
     kinds = [kind for kind in OperationKind if kind.value in table.data]
     if len(kinds) != 1:
         table.problem("", "needs exactly one of rename, wrap, constant, drop", f"found {sorted(table.data)}")
@@ -202,7 +202,7 @@ def _operation(table: Table, parameters: tuple[str, ...]) -> Operation:
     return operation
 
 
-def _check_targets(table: Table, index: int, mapping: TaskMapping, parameters: tuple[str, ...]) -> None:
+def _check_targets(table: TomlTable, index: int, mapping: TaskMapping, parameters: tuple[str, ...]) -> None:
     changed = {operation.name for operation in mapping.operations if operation.kind is not OperationKind.CONSTANT}
     targets = [
         operation.name if operation.kind is OperationKind.CONSTANT else operation.to
@@ -224,7 +224,7 @@ def _check_targets(table: Table, index: int, mapping: TaskMapping, parameters: t
             )
 
 
-def _retired(table: Table) -> RetiredTask:
+def _retired(table: TomlTable) -> RetiredTask:
     retired = RetiredTask(
         system=table.choice("system", System),
         name=table.text("name"),
@@ -235,7 +235,7 @@ def _retired(table: Table) -> RetiredTask:
     return retired
 
 
-def _schedule(table: Table) -> ScheduleEntry:
+def _schedule(table: TomlTable) -> ScheduleEntry:
     entry = ScheduleEntry(
         name=table.text("name"),
         task=table.text("task"),
@@ -252,7 +252,7 @@ def _schedule(table: Table) -> ScheduleEntry:
     return entry
 
 
-def _retired_schedule(table: Table) -> RetiredSchedule:
+def _retired_schedule(table: TomlTable) -> RetiredSchedule:
     retired = RetiredSchedule(name=table.text("name"), reason=table.text("reason"))
     table.close()
     return retired

@@ -12,29 +12,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from migrator.plan.processes import Driver, Process, Role
+from migrator.plan.processes import Process, Role
 from migrator.wire.message import Side, System
 
-__all__ = [
-    "Cutover",
-    "Driver",
-    "Endpoint",
-    "Operation",
-    "OperationKind",
-    "Plan",
-    "Priority",
-    "Process",
-    "Project",
-    "RetiredSchedule",
-    "RetiredTask",
-    "Role",
-    "ScheduleEntry",
-    "TaskMapping",
-    "UnifiedTask",
-]
 
-
-class Priority(StrEnum):
+class PriorityLevel(StrEnum):
     """Urgency of a unified task; the number on the wire depends on the broker."""
 
     HIGH = "HIGH"
@@ -85,14 +67,14 @@ class TaskMapping:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UnifiedTask:
+class PlannedTask:
     """One task of the unified module."""
 
     name: str
     path: str
     #: Positional order.
     parameters: tuple[str, ...]
-    priority: Priority
+    priority: PriorityLevel
     #: None where the task is never retried.
     max_retries: int | None
     replaces: tuple[TaskMapping, ...]
@@ -182,9 +164,9 @@ class Cutover:
     """How the cutover is to be done."""
 
     #: Unified workers also take what comes late under legacy Celery names.
-    alias_net: bool = False
+    legacy_aliases: bool = False
     #: Seconds without such a message after which nobody is expected to send one any more.
-    alias_quiet_s: float = 24 * 3600.0
+    legacy_aliases_quiet_s: float = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +179,7 @@ class Plan:
     project: Project
     legacy: tuple[Endpoint, ...]
     unified: Endpoint
-    tasks: tuple[UnifiedTask, ...]
+    tasks: tuple[PlannedTask, ...]
     retired: tuple[RetiredTask, ...]
     schedule: tuple[ScheduleEntry, ...]
     retired_schedule: tuple[RetiredSchedule, ...]
@@ -236,7 +218,7 @@ class Plan:
         """Return the retirement of a legacy task, or None."""
         return next((r for r in self.retired if r.system is system and r.name == name), None)
 
-    def task(self, name: str) -> UnifiedTask | None:
+    def task(self, name: str) -> PlannedTask | None:
         """Return the unified task of that name, or None."""
         return next((task for task in self.tasks if task.name == name), None)
 

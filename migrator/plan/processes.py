@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 
 from migrator.plan.command_line import SHELLS, ShellLine, split_line
-from migrator.plan.toml_table import Table
+from migrator.plan.toml_table import TomlTable
 from migrator.wire.message import Side, System
 
 
@@ -68,7 +68,7 @@ class Process:
     manager: str = ""
 
 
-def read_process(table: Table) -> Process:
+def read_process(table: TomlTable) -> Process:
     """Read one ``[[process]]``."""
     driver = table.choice("driver", Driver, default=Driver.COMMAND)
     line = _line(table)
@@ -95,7 +95,7 @@ def read_process(table: Table) -> Process:
     return process
 
 
-def _line(table: Table) -> ShellLine:
+def _line(table: TomlTable) -> ShellLine:
     """Read `shell`, a line that is split into the argument list."""
     text = table.text("shell", default="")
     if not text:
@@ -108,7 +108,7 @@ def _line(table: Table) -> ShellLine:
     return ShellLine(words=line.words or ("?",), environment=line.environment)
 
 
-def _command(table: Table, driver: Driver) -> tuple[str, ...]:
+def _command(table: TomlTable, driver: Driver) -> tuple[str, ...]:
     given = table.data.get("command")
     if isinstance(given, str):
         table.take("command")
@@ -121,7 +121,7 @@ def _command(table: Table, driver: Driver) -> tuple[str, ...]:
     return words
 
 
-def _check_driver(table: Table, process: Process) -> None:
+def _check_driver(table: TomlTable, process: Process) -> None:
     meant = {"program": Driver.SUPERVISOR, "unit": Driver.SYSTEMD}
     for key, driver in meant.items():
         if key in table.data and process.driver is not driver:

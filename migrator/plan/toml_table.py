@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 E = TypeVar("E", bound=StrEnum)
 
 _MISSING: Any = object()
+#: Keys that plans of earlier versions have, and what they are called now.
+RENAMED = {"alias_net": "legacy_aliases", "alias_quiet_s": "legacy_aliases_quiet_s"}
 
 
 @dataclass(slots=True)
@@ -27,7 +29,7 @@ class Problems:
             self.sentences.append(sentence)
 
 
-class Table:
+class TomlTable:
     """A table at ``path``; reading a key marks it as known, :meth:`close` reports the others."""
 
     def __init__(self, data: Any, path: str, problems: Problems) -> None:
@@ -132,24 +134,26 @@ class Table:
             return {}
         return value
 
-    def table(self, key: str) -> Table:
+    def table(self, key: str) -> TomlTable:
         """Return a child table; a missing one is a problem and reads as empty."""
         value = self.take(key)
         path = ".".join(part for part in (self.path, key) if part)
-        return Table({} if value is None else value, path, self.problems)
+        return TomlTable({} if value is None else value, path, self.problems)
 
-    def tables(self, key: str) -> list[Table]:
+    def tables(self, key: str) -> list[TomlTable]:
         """Return the tables of an array; empty if absent."""
         value = self.take(key, [])
         path = ".".join(part for part in (self.path, key) if part)
         if not isinstance(value, list):
             self.problem(key, "needs an array of tables", f"found {type(value).__name__}")
             return []
-        return [Table(item, f"{path}[{index}]", self.problems) for index, item in enumerate(value)]
+        return [TomlTable(item, f"{path}[{index}]", self.problems) for index, item in enumerate(value)]
 
     def close(self) -> None:
         """Report every key that nobody read, with the nearest known one."""
         for key in self.data:
-            if key not in self._known:
+            if key in RENAMED and RENAMED[key] in self._known:
+                self.problem(key, "has another name in this version", f"write {RENAMED[key]}")
+            elif key not in self._known:
                 close = difflib.get_close_matches(key, sorted(self._known), n=1)
                 self.problem(key, "is not a known key", f"did you mean {close[0]!r}?" if close else "")

@@ -9,14 +9,14 @@ from pathlib import Path
 from migrator.errors import MigratorError, RefusedError, UnreachableError
 from migrator.plan.model import Plan
 from migrator.plan.placeholders import fill
-from migrator.project.manage_server import StandingManage
+from migrator.project.manage_server import ManageServer
 from migrator.redaction import redact
 
 GIT_TIMEOUT_S = 60.0
 MANAGE_TIMEOUT_S = 300.0
 
 
-def manage(plan: Plan, *arguments: str, environ: Mapping[str, str], standing: StandingManage | None = None) -> str:
+def manage(plan: Plan, *arguments: str, environ: Mapping[str, str], manage_server: ManageServer | None = None) -> str:
     """Run ``manage.py`` in the project, with the plan's settings, and return its output.
 
     Args:
@@ -26,7 +26,7 @@ def manage(plan: Plan, *arguments: str, environ: Mapping[str, str], standing: St
         UnreachableError: It failed; most often the database is down or the settings can't be imported.
     """
     where = f"manage.py {' '.join(arguments)}"
-    answer = standing.call(arguments, limit_s=MANAGE_TIMEOUT_S) if standing is not None else None
+    answer = manage_server.call(arguments, limit_s=MANAGE_TIMEOUT_S) if manage_server is not None else None
     if answer is None:
         command = [fill(plan, part, environ=environ, where="project.manage") for part in plan.project.manage]
         answer = run(

@@ -28,7 +28,7 @@ _END_TIMEOUT_S = 5.0
 
 
 @dataclass(slots=True)
-class StandingManage:
+class ManageServer:
     """The process, and what it has written that was not read yet."""
 
     process: subprocess.Popen[bytes]
@@ -74,7 +74,7 @@ class StandingManage:
 
 
 @contextmanager
-def standing_manage(plan: Plan, environ: Mapping[str, str]) -> Iterator[StandingManage | None]:
+def running_manage_server(plan: Plan, environ: Mapping[str, str]) -> Iterator[ManageServer | None]:
     """Start one and end it; None if it can't be executed. It imports while the caller goes on."""
     command = [fill(plan, part, environ=environ, where="project.manage") for part in plan.project.manage]
     loop = Path(__file__).parents[1].joinpath("agent", "manage_loop.py").read_text(encoding="utf-8")
@@ -91,7 +91,7 @@ def standing_manage(plan: Plan, environ: Mapping[str, str]) -> Iterator[Standing
         yield None
         return
     try:
-        yield StandingManage(process=process)
+        yield ManageServer(process=process)
     finally:
         _end(process)
 

@@ -18,9 +18,10 @@ from migrator.brokers.rabbitmq.move_queue import carry_all
 from migrator.brokers.rabbitmq.queues import ASIDE as ASIDE_QUEUE
 from migrator.brokers.rabbitmq.server import RabbitmqServer
 from migrator.brokers.redis.heartbeats import connection
-from migrator.brokers.redis.keys import PARKED, celery_lists, kept_key, sources
+from migrator.brokers.redis.keys import PARKED, celery_lists, quarantine_key, sources
 from migrator.events import Event, EventKind, Listener
-from migrator.plan.model import Plan, Role
+from migrator.plan.model import Plan
+from migrator.plan.processes import Role
 from migrator.snapshots import rabbitmq
 from migrator.snapshots.snapshot import restore_snapshot
 from migrator.steps.transfer import MOVE_BACK
@@ -33,7 +34,7 @@ ASIDE = "rehearsal-aside:"
 
 
 @dataclass(slots=True, kw_only=True)
-class Stage:
+class CopyRun:
     """The scratch world, and the operator who keeps copies from being run in it."""
 
     plan: Plan
@@ -43,7 +44,7 @@ class Stage:
     listener: Listener
     #: Seconds that the operator of the scratch world has taken; no part of any gap.
     taken_s: float = 0.0
-    ceased: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    consumers_cancelled: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def listen(self, event: Event) -> None:
         """Pass an event on, and do between two steps what keeps copies from being run."""
@@ -51,7 +52,9 @@ class Stage:
         began = time.monotonic()
         if event.kind is EventKind.STEP_FINISHED and event.step == "stop_workers":
             workers = self.plan.select(side=Side.UNIFIED, role=Role.WORKER)
-            self.ceased = {worker.name: drain.cease(self.plan, worker, environ=self.environ) for worker in workers}
+            self.consumers_cancelled = {
+                worker.name: drain.cancel_consumers(self.plan, worker, environ=self.environ) for worker in workers
+            }
             if self.snapshot is not None:
                 restore_snapshot(self.plan, environ=self.environ, file=self.snapshot, replace=True)
             self.taken_s += time.monotonic() - began
@@ -74,7 +77,7 @@ class Stage:
         """Put the copies out of sight, and let the unified workers consume again."""
         _swap(self.plan, self.environ, hide=True)
         for worker in self.plan.select(side=Side.UNIFIED, role=Role.WORKER):
-            drain.resume(self.plan, worker, self.ceased[worker.name], environ=self.environ)
+            drain.resume(self.plan, worker, self.consumers_cancelled[worker.name], environ=self.environ)
 
     def _show(self) -> None:
         """Put the copies back for the transfer; no worker runs now."""
@@ -109,4 +112,4 @@ def _empty(plan: Plan, environ: Mapping[str, str]) -> None:
         with connection(endpoint, environ) as client:
             if client is not None:
                 names = [name for source in sources(endpoint) for name in (source.list, source.bodies) if name]
-                client.unlink(kept_key(endpoint), *names)
+                client.unlink(quarantine_key(endpoint), *names)

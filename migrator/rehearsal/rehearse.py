@@ -19,15 +19,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from migrator.brokers.connect import endpoint_url, has_rabbitmq, is_on_rabbitmq
-from migrator.brokers.rabbitmq.declarations import read_forms
+from migrator.brokers.rabbitmq.declarations import read_declarations
 from migrator.brokers.rabbitmq.management import URL_VARIABLE, Management
 from migrator.brokers.rabbitmq.server import RabbitmqServer
 from migrator.errors import RefusedError, UsageError
 from migrator.events import Event, EventKind, Listener, ignore
 from migrator.plan.loader import load_plan
-from migrator.plan.model import Plan, Role
+from migrator.plan.model import Plan
+from migrator.plan.processes import Role
 from migrator.project.commands import git, manage
-from migrator.rehearsal.message_copies import Stage
+from migrator.rehearsal.message_copies import CopyRun
 from migrator.rehearsal.scratch_environment import build, environment, require_scratch
 from migrator.runner.cutover import cutover, rollback
 from migrator.runner.report import RunOutcome, RunReport
@@ -101,12 +102,12 @@ def rehearse(
         clone = _clone(plan, folder, environ)
         snapshot, messages, size_bytes = _copies(plan, folder, environ, chosen)
         copies = messages, size_bytes
-        world = build(plan, folder, environ, rabbitmq=chosen.rabbitmq, copies=copies, stack=stack)
-        own = environment(clone, world, environ)
-        notes = (*_seen(plan, environ, chosen), *world.notes, *require_scratch(clone, own, world))
+        scratch = build(plan, folder, environ, rabbitmq=chosen.rabbitmq, copies=copies, stack=stack)
+        own = environment(clone, scratch, environ)
+        notes = (*_seen(plan, environ, chosen), *scratch.notes, *require_scratch(clone, own, scratch))
         for text in notes:
             listener(Event(kind=EventKind.NOTE, step="rehearse", text=text))
-        stage = Stage(plan=clone, environ=own, snapshot=snapshot, listener=listener)
+        stage = CopyRun(plan=clone, environ=own, snapshot=snapshot, listener=listener)
         stack.callback(stage.end)
         options = replace(options_for(clone, RunOptions()), check_proof=options_for(plan, RunOptions()).check_proof)
         runs = _there_and_back(stage, options)
@@ -139,7 +140,7 @@ def _require_classic(plan: Plan, environ: Mapping[str, str]) -> None:
         if not is_on_rabbitmq(endpoint, environ):
             continue
         server = RabbitmqServer(endpoint_url(endpoint, environ))
-        for form in read_forms(server, Management(url) if url else None, endpoint):
+        for form in read_declarations(server, Management(url) if url else None, endpoint):
             if form.arguments.get("x-queue-type", "classic") != "classic":
                 raise RefusedError(
                     f"{server.where} {form.name}",
@@ -158,7 +159,7 @@ def _seen(plan: Plan, environ: Mapping[str, str], chosen: RehearsalOptions) -> I
         )
 
 
-def _there_and_back(stage: Stage, options: RunOptions) -> tuple[RunReport, ...]:
+def _there_and_back(stage: CopyRun, options: RunOptions) -> tuple[RunReport, ...]:
     plan, environ = stage.plan, stage.environ
     converted = git(plan, "rev-parse", "HEAD", environ=environ)
     for name in SOURCE_STATE:
@@ -170,8 +171,8 @@ def _there_and_back(stage: Stage, options: RunOptions) -> tuple[RunReport, ...]:
     for command in (cutover, rollback, cutover):
         stage.taken_s = 0.0
         report = command(plan, environ=environ, options=options, listener=stage.listen)
-        gap_s = None if report.gap_s is None else max(0.0, round(report.gap_s - stage.taken_s, 3))
-        runs.append(replace(report, gap_s=gap_s))
+        downtime_s = None if report.downtime_s is None else max(0.0, round(report.downtime_s - stage.taken_s, 3))
+        runs.append(replace(report, downtime_s=downtime_s))
         if report.outcome is not RunOutcome.DONE:
             break
         if command is rollback:

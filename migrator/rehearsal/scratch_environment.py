@@ -27,7 +27,7 @@ _PORTS: dict[str, int | str] = {"redis": 6379, "rediss": 6379, "amqp": 5672, "py
 
 
 @dataclass(slots=True, kw_only=True)
-class World:
+class ScratchEnvironment:
     """The brokers of a rehearsal."""
 
     folder: Path
@@ -61,7 +61,7 @@ class World:
 
 def build(
     plan: Plan, folder: Path, environ: Mapping[str, str], *, rabbitmq: str, copies: tuple[int, int], stack: ExitStack
-) -> World:
+) -> ScratchEnvironment:
     """Start or make the scratch brokers that a plan needs; ``stack`` ends or removes them.
 
     Args:
@@ -75,23 +75,23 @@ def build(
     Raises:
         RefusedError: There is no place to rehearse in, or no right to make one.
     """
-    world = World(folder=folder)
+    scratch = ScratchEnvironment(folder=folder)
     real = {
         endpoint_url(endpoint, environ): endpoint
         for endpoint in (*plan.legacy, plan.unified)
         if is_on_rabbitmq(endpoint, environ)
     }
     if real and rabbitmq:
-        _use_given(plan, environ, world, rabbitmq, stack)
+        _use_given(plan, environ, scratch, rabbitmq, stack)
     elif real:
-        _make(plan, environ, world, copies, stack)
+        _make(plan, environ, scratch, copies, stack)
     on_redis = any(not is_on_rabbitmq(endpoint, environ) for endpoint in (*plan.legacy, plan.unified))
     if on_redis or any("{redis}" in value for value in plan.rehearsal.values()):
-        world.redis = stack.enter_context(embedded_server(folder=folder / "redis"))
-    return world
+        scratch.redis = stack.enter_context(embedded_server(folder=folder / "redis"))
+    return scratch
 
 
-def environment(plan: Plan, world: World, environ: Mapping[str, str]) -> dict[str, str]:
+def environment(plan: Plan, scratch: ScratchEnvironment, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of the scratch world: every variable with a URL of a broker's server names ours.
 
     Raises:
@@ -104,40 +104,40 @@ def environment(plan: Plan, world: World, environ: Mapping[str, str]) -> dict[st
             where = f"{endpoint.side.value}.{endpoint.system.value}.broker"
             raise RefusedError(where, "names its server word for word", remedy="write ${NAME:-URL} to rehearse")
         real = endpoint_url(endpoint, environ)
-        move = world.on_rabbitmq if is_on_rabbitmq(endpoint, environ) else world.on_redis
+        move = scratch.on_rabbitmq if is_on_rabbitmq(endpoint, environ) else scratch.on_redis
         servers[server_of(real)] = move
-        own[match["name"]] = world.rabbits.get(real) or move(real)
+        own[match["name"]] = scratch.rabbits.get(real) or move(real)
     for name, value in environ.items():
         if "://" in value and own[name] == value and server_of(value) in servers:
             own[name] = servers[server_of(value)](value)
-    if world.rabbits and not any(server_of(url) in servers for url in world.rabbits.values()):
+    if scratch.rabbits and not any(server_of(url) in servers for url in scratch.rabbits.values()):
         # It is the plugin of the real server, and would tell about the real queues of the same names.
         own.pop(URL_VARIABLE, None)
-    redis = f"redis://127.0.0.1:{world.redis.port}" if world.redis else ""
+    redis = f"redis://127.0.0.1:{scratch.redis.port}" if scratch.redis else ""
     for name, value in plan.rehearsal.items():
-        own[name] = value.replace("{redis}", redis).replace("{scratch}", str(world.folder))
+        own[name] = value.replace("{redis}", redis).replace("{scratch}", str(scratch.folder))
     return own
 
 
-def require_scratch(plan: Plan, environ: dict[str, str], world: World) -> tuple[str, ...]:
+def require_scratch(plan: Plan, environ: dict[str, str], scratch: ScratchEnvironment) -> tuple[str, ...]:
     """Refuse brokers and databases that are not scratch; return what else could be reached."""
     reach = probe(plan, environ=environ)
-    if any(not _inside(name, world.folder) for name in reach.databases) and "DATABASE_URL" in environ:
-        environ["DATABASE_URL"] = f"sqlite:///{world.folder / 'rehearsal.sqlite3'}"
+    if any(not _inside(name, scratch.folder) for name in reach.databases) and "DATABASE_URL" in environ:
+        environ["DATABASE_URL"] = f"sqlite:///{scratch.folder / 'rehearsal.sqlite3'}"
         reach = probe(plan, environ=environ)
     for name in reach.databases:
-        if not _inside(name, world.folder):
+        if not _inside(name, scratch.folder):
             remedy = "name another one by a variable under [rehearsal.environment] in the plan"
             raise RefusedError("rehearsal", "the project would use a real database", found=name, remedy=remedy)
     for url in reach.brokers:
-        if not world.holds(url):
+        if not scratch.holds(url):
             remedy = "let the project read its broker from the variable that the plan names"
             raise RefusedError("rehearsal", "the project would use a real broker", found=url, remedy=remedy)
     return tuple(
         f"{name} is the real one ({where}); no task runs, but code that runs at start could use it: set its variable "
         "under [rehearsal.environment] in the plan"
         for name, where in reach.others.items()
-        if not world.holds(where)
+        if not scratch.holds(where)
     )
 
 
@@ -155,13 +155,15 @@ def _place(url: str) -> tuple[str, int | str, str]:
     return host, port, unquote(urlsplit(url).path[1:]) or "/"
 
 
-def _use_given(plan: Plan, environ: Mapping[str, str], world: World, rabbitmq: str, stack: ExitStack) -> None:
+def _use_given(
+    plan: Plan, environ: Mapping[str, str], scratch: ScratchEnvironment, rabbitmq: str, stack: ExitStack
+) -> None:
     """Rehearse in a virtual host that the operator names."""
     endpoints = tuple(_on_rabbitmq(plan, environ))
     servers = {endpoint_url(endpoint, environ): endpoint for endpoint in endpoints}
-    scratch = RabbitmqServer(rabbitmq)
-    with scratch.connected() as connection:
-        there = scratch.identity(connection)
+    given = RabbitmqServer(rabbitmq)
+    with given.connected() as connection:
+        there = given.identity(connection)
     identities = set()
     for url in servers:
         server = RabbitmqServer(url)
@@ -169,20 +171,22 @@ def _use_given(plan: Plan, environ: Mapping[str, str], world: World, rabbitmq: s
             identities.add(server.identity(connection))
     if there in identities:
         remedy = "name another virtual host, or another server"
-        raise RefusedError("--rabbitmq", "is the real virtual host", found=scratch.where, remedy=remedy)
+        raise RefusedError("--rabbitmq", "is the real virtual host", found=given.where, remedy=remedy)
     if len(identities) > 1:
         what = "stands for one virtual host, and the plan has more"
         remedy = f"name the management plugin in {URL_VARIABLE}, and leave --rabbitmq away"
         raise RefusedError("--rabbitmq", what, found=", ".join(sorted(identities)), remedy=remedy)
-    declarations.require_unused(scratch, endpoints)
-    world.rabbits = dict.fromkeys(servers, rabbitmq)
-    forms = [form for endpoint in endpoints for form in _forms(endpoint, environ)]
-    stack.callback(declarations.delete_queues, scratch, endpoints)
-    declarations.declare_like(scratch, forms)
-    world.notes.append(f"RabbitMQ's part takes place at {scratch.where}; policies of the real server are not there")
+    declarations.require_unused(given, endpoints)
+    scratch.rabbits = dict.fromkeys(servers, rabbitmq)
+    forms = [form for endpoint in endpoints for form in _declarations(endpoint, environ)]
+    stack.callback(declarations.delete_queues, given, endpoints)
+    declarations.declare_like(given, forms)
+    scratch.notes.append(f"RabbitMQ's part takes place at {given.where}; policies of the real server are not there")
 
 
-def _make(plan: Plan, environ: Mapping[str, str], world: World, copies: tuple[int, int], stack: ExitStack) -> None:
+def _make(
+    plan: Plan, environ: Mapping[str, str], scratch: ScratchEnvironment, copies: tuple[int, int], stack: ExitStack
+) -> None:
     """Make a virtual host for each real one."""
     management_url = environ.get(URL_VARIABLE, "")
     if not management_url:
@@ -196,7 +200,7 @@ def _make(plan: Plan, environ: Mapping[str, str], world: World, copies: tuple[in
     management = Management(management_url)
     before = scratch_vhost.left_behind(management)
     if before:
-        world.notes.append(
+        scratch.notes.append(
             f"left behind by a rehearsal that was killed, unless one is under way: {', '.join(before)}; "
             "`rabbitmqctl delete_vhost` removes it"
         )
@@ -212,15 +216,15 @@ def _make(plan: Plan, environ: Mapping[str, str], world: World, copies: tuple[in
             name = scratch_vhost.create(management, server, plan_name=plan.name, users=users)
             stack.callback(scratch_vhost.remove, management, name)
             made[server.virtual_host] = name
-            world.notes.append(f"RabbitMQ's part takes place in the virtual host {name} at {server.where}")
-        world.rabbits[url] = scratch_vhost.moved_to(url, made[server.virtual_host])
-        declarations.declare_like(RabbitmqServer(world.rabbits[url]), _forms(endpoint, environ))
+            scratch.notes.append(f"RabbitMQ's part takes place in the virtual host {name} at {server.where}")
+        scratch.rabbits[url] = scratch_vhost.moved_to(url, made[server.virtual_host])
+        declarations.declare_like(RabbitmqServer(scratch.rabbits[url]), _declarations(endpoint, environ))
 
 
-def _forms(endpoint: Endpoint, environ: Mapping[str, str]) -> tuple[declarations.QueueForm, ...]:
+def _declarations(endpoint: Endpoint, environ: Mapping[str, str]) -> tuple[declarations.QueueForm, ...]:
     url = environ.get(URL_VARIABLE, "")
     server = RabbitmqServer(endpoint_url(endpoint, environ))
-    return declarations.read_forms(server, Management(url) if url else None, endpoint)
+    return declarations.read_declarations(server, Management(url) if url else None, endpoint)
 
 
 def _on_rabbitmq(plan: Plan, environ: Mapping[str, str]) -> Iterator[Endpoint]:

@@ -1,7 +1,7 @@
 """The one-way door: say when it may be gone through, and go through it.
 
 A rollback is worth having until everything that was carried over has had its turn: until the last delayed message
-was due, and for as long as a failed task may still retry. Where the alias net hangs, it must also have caught nothing
+was due, and for as long as a failed task may still retry. Where legacy aliases are on, it must also have caught nothing
 for a while: who sent under a legacy name yesterday may do so today. That quiet time is computed and said. Then the
 workers leave the legacy queues, the keys that only a rollback or the net needs are deleted by their exact names, and
 the run is closed.
@@ -19,15 +19,16 @@ from migrator.brokers.connect import connect, endpoint_url, is_on_rabbitmq
 from migrator.brokers.rabbitmq.cleanup import removable, remove
 from migrator.brokers.rabbitmq.server import RabbitmqServer
 from migrator.brokers.redis.heartbeats import connection
-from migrator.brokers.redis.keys import LEDGER, RUNS, kept_key
+from migrator.brokers.redis.keys import LEDGER, RUNS, quarantine_key
 from migrator.errors import ExitCode
 from migrator.events import Listener, ignore
-from migrator.plan.model import Endpoint, Plan, Role
+from migrator.plan.model import Endpoint, Plan
+from migrator.plan.processes import Role
 from migrator.report import Finding, Report
-from migrator.runner.quiet_period import QuietTime, iso, quiet_time, reasons, utc
+from migrator.runner.quiet_period import QuietPeriod, iso, quiet_period, reasons, utc
 from migrator.runner.report import ActionResult, RunOutcome, RunReport, StepResult
 from migrator.runner.state import MigrationState, read_state
-from migrator.state.journal import Mark, Phase, entry, open_journal
+from migrator.state.journal import EntryKind, Phase, entry, open_journal
 from migrator.state.run_lock import run_lock
 from migrator.steps.protocol import Context, RunOptions, error, findings_report
 from migrator.wire.message import Side, State, System
@@ -67,7 +68,7 @@ def _complete(context: Context) -> RunReport:
         notes = tuple(looked.facts.get("quiet_because", ()))
         report = replace(_answer(context, outcome, notes), steps=(step,), exit_code=code)
         return replace(report, findings=looked.findings, facts=looked.facts)
-    if context.plan.cutover.alias_net:
+    if context.plan.cutover.legacy_aliases:
         take_down(context.plan, context.environ)
     for endpoint in (*context.plan.legacy, context.plan.unified):
         if is_on_rabbitmq(endpoint, context.environ):
@@ -76,7 +77,7 @@ def _complete(context: Context) -> RunReport:
         with connection(endpoint, context.environ) as client:
             if client is not None:
                 client.unlink(*_keys_of(context.plan, endpoint))
-    context.journal.write(entry(context.run, Phase.FORWARD, Mark.RUN_CLOSED))
+    context.journal.write(entry(context.run, Phase.FORWARD, EntryKind.RUN_CLOSED))
     done = replace(step, outcome="done", actions=tuple(replace(result, outcome="done") for result in results))
     report = replace(_answer(context, RunOutcome.DONE), steps=(done,), facts=looked.facts, findings=looked.findings)
     return replace(report, notes=(f"snapshots and journal stay in {context.plan.state_folder}",))
@@ -95,13 +96,13 @@ def _look(context: Context) -> Report:
     if state is not MigrationState.MIGRATED:
         finding = error("COMPLETE-NOT-MIGRATED", "journal", "nothing is migrated", found=state.value, remedy="cutover")
         return findings_report("complete", [finding])
-    quiet = quiet_time(plan, context.environ, entries)
+    quiet = quiet_period(plan, context.environ, entries)
     facts: dict[str, Any] = {
         "quiet_until": iso(quiet.until),
         "quiet_because": reasons(quiet),
         "longest_eta_at": iso(quiet.eta_at) if quiet.eta_at else None,
         "retry_horizon_s": quiet.retry_horizon_s,
-        "alias_quiet_s": quiet.alias_quiet_s if quiet.net_at else None,
+        "legacy_aliases_quiet_s": quiet.legacy_aliases_quiet_s if quiet.aliases_enabled_at else None,
         "alias_hits": {hit.name: {"count": hit.count, "last_at": iso(hit.last_at)} for hit in quiet.hits},
     }
     findings = [*_too_early(quiet), *_running(context)]
@@ -110,7 +111,7 @@ def _look(context: Context) -> Report:
     return findings_report("complete", findings, **facts)
 
 
-def _too_early(quiet: QuietTime) -> Iterator[Finding]:
+def _too_early(quiet: QuietPeriod) -> Iterator[Finding]:
     now = time.time()
     if quiet.messages_at > now:
         yield error(
@@ -124,10 +125,10 @@ def _too_early(quiet: QuietTime) -> Iterator[Finding]:
         names = ", ".join(f"{hit.name} ({hit.count}, last {utc(hit.last_at)})" for hit in quiet.hits[:3])
         yield error(
             "COMPLETE-ALIAS-HITS",
-            "alias net",
+            "legacy aliases",
             f"must catch nothing until {utc(quiet.names_at)}",
-            found=names or f"nothing so far, it hangs since {utc(quiet.net_at)}",
-            remedy="redeploy who sends under legacy names; alias_quiet_s in the plan says how long is long enough",
+            found=names or f"nothing so far, they are on since {utc(quiet.aliases_enabled_at)}",
+            remedy="redeploy who sends under legacy names; how long is long enough: legacy_aliases_quiet_s in the plan",
         )
 
 
@@ -142,11 +143,11 @@ def _running(context: Context) -> Iterator[Finding]:
 def _left(context: Context, endpoint: Endpoint) -> Iterator[Finding]:
     remedies = {
         State.DEAD: "`migrator dlq import-legacy` takes them into the unified dead letters",
-        State.KEPT: "decide about them; --discard-kept drops them here, they stay in the snapshots",
+        State.QUARANTINED: "decide about them; --discard-quarantined drops them here, they stay in the snapshots",
     }
     with closing(connect(endpoint, context.environ)) as broker:
         for (queue, state), count in broker.depths().items():
-            if not count or (state is State.KEPT and context.options.discard_kept):
+            if not count or (state is State.QUARANTINED and context.options.discard_quarantined):
                 continue
             yield error(
                 "COMPLETE-LEFT",
@@ -165,8 +166,8 @@ def _keys(context: Context) -> Iterator[tuple[str, str]]:
 
 def _keys_of(plan: Plan, endpoint: Endpoint) -> tuple[str, ...]:
     """Return the keys that only a rollback or legacy workers need; never one of a unified queue."""
-    keys = [kept_key(endpoint), LEDGER, RUNS]
-    if endpoint.side is Side.UNIFIED and plan.cutover.alias_net:
+    keys = [quarantine_key(endpoint), LEDGER, RUNS]
+    if endpoint.side is Side.UNIFIED and plan.cutover.legacy_aliases:
         keys += legacy_aliases.KEYS
     if endpoint.side is Side.LEGACY and endpoint.system is System.CELERY:
         keys += [

@@ -10,15 +10,16 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from migrator.plan.model import Plan, Process
-from migrator.state.journal import Entry, Mark, Phase
+from migrator.plan.model import Plan
+from migrator.plan.processes import Process
+from migrator.state.journal import EntryKind, JournalEntry, Phase
 
 _FILE = re.compile(r"^wait until (?P<file>.+) is gone$")
 _PID = re.compile(r"\bpid (?P<pid>\d+)\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Doing:
+class CurrentAction:
     """One action that was begun and has not ended."""
 
     step: str
@@ -30,16 +31,18 @@ class Doing:
     phase: Phase
 
 
-def doing(entries: Iterable[Entry], run: int) -> Doing | None:
+def current_action(entries: Iterable[JournalEntry], run: int) -> CurrentAction | None:
     """Return the action that was begun last, if its end is not recorded."""
-    last = next((line for line in reversed(tuple(entries)) if line.run == run and line.mark is not Mark.NOTE), None)
-    if last is None or last.mark is not Mark.STARTED:
+    last = next(
+        (line for line in reversed(tuple(entries)) if line.run == run and line.mark is not EntryKind.NOTE), None
+    )
+    if last is None or last.mark is not EntryKind.STARTED:
         return None
     since_s = max(0.0, time.time() - last.at.timestamp())
-    return Doing(step=last.step, action=last.action, text=last.text, since_s=since_s, phase=last.phase)
+    return CurrentAction(step=last.step, action=last.action, text=last.text, since_s=since_s, phase=last.phase)
 
 
-def how_it_ends(plan: Plan, now: Doing, owner: str) -> tuple[str, ...]:
+def how_it_ends(plan: Plan, now: CurrentAction, owner: str) -> tuple[str, ...]:
     """Return what ends this action: by itself, and by which command.
 
     Args:
@@ -55,7 +58,7 @@ def how_it_ends(plan: Plan, now: Doing, owner: str) -> tuple[str, ...]:
     return (*found, f"{interrupt}, interrupts it; {then}")
 
 
-def _by_itself(plan: Plan, now: Doing) -> Iterable[str]:
+def _by_itself(plan: Plan, now: CurrentAction) -> Iterable[str]:
     verb, _, name = now.action.partition(":")
     process = next((process for process in plan.processes if process.name == name), None)
     file = _FILE.match(now.text) if now.action == "hold" else None

@@ -18,13 +18,13 @@ from migrator.plan.model import Plan
 from migrator.report import Report, merge
 from migrator.runner.execute import StepFailedError, planned, run_all_back, run_forward
 from migrator.runner.report import RunOutcome, RunReport, StepResult
-from migrator.runner.restart_legacy import revive
+from migrator.runner.restart_legacy import restart_legacy
 from migrator.runner.resume_checks import begun_with, require_same_places, require_same_plan, require_same_source
 from migrator.runner.single_tasks import move_tasks, tell_moves
 from migrator.runner.state import MigrationState, RunState, read_state
-from migrator.runner.status import Status, next_commands, read_status
+from migrator.runner.status import MigrationStatus, next_commands, read_status
 from migrator.runner.summary import refusal_code, refused, summarize, unchanged
-from migrator.state.journal import Journal, Mark, Phase, entry, open_journal
+from migrator.state.journal import EntryKind, Journal, Phase, entry, open_journal
 from migrator.state.run_lock import run_lock
 from migrator.steps import migrate_database
 from migrator.steps.actions.downtime import moment
@@ -35,8 +35,6 @@ from migrator.steps.protocol import Context, RunOptions
 from migrator.steps.transfer import move
 from migrator.transfer.options import Direction
 from migrator.workers.start_stop import list_processes
-
-__all__ = ["RunOptions", "RunReport", "Status", "cutover", "rollback", "status"]
 
 
 def cutover(
@@ -107,7 +105,7 @@ def rollback(
         return _resumable(context, Phase.BACK, lambda: _rollback(context, state))
 
 
-def status(plan: Plan, *, environ: Mapping[str, str]) -> Status:
+def status(plan: Plan, *, environ: Mapping[str, str]) -> MigrationStatus:
     """Return where the migration stands, what waits where, and which command is next. Changes nothing."""
     entries = open_journal(plan).entries()
     return tell_moves(read_status(plan, environ=environ, state=read_state(entries)), entries)
@@ -115,11 +113,11 @@ def status(plan: Plan, *, environ: Mapping[str, str]) -> Status:
 
 def _sweep(context: Context, state: RunState) -> RunReport:
     """Carry over what somebody has sent to the legacy queues since; a migrated system needs nothing else."""
-    facts = move(context, Direction.FORWARD, owners_dead=False)
-    context.journal.write(entry(context.run, Phase.FORWARD, Mark.NOTE, "transfer", text="sweep", data=dict(facts)))
-    late = f"; {facts['moved']} late messages were carried over" if facts["moved"] or facts["kept"] else ""
+    facts = move(context, Direction.FORWARD, consumers_stopped=False)
+    context.journal.write(entry(context.run, Phase.FORWARD, EntryKind.NOTE, "transfer", text="sweep", data=dict(facts)))
+    late = f"; {facts['moved']} late messages were carried over" if facts["moved"] or facts["quarantined"] else ""
     report = unchanged("cutover", state, f"the system is migrated already{late}")
-    return replace(report, moved=int(facts["moved"]), kept=int(facts["kept"]), reasons=facts["reasons"])
+    return replace(report, moved=int(facts["moved"]), quarantined=int(facts["quarantined"]), reasons=facts["reasons"])
 
 
 def _single_tasks(context: Context, phase: Phase) -> RunReport:
@@ -138,7 +136,7 @@ def _forward(context: Context, *, fresh: bool) -> RunReport:
             return refused(context, "cutover", looked)
         running = [state.name for state in list_processes(context.plan, environ=context.environ) if state.pid]
         data = {"running": running, **begun_with(context.plan, environ=context.environ)}
-        context.journal.write(entry(context.run, Phase.FORWARD, Mark.RUN_BEGUN, data=data))
+        context.journal.write(entry(context.run, Phase.FORWARD, EntryKind.RUN_BEGUN, data=data))
     report = _forward_steps(context, began)
     return replace(report, findings=looked.findings + report.findings, facts=looked.facts)
 
@@ -163,7 +161,7 @@ def _forward_steps(context: Context, began: float) -> RunReport:
         failed = StepResult(name=failure.step.name, title=failure.step.title, outcome="failed")
         report = _after_failure(context, failure, [*results, failed], began=began)
         return replace(report, findings=failure.report.findings if failure.report is not None else ())
-    context.journal.write(entry(context.run, Phase.FORWARD, Mark.RUN_DONE, data={"moment": moment()}))
+    context.journal.write(entry(context.run, Phase.FORWARD, EntryKind.RUN_DONE, data={"moment": moment()}))
     return summarize(context, "cutover", RunOutcome.DONE, results, began=began)
 
 
@@ -202,13 +200,13 @@ def _rollback(context: Context, state: RunState) -> RunReport:
 
 def _back(context: Context, state: RunState) -> list[StepResult]:
     if state.state is not MigrationState.ROLLING_BACK:
-        context.journal.write(entry(context.run, Phase.BACK, Mark.RUN_BEGUN, data={"undo": state.begun}))
+        context.journal.write(entry(context.run, Phase.BACK, EntryKind.RUN_BEGUN, data={"undo": state.begun}))
     with ExitStack() as stack:
         if migrate_database.NAME in state.begun and migrate_database.NAME not in state.undone:
             context = stack.enter_context(migrate_database.undo_prepared(context))
         results = run_all_back(context, [step for step in ROLLBACK if step.name in state.begun])
-    revive(context)
-    context.journal.write(entry(context.run, Phase.BACK, Mark.RUN_DONE))
+    restart_legacy(context)
+    context.journal.write(entry(context.run, Phase.BACK, EntryKind.RUN_DONE))
     return results
 
 
@@ -251,7 +249,7 @@ def _note_takeover(context: Context, phase: Phase, text: str) -> None:
     if text:
         context.listener(Event(kind=EventKind.NOTE, step="", text=text))
         if context.journal.entries(context.run):
-            context.journal.write(entry(context.run, phase, Mark.NOTE, text=text))
+            context.journal.write(entry(context.run, phase, EntryKind.NOTE, text=text))
 
 
 def _resumable(context: Context, phase: Phase, work: Callable[[], RunReport]) -> RunReport:
@@ -260,7 +258,7 @@ def _resumable(context: Context, phase: Phase, work: Callable[[], RunReport]) ->
     except KeyboardInterrupt:
         state = read_state(context.journal.entries())
         if state.run == context.run:
-            context.journal.write(entry(context.run, phase, Mark.RUN_INTERRUPTED))
+            context.journal.write(entry(context.run, phase, EntryKind.RUN_INTERRUPTED))
         raise InterruptedRunError(
             f"run {context.run}",
             "was interrupted; everything that was done is recorded",

@@ -17,7 +17,7 @@ from migrator.report import Report
 from migrator.runner.attempt import attempt
 from migrator.runner.report import ActionResult, StepResult
 from migrator.runner.state import RunState, read_state
-from migrator.state.journal import Mark, Phase, entry
+from migrator.state.journal import EntryKind, Phase, entry
 from migrator.steps import transfer
 from migrator.steps.actions.hooks import call_hook
 from migrator.steps.protocol import Action, Context, Step, nothing_to_do
@@ -53,7 +53,7 @@ def run_forward(context: Context, step: Step) -> StepResult:
         _require(step, step.verify(context))
         call_hook(context, f"after-{step.name}")
     elapsed_s = time.monotonic() - began
-    context.journal.write(entry(context.run, Phase.FORWARD, Mark.DONE, step.name, data={"elapsed_s": elapsed_s}))
+    context.journal.write(entry(context.run, Phase.FORWARD, EntryKind.DONE, step.name, data={"elapsed_s": elapsed_s}))
     _tell(context, EventKind.STEP_FINISHED, step, step.title, elapsed_s)
     return StepResult(name=step.name, title=step.title, outcome="done", elapsed_s=elapsed_s, actions=results)
 
@@ -99,7 +99,7 @@ def end_back(context: Context, step: Step, begun: StepResult) -> StepResult:
     with _told(context, step, Phase.BACK):
         late = _run_actions(context, step, Phase.BACK, step.undo_late(context), _state(context))
     elapsed_s = begun.elapsed_s + time.monotonic() - began
-    context.journal.write(entry(context.run, Phase.BACK, Mark.DONE, step.name, data={"elapsed_s": elapsed_s}))
+    context.journal.write(entry(context.run, Phase.BACK, EntryKind.DONE, step.name, data={"elapsed_s": elapsed_s}))
     if begun.actions or late:
         _tell(context, EventKind.STEP_UNDONE, step, f"undone: {step.title}", elapsed_s)
     return replace(begun, elapsed_s=elapsed_s, actions=(*begun.actions, *late))
@@ -149,14 +149,14 @@ def _run_actions(
 def _run_action(context: Context, step: Step, phase: Phase, action: Action) -> ActionResult:
     began = time.monotonic()
     about = {"action": action.id, "text": action.sentence}
-    context.journal.write(entry(context.run, phase, Mark.STARTED, step.name, **about))
+    context.journal.write(entry(context.run, phase, EntryKind.STARTED, step.name, **about))
     context.listener(Event(kind=EventKind.ACTION, step=step.name, text=action.sentence, done=0, total=1))
     facts = attempt(step.name, action)
     elapsed_s = time.monotonic() - began
     context.listener(
         Event(kind=EventKind.ACTION, step=step.name, text=action.sentence, done=1, total=1, elapsed_s=elapsed_s)
     )
-    context.journal.write(entry(context.run, phase, Mark.DONE, step.name, **about, data=dict(facts)))
+    context.journal.write(entry(context.run, phase, EntryKind.DONE, step.name, **about, data=dict(facts)))
     return ActionResult(id=action.id, sentence=action.sentence, outcome="done", elapsed_s=elapsed_s, facts=facts)
 
 
@@ -175,7 +175,7 @@ def _told(context: Context, step: Step, phase: Phase) -> Iterator[None]:
     except InterruptedRunError:
         raise
     except MigratorError as failure:
-        context.journal.write(entry(context.run, phase, Mark.FAILED, step.name, text=str(failure)))
+        context.journal.write(entry(context.run, phase, EntryKind.FAILED, step.name, text=str(failure)))
         _tell(context, EventKind.STEP_FAILED, step, str(failure))
         raise (failure if isinstance(failure, StepFailedError) else StepFailedError(step, failure)) from failure
 

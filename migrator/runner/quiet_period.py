@@ -1,7 +1,8 @@
 """From when on a migration may be completed, and what that time is made of.
 
 Until the last delayed message was due and a failed task can no longer retry, a rollback is worth having. Where the
-alias net hangs, it must also have caught nothing for a while: who sent under a legacy name yesterday may do so today.
+legacy aliases are on, they must also have caught nothing for a while: who sent under a legacy name yesterday may do so
+today.
 
 A clock that was set in between does not shorten that: what has passed since the cutover is asked from the clock since
 boot, as long as the machine has not been rebooted.
@@ -15,13 +16,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from migrator.plan.model import Plan
-from migrator.state.journal import Entry, Mark
+from migrator.state.journal import EntryKind, JournalEntry
 from migrator.steps.actions.downtime import between, moment
 from migrator.workers import legacy_aliases
 from migrator.workers.legacy_aliases import AliasHit
 
-#: The journal's line about the alias net.
-HUNG = ("alias_net", "hang", Mark.DONE)
+#: The journal's line about the legacy aliases.
+ALIASES_ENABLED = ("legacy_aliases", "enable", EntryKind.DONE)
 #: The unified tasks wait 60, 120, 240 … seconds between attempts.
 FIRST_RETRY_S = 60.0
 #: What a time server corrects now and then is no jump.
@@ -35,7 +36,7 @@ def retry_horizon_s(plan: Plan) -> float:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QuietTime:
+class QuietPeriod:
     """From when on the last run may be closed, and why not sooner; moments in seconds since the epoch."""
 
     #: When the cutover had ended.
@@ -43,9 +44,9 @@ class QuietTime:
     #: When the last delayed message is due; 0 if there is none.
     eta_at: float
     retry_horizon_s: float
-    #: When the alias net was hung; 0 if it hangs not.
-    net_at: float
-    alias_quiet_s: float
+    #: When legacy aliases were enabled; 0 if they are off.
+    aliases_enabled_at: float
+    legacy_aliases_quiet_s: float
     #: What the net has caught, the latest first.
     hits: tuple[AliasHit, ...]
     #: By how much our clock was set forward since the cutover, negative for back; contained in the moments above.
@@ -59,8 +60,8 @@ class QuietTime:
     @property
     def names_at(self) -> float:
         """When nobody is expected to send a legacy name any more; 0 without a net."""
-        last = max((self.net_at, *(hit.last_at for hit in self.hits)))
-        return last + max(self.alias_quiet_s, self.retry_horizon_s) if self.net_at else 0.0
+        last = max((self.aliases_enabled_at, *(hit.last_at for hit in self.hits)))
+        return last + max(self.legacy_aliases_quiet_s, self.retry_horizon_s) if self.aliases_enabled_at else 0.0
 
     @property
     def until(self) -> float:
@@ -68,26 +69,26 @@ class QuietTime:
         return max(self.messages_at, self.names_at)
 
 
-def quiet_time(plan: Plan, environ: Mapping[str, str], entries: tuple[Entry, ...]) -> QuietTime:
-    """Compute the quiet time from the journal and from what the alias net has counted."""
-    due = [line.data.get("longest_eta_at") for line in entries if line.step == "verify" and line.mark is Mark.DONE]
-    hung = [line.at.timestamp() for line in entries if (line.step, line.action, line.mark) == HUNG]
-    ends = [line for line in entries if line.mark is Mark.RUN_DONE]
+def quiet_period(plan: Plan, environ: Mapping[str, str], entries: tuple[JournalEntry, ...]) -> QuietPeriod:
+    """Compute the quiet time from the journal and from what the legacy aliases have counted."""
+    due = [line.data.get("longest_eta_at") for line in entries if line.step == "verify" and line.mark is EntryKind.DONE]
+    enabled = [line.at.timestamp() for line in entries if (line.step, line.action, line.mark) == ALIASES_ENABLED]
+    ends = [line for line in entries if line.mark is EntryKind.RUN_DONE]
     set_s = _set_since(ends[-1]) if ends else 0.0
     eta_at = max((float(eta) for eta in due if eta), default=0.0)
-    return QuietTime(
+    return QuietPeriod(
         done_at=ends[-1].at.timestamp() + set_s if ends else time.time(),
         # Whoever set the ETA had his own clock: the later of both.
         eta_at=eta_at + max(0.0, set_s) if eta_at else 0.0,
         retry_horizon_s=retry_horizon_s(plan),
-        net_at=max(hung) + set_s if hung else 0.0,
-        alias_quiet_s=plan.cutover.alias_quiet_s,
-        hits=legacy_aliases.hits(plan, environ) if hung else (),
+        aliases_enabled_at=max(enabled) + set_s if enabled else 0.0,
+        legacy_aliases_quiet_s=plan.cutover.legacy_aliases_quiet_s,
+        hits=legacy_aliases.hits(plan, environ) if enabled else (),
         set_s=set_s,
     )
 
 
-def _set_since(end: Entry) -> float:
+def _set_since(end: JournalEntry) -> float:
     """Return by how much the wall clock was set since a cutover ended; 0 if nobody knows, or not worth mentioning."""
     then, now = end.data.get("moment"), moment()
     if then is None or then["boot_id"] != now["boot_id"]:
@@ -96,15 +97,15 @@ def _set_since(end: Entry) -> float:
     return set_s if abs(set_s) >= SET_MENTIONED_S else 0.0
 
 
-def reasons(quiet: QuietTime) -> tuple[str, ...]:
+def reasons(quiet: QuietPeriod) -> tuple[str, ...]:
     """Say what the quiet time is made of."""
     found = [f"the cutover ended {utc(quiet.done_at)}"]
     found.append(f"the last delayed message is due {utc(quiet.eta_at)}" if quiet.eta_at else "no message is delayed")
     found.append(f"a failed task may retry for {quiet.retry_horizon_s:g} s")
-    if quiet.net_at:
+    if quiet.aliases_enabled_at:
         caught = "; ".join(f"{hit.name}: {hit.count}, last {utc(hit.last_at)}" for hit in quiet.hits)
-        found.append(f"legacy names that came since {utc(quiet.net_at)}: {caught or 'none'}")
-        found.append(f"none may come for {quiet.alias_quiet_s:g} s")
+        found.append(f"legacy names that came since {utc(quiet.aliases_enabled_at)}: {caught or 'none'}")
+        found.append(f"none may come for {quiet.legacy_aliases_quiet_s:g} s")
     if quiet.set_s:
         way = "forward" if quiet.set_s > 0 else "back"
         found.append(f"this machine's clock was set {way} by {abs(quiet.set_s):,.0f} s since; that time has not passed")

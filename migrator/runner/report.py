@@ -72,9 +72,9 @@ class RunReport:
     #: Facts of the preflight by name.
     facts: Mapping[str, Any] = field(default_factory=dict)
     #: Seconds from the first stop signal to a worker until all its messages lay where ready workers are.
-    gap_s: float | None = None
+    downtime_s: float | None = None
     moved: int = 0
-    kept: int = 0
+    quarantined: int = 0
     #: Kept back messages by reason.
     reasons: Mapping[str, int] = field(default_factory=dict)
     elapsed_s: float = 0.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 from migrator.errors import MigratorError
 from migrator.events import Event, EventKind
 from migrator.runner.execute import StepFailedError
-from migrator.state.journal import Mark, Phase, entry
+from migrator.state.journal import EntryKind, Phase, entry
 from migrator.steps.actions.process_actions import start_actions
 from migrator.steps.order import step_named
 from migrator.steps.protocol import Context, ran_before
@@ -17,22 +17,22 @@ from migrator.wire.message import Side
 from migrator.workers.processes import current
 
 
-def revive(context: Context) -> None:
+def restart_legacy(context: Context) -> None:
     """Start the legacy processes that ran before and don't run now, and wait until they are ready.
 
     Raises:
         StepFailedError: One of them does not start; the way back can be run again.
     """
     try:
-        _revive(context)
+        _restart_legacy(context)
     except MigratorError as failure:
         step = step_named("verify")
         assert step is not None
-        context.journal.write(entry(context.run, Phase.BACK, Mark.FAILED, "verify", text=str(failure)))
+        context.journal.write(entry(context.run, Phase.BACK, EntryKind.FAILED, "verify", text=str(failure)))
         raise StepFailedError(step, failure) from failure
 
 
-def _revive(context: Context) -> None:
+def _restart_legacy(context: Context) -> None:
     gone = [
         process
         for process in context.plan.select(side=Side.LEGACY)
@@ -42,6 +42,6 @@ def _revive(context: Context) -> None:
         return
     text = f"ended meanwhile and started again: {', '.join(process.name for process in gone)}"
     context.listener(Event(kind=EventKind.NOTE, step="verify", text=text))
-    context.journal.write(entry(context.run, Phase.BACK, Mark.NOTE, "verify", text=text))
+    context.journal.write(entry(context.run, Phase.BACK, EntryKind.NOTE, "verify", text=text))
     for action in start_actions(context, gone):
         action.run()

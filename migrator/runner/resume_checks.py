@@ -18,7 +18,7 @@ from migrator.plan.placeholders import expand
 from migrator.project.commands import manage
 from migrator.redaction import redact
 from migrator.runner.state import MigrationState, RunState
-from migrator.state.journal import Entry, Mark, Phase
+from migrator.state.journal import EntryKind, JournalEntry, Phase
 from migrator.state.proof import source_digest
 from migrator.steps.protocol import Context
 
@@ -108,8 +108,8 @@ def require_same_places(context: Context, state: RunState) -> None:
 
 
 def _begun(context: Context) -> Mapping[str, Any]:
-    lines: tuple[Entry, ...] = context.journal.entries(context.run)
-    return next((line.data for line in lines if line.mark is Mark.RUN_BEGUN and line.phase is Phase.FORWARD), {})
+    lines: tuple[JournalEntry, ...] = context.journal.entries(context.run)
+    return next((line.data for line in lines if line.mark is EntryKind.RUN_BEGUN and line.phase is Phase.FORWARD), {})
 
 
 def _name(endpoint: Endpoint) -> str:

@@ -15,14 +15,15 @@ from typing import Any
 
 from migrator.errors import ExitCode, InterruptedRunError, MigratorError, RefusedError, UsageError, did_you_mean
 from migrator.events import Event, EventKind
-from migrator.plan.model import Plan, Role
+from migrator.plan.model import Plan
+from migrator.plan.processes import Role
 from migrator.report import merge
 from migrator.runner.attempt import attempt
 from migrator.runner.report import ActionResult, RunOutcome, RunReport, StepResult
 from migrator.runner.state import MigrationState, read_state
-from migrator.runner.status import Status
+from migrator.runner.status import MigrationStatus
 from migrator.runner.summary import refusal_code
-from migrator.state.journal import Entry, Mark, Phase, entry
+from migrator.state.journal import EntryKind, JournalEntry, Phase, entry
 from migrator.steps.actions.hooks import SINGLE_TASKS, call_hook
 from migrator.steps.actions.process_actions import start_actions
 from migrator.steps.guards import brokers, database, messages, source
@@ -51,18 +52,18 @@ class TaskMoves:
         return tuple(command_of(phase, (n for n, way in self.begun.items() if way is phase)) for phase in ways)
 
 
-def read_moves(entries: Iterable[Entry]) -> TaskMoves:
+def read_moves(entries: Iterable[JournalEntry]) -> TaskMoves:
     """Return what the journal tells of single tasks; a whole run takes them along, there and back."""
     moved: dict[str, None] = {}
     begun: dict[str, Phase] = {}
     for line in entries:
-        if line.mark is Mark.RUN_DONE:
+        if line.mark is EntryKind.RUN_DONE:
             moved.clear()
             begun.clear()
-        elif line.step == STEP and line.mark in (Mark.STARTED, Mark.DONE):
+        elif line.step == STEP and line.mark in (EntryKind.STARTED, EntryKind.DONE):
             for name in line.data.get("tasks", ()):
                 begun.pop(name, None)
-                if line.mark is Mark.STARTED:
+                if line.mark is EntryKind.STARTED:
                     begun[name] = line.phase
                 elif line.phase is Phase.FORWARD:
                     moved[name] = None
@@ -71,7 +72,7 @@ def read_moves(entries: Iterable[Entry]) -> TaskMoves:
     return TaskMoves(moved=tuple(moved), begun=begun)
 
 
-def moved_tasks(entries: Iterable[Entry]) -> tuple[str, ...]:
+def moved_tasks(entries: Iterable[JournalEntry]) -> tuple[str, ...]:
     """Return the unified names of the tasks that were moved on their own and have not come back."""
     return read_moves(entries).moved
 
@@ -82,7 +83,7 @@ def command_of(phase: Phase, names: Iterable[str]) -> str:
     return " ".join([f"migrator {command}", *(f"--task {name}" for name in names)])
 
 
-def tell_moves(status: Status, entries: Iterable[Entry]) -> Status:
+def tell_moves(status: MigrationStatus, entries: Iterable[JournalEntry]) -> MigrationStatus:
     """Return a status that also says what has become of single tasks."""
     moves = read_moves(entries)
     if status.state not in (MigrationState.LEGACY, MigrationState.ROLLED_BACK):
@@ -182,7 +183,7 @@ def unified_names(plan: Plan, names: Iterable[str]) -> tuple[str, ...]:
 def _actions(context: Context, phase: Phase) -> tuple[Action, ...]:
     names = context.options.tasks
     direction = Direction.FORWARD if phase is Phase.FORWARD else Direction.BACK
-    run = partial(move, context, direction, owners_dead=False)
+    run = partial(move, context, direction, consumers_stopped=False)
     moving = Action(id=f"move:{','.join(names)}", sentence=_title(names, phase), run=run)
     if phase is Phase.BACK:
         return (moving,)
@@ -197,7 +198,7 @@ def _execute(context: Context, phase: Phase, actions: tuple[Action, ...], report
     way = "" if phase is Phase.FORWARD else "undo-"
     try:
         call_hook(context, f"before-{way}{STEP}")
-        context.journal.write(entry(context.run, phase, Mark.STARTED, STEP, text=title, data={"tasks": names}))
+        context.journal.write(entry(context.run, phase, EntryKind.STARTED, STEP, text=title, data={"tasks": names}))
         for action in actions:
             started = time.monotonic()
             context.listener(Event(kind=EventKind.ACTION, step=STEP, text=action.sentence, total=1))
@@ -209,10 +210,10 @@ def _execute(context: Context, phase: Phase, actions: tuple[Action, ...], report
     except InterruptedRunError:
         raise
     except MigratorError as failure:
-        context.journal.write(entry(context.run, phase, Mark.FAILED, STEP, text=str(failure)))
+        context.journal.write(entry(context.run, phase, EntryKind.FAILED, STEP, text=str(failure)))
         text = f"{failure}\nnothing has to be taken back: `{command_of(phase, names)}` goes on"
         return replace(report, outcome=RunOutcome.STOPPED, exit_code=failure.exit_code, failure=text)
-    context.journal.write(entry(context.run, phase, Mark.DONE, STEP, data={**facts, "tasks": names}))
+    context.journal.write(entry(context.run, phase, EntryKind.DONE, STEP, data={**facts, "tasks": names}))
     elapsed_s = time.monotonic() - began
     context.listener(Event(kind=EventKind.STEP_FINISHED, step=STEP, text=title, elapsed_s=elapsed_s))
     step = StepResult(name=STEP, title=title, outcome="done", elapsed_s=elapsed_s, actions=tuple(results))
@@ -224,7 +225,7 @@ def _execute(context: Context, phase: Phase, actions: tuple[Action, ...], report
         exit_code=ExitCode.CLEAN,
         steps=(step,),
         moved=int(facts["moved"]),
-        kept=int(facts["kept"]),
+        quarantined=int(facts["quarantined"]),
         reasons=facts["reasons"],
         elapsed_s=elapsed_s,
         notes=(f"moved on their own: {', '.join(moves.moved) or 'none'}", *_held(facts, phase)),

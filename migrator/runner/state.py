@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from migrator.state.journal import Entry, Mark, Phase
+from migrator.state.journal import EntryKind, JournalEntry, Phase
 
 
 class MigrationState(StrEnum):
@@ -41,7 +41,7 @@ class RunState:
     step: str = ""
 
 
-def read_state(entries: Iterable[Entry]) -> RunState:
+def read_state(entries: Iterable[JournalEntry]) -> RunState:
     """Return what the last run has done."""
     lines = tuple(entries)
     run = max((line.run for line in lines), default=0)
@@ -52,7 +52,7 @@ def read_state(entries: Iterable[Entry]) -> RunState:
     back = [line for line in mine if line.phase is Phase.BACK]
     finished: dict[tuple[Phase, str], set[str]] = {}
     for line in mine:
-        if line.mark is Mark.DONE and line.action:
+        if line.mark is EntryKind.DONE and line.action:
             finished.setdefault((line.phase, line.step), set()).add(line.action)
     state = _state(mine)
     way = back if state is MigrationState.ROLLING_BACK else forward
@@ -60,25 +60,25 @@ def read_state(entries: Iterable[Entry]) -> RunState:
         state=state,
         run=run,
         plan=mine[0].plan,
-        done=_steps(line for line in forward if line.mark is Mark.DONE and not line.action),
-        begun=_steps(line for line in forward if line.mark is Mark.STARTED and line.action),
-        undone=_steps(line for line in back if line.mark is Mark.DONE and not line.action),
+        done=_steps(line for line in forward if line.mark is EntryKind.DONE and not line.action),
+        begun=_steps(line for line in forward if line.mark is EntryKind.STARTED and line.action),
+        undone=_steps(line for line in back if line.mark is EntryKind.DONE and not line.action),
         actions={key: frozenset(ids) for key, ids in finished.items()},
         step=next((line.step for line in reversed(way) if line.step), ""),
     )
 
 
-def _state(lines: list[Entry]) -> MigrationState:
+def _state(lines: list[JournalEntry]) -> MigrationState:
     state = MigrationState.MIGRATING
     for line in lines:
-        if line.mark is Mark.RUN_CLOSED:
+        if line.mark is EntryKind.RUN_CLOSED:
             state = MigrationState.COMPLETED
-        elif line.mark is Mark.RUN_BEGUN and line.phase is Phase.BACK:
+        elif line.mark is EntryKind.RUN_BEGUN and line.phase is Phase.BACK:
             state = MigrationState.ROLLING_BACK
-        elif line.mark is Mark.RUN_DONE:
+        elif line.mark is EntryKind.RUN_DONE:
             state = MigrationState.MIGRATED if line.phase is Phase.FORWARD else MigrationState.ROLLED_BACK
     return state
 
 
-def _steps(lines: Iterable[Entry]) -> tuple[str, ...]:
+def _steps(lines: Iterable[JournalEntry]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(line.step for line in lines))

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from migrator.brokers.connect import connect
 from migrator.errors import MigratorError
 from migrator.plan.model import Plan
-from migrator.runner.current_action import doing, how_it_ends
-from migrator.runner.quiet_period import QuietTime, quiet_time, reasons
+from migrator.runner.current_action import current_action, how_it_ends
+from migrator.runner.quiet_period import QuietPeriod, quiet_period, reasons
 from migrator.runner.state import MigrationState, RunState
-from migrator.state.journal import Entry, open_journal
-from migrator.state.progress import Progress, read_progress
+from migrator.state.journal import JournalEntry, open_journal
+from migrator.state.progress import RunProgress, read_progress
 from migrator.state.run_lock import lock_owner
 from migrator.steps.order import ROLLBACK, STEPS
 from migrator.workers.legacy_aliases import AliasHit
@@ -21,7 +21,7 @@ from migrator.workers.start_stop import ProcessState, list_processes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+class MigrationStatus:
     """Where the migration stands."""
 
     state: MigrationState
@@ -32,13 +32,13 @@ class Status:
     #: Who is at it right now; empty if no command runs.
     owner: str
     #: What is under way, for how many seconds; empty if nothing is.
-    doing: str = ""
+    current_action: str = ""
     doing_for_s: float = 0.0
     #: What ends that, by itself or by a command.
     ends: tuple[str, ...] = ()
     #: How far messages have come, while they move.
-    moving: Progress | None = None
-    #: What the alias net has caught, the latest first.
+    moving: RunProgress | None = None
+    #: What the legacy aliases have caught, the latest first.
     alias_hits: tuple[AliasHit, ...] = ()
     #: What the quiet time before `complete` is made of, when all is migrated.
     quiet: tuple[str, ...] = ()
@@ -58,13 +58,13 @@ class Status:
     next_steps: tuple[str, ...] = ()
 
 
-def read_status(plan: Plan, *, environ: Mapping[str, str], state: RunState) -> Status:
+def read_status(plan: Plan, *, environ: Mapping[str, str], state: RunState) -> MigrationStatus:
     """Ask brokers and processes, and put it together with what the journal says."""
     problems: list[str] = []
     waiting = _waiting(plan, environ, problems)
     processes = list_processes(plan, environ=environ, problems=problems)
     entries = open_journal(plan).entries(state.run)
-    now = doing(entries, state.run)
+    now = current_action(entries, state.run)
     quiet = _quiet(plan, environ, entries, state, problems)
     owner = lock_owner(plan)
     at = f" at step {state.step}" if state.state in (MigrationState.MIGRATING, MigrationState.ROLLING_BACK) else ""
@@ -74,12 +74,12 @@ def read_status(plan: Plan, *, environ: Mapping[str, str], state: RunState) -> S
     steps = [step for step in ROLLBACK if step.name in state.begun] if back else STEPS[1 if at else 0 :]
     order = [step.name for step in steps]
     finished = state.state in (MigrationState.ROLLED_BACK, MigrationState.MIGRATED, MigrationState.COMPLETED)
-    return Status(
+    return MigrationStatus(
         state=state.state,
         run=state.run,
         text=_sentence(state, at, owner),
         owner=owner,
-        doing=now.text if now is not None else "",
+        current_action=now.text if now is not None else "",
         doing_for_s=now.since_s if now is not None else 0.0,
         ends=how_it_ends(plan, now, owner) if now is not None else (),
         moving=read_progress(plan),
@@ -111,13 +111,13 @@ def _waiting(plan: Plan, environ: Mapping[str, str], problems: list[str]) -> dic
 
 
 def _quiet(
-    plan: Plan, environ: Mapping[str, str], entries: tuple[Entry, ...], state: RunState, problems: list[str]
-) -> QuietTime | None:
+    plan: Plan, environ: Mapping[str, str], entries: tuple[JournalEntry, ...], state: RunState, problems: list[str]
+) -> QuietPeriod | None:
     """Return from when on the run may be closed; None if that is no question, or the broker does not answer."""
     if state.state is not MigrationState.MIGRATED:
         return None
     try:
-        return quiet_time(plan, environ, entries)
+        return quiet_period(plan, environ, entries)
     except MigratorError as failure:
         if str(failure) not in problems:
             problems.append(str(failure))

@@ -10,8 +10,8 @@ from migrator.report import Finding, Report
 from migrator.runner.report import RunOutcome, RunReport, StepResult
 from migrator.runner.state import RunState, read_state
 from migrator.runner.status import next_commands
-from migrator.state.journal import Entry, Mark, Phase
-from migrator.steps.actions.downtime import measure_gap
+from migrator.state.journal import EntryKind, JournalEntry, Phase
+from migrator.steps.actions.downtime import measure_downtime
 from migrator.steps.order import STEPS
 from migrator.steps.protocol import Context
 
@@ -40,9 +40,9 @@ def summarize(
         outcome=outcome,
         exit_code=_CODES.get(outcome, ExitCode.CLEAN),
         steps=tuple(results),
-        gap_s=None if planned else measure_gap(entries, phase),
+        downtime_s=None if planned else measure_downtime(entries, phase),
         moved=sum(int(line.data["moved"]) for line in moves),
-        kept=sum(int(line.data["kept"]) for line in moves),
+        quarantined=sum(int(line.data["quarantined"]) for line in moves),
         reasons=reasons,
         elapsed_s=0.0 if planned else time.monotonic() - began,
         cannot_undo=tuple(dict.fromkeys(text for step in steps for text in step.cannot_undo(context))),
@@ -85,5 +85,5 @@ def unchanged(command: str, state: RunState, text: str) -> RunReport:
     )
 
 
-def _is_move(line: Entry, phase: Phase) -> bool:
-    return line.mark is Mark.DONE and line.phase is phase and "moved" in line.data
+def _is_move(line: JournalEntry, phase: Phase) -> bool:
+    return line.mark is EntryKind.DONE and line.phase is phase and "moved" in line.data

@@ -16,15 +16,15 @@ from typing import Any
 import amqp
 
 from migrator.brokers.connect import has_rabbitmq
-from migrator.brokers.rabbitmq.browse import look
+from migrator.brokers.rabbitmq.browse import browse
 from migrator.brokers.rabbitmq.codec import body_of, plain, rich
-from migrator.brokers.rabbitmq.queues import arriving_queue, dead_queue, declare_missing, declare_own, spots
+from migrator.brokers.rabbitmq.queues import arriving_queue, dead_queue, declare_missing, declare_own, rabbit_queues
 from migrator.brokers.rabbitmq.server import RabbitmqServer, count
 from migrator.plan.model import Endpoint, Plan
-from migrator.transfer.connections import Hub, open_hub
-from migrator.transfer.rabbitmq.connections import open_mixed_hub
-from migrator.transfer.rabbitmq.dedup_log import forget_taken
-from migrator.transfer.rabbitmq.session import RabbitmqLane, open_lane
+from migrator.transfer.connections import Connections, open_connections
+from migrator.transfer.rabbitmq.connections import open_mixed_connections
+from migrator.transfer.rabbitmq.dedup_log import forget_dedup_log
+from migrator.transfer.rabbitmq.session import LockedSession, open_lane
 from migrator.wire.json_codec import dumps, loads
 from migrator.wire.message import Side, System
 
@@ -34,14 +34,16 @@ _PAGE = 500
 _GONE_WITHIN_S = 3.0
 
 
-def open_any_hub(plan: Plan, environ: Mapping[str, str]) -> Hub:
+def open_any_connections(plan: Plan, environ: Mapping[str, str]) -> Connections:
     """Connect to every broker of the plan; ``servers`` of the hub are those on Redis.
 
     Raises:
         UnreachableError: One does not answer.
         RefusedError: Two endpoints share a queue.
     """
-    return open_mixed_hub(plan, environ).whole if has_rabbitmq(plan, environ) else open_hub(plan, environ)
+    return (
+        open_mixed_connections(plan, environ).whole if has_rabbitmq(plan, environ) else open_connections(plan, environ)
+    )
 
 
 def is_on_rabbitmq(broker: Any) -> bool:
@@ -49,26 +51,30 @@ def is_on_rabbitmq(broker: Any) -> bool:
     return isinstance(broker.server, RabbitmqServer)
 
 
-def lock(hub: Hub) -> list[RabbitmqLane]:
+def lock(connections: Connections) -> list[LockedSession]:
     """Take the lock of every RabbitMQ of a hub, to put messages there: what came back after a crash is no matter then.
 
     Raises:
         RefusedError: A run holds one.
     """
-    servers = {hub.identities[key]: broker.server for key, broker in hub.brokers.items() if is_on_rabbitmq(broker)}
-    lanes: list[RabbitmqLane] = []
+    servers = {
+        connections.identities[key]: broker.server
+        for key, broker in connections.brokers.items()
+        if is_on_rabbitmq(broker)
+    }
+    lanes: list[LockedSession] = []
     try:
         for server in servers.values():
             found: Any = server
             lanes.append(open_lane(found, wait_s=10))
-            forget_taken(lanes[-1].connection)
+            forget_dedup_log(lanes[-1].connection)
     except BaseException:
         unlock(lanes)
         raise
     return lanes
 
 
-def unlock(lanes: list[RabbitmqLane]) -> None:
+def unlock(lanes: list[LockedSession]) -> None:
     """Give the locks back."""
     for lane in lanes:
         lane.close()
@@ -81,7 +87,7 @@ def content(broker: Any) -> Iterator[tuple[str, str, list[tuple[Any, ...]], bool
             _let_workers_go(connection, broker.endpoint)
         for queue in _queues(broker.endpoint):
             page: list[tuple[Any, ...]] = []
-            for message in look(connection, queue):
+            for message in browse(connection, queue):
                 page.append((_frozen(message),))
                 if len(page) >= _PAGE:
                     yield KIND, queue, page, True
@@ -93,17 +99,20 @@ def content(broker: Any) -> Iterator[tuple[str, str, list[tuple[Any, ...]], bool
 def _let_workers_go(connection: Any, endpoint: Endpoint) -> None:
     """Wait a moment for the server to notice that workers have ended: then all that they held is in its queue again."""
     deadline = time.monotonic() + _GONE_WITHIN_S
-    for spot in spots(endpoint):
-        while (counted := count(connection, spot.queue)) and counted.consumers and time.monotonic() < deadline:
+    for rabbit_queue in rabbit_queues(endpoint):
+        while (counted := count(connection, rabbit_queue.queue)) and counted.consumers and time.monotonic() < deadline:
             time.sleep(0.05)
 
 
 def put(broker: Any, queue: str, items: list[tuple[bytes, ...]]) -> None:
     """Append messages to a queue, all or none of them."""
     with broker.server.connected() as connection:
-        place = next((spot.place for spot in spots(broker.endpoint) if spot.queue == queue), None)
-        if place is not None:
-            declare_missing(connection, place)
+        address = next(
+            (rabbit_queue.address for rabbit_queue in rabbit_queues(broker.endpoint) if rabbit_queue.queue == queue),
+            None,
+        )
+        if address is not None:
+            declare_missing(connection, address)
         elif queue.startswith("tqm."):
             declare_own(connection, queue)
         channel = connection.channel()
@@ -122,8 +131,8 @@ def make_room(broker: Any) -> None:
 
 
 def _queues(endpoint: Endpoint) -> Iterator[str]:
-    for spot in spots(endpoint):
-        yield from (spot.moving, spot.queue, spot.passed, spot.kept)
+    for rabbit_queue in rabbit_queues(endpoint):
+        yield from (rabbit_queue.moving, rabbit_queue.queue, rabbit_queue.filtered_out, rabbit_queue.quarantined)
     if endpoint.system is System.DRAMATIQ:
         yield from (dead_queue(queue) for queue in endpoint.queues)
     yield arriving_queue(endpoint)

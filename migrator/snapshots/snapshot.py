@@ -17,7 +17,15 @@ from typing import Any
 
 from migrator.brokers.redis.celery import CeleryRedis
 from migrator.brokers.redis.dramatiq import DramatiqRedis, acks_key
-from migrator.brokers.redis.keys import LEDGER, PARKED, celery_list, dramatiq_list, kept_key, sources, unacked_keys
+from migrator.brokers.redis.keys import (
+    LEDGER,
+    PARKED,
+    celery_list,
+    dramatiq_list,
+    quarantine_key,
+    sources,
+    unacked_keys,
+)
 from migrator.errors import RefusedError, UsageError
 from migrator.plan.model import Plan
 from migrator.snapshots import rabbitmq
@@ -31,10 +39,10 @@ from migrator.state.snapshot_file import (
     verify_snapshot,
     writing,
 )
-from migrator.transfer.connections import Hub, RedisBroker
+from migrator.transfer.connections import Connections, RedisBroker
 from migrator.transfer.lock import acquire, new_token, release
 from migrator.wire.message import Side
-from migrator.wire.queue_address import Place
+from migrator.wire.queue_address import QueueAddress
 
 _PAGE = 500
 
@@ -46,12 +54,12 @@ def write_snapshot(plan: Plan, *, environ: Mapping[str, str], file: Path) -> Sna
         UnreachableError: A server does not answer.
         UsageError: The file can't be written.
     """
-    hub = rabbitmq.open_any_hub(plan, environ)
+    connections = rabbitmq.open_any_connections(plan, environ)
     try:
         with writing(file) as writer:
-            counts = _write_all(plan, hub, writer)
+            counts = _write_all(plan, connections, writer)
     finally:
-        hub.close()
+        connections.close()
     facts = verify_snapshot(file)
     if dict(facts.by_endpoint) != counts:
         raise UsageError(str(file), "the snapshot reads back differently", remedy="check the disk and write it again")
@@ -77,32 +85,32 @@ def restore_snapshot(plan: Plan, *, environ: Mapping[str, str], file: Path, repl
     if facts.plan != plan.name:
         remedy = "name the plan that it was written for"
         raise UsageError(str(file), f"the snapshot belongs to the plan {facts.plan!r}", remedy=remedy)
-    hub = rabbitmq.open_any_hub(plan, environ)
-    token, lanes = new_token(), rabbitmq.lock(hub)
+    connections = rabbitmq.open_any_connections(plan, environ)
+    token, lanes = new_token(), rabbitmq.lock(connections)
     try:
-        acquire(hub.servers.values(), token, wait_s=10, takeover=False)
-        by_name = {_name(broker): broker for broker in hub.brokers.values()}
+        acquire(connections.servers.values(), token, wait_s=10, takeover=False)
+        by_name = {_name(broker): broker for broker in connections.brokers.values()}
         _refuse_strange_queues(by_name, file)
-        _make_room(hub, replace=replace)
+        _make_room(connections, replace=replace)
         for record in records(file):
             broker = by_name.get(record.get("endpoint", ""))
             if broker is not None:
                 with broker.server.translated():
                     _put(broker, record["kind"], record["key"], [decoded(item) for item in record["items"]])
-                    hub.prolong(token)
+                    connections.prolong(token)
     finally:
         rabbitmq.unlock(lanes)
-        release(hub.servers.values(), token)
-        hub.close()
+        release(connections.servers.values(), token)
+        connections.close()
     return facts
 
 
-def _write_all(plan: Plan, hub: Hub, writer: Writer) -> dict[str, int]:
+def _write_all(plan: Plan, connections: Connections, writer: Writer) -> dict[str, int]:
     created_at = datetime.now(UTC).isoformat(timespec="seconds")
     head = {"format": FORMAT, "version": 1, "plan": plan.name, "fingerprint": plan.fingerprint}
     writer.write({**head, "created_at": created_at})
     counts: dict[str, int] = {}
-    for broker in hub.brokers.values():
+    for broker in connections.brokers.values():
         with broker.server.translated():
             for kind, key, items, is_messages in _content(broker):
                 texts = [encoded(item) for item in items]
@@ -124,7 +132,7 @@ def _content(broker: RedisBroker) -> Iterator[_Part]:
     client, endpoint = broker.server.client, broker.endpoint
     is_dramatiq = isinstance(broker, DramatiqRedis)
     for source in sources(endpoint):
-        for key in (source.list, source.claim, source.passed):
+        for key in (source.list, source.claim, source.filtered_out):
             for start in range(0, client.llen(key), _PAGE):
                 page = [(entry,) for entry in client.lrange(key, start, start + _PAGE - 1)]
                 yield ("claimed" if key != source.list else "list"), source.list, page, not is_dramatiq
@@ -136,13 +144,13 @@ def _content(broker: RedisBroker) -> Iterator[_Part]:
             yield from _hash(client, f"{dead}.msgs", counts=True)
             yield from _zset(client, dead, counts=False)
         for owner in broker.owners():
-            place = Place(endpoint.side, endpoint.system, owner.queue, owner.delayed)
-            ids = sorted(client.smembers(acks_key(endpoint, owner.id, place)))
-            yield "claimed", dramatiq_list(endpoint, place.wire_queue), [(identity,) for identity in ids], False
+            address = QueueAddress(endpoint.side, endpoint.system, owner.queue, owner.delayed)
+            ids = sorted(client.smembers(acks_key(endpoint, owner.id, address)))
+            yield "claimed", dramatiq_list(endpoint, address.wire_queue), [(identity,) for identity in ids], False
     else:
         for queue, _, raw, priority in broker.unacked():
             yield "claimed", celery_list(endpoint, queue, priority), [(raw,)], True
-    yield from _hash(client, kept_key(endpoint), counts=True)
+    yield from _hash(client, quarantine_key(endpoint), counts=True)
     if endpoint.side is Side.UNIFIED:
         yield from _zset(client, PARKED, counts=True)
     yield from _hash(client, LEDGER, counts=False)
@@ -208,10 +216,10 @@ def _refuse_strange_queues(by_name: Mapping[str, RedisBroker], file: Path) -> No
         )
 
 
-def _make_room(hub: Hub, *, replace: bool) -> None:
+def _make_room(connections: Connections, *, replace: bool) -> None:
     held = {
         f"{_name(broker)} {queue} {state.value}": number
-        for broker in hub.brokers.values()
+        for broker in connections.brokers.values()
         for (queue, state), number in broker.depths().items()
         if number
     }
@@ -222,7 +230,7 @@ def _make_room(hub: Hub, *, replace: bool) -> None:
             found=", ".join(f"{name} {number}" for name, number in sorted(held.items())),
             remedy="migrator restore … --replace, if these may go",
         )
-    for broker in hub.brokers.values():
+    for broker in connections.brokers.values():
         if rabbitmq.is_on_rabbitmq(broker):
             rabbitmq.make_room(broker)
             continue
@@ -239,14 +247,14 @@ def _make_room(hub: Hub, *, replace: bool) -> None:
 def _own_keys(broker: RedisBroker) -> Iterator[str]:
     endpoint = broker.endpoint
     for source in sources(endpoint):
-        yield from (key for key in (source.list, source.bodies, source.claim, source.passed) if key)
+        yield from (key for key in (source.list, source.bodies, source.claim, source.filtered_out) if key)
     if isinstance(broker, DramatiqRedis):
         for queue in endpoint.queues:
             dead = f"{dramatiq_list(endpoint, queue)}.XQ"
             yield from (dead, f"{dead}.msgs")
         for owner in broker.owners():
-            yield acks_key(endpoint, owner.id, Place(endpoint.side, endpoint.system, owner.queue, owner.delayed))
-    yield from (kept_key(endpoint), LEDGER)
+            yield acks_key(endpoint, owner.id, QueueAddress(endpoint.side, endpoint.system, owner.queue, owner.delayed))
+    yield from (quarantine_key(endpoint), LEDGER)
     if endpoint.side is Side.UNIFIED:
         yield PARKED
 

@@ -35,7 +35,7 @@ class Phase(StrEnum):
     BACK = "back"
 
 
-class Mark(StrEnum):
+class EntryKind(StrEnum):
     """What an entry says."""
 
     #: An action is about to run; it may have had its effect if nothing follows.
@@ -51,14 +51,14 @@ class Mark(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class JournalEntry:
     """One line of the journal."""
 
     #: Aware UTC.
     at: datetime
     run: int
     phase: Phase
-    mark: Mark
+    mark: EntryKind
     step: str = ""
     #: Action id; empty for entries about a step or the run.
     action: str = ""
@@ -80,7 +80,7 @@ class Journal:
     host: str
     plan: str
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: JournalEntry) -> None:
         """Append an entry and wait until the disk has it.
 
         Raises:
@@ -101,7 +101,7 @@ class Journal:
         }
         _append(self.file, orjson.dumps(document, default=str) + b"\n")
 
-    def entries(self, run: int | None = None) -> tuple[Entry, ...]:
+    def entries(self, run: int | None = None) -> tuple[JournalEntry, ...]:
         """Return all entries, or those of one run, oldest first."""
         return tuple(entry for entry in read_journal(self.file) if run in (None, entry.run))
 
@@ -113,7 +113,7 @@ def open_journal(plan: Plan) -> Journal:
     )
 
 
-def read_journal(file: Path) -> tuple[Entry, ...]:
+def read_journal(file: Path) -> tuple[JournalEntry, ...]:
     """Return the entries of a journal file, without a torn last line; empty if there is none.
 
     Raises:
@@ -138,9 +138,9 @@ def read_journal(file: Path) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-def entry(run: int, phase: Phase, mark: Mark, step: str = "", **rest: Any) -> Entry:
+def entry(run: int, phase: Phase, mark: EntryKind, step: str = "", **rest: Any) -> JournalEntry:
     """Return an entry of this moment."""
-    return Entry(at=_now(), run=run, phase=phase, mark=mark, step=step, **rest)
+    return JournalEntry(at=_now(), run=run, phase=phase, mark=mark, step=step, **rest)
 
 
 def _append(file: Path, line: bytes) -> None:
@@ -180,14 +180,24 @@ def _cut_torn_line(descriptor: int) -> int:
     return whole
 
 
-def _entry(document: Mapping[str, Any]) -> Entry:
-    return Entry(
+def _entry(document: dict[str, Any]) -> JournalEntry:
+    _rename(document)
+    return JournalEntry(
         at=datetime.fromisoformat(document["at"]),
         run=int(document["run"]),
         phase=Phase(document["phase"]),
-        mark=Mark(document["mark"]),
+        mark=EntryKind(document["mark"]),
         **{key: document[key] for key in ("step", "action", "text", "data", "operator", "host", "plan")},
     )
+
+
+def _rename(document: dict[str, Any]) -> None:
+    """Give what an earlier version wrote the names of this one."""
+    if document["step"] == "alias_net":
+        document["step"] = "legacy_aliases"
+        document["action"] = "enable" if document["action"] == "hang" else document["action"]
+    if "kept" in document["data"]:
+        document["data"]["quarantined"] = document["data"].pop("kept")
 
 
 def _now() -> datetime:

@@ -25,7 +25,7 @@ EVERY_S = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class RunProgress:
     """How far a run has come."""
 
     #: What is counted, for a person: ``messages to the unified queues``.
@@ -78,7 +78,7 @@ def recorded_progress(plan: Plan, what: str, listener: Listener) -> Iterator[Lis
         if event.kind is EventKind.PROGRESS and now - written_at >= EVERY_S:
             written_at = now
             total = event.total
-            _write(plan, Progress(what=what, done=event.done, total=total, elapsed_s=event.elapsed_s, at=0.0, pid=0))
+            _write(plan, RunProgress(what=what, done=event.done, total=total, elapsed_s=event.elapsed_s, at=0.0, pid=0))
         listener(event)
 
     try:
@@ -87,16 +87,16 @@ def recorded_progress(plan: Plan, what: str, listener: Listener) -> Iterator[Lis
         progress_file(plan).unlink(missing_ok=True)
 
 
-def read_progress(plan: Plan) -> Progress | None:
+def read_progress(plan: Plan) -> RunProgress | None:
     """Return what is under way now; None if nothing is, or if nobody has said anything for a while."""
     try:
-        found = Progress(**orjson.loads(progress_file(plan).read_bytes()))
+        found = RunProgress(**orjson.loads(progress_file(plan).read_bytes()))
     except (OSError, orjson.JSONDecodeError, TypeError):
         return None
     return found if 0 <= time.time() - found.at < STALE_S else None
 
 
-def _write(plan: Plan, progress: Progress) -> None:
+def _write(plan: Plan, progress: RunProgress) -> None:
     file = progress_file(plan)
     draft = file.with_name(f"{file.name}.{os.getpid()}")
     try:

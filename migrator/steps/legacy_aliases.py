@@ -1,29 +1,29 @@
-"""Hang the alias net: what producers that are not redeployed yet send under legacy Celery names runs all the same.
+"""Enable legacy aliases: what producers that are not redeployed yet send under legacy Celery names runs all the same.
 
-Optional (``[cutover] alias_net = true`` in the plan). The unified workers begin to consume the legacy Celery queues,
-run each legacy name as the unified task that took its place, and count it. It comes after the transfer: until then
-legacy workers consume these queues, and what they hold could not be told from what unified workers hold.
-Late senders of Dramatiq are not caught: ``migrator transfer --follow`` carries their messages.
-Undo makes the workers leave the legacy queues before anything legacy starts again. The counts stay.
+Optional (``[cutover] legacy_aliases = true`` in the plan). The unified workers begin to consume the legacy Celery
+queues, run each legacy name as the unified task that took its place, and count it. It comes after the transfer: until
+then legacy workers consume these queues, and what they hold could not be told from what unified workers hold. Late
+senders of Dramatiq are not caught: ``migrator transfer --follow`` carries their messages. Undo makes the workers leave
+the legacy queues before anything legacy starts again. The counts stay.
 """
 
 from __future__ import annotations
 
 from functools import partial
 
-from migrator.plan.model import Process, Role
+from migrator.plan.processes import Process, Role
 from migrator.report import Report
 from migrator.steps.actions.process_actions import verify_stopped
 from migrator.steps.protocol import Action, Context, Facts, Step, error, findings_report, nothing_to_check, processes
 from migrator.wire.message import Side
 from migrator.workers import legacy_aliases
 
-NAME = "alias_net"
+NAME = "legacy_aliases"
 
 
 def check(context: Context) -> Report:
     """No legacy worker runs: two sides would share a queue."""
-    if not context.plan.cutover.alias_net:
+    if not context.plan.cutover.legacy_aliases:
         return nothing_to_check(context)
     return verify_stopped(context, processes(context, Side.LEGACY, Role.WORKER))
 
@@ -31,14 +31,14 @@ def check(context: Context) -> Report:
 def actions(context: Context) -> tuple[Action, ...]:
     """Write the net down, then tell each running worker."""
     plan = context.plan
-    if not plan.cutover.alias_net:
+    if not plan.cutover.legacy_aliases:
         return ()
     names = ", ".join(legacy_aliases.queues(plan))
     return (
         Action(
-            id="hang",
+            id="enable",
             sentence=f"write down what becomes of {len(legacy_aliases.aliases(plan))} legacy names",
-            run=partial(_hang, context),
+            run=partial(_enable, context),
         ),
         *(
             Action(
@@ -54,11 +54,13 @@ def actions(context: Context) -> tuple[Action, ...]:
 def verify(context: Context) -> Report:
     """Every unified worker consumes the legacy queues, and the next one that starts will."""
     plan, environ = context.plan, context.environ
-    if not plan.cutover.alias_net:
+    if not plan.cutover.legacy_aliases:
         return nothing_to_check(context)
     findings = []
-    if not legacy_aliases.hangs(plan, environ):
-        findings.append(error("ALIAS-NET-GONE", "alias net", "is not on the broker", remedy="migrator cutover"))
+    if not legacy_aliases.is_enabled(plan, environ):
+        findings.append(
+            error("LEGACY-ALIASES-GONE", "legacy aliases", "is not on the broker", remedy="migrator cutover")
+        )
     for worker in _workers(context):
         missing = legacy_aliases.missing(plan, worker, environ=environ)
         if missing:
@@ -70,13 +72,13 @@ def verify(context: Context) -> Report:
                     remedy="see its log, then run the same command again",
                 )
             )
-    return findings_report("alias net", findings)
+    return findings_report("legacy aliases", findings)
 
 
 def undo(context: Context) -> tuple[Action, ...]:
     """Take the net down; the table goes last, when no worker can receive a legacy name any more."""
     plan = context.plan
-    if not plan.cutover.alias_net:
+    if not plan.cutover.legacy_aliases:
         return ()
     names = ", ".join(legacy_aliases.queues(plan))
     return (
@@ -105,8 +107,8 @@ def _workers(context: Context) -> tuple[Process, ...]:
     return processes(context, Side.UNIFIED, Role.WORKER)
 
 
-def _hang(context: Context) -> Facts:
-    legacy_aliases.hang(context.plan, context.environ)
+def _enable(context: Context) -> Facts:
+    legacy_aliases.enable(context.plan, context.environ)
     return {"names": sorted(legacy_aliases.aliases(context.plan)), "queues": legacy_aliases.queues(context.plan)}
 
 
@@ -120,7 +122,7 @@ def _leave(context: Context, worker: Process) -> Facts:
 
 STEP = Step(
     name=NAME,
-    title="Hang the alias net",
+    title="Enable legacy aliases",
     check=check,
     actions=actions,
     verify=verify,

@@ -18,7 +18,7 @@ from pathlib import Path
 from migrator.errors import UnreachableError
 from migrator.plan.model import Plan
 from migrator.project.commands import manage
-from migrator.project.manage_server import standing_manage
+from migrator.project.manage_server import running_manage_server
 from migrator.report import Report
 from migrator.steps.protocol import Action, Context, Facts, Step, error, findings_report, nothing_to_check, recorded
 
@@ -87,8 +87,8 @@ def undo_prepared(context: Context) -> Iterator[Context]:
     if not recorded(context, NAME, "record").get("unapplied"):
         yield context
         return
-    with standing_manage(context.plan, context.environ) as standing:
-        yield replace(context, standing=standing)
+    with running_manage_server(context.plan, context.environ) as manage_server:
+        yield replace(context, manage_server=manage_server)
 
 
 def cannot_undo(context: Context) -> tuple[str, ...]:
@@ -161,7 +161,7 @@ def _back(context: Context, target: str) -> None:
 
 
 def _manage(context: Context, *arguments: str) -> str:
-    return manage(context.plan, *arguments, environ=context.environ, standing=context.standing)
+    return manage(context.plan, *arguments, environ=context.environ, manage_server=context.manage_server)
 
 
 STEP = Step(

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from migrator.events import Event, EventKind, Listener, ignore
-from migrator.plan.model import Plan, Process, Role
-from migrator.project.manage_server import StandingManage
+from migrator.plan.model import Plan
+from migrator.plan.processes import Process, Role
+from migrator.project.manage_server import ManageServer
 from migrator.report import Finding, Report, Severity
-from migrator.state.journal import Journal, Mark, Phase
+from migrator.state.journal import EntryKind, Journal, Phase
 from migrator.wire.message import Side
 from migrator.workers.kill import AskKill
 
@@ -51,7 +52,7 @@ class RunOptions:
     #: Unified task names that alone are to be moved; empty for all.
     tasks: tuple[str, ...] = ()
     #: `complete` may drop messages that were kept back; they stay in the snapshots.
-    discard_kept: bool = False
+    discard_quarantined: bool = False
     ready_timeout_s: float = 60.0
     #: Asked, on a terminal, about a process that has not ended in its time; without it such a process stops the run.
     ask_kill: AskKill | None = None
@@ -81,7 +82,7 @@ class Context:
     options: RunOptions = field(default_factory=RunOptions)
     listener: Listener = ignore
     #: Runs the project's management commands without importing it for each, where that counts.
-    standing: StandingManage | None = None
+    manage_server: ManageServer | None = None
 
 
 def nothing_to_do(context: Context) -> tuple[Action, ...]:
@@ -118,7 +119,7 @@ def recorded(context: Context, step: str, action: str, *, phase: Phase = Phase.F
     """Return the facts that an action of this run left behind; empty if it has not finished."""
     found: Facts = {}
     for line in context.journal.entries(context.run):
-        if (line.step, line.action, line.phase, line.mark) == (step, action, phase, Mark.DONE):
+        if (line.step, line.action, line.phase, line.mark) == (step, action, phase, EntryKind.DONE):
             found = line.data
     return found
 
@@ -126,7 +127,7 @@ def recorded(context: Context, step: str, action: str, *, phase: Phase = Phase.F
 def ran_before(context: Context, process: Process) -> bool:
     """True if a legacy process ran when this run began, so that an undo has to start it again."""
     for line in context.journal.entries(context.run):
-        if line.mark is Mark.RUN_BEGUN:
+        if line.mark is EntryKind.RUN_BEGUN:
             return process.name in line.data.get("running", ())
     return True
 

@@ -6,7 +6,7 @@ Undo starts those that ran before.
 
 from __future__ import annotations
 
-from migrator.plan.model import Role
+from migrator.plan.processes import Role
 from migrator.report import Report
 from migrator.steps.actions.process_actions import start_actions, stop_actions, verify_stopped
 from migrator.steps.protocol import Action, Context, Step, nothing_to_check, processes, ran_before

@@ -5,7 +5,7 @@ Undo stops them.
 
 from __future__ import annotations
 
-from migrator.plan.model import Role
+from migrator.plan.processes import Role
 from migrator.report import Report
 from migrator.steps.actions.process_actions import start_actions, stop_actions, verify_ready
 from migrator.steps.protocol import Action, Context, Step, nothing_to_check, processes

@@ -5,7 +5,7 @@ Undo stops it.
 
 from __future__ import annotations
 
-from migrator.plan.model import Role
+from migrator.plan.processes import Role
 from migrator.report import Report
 from migrator.steps.actions.process_actions import start_actions, stop_actions, verify_ready, verify_stopped
 from migrator.steps.protocol import Action, Context, Step, processes

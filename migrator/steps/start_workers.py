@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from migrator.plan.model import Process, Role
+from migrator.plan.processes import Process, Role
 from migrator.report import Report
 from migrator.state.journal import Phase
-from migrator.steps.actions.process_actions import cease, start_actions, verify_ready, wait_drained
+from migrator.steps.actions.process_actions import cancel_consumers, start_actions, verify_ready, wait_drained
 from migrator.steps.protocol import Action, Context, Facts, Step, nothing_to_check, processes, recorded
 from migrator.wire.message import Side
 from migrator.workers.processes import signal_stop
@@ -35,7 +35,9 @@ def undo(context: Context) -> tuple[Action, ...]:
     workers = processes(context, Side.UNIFIED, Role.WORKER)
     ceasing = tuple(
         Action(
-            id=f"cease:{p.name}", sentence=f"tell {p.name} to take no more messages", run=partial(_cease, context, p)
+            id=f"cease:{p.name}",
+            sentence=f"tell {p.name} to take no more messages",
+            run=partial(_cancel_consumers, context, p),
         )
         for p in workers
     )
@@ -54,8 +56,8 @@ def undo(context: Context) -> tuple[Action, ...]:
     return ceasing + draining + telling
 
 
-def _cease(context: Context, process: Process) -> Facts:
-    return cease(context, NAME, process)
+def _cancel_consumers(context: Context, process: Process) -> Facts:
+    return cancel_consumers(context, NAME, process)
 
 
 def _drain(context: Context, process: Process) -> Facts:

@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from migrator.plan.model import Process, Role
+from migrator.plan.processes import Process, Role
 from migrator.report import Report
 from migrator.state.journal import Phase
 from migrator.steps.actions.downtime import moment
 from migrator.steps.actions.process_actions import (
-    cease,
+    cancel_consumers,
     launch_actions,
     ready_actions,
     stopped_or_killed,
@@ -64,7 +64,7 @@ def actions(context: Context) -> tuple[Action, ...]:
     names = ", ".join(process.name for process in workers)
     return (
         Action(id="note", sentence=f"note the processes of {names}", run=partial(_note, context)),
-        *(_each("cease", "tell {} to take no more messages", _cease, context, p) for p in celery),
+        *(_each("cease", "tell {} to take no more messages", _cancel_consumers, context, p) for p in celery),
         _signal_all(context, System.DRAMATIQ, "Dramatiq"),
         *(_each("drain", "wait until {} has finished its tasks", _drain, context, p) for p in celery),
         _signal_all(context, System.CELERY, "Celery"),
@@ -128,8 +128,8 @@ def _note(context: Context) -> Facts:
     return {"families": families}
 
 
-def _cease(context: Context, process: Process) -> Facts:
-    return cease(context, NAME, process)
+def _cancel_consumers(context: Context, process: Process) -> Facts:
+    return cancel_consumers(context, NAME, process)
 
 
 def _drain(context: Context, process: Process) -> Facts:

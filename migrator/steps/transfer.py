@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from migrator.plan.model import Role
+from migrator.plan.processes import Role
 from migrator.report import Report
 from migrator.state.progress import recorded_progress
 from migrator.steps.actions.downtime import moment
@@ -66,19 +66,21 @@ def cannot_undo(context: Context) -> tuple[str, ...]:
     )
 
 
-def move(context: Context, direction: Direction, *, owners_dead: bool = True) -> Facts:
+def move(context: Context, direction: Direction, *, consumers_stopped: bool = True) -> Facts:
     """Move everything in one direction and return what was moved, kept and why.
 
     Args:
         owners_dead: All workers of the emptied side are gone, so what they had claimed moves too.
     """
-    options = TransferOptions(direction=direction, tasks=frozenset(context.options.tasks), owners_dead=owners_dead)
+    options = TransferOptions(
+        direction=direction, tasks=frozenset(context.options.tasks), consumers_stopped=consumers_stopped
+    )
     what = f"messages to the {'unified' if direction is Direction.FORWARD else 'legacy'} queues"
     with recorded_progress(context.plan, what, context.listener) as listener:
         report = transfer(context.plan, environ=context.environ, options=options, listener=listener)
     return {
         "moved": report.moved,
-        "kept": report.kept,
+        "quarantined": report.quarantined,
         "by_task": dict(report.by_task),
         "reasons": dict(report.reasons),
         "balance": report.balance,

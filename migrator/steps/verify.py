@@ -1,7 +1,7 @@
 """Look whether the unified system works alone: it is what every later doubt is measured against.
 
 One more sweep takes what a late producer may have sent; then the legacy queues must be empty, every unified process
-alive and ready, and no legacy process running. What comes into a legacy Celery queue while the alias net hangs is not
+alive and ready, and no legacy process running. What comes into a legacy Celery queue while legacy aliases are on is not
 left there: unified workers take it.
 """
 
@@ -11,7 +11,8 @@ from contextlib import closing
 from functools import partial
 
 from migrator.brokers.connect import connect, is_on_rabbitmq
-from migrator.plan.model import Endpoint, Role
+from migrator.plan.model import Endpoint
+from migrator.plan.processes import Role
 from migrator.report import Finding, Report, merge
 from migrator.steps.actions.process_actions import verify_ready, verify_stopped
 from migrator.steps.protocol import (
@@ -52,8 +53,8 @@ def verify(context: Context) -> Report:
 
 
 def _sweep(context: Context) -> Facts:
-    # While the alias net hangs, unified workers hold legacy messages: what is claimed is not lost.
-    facts = dict(move(context, Direction.FORWARD, owners_dead=not context.plan.cutover.alias_net))
+    # While the legacy aliases hangs, unified workers hold legacy messages: what is claimed is not lost.
+    facts = dict(move(context, Direction.FORWARD, consumers_stopped=not context.plan.cutover.legacy_aliases))
     # The gap ended with the transfer step; this sweep is no part of it.
     facts.pop("ended")
     return {**facts, "longest_eta_at": _longest_eta(context)}
@@ -73,7 +74,7 @@ def _longest_eta(context: Context) -> float | None:
 def _left(context: Context, endpoint: Endpoint) -> tuple[Finding, ...]:
     with closing(connect(endpoint, context.environ)) as broker:
         depths = broker.depths()
-    caught = endpoint.system is System.CELERY and context.plan.cutover.alias_net
+    caught = endpoint.system is System.CELERY and context.plan.cutover.legacy_aliases
     counts = {key: count for key, count in depths.items() if key[1] in OPEN_STATES and count and not caught}
     return tuple(
         error(

@@ -14,7 +14,7 @@ from celery.schedules import crontab
 from celery.signals import worker_ready
 from kombu import Exchange, Queue
 
-from .legacy_aliases import AliasNet
+from .legacy_aliases import LegacyAliases
 from .parked import ReleaseParked
 from .priority import MAX_PRIORITY, higher_runs_first, resolve
 
@@ -45,7 +45,7 @@ class UnifiedCelery(Celery):
 
 app = UnifiedCelery("tasks", include=[f"{__package__}.unified_tasks"])
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.steps["consumer"].update({ReleaseParked, AliasNet})
+app.steps["consumer"].update({ReleaseParked, LegacyAliases})
 
 
 def _defaults() -> dict[str, Any]:

@@ -54,7 +54,7 @@ class DeadLetterConsumer(Consumer):
         return connection
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
-        """A task that this worker doesn't know: by a legacy name while the alias net hangs, else a dead letter."""
+        """A task that this worker doesn't know: by a legacy name while legacy aliases are on, else a dead letter."""
         if "id" not in message.headers:  # Celery's own handler would stumble over it
             return self.on_invalid_task(body, message, exc)
         if legacy_aliases.take(message):

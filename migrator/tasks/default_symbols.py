@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .host_settings import load_model, load_object, seam
+from .host_settings import host_setting, load_model, load_object
 
 #: Taken by fetch_stock_prices while the database knows no active stock.
 FEW_STOCKS = ("AAPL", "MSFT", "GOOGL", "AMZN", "TSLA")
@@ -17,12 +17,12 @@ POPULAR = ("BTC", "ETH", "SOL", "AAPL", "MSFT", "TSLA")
 
 def stocks(limit: int) -> list[str]:
     """Return the first stocks of the project's list."""
-    return list(load_object(seam("STOCKS"), seam_name="STOCKS"))[:limit]
+    return list(load_object(host_setting("STOCKS"), setting_name="STOCKS"))[:limit]
 
 
 def coins(limit: int | None = None) -> list[str]:
     """Return the first coins of the project's list."""
-    return list(load_object(seam("COINS"), seam_name="COINS"))[:limit]
+    return list(load_object(host_setting("COINS"), setting_name="COINS"))[:limit]
 
 
 def as_list(symbols: str | Iterable[str]) -> list[str]:

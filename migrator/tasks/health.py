@@ -9,7 +9,7 @@ from typing import Any
 
 from . import spool
 from .celery import app
-from .host_settings import load_object, seam
+from .host_settings import host_setting, load_object
 from .providers import _scraper_cache, get_cache
 
 #: Waiting for the broker.
@@ -19,8 +19,8 @@ BROKER_TIMEOUT_S = 3.0
 def report() -> dict[str, Any]:
     """Return `status`, the outcome of each check, what is wrong where, and the number of dead letters."""
     tries: dict[str, Callable[[], None]] = {"broker": _broker, "database": _database, "cache": _cache}
-    for name, path in seam("PROVIDERS").items():
-        tries[f"provider:{name}"] = partial(load_object, path, seam_name="PROVIDERS")
+    for name, path in host_setting("PROVIDERS").items():
+        tries[f"provider:{name}"] = partial(load_object, path, setting_name="PROVIDERS")
     errors = {name: error for name, check in tries.items() if (error := _try(check))}
     return {
         "status": "unhealthy" if errors else "healthy",

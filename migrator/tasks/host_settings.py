@@ -31,7 +31,7 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def seam(name: str) -> Any:
+def host_setting(name: str) -> Any:
     """Return a setting of the host project, or its default."""
     from django.conf import settings
     from django.core.exceptions import ImproperlyConfigured
@@ -47,7 +47,7 @@ def seam(name: str) -> Any:
     return chosen.get(name, DEFAULTS[name])
 
 
-def load_object(dotted: str, *, seam_name: str) -> Any:
+def load_object(dotted: str, *, setting_name: str) -> Any:
     """Return the class or list behind a dotted path of the settings."""
     from django.core.exceptions import ImproperlyConfigured
     from django.utils.module_loading import import_string
@@ -56,22 +56,22 @@ def load_object(dotted: str, *, seam_name: str) -> Any:
         return import_string(dotted)
     except ImportError as error:
         raise ImproperlyConfigured(
-            f"settings.UNIFIED_TASKS[{seam_name!r}]: can't be imported (found {dotted!r}: {error}); "
+            f"settings.UNIFIED_TASKS[{setting_name!r}]: can't be imported (found {dotted!r}: {error}); "
             "name something of the project"
         ) from error
 
 
-def load_model(seam_name: str) -> Any:
+def load_model(setting_name: str) -> Any:
     """Return the model named by a seam."""
     from django.apps import apps
     from django.core.exceptions import ImproperlyConfigured
 
-    label = seam(seam_name)
+    label = host_setting(setting_name)
     try:
         return apps.get_model(label)
     except (LookupError, ValueError) as error:
         raise ImproperlyConfigured(
-            f"settings.UNIFIED_TASKS[{seam_name!r}]: no such model (found {label!r}: {error}); "
+            f"settings.UNIFIED_TASKS[{setting_name!r}]: no such model (found {label!r}: {error}); "
             "name one as 'app_label.Model'"
         ) from error
 
@@ -80,5 +80,5 @@ def spool_folder() -> Path:
     """Return the folder that keeps dead letters while the database is down."""
     from django.conf import settings
 
-    chosen = seam("SPOOL_DIR")
+    chosen = host_setting("SPOOL_DIR")
     return Path(chosen) if chosen else Path(getattr(settings, "BASE_DIR", Path.cwd())) / "var" / "dead_letters"

@@ -1,4 +1,4 @@
-"""The alias net: late messages under legacy Celery names run as the unified tasks that took their place.
+"""The legacy aliases: late messages under legacy Celery names run as the unified tasks that took their place.
 
 While a migration has hung the net, two things lie on the broker: the set of legacy queues that workers consume as well,
 and the table of legacy names with what becomes of their arguments. A worker that receives a name which it doesn't know
@@ -29,7 +29,7 @@ HITS = "tqm:alias:hits"
 LAST = "tqm:alias:last"
 
 
-class AliasNet(bootsteps.StartStopStep):
+class LegacyAliases(bootsteps.StartStopStep):
     """Consumes the legacy queues as long as the net hangs; looks once, at the worker's start and each reconnect."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
@@ -38,7 +38,7 @@ class AliasNet(bootsteps.StartStopStep):
         """Consume what the net names; a net hung later is told to the worker by the migration."""
         for queue in _queues(parent):
             parent.add_task_queue(queue)
-            logger.info("alias_net=consuming queue=%s", queue)
+            logger.info("legacy_aliases=consuming queue=%s", queue)
 
 
 def take(message: Any) -> bool:
@@ -58,7 +58,7 @@ def take(message: Any) -> bool:
         try:
             body = _body(message, alias)
         except (ValueError, TypeError, KeyError) as error:
-            logger.error("alias_net=unfit task=%s id=%s error=%s", name, message.headers.get("id"), error)
+            logger.error("legacy_aliases=unfit task=%s id=%s error=%s", name, message.headers.get("id"), error)
             return False
         if not (message.delivery_info or {}).get("redelivered"):
             with client.pipeline(transaction=True) as pipe:
@@ -68,7 +68,7 @@ def take(message: Any) -> bool:
     message.headers = {**message.headers, "task": alias["name"], "alias": name}
     # A retry goes to the queue that the delivery names: from now on it is a unified task's.
     message.delivery_info = {**message.delivery_info, "exchange": queue, "routing_key": queue}
-    logger.info("alias_net=hit task=%s as=%s id=%s", name, alias["name"], message.headers.get("id"))
+    logger.info("legacy_aliases=hit task=%s as=%s id=%s", name, alias["name"], message.headers.get("id"))
     return True
 
 
@@ -123,6 +123,6 @@ def _queues(parent: Any) -> list[str]:
                 names = client.smembers(QUEUES)
     except (*parent.connection_errors, *parent.channel_errors):
         # Without a connection the consumer starts again, and this step with it.
-        logger.warning("alias_net=unknown", exc_info=True)
+        logger.warning("legacy_aliases=unknown", exc_info=True)
         return []
     return sorted(name.decode() if isinstance(name, bytes) else name for name in names)

@@ -37,7 +37,7 @@ _NUMBERS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class TaskPolicy:
     """What the queue owes a task."""
 
     priority: Priority
@@ -45,21 +45,21 @@ class Policy:
     max_retries: int
 
 
-POLICIES: dict[str, Policy] = {
-    "tasks.fetch_yahoo_stocks": Policy(priority=Priority.HIGH, max_retries=5),
-    "tasks.fetch_alpha_stocks": Policy(priority=Priority.HIGH, max_retries=5),
-    "tasks.fetch_binance_cryptos": Policy(priority=Priority.HIGH, max_retries=5),
-    "tasks.fetch_coingecko_cryptos": Policy(priority=Priority.MEDIUM, max_retries=3),
-    "tasks.fetch_unified_crypto": Policy(priority=Priority.HIGH, max_retries=5),
-    "tasks.fetch_stock_prices": Policy(priority=Priority.MEDIUM, max_retries=3),
-    "tasks.fetch_news": Policy(priority=Priority.MEDIUM, max_retries=3),
-    "tasks.calculate_indicators": Policy(priority=Priority.MEDIUM, max_retries=3),
-    "tasks.cleanup_old_data": Policy(priority=Priority.LOW, max_retries=1),
-    "tasks.update_single_asset": Policy(priority=Priority.HIGH, max_retries=3),
-    "tasks.cache_warming": Policy(priority=Priority.MEDIUM, max_retries=3),
-    "tasks.health_check": Policy(priority=Priority.MEDIUM, max_retries=0),
-    "tasks.fetch_all_markets": Policy(priority=Priority.MEDIUM, max_retries=3),
-    "tasks.batch_update_popular": Policy(priority=Priority.MEDIUM, max_retries=0),
+POLICIES: dict[str, TaskPolicy] = {
+    "tasks.fetch_yahoo_stocks": TaskPolicy(priority=Priority.HIGH, max_retries=5),
+    "tasks.fetch_alpha_stocks": TaskPolicy(priority=Priority.HIGH, max_retries=5),
+    "tasks.fetch_binance_cryptos": TaskPolicy(priority=Priority.HIGH, max_retries=5),
+    "tasks.fetch_coingecko_cryptos": TaskPolicy(priority=Priority.MEDIUM, max_retries=3),
+    "tasks.fetch_unified_crypto": TaskPolicy(priority=Priority.HIGH, max_retries=5),
+    "tasks.fetch_stock_prices": TaskPolicy(priority=Priority.MEDIUM, max_retries=3),
+    "tasks.fetch_news": TaskPolicy(priority=Priority.MEDIUM, max_retries=3),
+    "tasks.calculate_indicators": TaskPolicy(priority=Priority.MEDIUM, max_retries=3),
+    "tasks.cleanup_old_data": TaskPolicy(priority=Priority.LOW, max_retries=1),
+    "tasks.update_single_asset": TaskPolicy(priority=Priority.HIGH, max_retries=3),
+    "tasks.cache_warming": TaskPolicy(priority=Priority.MEDIUM, max_retries=3),
+    "tasks.health_check": TaskPolicy(priority=Priority.MEDIUM, max_retries=0),
+    "tasks.fetch_all_markets": TaskPolicy(priority=Priority.MEDIUM, max_retries=3),
+    "tasks.batch_update_popular": TaskPolicy(priority=Priority.MEDIUM, max_retries=0),
 }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .host_settings import load_object, seam
+from .host_settings import host_setting, load_object
 
 _scraper_cache: dict[str, Any] = {}
 _service_cache: dict[str, Any] = {}
@@ -16,7 +16,7 @@ _service_cache: dict[str, Any] = {}
 def get_provider(name: str) -> Any:
     """Return the provider of this name from the settings; KeyError if there is none."""
     if name not in _scraper_cache:
-        _scraper_cache[name] = load_object(seam("PROVIDERS")[name], seam_name="PROVIDERS")()
+        _scraper_cache[name] = load_object(host_setting("PROVIDERS")[name], setting_name="PROVIDERS")()
     return _scraper_cache[name]
 
 
@@ -65,7 +65,7 @@ def get_cache() -> Any:
     return _service("CACHE")
 
 
-def _service(seam_name: str) -> Any:
-    if seam_name not in _service_cache:
-        _service_cache[seam_name] = load_object(seam(seam_name), seam_name=seam_name)()
-    return _service_cache[seam_name]
+def _service(setting_name: str) -> Any:
+    if setting_name not in _service_cache:
+        _service_cache[setting_name] = load_object(host_setting(setting_name), setting_name=setting_name)()
+    return _service_cache[setting_name]

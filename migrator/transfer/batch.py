@@ -12,15 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from migrator.brokers.redis.keys import LEDGER, PARKED, Source, kept_key
+from migrator.brokers.redis.keys import LEDGER, PARKED, RedisQueue, quarantine_key
 from migrator.brokers.redis.pipeline import Push
-from migrator.brokers.redis.quarantine import kept_entry
-from migrator.transfer.connections import Hub
-from migrator.translation.result import Carried, Translation, Translator, ledger_entry
+from migrator.brokers.redis.quarantine import quarantine_entry
+from migrator.transfer.connections import Connections
+from migrator.translation.result import Translated, Translation, Translator, ledger_entry
 from migrator.wire.json_codec import UnreadableError, text_of
 from migrator.wire.kombu_envelope import copy_id_of, read_envelope
-from migrator.wire.quarantined import KeptBack
-from migrator.wire.queue_address import Place
+from migrator.wire.quarantined import Quarantined
+from migrator.wire.queue_address import QueueAddress
 
 #: One for ``apply.lua``: command, key, type of the key, arguments.
 Operation = tuple[str, str, str, list[Any]]
@@ -34,7 +34,7 @@ Item = tuple[bytes, bytes | None]
 class Batch:
     """Messages taken from one list, in the order of service."""
 
-    source: Source
+    source: RedisQueue
     items: list[Item]
     #: Taken by a run that was interrupted.
     resumed: bool = False
@@ -51,7 +51,7 @@ class Group:
     name: str
     bodies: str = ""
     is_remote: bool = False
-    carried: list[Carried] = field(default_factory=list)
+    translated: list[Translated] = field(default_factory=list)
     messages: list[bytes] = field(default_factory=list)
     #: For another server: the entries of its ledger.
     entries: list[bytes] = field(default_factory=list)
@@ -64,9 +64,9 @@ class Work:
     """A translated batch."""
 
     batch: Batch
-    carried: list[Carried] = field(default_factory=list)
-    kept: list[tuple[str, KeptBack]] = field(default_factory=list)
-    passed: int = 0
+    translated: list[Translated] = field(default_factory=list)
+    quarantined: list[tuple[str, Quarantined]] = field(default_factory=list)
+    filtered_out: int = 0
     #: Of those carried.
     parked: int = 0
     without_body: int = 0
@@ -74,8 +74,8 @@ class Work:
     arrived: int = 0
     #: By identity of the server, then by list.
     groups: dict[str, dict[str, Group]] = field(default_factory=dict)
-    kept_flat: list[bytes] = field(default_factory=list)
-    passed_flat: list[bytes] = field(default_factory=list)
+    quarantined_flat: list[bytes] = field(default_factory=list)
+    filtered_flat: list[bytes] = field(default_factory=list)
     gone_ids: list[bytes] = field(default_factory=list)
     forget: list[str] = field(default_factory=list)
     #: Ledger entries that other servers refused.
@@ -90,24 +90,26 @@ def everything(translation: Translation) -> bool:
     return True
 
 
-def prepare(hub: Hub, batch: Batch, translate: Translator, selects: Callable[[Translation], bool]) -> Work:
+def prepare(
+    connections: Connections, batch: Batch, translate: Translator, selects: Callable[[Translation], bool]
+) -> Work:
     """Translate a batch and sort it by destination."""
     work = Work(batch=batch)
-    place, with_ids = batch.source.place, bool(batch.source.bodies)
+    address, with_ids = batch.source.address, bool(batch.source.bodies)
     items = _with_bodies(batch.items) if with_ids else batch.items
     work.without_body = len(batch.items) - len(items)
-    made = [translate(place, identity.decode("utf-8", "surrogateescape"), raw or b"") for identity, raw in items]
-    if selects is everything and set(map(type, made)) == {Carried}:
-        work.carried = cast(list[Carried], made)
+    made = [translate(address, identity.decode("utf-8", "surrogateescape"), raw or b"") for identity, raw in items]
+    if selects is everything and set(map(type, made)) == {Translated}:
+        work.translated = cast(list[Translated], made)
         work.gone_ids = [identity for identity, _ in items] if with_ids else []
     else:
         for item, translation in zip(items, made, strict=True):
-            if isinstance(translation, Carried) and selects(translation):
-                work.carried.append(translation)
+            if isinstance(translation, Translated) and selects(translation):
+                work.translated.append(translation)
                 work.gone_ids += item[:1] if with_ids else ()
             else:
                 _leave(work, item, translation, selects)
-    _sort(hub, work)
+    _sort(connections, work)
     return work
 
 
@@ -120,22 +122,22 @@ def _leave(work: Work, item: Item, translation: Translation, selects: Callable[[
     """Sort in a message that is not carried: kept back, or left out by the filter."""
     source, arrived = work.batch.source, work.batch.arrived
     identity, raw = item[0], item[1] or b""
-    if arrived and ledger_entry(source.place, item_copy(source, item)) in arrived:
+    if arrived and ledger_entry(source.address, item_copy(source, item)) in arrived:
         # Since it was pushed it has expired, or another filter was given: it is there all the same.
         work.arrived += 1
-    elif isinstance(translation, KeptBack) and selects(translation):
+    elif isinstance(translation, Quarantined) and selects(translation):
         copy_id = identity.decode(errors="surrogateescape")
-        work.kept.append((copy_id, translation))
-        work.kept_flat.extend(kept_entry(source, copy_id, next(_numbers), translation, raw))
+        work.quarantined.append((copy_id, translation))
+        work.quarantined_flat.extend(quarantine_entry(source, copy_id, next(_numbers), translation, raw))
     else:
-        work.passed += 1
-        work.passed_flat.append(identity if source.bodies else raw)
+        work.filtered_out += 1
+        work.filtered_flat.append(identity if source.bodies else raw)
         return
     if source.bodies:
         work.gone_ids.append(identity)
 
 
-def item_copy(source: Source, item: Item) -> str:
+def item_copy(source: RedisQueue, item: Item) -> str:
     """Return the id that accounts for a claimed message, as the translation finds it; empty if it can't be read."""
     identity, raw = item
     if source.bodies or raw is None:
@@ -146,52 +148,52 @@ def item_copy(source: Source, item: Item) -> str:
         return ""
 
 
-def _sort(hub: Hub, work: Work) -> None:
+def _sort(connections: Connections, work: Work) -> None:
     """Sort what is carried by destination: as a rule a message goes where the one before it went."""
-    place: Place | None = None
+    address: QueueAddress | None = None
     priority = None
     ways: dict[tuple[int, int, bool], Group] = {}
-    take: Callable[[Carried], None] = work.carried.append
-    for carried in work.carried:
-        eta_ms = carried.eta_ms
-        if eta_ms is not None or carried.place is not place or carried.priority != priority:
-            place, priority = carried.place, carried.priority
-            is_parked = eta_ms is not None and hub.parks(place, eta_ms)
+    take: Callable[[Translated], None] = work.translated.append
+    for translated in work.translated:
+        eta_ms = translated.eta_ms
+        if eta_ms is not None or translated.address is not address or translated.priority != priority:
+            address, priority = translated.address, translated.priority
+            is_parked = eta_ms is not None and connections.parks(address, eta_ms)
             # By identity of the place: hashing one takes long.
-            way = (id(place), priority, is_parked)
+            way = (id(address), priority, is_parked)
             group = ways.get(way)
             if group is None:
-                group = ways[way] = _way(hub, work, carried, is_parked=is_parked)
-            take = group.carried.append
-            place = None if is_parked else place
-        take(carried)
-    prefix = ledger_entry(work.batch.source.place, "")
+                group = ways[way] = _way(connections, work, translated, is_parked=is_parked)
+            take = group.translated.append
+            address = None if is_parked else address
+        take(translated)
+    prefix = ledger_entry(work.batch.source.address, "")
     for group in itertools.chain.from_iterable(groups.values() for groups in work.groups.values()):
-        _fill(hub, work, group, prefix)
+        _fill(connections, work, group, prefix)
 
 
-def _fill(hub: Hub, work: Work, group: Group, prefix: str) -> None:
+def _fill(connections: Connections, work: Work, group: Group, prefix: str) -> None:
     """Write down what the scripts take of the messages of a group."""
-    group.messages = [one.payload for one in group.carried]
+    group.messages = [one.payload for one in group.translated]
     if group.is_remote:
-        group.entries = [(prefix + one.source_copy).encode("utf-8", "surrogateescape") for one in group.carried]
-        work.forget += [one.forget for one in group.carried if one.forget]
+        group.entries = [(prefix + one.source_copy).encode("utf-8", "surrogateescape") for one in group.translated]
+        work.forget += [one.forget for one in group.translated if one.forget]
     if group.bodies:
-        group.keys = [one.copy_id.encode("utf-8", "surrogateescape") for one in group.carried]
+        group.keys = [one.copy_id.encode("utf-8", "surrogateescape") for one in group.translated]
     elif group.kind == "zset":
-        work.parked += len(group.carried)
-        group.keys = [(one.eta_ms or 0) - hub.release_lead_ms for one in group.carried]
+        work.parked += len(group.translated)
+        group.keys = [(one.eta_ms or 0) - connections.release_lead_ms for one in group.translated]
 
 
-def _way(hub: Hub, work: Work, carried: Carried, *, is_parked: bool) -> Group:
+def _way(connections: Connections, work: Work, translated: Translated, *, is_parked: bool) -> Group:
     """Return the group that takes a message."""
-    identity = hub.identity(carried.place)
-    name, bodies = (PARKED, "") if is_parked else hub.target(carried)
+    identity = connections.identity(translated.address)
+    name, bodies = (PARKED, "") if is_parked else connections.target(translated)
     groups = work.groups.setdefault(identity, {})
     group = groups.get(name)
     if group is None:
         kind = "zset" if is_parked else "hash" if bodies else "list"
-        is_remote = identity != hub.identity(work.batch.source.place)
+        is_remote = identity != connections.identity(work.batch.source.address)
         group = groups[name] = Group(kind=kind, name=name, bodies=bodies, is_remote=is_remote)
     return group
 
@@ -224,7 +226,7 @@ def note_request(groups: dict[str, Group], *, token: str, life_ms: int, stamp: s
     return pushes, [LEDGER, *groups], arguments
 
 
-def apply_request(hub: Hub, work: Work, *, claimed: int, token: str, life_ms: int) -> Request:
+def apply_request(connections: Connections, work: Work, *, claimed: int, token: str, life_ms: int) -> Request:
     """Return what is pushed, and keys and arguments of ``apply.lua`` after it, the fence left out of the keys.
 
     Args:
@@ -235,11 +237,11 @@ def apply_request(hub: Hub, work: Work, *, claimed: int, token: str, life_ms: in
         life_ms: The fence's life.
     """
     source = work.batch.source
-    operations, pushes = _home_operations(hub, work)
-    if work.kept_flat:
-        operations.append(("HSET", kept_key(hub.endpoint(source.place)), "hash", work.kept_flat))
-    if work.passed_flat:
-        operations.append(("RPUSH", source.passed, "list", work.passed_flat))
+    operations, pushes = _home_operations(connections, work)
+    if work.quarantined_flat:
+        operations.append(("HSET", quarantine_key(connections.endpoint(source.address)), "hash", work.quarantined_flat))
+    if work.filtered_flat:
+        operations.append(("RPUSH", source.filtered_out, "list", work.filtered_flat))
     if work.gone_ids:
         operations.append(("HDEL", source.bodies, "hash", work.gone_ids))
     if work.forget:
@@ -257,11 +259,11 @@ def apply_request(hub: Hub, work: Work, *, claimed: int, token: str, life_ms: in
     return pushes, keys, arguments
 
 
-def _home_operations(hub: Hub, work: Work) -> tuple[list[Operation], list[Push]]:
+def _home_operations(connections: Connections, work: Work) -> tuple[list[Operation], list[Push]]:
     """Return what takes messages to the lists of the server that holds the claim."""
     operations: list[Operation] = []
     pushes: list[Push] = []
-    for group in work.groups.get(hub.identity(work.batch.source.place), {}).values():
+    for group in work.groups.get(connections.identity(work.batch.source.address), {}).values():
         pairs = list(itertools.chain.from_iterable(zip(group.keys, group.messages, strict=True))) if group.keys else []
         if group.bodies:
             operations.append(("HSET", group.bodies, "hash", pairs))

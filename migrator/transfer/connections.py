@@ -11,15 +11,15 @@ from migrator.brokers.clock import server_time_s
 from migrator.brokers.connect import connect
 from migrator.brokers.redis.celery import CeleryRedis
 from migrator.brokers.redis.dramatiq import DramatiqRedis
-from migrator.brokers.redis.keys import LOCK, Source, celery_list, dramatiq_list, sources
-from migrator.brokers.redis.pipeline import Lane
+from migrator.brokers.redis.keys import LOCK, RedisQueue, celery_list, dramatiq_list, sources
+from migrator.brokers.redis.pipeline import RedisPipeline
 from migrator.brokers.redis.server import RedisServer
 from migrator.errors import RefusedError
 from migrator.plan.model import Endpoint, Plan
 from migrator.transfer.lock import LIFE_MS
-from migrator.translation.result import Carried
+from migrator.translation.result import Translated
 from migrator.wire.message import Side, System
-from migrator.wire.queue_address import Place
+from migrator.wire.queue_address import QueueAddress
 
 _PROLONG_EVERY_S = 5.0
 
@@ -27,7 +27,7 @@ RedisBroker = DramatiqRedis | CeleryRedis
 
 
 @dataclass(slots=True, kw_only=True)
-class Hub:
+class Connections:
     """Every broker of the plan; endpoints on one server and database share a connection."""
 
     plan: Plan
@@ -37,7 +37,7 @@ class Hub:
     servers: dict[str, RedisServer]
     #: Identity of the server of each endpoint.
     identities: dict[tuple[Side, System], str]
-    lanes: dict[str, Lane] = field(default_factory=dict)
+    lanes: dict[str, RedisPipeline] = field(default_factory=dict)
     #: A unified message that is due later than this (ms since the epoch) is parked; None if none is.
     park_after_ms: float | None = None
     #: How long before it is due it is released.
@@ -47,11 +47,11 @@ class Hub:
     #: When the locks were prolonged last, by the monotonic clock.
     prolonged_at: float = field(default_factory=time.monotonic)
 
-    def lane(self, identity: str) -> Lane:
+    def lane(self, identity: str) -> RedisPipeline:
         """Return the lane to a server, opened on first use."""
         lane = self.lanes.get(identity)
         if lane is None:
-            lane = self.lanes[identity] = Lane(self.servers[identity])
+            lane = self.lanes[identity] = RedisPipeline(self.servers[identity])
         return lane
 
     def now_ms(self) -> float:
@@ -70,7 +70,7 @@ class Hub:
             self.clock_offset_s = there_s - time.monotonic()
         return (time.monotonic() + self.clock_offset_s) * 1000
 
-    def drop_lanes(self) -> None:
+    def drop_pipelines(self) -> None:
         """Close every lane; what was under way on them is unknown."""
         while self.lanes:
             self.lanes.popitem()[1].close()
@@ -88,39 +88,39 @@ class Hub:
 
     def close(self) -> None:
         """Close every connection."""
-        self.drop_lanes()
+        self.drop_pipelines()
         for broker in self.brokers.values():
             broker.close()
         for server in self.servers.values():
             server.close()
 
-    def identity(self, place: Place) -> str:
+    def identity(self, address: QueueAddress) -> str:
         """Return the identity of the server on which a place lies."""
-        return self.identities[place.side, place.system]
+        return self.identities[address.side, address.system]
 
-    def parks(self, place: Place, eta_ms: int) -> bool:
+    def parks(self, address: QueueAddress, eta_ms: int) -> bool:
         """Say whether a message with this ETA is parked."""
-        return self.park_after_ms is not None and eta_ms > self.park_after_ms and place.side is Side.UNIFIED
+        return self.park_after_ms is not None and eta_ms > self.park_after_ms and address.side is Side.UNIFIED
 
-    def endpoint(self, place: Place) -> Endpoint:
+    def endpoint(self, address: QueueAddress) -> Endpoint:
         """Return the endpoint to which a place belongs."""
-        return self.brokers[place.side, place.system].endpoint
+        return self.brokers[address.side, address.system].endpoint
 
-    def sources(self, side: Side) -> tuple[Source, ...]:
+    def sources(self, side: Side) -> tuple[RedisQueue, ...]:
         """Return every list on one side."""
         endpoints = (self.plan.unified,) if side is Side.UNIFIED else self.plan.legacy
         return tuple(source for endpoint in endpoints for source in sources(endpoint))
 
-    def target(self, carried: Carried) -> tuple[str, str]:
+    def target(self, translated: Translated) -> tuple[str, str]:
         """Return the list that takes a message, and the hash of bodies (Dramatiq) or nothing."""
-        endpoint = self.endpoint(carried.place)
-        if carried.place.system is System.DRAMATIQ:
-            name = dramatiq_list(endpoint, carried.place.wire_queue)
+        endpoint = self.endpoint(translated.address)
+        if translated.address.system is System.DRAMATIQ:
+            name = dramatiq_list(endpoint, translated.address.wire_queue)
             return name, f"{name}.msgs"
-        return celery_list(endpoint, carried.place.queue, carried.priority), ""
+        return celery_list(endpoint, translated.address.queue, translated.priority), ""
 
 
-def open_hub(plan: Plan, environ: Mapping[str, str]) -> Hub:
+def open_connections(plan: Plan, environ: Mapping[str, str]) -> Connections:
     """Connect to every broker of the plan.
 
     Raises:
@@ -145,17 +145,19 @@ def open_hub(plan: Plan, environ: Mapping[str, str]) -> Hub:
         for broker in opened.values():
             broker.close()
         raise
-    hub = Hub(plan=plan, brokers=opened, servers=servers, identities=identities)
-    _refuse_shared_queues(hub)
-    return hub
+    connections = Connections(plan=plan, brokers=opened, servers=servers, identities=identities)
+    _refuse_shared_queues(connections)
+    return connections
 
 
-def _refuse_shared_queues(hub: Hub) -> None:
-    legacy = hub.plan.endpoint(System.CELERY)
-    shared = set(hub.plan.unified.queues) & set(legacy.queues) if legacy else set()
-    same = hub.identities.get((Side.LEGACY, System.CELERY)) == hub.identities[Side.UNIFIED, System.CELERY]
+def _refuse_shared_queues(connections: Connections) -> None:
+    legacy = connections.plan.endpoint(System.CELERY)
+    shared = set(connections.plan.unified.queues) & set(legacy.queues) if legacy else set()
+    same = (
+        connections.identities.get((Side.LEGACY, System.CELERY)) == connections.identities[Side.UNIFIED, System.CELERY]
+    )
     if shared and same:
-        hub.close()
+        connections.close()
         raise RefusedError(
             "unified.queues",
             "legacy and unified tasks share a queue, so old and new messages can't be told apart",

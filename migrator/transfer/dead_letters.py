@@ -30,8 +30,8 @@ from migrator.translation.translators import forward
 from migrator.wire.json_codec import READING_ERRORS, dumps, loads, text_of
 from migrator.wire.kombu_envelope import body_bytes, read_envelope
 from migrator.wire.message import Message, Side, State, System
-from migrator.wire.quarantined import KeptBack
-from migrator.wire.queue_address import Place
+from migrator.wire.quarantined import Quarantined
+from migrator.wire.queue_address import QueueAddress
 
 _KEYS = uuid.UUID("4f8e6f1d-0a3b-4f0e-8a55-0b6c1f6d2a77")
 _TEXT = 255
@@ -97,8 +97,8 @@ def _rows(plan: Plan, endpoint: Endpoint, found: Iterable[Message], unified_url:
 
 
 def _fields(translate: Translator, message: Message, key: str) -> dict[str, Any]:
-    place = Place(side=Side.LEGACY, system=System.DRAMATIQ, queue=message.queue)
-    translation = translate(place, message.copy_id, message.raw)
+    address = QueueAddress(side=Side.LEGACY, system=System.DRAMATIQ, queue=message.queue)
+    translation = translate(address, message.copy_id, message.raw)
     now = datetime.now(UTC).isoformat()
     fields: dict[str, Any] = {
         "key": key,
@@ -110,7 +110,7 @@ def _fields(translate: Translator, message: Message, key: str) -> dict[str, Any]
         "status": "open",
         **_failure(message),
     }
-    if isinstance(translation, KeptBack):
+    if isinstance(translation, Quarantined):
         args, kwargs = dumps(list(message.args)).decode(), dumps(dict(message.kwargs)).decode()
         fields |= {"task_name": message.task[:_TEXT] or "unreadable", "args": args, "kwargs": kwargs}
         note = f"legacy Dramatiq; not translated: {translation.reason.value}, {translation.detail}"
@@ -122,7 +122,7 @@ def _fields(translate: Translator, message: Message, key: str) -> dict[str, Any]
         note += "; what hung on it (callbacks, pipeline) is not sent again"
     task = loads(bytes(envelope.headers["task"]))
     # Where it is sent again.
-    fields["queue"] = translation.place.queue
+    fields["queue"] = translation.address.queue
     return fields | {"task_name": task, "args": dumps(values).decode(), "kwargs": dumps(named).decode(), "note": note}
 
 

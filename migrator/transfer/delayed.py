@@ -14,24 +14,24 @@ import msgspec
 
 from migrator.brokers.redis.keys import PARKED, celery_list
 from migrator.plan.model import Plan
-from migrator.transfer.connections import Hub
-from migrator.translation.result import Carried, Translation, Translator
+from migrator.transfer.connections import Connections
+from migrator.translation.result import Translated, Translation, Translator
 from migrator.wire.json_codec import iso_from_ms
 from migrator.wire.message import Side
-from migrator.wire.quarantined import KeptBack, Reason
-from migrator.wire.queue_address import Place
+from migrator.wire.quarantined import Quarantined, QuarantineReason
+from migrator.wire.queue_address import QueueAddress
 
 _PAGE = 200
 _RELEASE_AT = 0.25
 _PARK_FROM = 0.5
 
 
-class _Properties(msgspec.Struct):
+class _DeliveryTag(msgspec.Struct):
     priority: int | None = None
 
 
 class _Prioritized(msgspec.Struct):
-    properties: _Properties
+    properties: _DeliveryTag
 
 
 def park_after_ms(plan: Plan, now_ms: float) -> float:
@@ -52,21 +52,21 @@ def hold_back_late(plan: Plan, translate: Translator, *, now_ms: int) -> Transla
     limit_ms = now_ms + int(plan.unified.visibility_timeout_s * 1000)
     timeout = f"the visibility timeout of {plan.unified.visibility_timeout_s:g} s"
 
-    def checked(place: Place, copy_id: str, raw: bytes) -> Translation:
-        found = translate(place, copy_id, raw)
-        if type(found) is Carried and found.eta_ms is not None and found.eta_ms > limit_ms:
+    def checked(address: QueueAddress, copy_id: str, raw: bytes) -> Translation:
+        found = translate(address, copy_id, raw)
+        if type(found) is Translated and found.eta_ms is not None and found.eta_ms > limit_ms:
             detail = f"due at {iso_from_ms(found.eta_ms)}, after {timeout}: it would run several times"
-            return KeptBack(Reason.DUE_LATE, detail, found.source_task, found.id)
+            return Quarantined(QuarantineReason.DUE_LATE, detail, found.source_task, found.id)
         return found
 
     return checked
 
 
-def release_parked(hub: Hub, *, everything: bool = False) -> int:
+def release_parked(connections: Connections, *, everything: bool = False) -> int:
     """Put parked messages that are due soon, or all of them, into the unified queue; return how many."""
-    endpoint = hub.plan.unified
-    server = hub.servers[hub.identities[Side.UNIFIED, endpoint.system]]
-    until = "+inf" if everything else int(hub.now_ms())
+    endpoint = connections.plan.unified
+    server = connections.servers[connections.identities[Side.UNIFIED, endpoint.system]]
+    until = "+inf" if everything else int(connections.now_ms())
     released = 0
     with server.translated():
         while page := server.client.zrangebyscore(PARKED, "-inf", until, start=0, num=_PAGE):

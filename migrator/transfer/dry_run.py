@@ -7,13 +7,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from migrator.transfer.connections import Hub
-from migrator.transfer.options import MOST_RECORDS, Direction, KeptRecord, Tally, TransferOptions, TransferReport
+from migrator.transfer.connections import Connections
+from migrator.transfer.options import MOST_RECORDS, Direction, QuarantineRecord, Tally, TransferOptions, TransferReport
 from migrator.transfer.report import build_report, note
-from migrator.translation.result import Carried, Translator
+from migrator.translation.result import Translated, Translator
 from migrator.wire.message import Message, Side, State, System
-from migrator.wire.quarantined import KeptBack, Reason
-from migrator.wire.queue_address import Place
+from migrator.wire.quarantined import Quarantined, QuarantineReason
+from migrator.wire.queue_address import QueueAddress
 
 _EXAMPLE_CHARACTERS = 2000
 #: Waiting messages, and those that a run in progress or an interrupted one has taken.
@@ -21,7 +21,7 @@ _MOVABLE = (State.READY, State.DELAYED, State.MOVING)
 
 
 def preview(
-    hub: Hub, options: TransferOptions, translations: Mapping[tuple[Side, System], Translator]
+    connections: Connections, options: TransferOptions, translations: Mapping[tuple[Side, System], Translator]
 ) -> TransferReport:
     """Return the report that a run would give if it began now; claims of workers count if they are said to be dead."""
     from migrator.transfer.selection import selection
@@ -29,60 +29,60 @@ def preview(
     started_at = time.monotonic()
     tally, examples = Tally(), dict[str, str]()
     side = Side.LEGACY if options.direction is Direction.FORWARD else Side.UNIFIED
-    selects = selection(hub.plan, options)
-    movable = (*_MOVABLE, State.CLAIMED) if options.owners_dead else _MOVABLE
-    beyond_ms = hub.now_ms() + hub.plan.unified.visibility_timeout_s * 1000
-    park_ms = hub.park_after_ms if side is Side.LEGACY else None
-    for (broker_side, system), broker in hub.brokers.items():
+    selects = selection(connections.plan, options)
+    movable = (*_MOVABLE, State.CLAIMED) if options.consumers_stopped else _MOVABLE
+    beyond_ms = connections.now_ms() + connections.plan.unified.visibility_timeout_s * 1000
+    park_ms = connections.park_after_ms if side is Side.LEGACY else None
+    for (broker_side, system), broker in connections.brokers.items():
         only_from = options.system if options.direction is Direction.FORWARD else None
         if broker_side is not side or only_from not in (None, system):
             continue
         for message in broker.scan():
             if message.state not in movable or (options.queues and message.queue not in options.queues):
                 continue
-            place = _place(side, message)
+            address = _address(side, message)
             copy_id = message.copy_id if system is System.DRAMATIQ else ""
-            translation = translations[side, system](place, copy_id, message.raw)
+            translation = translations[side, system](address, copy_id, message.raw)
             tally.seen += 1
             if not selects(translation):
-                tally.passed += 1
-            elif isinstance(translation, Carried):
+                tally.filtered_out += 1
+            elif isinstance(translation, Translated):
                 tally.moved += 1
                 tally.by_task[translation.source_task] = tally.by_task.get(translation.source_task, 0) + 1
-                where = f"{place} {message.state.value}"
+                where = f"{address} {message.state.value}"
                 tally.by_queue[where] = tally.by_queue.get(where, 0) + 1
                 parked = park_ms is not None and translation.eta_ms is not None and translation.eta_ms > park_ms
                 tally.parked += parked
                 note(tally, translation, beyond_ms=math.inf if parked else beyond_ms)
             else:
-                _keep(tally, place, message, translation)
+                _keep(tally, address, message, translation)
                 example = message.raw[:_EXAMPLE_CHARACTERS].decode(errors="backslashreplace")
                 examples.setdefault(translation.reason.value, example)
-    return replace(build_report(hub, options, tally, started_at), examples=examples)
+    return replace(build_report(connections, options, tally, started_at), examples=examples)
 
 
-def _keep(tally: Tally, place: Place, message: Message, kept: KeptBack) -> None:
-    reason = kept.reason.value
-    tally.kept += 1
-    tally.beyond_visibility += kept.reason is Reason.DUE_LATE
+def _keep(tally: Tally, address: QueueAddress, message: Message, quarantined: Quarantined) -> None:
+    reason = quarantined.reason.value
+    tally.quarantined += 1
+    tally.beyond_visibility += quarantined.reason is QuarantineReason.DUE_LATE
     tally.reasons[reason] = tally.reasons.get(reason, 0) + 1
-    if len(tally.kept_messages) < MOST_RECORDS:
-        tally.kept_messages.append(
-            KeptRecord(
-                id=kept.id or message.id,
+    if len(tally.quarantined_messages) < MOST_RECORDS:
+        tally.quarantined_messages.append(
+            QuarantineRecord(
+                id=quarantined.id or message.id,
                 copy_id=message.copy_id,
-                task=kept.task,
-                queue=place.wire_queue,
-                system=place.system,
+                task=quarantined.task,
+                queue=address.wire_queue,
+                system=address.system,
                 reason=reason,
-                detail=kept.detail,
+                detail=quarantined.detail,
             )
         )
 
 
-def _place(side: Side, message: Message) -> Place:
+def _address(side: Side, message: Message) -> QueueAddress:
     delayed = message.system is System.DRAMATIQ and (message.state is State.DELAYED or _in_delay_queue(message))
-    return Place(side, message.system, message.queue, delayed)
+    return QueueAddress(side, message.system, message.queue, delayed)
 
 
 def _in_delay_queue(message: Message) -> bool:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from migrator.errors import InterruptedRunError, UsageError
-from migrator.translation.result import Carried
-from migrator.wire.quarantined import KeptBack
+from migrator.translation.result import Translated
+from migrator.wire.quarantined import Quarantined
 
 _FLUSH_EVERY_S = 0.5
 _SCHEMA = """
@@ -42,27 +42,27 @@ class BatchCounts(NamedTuple):
     seen: int
     published: int
     already_there: int
-    kept: int
-    passed: int
+    quarantined: int
+    filtered_out: int
     without_body: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class LedgerRow:
     """One unusual message in the book."""
 
     run: int
     copy_id: str
     id: str
     task: str
-    place: str
+    address: str
     #: ``kept:<reason>``; ``options`` for messages that were published; ``without-body`` for ids of nothing.
     fate: str
     detail: str
     at_s: float
 
 
-class Book:
+class Ledger:
     """An open book. Rows are written in groups, away from the hot path.
 
     Args:
@@ -80,7 +80,7 @@ class Book:
 
     @classmethod
     @contextmanager
-    def open(cls, file: Path) -> Iterator[Book]:
+    def open(cls, file: Path) -> Iterator[Ledger]:
         """Open the book, made if missing, for the length of a ``with`` block.
 
         Raises:
@@ -119,7 +119,11 @@ class Book:
         return self._run
 
     def add(
-        self, place: str, carried: Sequence[Carried], kept: Sequence[tuple[str, KeptBack]], counts: BatchCounts
+        self,
+        address: str,
+        translated: Sequence[Translated],
+        quarantined: Sequence[tuple[str, Quarantined]],
+        counts: BatchCounts,
     ) -> None:
         """Record one batch that was carried out.
 
@@ -130,23 +134,23 @@ class Book:
             counts: The counts of the batch.
         """
         now = time.time()
-        copies = "\n".join([message.source_copy for message in carried])
+        copies = "\n".join([message.source_copy for message in translated])
         digest = hashlib.sha256(copies.encode(errors="surrogateescape"))
-        for message in carried:
+        for message in translated:
             if message.dropped:
                 detail = f"without effect: {', '.join(message.dropped)}"
-                self._note(message.source_copy, message.id, message.source_task, place, "options", detail, now)
-        for copy_id, back in kept:
-            self._note(copy_id, back.id, back.task, place, f"kept:{back.reason.value}", back.detail, now)
-        self._batches.append((self._run, place, *counts, digest.hexdigest(), now))
+                self._note(message.source_copy, message.id, message.source_task, address, "options", detail, now)
+        for copy_id, back in quarantined:
+            self._note(copy_id, back.id, back.task, address, f"kept:{back.reason.value}", back.detail, now)
+        self._batches.append((self._run, address, *counts, digest.hexdigest(), now))
         if time.monotonic() - self._flushed_at > _FLUSH_EVERY_S:
             self.flush()
 
-    def add_gone(self, place: str, copy_ids: Sequence[str]) -> None:
+    def add_gone(self, address: str, copy_ids: Sequence[str]) -> None:
         """Record ids that a list held without a message."""
         for copy_id in copy_ids:
             detail = "the queue held this id, and no message of that id"
-            self._note(copy_id, "", "", place, "without-body", detail, time.time())
+            self._note(copy_id, "", "", address, "without-body", detail, time.time())
 
     def flush(self) -> None:
         """Write what was recorded.
@@ -181,7 +185,7 @@ class Book:
         ).fetchone()
         return int(row[0])
 
-    def find(self, identity: str) -> tuple[Entry, ...]:
+    def find(self, identity: str) -> tuple[LedgerRow, ...]:
         """Return what the book says about a message id or the id of one copy, oldest first."""
         self.flush()
         rows = self._connection.execute(
@@ -190,7 +194,7 @@ class Book:
             (identity, identity),
         )
         return tuple(
-            Entry(run=r[0], copy_id=r[1], id=r[2], task=r[3], place=r[4], fate=r[5], detail=r[6], at_s=r[7])
+            LedgerRow(run=r[0], copy_id=r[1], id=r[2], task=r[3], address=r[4], fate=r[5], detail=r[6], at_s=r[7])
             for r in rows
         )
 

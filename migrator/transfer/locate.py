@@ -25,7 +25,7 @@ from migrator.errors import UsageError
 from migrator.plan.model import Endpoint, Plan
 from migrator.state.snapshot_file import decoded as decoded_item
 from migrator.state.snapshot_file import records
-from migrator.transfer.ledger import Book, Entry
+from migrator.transfer.ledger import Ledger, LedgerRow
 from migrator.translation.custom_encoder import decoded, load_encoder
 from migrator.translation.result import ledger_entry
 from migrator.wire.json_codec import HEADER, READING_ERRORS, UnreadableError, text_of
@@ -62,7 +62,7 @@ class Arrival:
     #: The server, without its password.
     where: str
     #: The queue that it came from, such as ``dramatiq:default``.
-    place: str
+    address: str
     #: When the run that carried it began, in seconds since the epoch.
     run_at_s: float
 
@@ -75,7 +75,7 @@ class Whereabouts:
     #: Every copy that lies in a queue now; more than one may be legal (a retry beside the original).
     sightings: tuple[Sighting, ...]
     #: What the book says, oldest first; plain messages are only counted there.
-    entries: tuple[Entry, ...]
+    entries: tuple[LedgerRow, ...]
     #: What the ledgers say; they go by the ids of the copies, and only know what came from another server.
     arrivals: tuple[Arrival, ...] = ()
     #: Messages in queues that name the id: as a step or callback that is not sent yet, as root, parent or argument.
@@ -92,10 +92,10 @@ class Recorded:
     #: When it was written, as ISO text.
     created_at: str
     #: Endpoint and key, such as ``legacy.celery celery``.
-    place: str
+    address: str
 
 
-class _Marked(msgspec.Struct):
+class _MarkedMessage(msgspec.Struct):
     headers: dict[str, msgspec.Raw]
 
 
@@ -123,13 +123,13 @@ def locate(plan: Plan, *, environ: Mapping[str, str], identity: str) -> Whereabo
                     sightings.append(_sighting(endpoint, seen, orphaned=orphaned))
                 elif _names(seen, identity):
                     named_by.append(_sighting(endpoint, seen, orphaned=orphaned))
-            arrivals.update({(found.where, found.place): found for found in _arrivals(plan, broker, identity)})
+            arrivals.update({(found.where, found.address): found for found in _arrivals(plan, broker, identity)})
         finally:
             broker.close()
     file = plan.state_folder / "book.sqlite3"
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[LedgerRow, ...] = ()
     if file.exists():
-        with Book.open(file) as book:
+        with Ledger.open(file) as book:
             entries = book.find(identity)
     return Whereabouts(
         id=identity,
@@ -147,9 +147,9 @@ def _recorded(plan: Plan, identity: str) -> Iterator[Recorded]:
     files = sorted((plan.state_folder / "snapshots").glob("*.snapshot"), key=lambda file: -file.stat().st_mtime)
     for file in files[:_MOST_SNAPSHOTS]:
         with suppress(UsageError):
-            place, created_at = _in_snapshot(file, wanted)
-            if place:
-                yield Recorded(file=str(file), created_at=created_at, place=place)
+            address, created_at = _in_snapshot(file, wanted)
+            if address:
+                yield Recorded(file=str(file), created_at=created_at, address=address)
 
 
 def _in_snapshot(file: Path, wanted: list[bytes]) -> tuple[str, str]:
@@ -179,8 +179,8 @@ def _messages(broker: Broker) -> Iterator[tuple[Message, bool]]:
     for message in broker.scan():
         yield message, False
     if isinstance(broker, DramatiqRedis):
-        for place, copy_id, raw in broker.orphans():
-            yield read_message(place, copy_id, raw, State.READY), True
+        for address, copy_id, raw in broker.orphans():
+            yield read_message(address, copy_id, raw, State.READY), True
 
 
 def _identified(message: Message, encoder: Any) -> Message:
@@ -199,7 +199,7 @@ def _origin(message: Message) -> str:
     if HEADER.encode() not in message.raw:
         return ""
     try:
-        mark = msgspec.json.decode(message.raw, type=_Marked).headers.get(HEADER, msgspec.Raw(b"{}"))
+        mark = msgspec.json.decode(message.raw, type=_MarkedMessage).headers.get(HEADER, msgspec.Raw(b"{}"))
         return str(msgspec.json.decode(mark, type=dict[str, Any]).get("id", ""))
     except (msgspec.MsgspecError, RecursionError):
         return ""
@@ -234,10 +234,12 @@ def _arrivals(plan: Plan, broker: Broker, copy_id: str) -> Iterator[Arrival]:
     """Yield what the ledger on the server of one broker says about a copy."""
     if not isinstance(broker, DramatiqRedis | CeleryRedis):
         return
-    places = dict.fromkeys(source.place for endpoint in (*plan.legacy, plan.unified) for source in sources(endpoint))
-    keys = [ledger_entry(place, copy_id).encode(errors="surrogateescape") for place in places]
+    addresses = dict.fromkeys(
+        source.address for endpoint in (*plan.legacy, plan.unified) for source in sources(endpoint)
+    )
+    keys = [ledger_entry(address, copy_id).encode(errors="surrogateescape") for address in addresses]
     with broker.server.translated():
         stamps = broker.server.client.hmget(LEDGER, keys)
-    for place, stamp in zip(places, stamps, strict=True):
+    for address, stamp in zip(addresses, stamps, strict=True):
         if stamp is not None:
-            yield Arrival(where=broker.where, place=str(place), run_at_s=float(stamp))
+            yield Arrival(where=broker.where, address=str(address), run_at_s=float(stamp))

@@ -37,7 +37,7 @@ class TransferOptions:
     batch_size: int = 500
     dry_run: bool = False
     #: The caller has made sure that every worker of the emptied side has ended: take over what they had claimed.
-    owners_dead: bool = False
+    consumers_stopped: bool = False
     #: How long a Dramatiq worker must stay silent while we watch before its claims are taken over.
     silence_s: float = 6.0
     #: Messages per second at most; None for no limit.
@@ -49,7 +49,7 @@ class TransferOptions:
     #: Take the lock from another run that is known to have ended on another machine.
     takeover: bool = False
     #: Put messages that were kept back on the emptied side into their queues first, to be tried again.
-    retry_kept: bool = False
+    retry_quarantined: bool = False
     #: Go on with what arrives later until told to stop: a bridge for producers that still use the emptied side.
     follow: bool = False
     #: Park messages that are due later than Celery on Redis can wait (:mod:`migrator.transfer.delayed`). None: if the
@@ -58,7 +58,7 @@ class TransferOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeptRecord:
+class QuarantineRecord:
     """One message that was kept back."""
 
     id: str
@@ -80,13 +80,13 @@ class Tally:
     already_there: int = 0
     #: Ids whose message was gone.
     without_body: int = 0
-    kept: int = 0
+    quarantined: int = 0
     #: Left where they were by the filter.
-    passed: int = 0
+    filtered_out: int = 0
     #: Of those seen: taken over from a run that was interrupted.
     resumed: int = 0
     #: Given back by workers that had ended.
-    adopted: int = 0
+    reclaimed: int = 0
     #: Kept-back messages that were put back into their queues.
     restored: int = 0
     #: Messages whose ETA lies further away than a worker may hold them: on Redis kept back where nobody parks them.
@@ -102,17 +102,17 @@ class Tally:
     reasons: dict[str, int] = field(default_factory=dict)
     #: Options without a counterpart, by name.
     dropped_options: dict[str, int] = field(default_factory=dict)
-    kept_messages: list[KeptRecord] = field(default_factory=list)
+    quarantined_messages: list[QuarantineRecord] = field(default_factory=list)
 
     @property
     def handled(self) -> int:
         """Messages that count for a limited rate: what a filter leaves alone costs nobody anything."""
-        return self.seen - self.passed
+        return self.seen - self.filtered_out
 
     @property
     def balance(self) -> int:
         """Messages taken whose fate is unknown: must be 0."""
-        return self.seen - self.moved - self.kept - self.already_there - self.without_body - self.passed
+        return self.seen - self.moved - self.quarantined - self.already_there - self.without_body - self.filtered_out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,12 +123,12 @@ class TransferReport:
     dry_run: bool
     seen: int
     moved: int
-    kept: int
+    quarantined: int
     already_there: int
     without_body: int
-    passed: int
+    filtered_out: int
     resumed: int
-    adopted: int
+    reclaimed: int
     restored: int
     #: Moved messages by the name that they had.
     by_task: Mapping[str, int]
@@ -137,7 +137,7 @@ class TransferReport:
     #: Kept-back messages by reason.
     reasons: Mapping[str, int]
     #: The first thousand of them; the book has all.
-    kept_messages: tuple[KeptRecord, ...]
+    quarantined_messages: tuple[QuarantineRecord, ...]
     #: For each reason, the first message's bytes as text (a dry run only).
     examples: Mapping[str, str]
     dropped_options: Mapping[str, int]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from migrator.brokers.redis.keys import Source
+from migrator.brokers.redis.keys import RedisQueue
 from migrator.errors import RefusedError
 from migrator.report import Severity
-from migrator.transfer.connections import Hub
+from migrator.transfer.connections import Connections
 from migrator.transfer.options import Direction, TransferOptions
 from migrator.transfer.selection import selected_sources
 from migrator.wire.message import Side
@@ -14,14 +14,14 @@ from migrator.wire.message import Side
 _GROWTH = 3.5
 
 
-def guard(hub: Hub, options: TransferOptions) -> None:
+def guard(connections: Connections, options: TransferOptions) -> None:
     """Refuse what could lose messages.
 
     Raises:
         RefusedError: A server evicts keys, is a replica or a cluster, or has too little memory left.
     """
     used: dict[str, int] = {}
-    for broker in hub.brokers.values():
+    for broker in connections.brokers.values():
         facts = broker.facts()
         for finding in facts.findings:
             if finding.severity is Severity.ERROR:
@@ -30,22 +30,22 @@ def guard(hub: Hub, options: TransferOptions) -> None:
             used[facts.identity] = facts.headroom_bytes
     if options.direction is Direction.BACK or options.dry_run:
         return
-    destination = hub.identities[Side.UNIFIED, hub.plan.unified.system]
+    destination = connections.identities[Side.UNIFIED, connections.plan.unified.system]
     headroom = used.get(destination)
     if headroom is None:
         return
-    needed = sum(_memory(hub, source) for source in selected_sources(hub, options)) * _GROWTH
+    needed = sum(_memory(connections, source) for source in selected_sources(connections, options)) * _GROWTH
     if needed > headroom:
         raise RefusedError(
-            hub.servers[destination].where,
+            connections.servers[destination].where,
             "the server's memory limit leaves too little room for the messages",
             found=f"about {int(needed) >> 20} MiB needed, {headroom >> 20} MiB left",
             remedy="raise maxmemory, or carry queue by queue with a worker running",
         )
 
 
-def _memory(hub: Hub, source: Source) -> int:
+def _memory(connections: Connections, source: RedisQueue) -> int:
     """Return how many bytes the messages of a list take on their server, about."""
-    server = hub.servers[hub.identity(source.place)]
+    server = connections.servers[connections.identity(source.address)]
     with server.translated():
         return int(server.client.memory_usage(source.bodies or source.list, samples=50) or 0)

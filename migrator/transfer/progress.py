@@ -12,7 +12,7 @@ _EVERY_S = 0.2
 
 
 @dataclass(slots=True, kw_only=True)
-class Progress:
+class ProgressTeller:
     """Tells a listener now and then."""
 
     listener: Listener
@@ -46,7 +46,7 @@ class Progress:
             Event(
                 kind=EventKind.PROGRESS,
                 step="transfer",
-                text=f"{self.tally.moved} moved, {self.tally.kept} kept back, {rate:,.0f} a second{left}",
+                text=f"{self.tally.moved} moved, {self.tally.quarantined} kept back, {rate:,.0f} a second{left}",
                 done=self.tally.seen,
                 total=None if self.total is None else max(self.total, self.tally.seen),
                 elapsed_s=elapsed_s,

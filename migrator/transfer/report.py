@@ -9,11 +9,11 @@ from types import MappingProxyType
 from migrator.brokers.redis.dramatiq import DramatiqRedis
 from migrator.report import Finding, Severity
 from migrator.transfer.batch import Work
-from migrator.transfer.connections import Hub
-from migrator.transfer.options import MOST_RECORDS, Direction, KeptRecord, Tally, TransferOptions, TransferReport
-from migrator.translation.result import Carried
+from migrator.transfer.connections import Connections
+from migrator.transfer.options import MOST_RECORDS, Direction, QuarantineRecord, Tally, TransferOptions, TransferReport
+from migrator.translation.result import Translated
 from migrator.wire.message import Side, State, System
-from migrator.wire.quarantined import Reason
+from migrator.wire.quarantined import QuarantineReason
 
 #: Of larger queues orphans are only counted: the server would be asked for every id.
 _MOST_NAMED = 100_000
@@ -28,74 +28,74 @@ def count(tally: Tally, work: Work, *, beyond_ms: float) -> None:
         beyond_ms: A later ETA is too far away for a queue; milliseconds since the epoch.
     """
     number = len(work.batch.items)
-    place = str(work.batch.source.place)
+    address = str(work.batch.source.address)
     tally.seen += number
     tally.resumed += number if work.batch.resumed else 0
-    tally.moved += len(work.carried) - work.refused
+    tally.moved += len(work.translated) - work.refused
     tally.already_there += work.refused + work.arrived
     tally.without_body += work.without_body
-    tally.passed += work.passed
+    tally.filtered_out += work.filtered_out
     tally.parked += work.parked
-    tally.kept += len(work.kept)
+    tally.quarantined += len(work.quarantined)
     by_task = tally.by_task
-    for carried in work.carried:
-        by_task[carried.source_task] = by_task.get(carried.source_task, 0) + 1
-        if carried.eta_ms is not None or carried.dropped:
-            note(tally, carried, beyond_ms=beyond_ms)
-    tally.by_queue[place] = tally.by_queue.get(place, 0) + len(work.carried)
-    for copy_id, kept in work.kept:
-        tally.beyond_visibility += kept.reason is Reason.DUE_LATE
-        tally.reasons[kept.reason.value] = tally.reasons.get(kept.reason.value, 0) + 1
-        if len(tally.kept_messages) < MOST_RECORDS:
-            tally.kept_messages.append(
-                KeptRecord(
-                    id=kept.id,
+    for translated in work.translated:
+        by_task[translated.source_task] = by_task.get(translated.source_task, 0) + 1
+        if translated.eta_ms is not None or translated.dropped:
+            note(tally, translated, beyond_ms=beyond_ms)
+    tally.by_queue[address] = tally.by_queue.get(address, 0) + len(work.translated)
+    for copy_id, quarantined in work.quarantined:
+        tally.beyond_visibility += quarantined.reason is QuarantineReason.DUE_LATE
+        tally.reasons[quarantined.reason.value] = tally.reasons.get(quarantined.reason.value, 0) + 1
+        if len(tally.quarantined_messages) < MOST_RECORDS:
+            tally.quarantined_messages.append(
+                QuarantineRecord(
+                    id=quarantined.id,
                     copy_id=copy_id,
-                    task=kept.task,
-                    queue=work.batch.source.place.wire_queue,
-                    system=work.batch.source.place.system,
-                    reason=kept.reason.value,
-                    detail=kept.detail,
+                    task=quarantined.task,
+                    queue=work.batch.source.address.wire_queue,
+                    system=work.batch.source.address.system,
+                    reason=quarantined.reason.value,
+                    detail=quarantined.detail,
                 )
             )
 
 
-def note(tally: Tally, carried: Carried, *, beyond_ms: float) -> None:
+def note(tally: Tally, translated: Translated, *, beyond_ms: float) -> None:
     """Take note of what is unusual about a carried message."""
-    if carried.eta_ms is not None:
-        tally.beyond_visibility += carried.place.system is System.CELERY and carried.eta_ms > beyond_ms
-        tally.longest_eta_ms = max(tally.longest_eta_ms, carried.eta_ms)
-    for option in carried.dropped:
+    if translated.eta_ms is not None:
+        tally.beyond_visibility += translated.address.system is System.CELERY and translated.eta_ms > beyond_ms
+        tally.longest_eta_ms = max(tally.longest_eta_ms, translated.eta_ms)
+    for option in translated.dropped:
         tally.dropped_options[option] = tally.dropped_options.get(option, 0) + 1
 
 
-def build_report(hub: Hub, options: TransferOptions, tally: Tally, started_at: float) -> TransferReport:
+def build_report(connections: Connections, options: TransferOptions, tally: Tally, started_at: float) -> TransferReport:
     """Return the report of a run that has come to its end."""
     elapsed_s = time.monotonic() - started_at
-    left = left_behind(hub, options.direction)
+    left = left_behind(connections, options.direction)
     return TransferReport(
         direction=options.direction,
         dry_run=options.dry_run,
         seen=tally.seen,
         moved=tally.moved,
-        kept=tally.kept,
+        quarantined=tally.quarantined,
         already_there=tally.already_there,
         without_body=tally.without_body,
-        passed=tally.passed,
+        filtered_out=tally.filtered_out,
         resumed=tally.resumed,
-        adopted=tally.adopted,
+        reclaimed=tally.reclaimed,
         restored=tally.restored,
         by_task=_frozen(tally.by_task),
-        by_queue=_frozen({place: number for place, number in tally.by_queue.items() if number}),
+        by_queue=_frozen({address: number for address, number in tally.by_queue.items() if number}),
         reasons=_frozen(tally.reasons),
-        kept_messages=tuple(tally.kept_messages),
+        quarantined_messages=tuple(tally.quarantined_messages),
         examples=MappingProxyType({}),
         dropped_options=_frozen(tally.dropped_options),
         beyond_visibility=tally.beyond_visibility,
         parked=tally.parked,
         released=tally.released,
         left=left,
-        findings=tuple(findings(hub, options, tally, left)) + tuple(_orphans(hub)),
+        findings=tuple(findings(connections, options, tally, left)) + tuple(_orphans(connections)),
         elapsed_s=elapsed_s,
         rate=tally.seen / elapsed_s if elapsed_s else 0.0,
         reconnects=tally.reconnects,
@@ -103,13 +103,13 @@ def build_report(hub: Hub, options: TransferOptions, tally: Tally, started_at: f
     )
 
 
-def left_behind(hub: Hub, direction: Direction) -> Mapping[str, int]:
+def left_behind(connections: Connections, direction: Direction) -> Mapping[str, int]:
     """Return how many messages are still on the emptied side, by ``system:queue state``; nothing for zeros."""
     side = Side.LEGACY if direction is Direction.FORWARD else Side.UNIFIED
     return _frozen(
         {
             f"{system.value}:{queue} {state.value}": number
-            for (broker_side, system), broker in hub.brokers.items()
+            for (broker_side, system), broker in connections.brokers.items()
             if broker_side is side
             for (queue, state), number in broker.depths().items()
             if number
@@ -117,11 +117,13 @@ def left_behind(hub: Hub, direction: Direction) -> Mapping[str, int]:
     )
 
 
-def findings(hub: Hub, options: TransferOptions, tally: Tally, left: Mapping[str, int]) -> Iterator[Finding]:
+def findings(
+    connections: Connections, options: TransferOptions, tally: Tally, left: Mapping[str, int]
+) -> Iterator[Finding]:
     """Yield what a person should know."""
     if options.direction is Direction.FORWARD:
-        yield from _late(hub, tally)
-    claimed = {place: number for place, number in left.items() if place.endswith(f" {State.CLAIMED.value}")}
+        yield from _late(connections, tally)
+    claimed = {address: number for address, number in left.items() if address.endswith(f" {State.CLAIMED.value}")}
     if claimed:
         yield Finding(
             code="TRANSFER-CLAIMED",
@@ -151,10 +153,10 @@ def findings(hub: Hub, options: TransferOptions, tally: Tally, left: Mapping[str
         )
 
 
-def _late(hub: Hub, tally: Tally) -> Iterator[Finding]:
-    limit_s = hub.plan.unified.visibility_timeout_s
-    where = f"unified.{hub.plan.unified.queues[0]}"
-    timeout, away_s = f"visibility timeout {limit_s:g} s", (tally.longest_eta_ms - hub.now_ms()) / 1000
+def _late(connections: Connections, tally: Tally) -> Iterator[Finding]:
+    limit_s = connections.plan.unified.visibility_timeout_s
+    where = f"unified.{connections.plan.unified.queues[0]}"
+    timeout, away_s = f"visibility timeout {limit_s:g} s", (tally.longest_eta_ms - connections.now_ms()) / 1000
     if tally.beyond_visibility:
         yield Finding(
             code="TRANSFER-ETA",
@@ -163,7 +165,7 @@ def _late(hub: Hub, tally: Tally) -> Iterator[Finding]:
             what="ETAs lie further away than the visibility timeout; Celery would run those messages several times",
             found=f"{tally.beyond_visibility} messages kept back, {timeout}",
             remedy="raise visibility_timeout in the workers' broker_transport_options and under [unified] in the plan, "
-            "then `migrator transfer --retry-kept`",
+            "then `migrator transfer --retry-quarantined`",
         )
     if tally.parked:
         yield Finding(
@@ -175,16 +177,16 @@ def _late(hub: Hub, tally: Tally) -> Iterator[Finding]:
         )
 
 
-def _orphans(hub: Hub) -> Iterator[Finding]:
+def _orphans(connections: Connections) -> Iterator[Finding]:
     """Yield for each queue what its hash holds and nothing names."""
-    for broker in hub.brokers.values():
+    for broker in connections.brokers.values():
         if not isinstance(broker, DramatiqRedis):
             continue
         counted = {f"dramatiq:{queue}": number for queue, number in broker.unaccounted().items() if number > 0}
         found: dict[str, list[str]] = {where: [] for where in counted}
         if counted and max(broker.depths().values()) < _MOST_NAMED:
-            for place, copy_id, _ in broker.orphans():
-                found.setdefault(str(place), []).append(copy_id)
+            for address, copy_id, _ in broker.orphans():
+                found.setdefault(str(address), []).append(copy_id)
         for where, ids in found.items():
             yield Finding(
                 code="TRANSFER-ORPHANS",

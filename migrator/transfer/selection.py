@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from migrator.brokers.redis.keys import Source
+from migrator.brokers.redis.keys import RedisQueue
 from migrator.errors import UsageError, did_you_mean
 from migrator.plan.model import Plan
 from migrator.transfer.batch import everything
-from migrator.transfer.connections import Hub
+from migrator.transfer.connections import Connections
 from migrator.transfer.delayed import hold_back_late
 from migrator.transfer.options import Direction, TransferOptions
-from migrator.translation.result import Carried, Translation, Translator
+from migrator.translation.result import Translated, Translation, Translator
 from migrator.translation.translators import backward, forward
 from migrator.wire.message import Side, System
 
@@ -21,14 +21,14 @@ def emptied_side(direction: Direction) -> Side:
     return Side.LEGACY if direction is Direction.FORWARD else Side.UNIFIED
 
 
-def selected_sources(hub: Hub, options: TransferOptions) -> tuple[Source, ...]:
+def selected_sources(connections: Connections, options: TransferOptions) -> tuple[RedisQueue, ...]:
     """Return the lists that a run empties."""
     only_from = options.system if options.direction is Direction.FORWARD else None
     return tuple(
         source
-        for source in hub.sources(emptied_side(options.direction))
-        if (not options.queues or source.place.queue in options.queues)
-        and (only_from is None or source.place.system is only_from)
+        for source in connections.sources(emptied_side(options.direction))
+        if (not options.queues or source.address.queue in options.queues)
+        and (only_from is None or source.address.system is only_from)
     )
 
 
@@ -48,20 +48,20 @@ def check_names(plan: Plan, options: TransferOptions) -> None:
             raise UsageError(f"--{kind} {name}", f"the plan has no such {kind} on the emptied side", remedy=remedy)
 
 
-def translators(hub: Hub, *, unified_url: str = "redis://") -> dict[tuple[Side, System], Translator]:
+def translators(connections: Connections, *, unified_url: str = "redis://") -> dict[tuple[Side, System], Translator]:
     """Return the translation of the messages of every endpoint.
 
     Args:
         hub: The servers.
         unified_url: Where the unified queue is: RabbitMQ counts priorities the other way.
     """
-    plan, now_ms = hub.plan, int(hub.now_ms())
-    on_redis = hub.identities[Side.UNIFIED, plan.unified.system] in hub.servers
+    plan, now_ms = connections.plan, int(connections.now_ms())
+    on_redis = connections.identities[Side.UNIFIED, plan.unified.system] in connections.servers
     found: dict[tuple[Side, System], Translator] = {
         (endpoint.side, endpoint.system): forward(plan, endpoint, unified_url=unified_url, now_ms=now_ms)
         for endpoint in plan.legacy
     }
-    if on_redis and hub.park_after_ms is None:
+    if on_redis and connections.park_after_ms is None:
         found = {key: hold_back_late(plan, translate, now_ms=now_ms) for key, translate in found.items()}
     found[Side.UNIFIED, System.CELERY] = backward(plan, now_ms=now_ms)
     return found
@@ -79,8 +79,10 @@ def selection(plan: Plan, options: TransferOptions) -> Callable[[Translation], b
         return everything
 
     def selects(translation: Translation) -> bool:
-        if only_back_to and isinstance(translation, Carried) and translation.place.system is not only_back_to:
+        if only_back_to and isinstance(translation, Translated) and translation.address.system is not only_back_to:
             return False
-        return not names or (translation.source_task if isinstance(translation, Carried) else translation.task) in names
+        return (
+            not names or (translation.source_task if isinstance(translation, Translated) else translation.task) in names
+        )
 
     return selects

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from migrator.brokers.redis.pipeline import Lane, Ticket
+from migrator.brokers.redis.pipeline import PendingReply, RedisPipeline
 
 #: What one step of ours may keep a server busy, so that others are served within 10 ms: above the first steps become
 #: smaller, below the second larger again.
@@ -64,7 +64,7 @@ class Limit:
 class _Gauge:
     """What one server has said."""
 
-    asked: Ticket
+    asked: PendingReply
     #: Steps taken when it was asked.
     step: int
     #: What the last answer said, in microseconds, and the number of steps at that time.
@@ -78,7 +78,7 @@ class Pace:
     most: int
     size: int = field(default=0)
     _steps: int = 0
-    _gauges: dict[Lane, _Gauge] = field(default_factory=dict)
+    _gauges: dict[RedisPipeline, _Gauge] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.size = self.most
@@ -90,14 +90,14 @@ class Pace:
         elif busy_ms < _FAST_MS:
             self.size = min(self.most, self.size + _GROWTH)
 
-    def step(self, lanes: Iterable[Lane]) -> None:
+    def step(self, lanes: Iterable[RedisPipeline]) -> None:
         """Take note of one step, and ask the servers if it is time."""
         self._steps += 1
         if self._steps % _EVERY == 1:
             readings = [self._ask(lane) for lane in lanes]
             self.observe(max(readings, default=0.0))
 
-    def _ask(self, lane: Lane) -> float:
+    def _ask(self, lane: RedisPipeline) -> float:
         """Ask one server again; return how long one step has kept it busy, by its last two answers, in ms."""
         gauge = self._gauges.get(lane)
         busy_ms = 0.0
@@ -116,3 +116,8 @@ class Pace:
 def _script_us(answer: Any) -> int:
     text = answer if isinstance(answer, bytes) else str(answer).encode()
     return sum(map(int, _SCRIPTS.findall(text)))
+
+
+def most(waiting: int) -> int:
+    """Return how many messages to take at most: a producer that is faster than we are must not keep us for ever."""
+    return waiting * 2 + 10_000

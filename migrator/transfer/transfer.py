@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from migrator.brokers.connect import has_rabbitmq
 from migrator.events import Listener, ignore
 from migrator.plan.model import Plan
-from migrator.transfer.connections import open_hub
+from migrator.transfer.connections import open_connections
 from migrator.transfer.malloc import keep_freed_memory
 from migrator.transfer.options import ShouldStop, TransferOptions, TransferReport
 from migrator.transfer.redis.run import transfer_on_redis
@@ -45,4 +45,4 @@ def transfer(
         from migrator.transfer.rabbitmq.run import transfer_with_rabbitmq
 
         return transfer_with_rabbitmq(plan, environ, options, listener, should_stop or (lambda: False))
-    return transfer_on_redis(open_hub(plan, environ), options, listener, should_stop or (lambda: False))
+    return transfer_on_redis(open_connections(plan, environ), options, listener, should_stop or (lambda: False))

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from migrator.brokers.connect import is_on_rabbitmq
 from migrator.brokers.control_listeners import listeners
 from migrator.errors import RefusedError
-from migrator.plan.model import Plan, Role
+from migrator.plan.model import Plan
+from migrator.plan.processes import Role
 from migrator.wire.message import Side, System
 from migrator.workers import celery_control
 from migrator.workers.start_stop import list_processes

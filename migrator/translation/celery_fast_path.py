@@ -18,7 +18,7 @@ from typing import NamedTuple
 from migrator.errors import AdaptationError
 from migrator.plan.arguments import adapt
 from migrator.plan.model import TaskMapping
-from migrator.translation.result import Carried, Translation, Translator
+from migrator.translation.result import Translated, Translation, Translator
 from migrator.wire.json_codec import (
     EMPTY_EMBED,
     EMPTY_EMBED_SPACED,
@@ -31,7 +31,7 @@ from migrator.wire.json_codec import (
     text_of,
 )
 from migrator.wire.kombu_envelope import body_parts
-from migrator.wire.queue_address import Place
+from migrator.wire.queue_address import QueueAddress
 
 #: ASCII without quotes, backslashes and control characters: what stands in JSON as it is.
 _TEXT = r"[ !#-\[\]-~]*+"
@@ -85,7 +85,7 @@ _ordinary = re.compile(
 ).fullmatch
 
 
-class _Task(NamedTuple):
+class _RenamedTask(NamedTuple):
     """Where the messages of one task go."""
 
     mapping: TaskMapping
@@ -98,7 +98,7 @@ class _Task(NamedTuple):
     free_names: tuple[frozenset[str], ...]
 
 
-class PlainForward:
+class CeleryFastPath:
     """The translation of ordinary messages.
 
     Args:
@@ -110,22 +110,22 @@ class PlainForward:
         otherwise: Translates what is not ordinary, and what is not to be carried.
     """
 
-    __slots__ = ("_destination", "_marks", "_new_tag", "_now_ms", "_otherwise", "_tasks")
+    __slots__ = ("_destination", "_fallback", "_marks", "_new_tag", "_now_ms", "_tasks")
 
     def __init__(
         self,
         mappings: Mapping[str, TaskMapping],
         *,
         priorities: Mapping[str, int],
-        destination: Place,
+        destination: QueueAddress,
         now_ms: int,
         new_tag: Callable[[], str],
-        otherwise: Translator,
+        fallback: Translator,
     ) -> None:
         self._destination = destination
         self._now_ms = now_ms
         self._new_tag = new_tag
-        self._otherwise = otherwise
+        self._fallback = fallback
         #: By queue: our header, without ids and the original.
         self._marks: dict[str, list[bytes]] = {}
         self._tasks = {
@@ -133,15 +133,15 @@ class PlainForward:
             for name, mapping in mappings.items()
         }
 
-    def translate(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
+    def translate(self, origin: QueueAddress, copy_id: str, raw: bytes) -> Translation:
         """Return the message as its destination takes it, or why it is kept back."""
         found = _ordinary(raw)
         if found is None:
-            return self._otherwise(origin, copy_id, raw)
+            return self._fallback(origin, copy_id, raw)
         body, name, headers, identity, eta, expires, properties, old_tag = found.groups()
         task = self._tasks.get(name)
         if task is None or not (copy_id or old_tag):
-            return self._otherwise(origin, copy_id, raw)
+            return self._fallback(origin, copy_id, raw)
         try:
             eta_ms = ms_from_iso(eta.decode()) if eta else None
             expired = expires and max(eta_ms or 0, self._now_ms) >= ms_from_iso(expires.decode())
@@ -149,7 +149,7 @@ class PlainForward:
         except (AdaptationError, *READING_ERRORS):
             body = None
         if body is None:
-            return self._otherwise(origin, copy_id, raw)
+            return self._fallback(origin, copy_id, raw)
         tag = self._new_tag()
         copy, tag_bytes = encode_json(copy_id)[1:-1] if copy_id else old_tag, tag.encode()
         before, id_to_tag, tag_to_raw, after = self._marks.get(origin.queue) or self._mark(origin.queue)
@@ -157,7 +157,7 @@ class PlainForward:
         ours = (before, copy, id_to_tag, tag_bytes, tag_to_raw, original, after)
         payload = b"".join((b'{"body": "', body, task.head, headers, *ours, properties, task.tail, tag_bytes, b'"}}'))
         identity, source = identity.decode(), copy_id or old_tag.decode()
-        return Carried(payload, self._destination, identity, task.mapping.name, source, tag, task.priority, eta_ms)
+        return Translated(payload, self._destination, identity, task.mapping.name, source, tag, task.priority, eta_ms)
 
     def _mark(self, queue: str) -> list[bytes]:
         made = mark("celery", queue.replace("%", "%%"), copy_id="%b", tag="%b", text="%b")
@@ -166,7 +166,7 @@ class PlainForward:
         return pieces
 
 
-def _body(task: _Task, encoded: bytes) -> bytes | None:
+def _body(task: _RenamedTask, encoded: bytes) -> bytes | None:
     """Return the new body, in base64; None if something hangs on the message, or its arguments don't fit."""
     try:
         body = a2b_base64(encoded, strict_mode=True)
@@ -185,9 +185,9 @@ def _body(task: _Task, encoded: bytes) -> bytes | None:
     return b2a_base64(b"[%b,%b,%b" % (encode_json(new_args), encode_json(new_kwargs), EMPTY_EMBED), newline=False)
 
 
-def _task(mapping: TaskMapping, priority: int, queue: str) -> _Task:
+def _task(mapping: TaskMapping, priority: int, queue: str) -> _RenamedTask:
     delivery = encode_json({"exchange": "", "routing_key": queue})
-    return _Task(
+    return _RenamedTask(
         mapping,
         _AFTER_BODY + encode_json(mapping.unified)[1:-1],
         b', "delivery_info": %b, "priority": %d, "body_encoding": "base64", "delivery_tag": "' % (delivery, priority),

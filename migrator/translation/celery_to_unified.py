@@ -18,8 +18,8 @@ from migrator.errors import AdaptationError
 from migrator.plan.arguments import adapt
 from migrator.plan.model import Endpoint, Plan, TaskMapping
 from migrator.translation.canvas_to_unified import rename_embed
-from migrator.translation.celery_fast_path import PlainForward
-from migrator.translation.result import Carried, Translation
+from migrator.translation.celery_fast_path import CeleryFastPath
+from migrator.translation.result import Translated, Translation
 from migrator.wire.json_codec import (
     EMPTY_EMBED,
     EMPTY_EMBED_SPACED,
@@ -47,8 +47,8 @@ from migrator.wire.kombu_envelope import (
     time_ms,
 )
 from migrator.wire.message import System
-from migrator.wire.quarantined import KeptBack, Reason
-from migrator.wire.queue_address import Place
+from migrator.wire.quarantined import Quarantined, QuarantineReason
+from migrator.wire.queue_address import QueueAddress
 
 
 class CeleryForward:
@@ -76,21 +76,21 @@ class CeleryForward:
         self.now_ms = now_ms
         self.priorities = priorities
         self.new_tag = new_tag
-        self.destination = Place(plan.unified.side, System.CELERY, plan.unified.queues[0])
+        self.destination = QueueAddress(plan.unified.side, System.CELERY, plan.unified.queues[0])
         self._mappings = {m.name: m for m in plan.mappings() if m.system is System.CELERY}
-        self.plain = PlainForward(
+        self.plain = CeleryFastPath(
             self._mappings,
             priorities=priorities,
             destination=self.destination,
             now_ms=now_ms,
             new_tag=new_tag,
-            otherwise=self.slowly,
+            fallback=self.translate_any,
         )
         #: Gives a message as its destination takes it, or why it is kept back.
         self.translate = self.plain.translate
         self._delivery = Raw(encode_json({"exchange": "", "routing_key": self.destination.queue}))
 
-    def slowly(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
+    def translate_any(self, origin: QueueAddress, copy_id: str, raw: bytes) -> Translation:
         """Translate any message, also one that :mod:`migrator.translation.celery_fast_path` could."""
         try:
             text = text_of(raw)
@@ -99,13 +99,13 @@ class CeleryForward:
                 envelope = as_protocol_2(envelope)
             return self._carry(origin, copy_id or copy_id_of(envelope, raw), text, envelope)
         except ForeignBodyError as error:
-            return KeptBack(Reason.CONTENT_TYPE, str(error), *name_and_id(raw))
+            return Quarantined(QuarantineReason.CONTENT_TYPE, str(error), *name_and_id(raw))
         except AdaptationError as error:
-            return KeptBack(Reason.ARGUMENTS, str(error), *name_and_id(raw))
+            return Quarantined(QuarantineReason.ARGUMENTS, str(error), *name_and_id(raw))
         except READING_ERRORS as error:
-            return KeptBack(Reason.UNREADABLE, str(error), *name_and_id(raw))
+            return Quarantined(QuarantineReason.UNREADABLE, str(error), *name_and_id(raw))
 
-    def _carry(self, origin: Place, copy_id: str, text: str, envelope: Envelope) -> Translation:
+    def _carry(self, origin: QueueAddress, copy_id: str, text: str, envelope: Envelope) -> Translation:
         headers = envelope.headers
         name, id_text = text_header(headers, "task"), text_header(headers, "id")
         mapping = self._mappings.get(name)
@@ -113,10 +113,10 @@ class CeleryForward:
             return self._without_successor(name, id_text)
         eta_ms, expires_ms = time_ms(headers, "eta"), time_ms(headers, "expires")
         if expires_ms is not None and max(eta_ms or 0, self.now_ms) >= expires_ms:
-            return KeptBack(Reason.EXPIRED, f"it expired at {iso_from_ms(expires_ms)}", name, id_text)
+            return Quarantined(QuarantineReason.EXPIRED, f"it expired at {iso_from_ms(expires_ms)}", name, id_text)
         changed = _body(self.plan, mapping, envelope)
-        if isinstance(changed, KeptBack):
-            return KeptBack(changed.reason, changed.detail, name, id_text)
+        if isinstance(changed, Quarantined):
+            return Quarantined(changed.reason, changed.detail, name, id_text)
         tag, priority = self.new_tag(), self.priorities[mapping.unified]
         headers["task"] = Raw(encode_json(mapping.unified))
         headers[HEADER] = Raw(mark("celery", origin.queue, copy_id=copy_id, tag=tag, text=text))
@@ -129,16 +129,16 @@ class CeleryForward:
             properties["body_encoding"] = Raw(b'"base64"')
             headers.pop("compression", None)
         payload = encode_json(envelope)
-        return Carried(payload, self.destination, id_text, name, copy_id, tag, priority, eta_ms)
+        return Translated(payload, self.destination, id_text, name, copy_id, tag, priority, eta_ms)
 
-    def _without_successor(self, name: str, id_text: str) -> KeptBack:
+    def _without_successor(self, name: str, id_text: str) -> Quarantined:
         retired = self.plan.retirement(System.CELERY, name)
         if retired is not None:
-            return KeptBack(Reason.RETIRED_TASK, retired.reason, name, id_text)
-        return KeptBack(Reason.UNKNOWN_TASK, "the plan does not name this task", name, id_text)
+            return Quarantined(QuarantineReason.RETIRED_TASK, retired.reason, name, id_text)
+        return Quarantined(QuarantineReason.UNKNOWN_TASK, "the plan does not name this task", name, id_text)
 
 
-def _body(plan: Plan, mapping: TaskMapping, envelope: Envelope) -> bytes | KeptBack | None:
+def _body(plan: Plan, mapping: TaskMapping, envelope: Envelope) -> bytes | Quarantined | None:
     """Return the new body, None if it stays, or why the message is kept back."""
     require_json(envelope)
     body = body_bytes(envelope)
@@ -152,5 +152,5 @@ def _body(plan: Plan, mapping: TaskMapping, envelope: Envelope) -> bytes | KeptB
         return b"[%b,%b,%b" % (encode_json(new_args), encode_json(new_kwargs), EMPTY_EMBED)
     renamed = rename_embed(plan, expect(loads(bytes(embed)), dict))
     if isinstance(renamed, str):
-        return KeptBack(Reason.CANVAS, renamed)
+        return Quarantined(QuarantineReason.CANVAS, renamed)
     return b"[%b,%b,%b]" % (encode_json(new_args), encode_json(new_kwargs), dumps(renamed))

@@ -18,10 +18,10 @@ from msgspec import Raw
 
 from migrator.plan.arguments import adapt
 from migrator.plan.model import TaskMapping
-from migrator.translation.result import Carried, Translation, Translator
+from migrator.translation.result import Translated, Translation, Translator
 from migrator.wire.dramatiq_message import PlainOptions
 from migrator.wire.json_codec import EMPTY_EMBED, MAX_DEPTH, READING_ERRORS, encode_json, fixed_pieces, quoted_iso
-from migrator.wire.queue_address import Place
+from migrator.wire.queue_address import QueueAddress
 
 _NO_KWARGS = Raw(b"{}")
 _TAIL = b"," + EMPTY_EMBED
@@ -48,7 +48,7 @@ class PlainTask(NamedTuple):
     forms: tuple[Form | None, ...]
 
 
-class _Fields(msgspec.Struct, gc=False):
+class _FieldTexts(msgspec.Struct, gc=False):
     actor_name: str
     args: Raw
     kwargs: Raw
@@ -57,7 +57,7 @@ class _Fields(msgspec.Struct, gc=False):
     message_timestamp: float
 
 
-_decode = msgspec.json.Decoder(_Fields).decode
+_decode = msgspec.json.Decoder(_FieldTexts).decode
 _decode_list = msgspec.json.Decoder(list[Raw]).decode
 _BACKSLASH = ord("\\")
 
@@ -90,7 +90,7 @@ def _form(mapping: TaskMapping, number: int) -> Form | None:
     return Form(kwargs, order)
 
 
-class PlainForward:
+class DramatiqFastPath:
     """The translation of ordinary messages.
 
     Args:
@@ -104,11 +104,11 @@ class PlainForward:
 
     __slots__ = (
         "_destination",
+        "_fallback",
         "_max_age_ms",
         "_new_tag",
         "_now_ms",
         "_origin",
-        "_otherwise",
         "_tasks",
         "_tasks_of",
     )
@@ -117,39 +117,39 @@ class PlainForward:
         self,
         tasks_of: Callable[[str], dict[str, PlainTask]],
         *,
-        destination: Place,
+        destination: QueueAddress,
         max_age_ms: float | None,
         now_ms: int,
         new_tag: Callable[[], str],
-        otherwise: Translator,
+        fallback: Translator,
     ) -> None:
         self._tasks_of = tasks_of
         self._destination = destination
         self._max_age_ms = max_age_ms
         self._now_ms = now_ms
         self._new_tag = new_tag
-        self._otherwise = otherwise
-        self._origin: Place | None = None
+        self._fallback = fallback
+        self._origin: QueueAddress | None = None
         self._tasks: dict[str, PlainTask] = {}
 
-    def translate(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
+    def translate(self, origin: QueueAddress, copy_id: str, raw: bytes) -> Translation:
         """Return the message as its destination takes it, or why it is kept back."""
         tasks = self._tasks if origin is self._origin else self._move_to(origin)
         try:
             fields, text = _decode(raw), raw.decode()
             options, task, args = fields.options, tasks.get(fields.actor_name), bytes(fields.args)
             if task is None or fields.kwargs != _NO_KWARGS or options.time_limit is not None or _BACKSLASH in raw:
-                return self._otherwise(origin, copy_id, raw)
+                return self._fallback(origin, copy_id, raw)
             # Each level is opened and closed, so what is short can't be nested deeply.
             if len(args) > 2 * MAX_DEPTH or len(raw) - len(args) > 2 * MAX_DEPTH + _NAMES or args[:1] != b"[":
-                return self._otherwise(origin, copy_id, raw)
+                return self._fallback(origin, copy_id, raw)
             envelope, priority, forms = task
             eta_ms = None if options.eta is None or options.eta <= self._now_ms else int(options.eta)
             max_age_ms = options.max_age or self._max_age_ms
             expires_ms = int(fields.message_timestamp + max_age_ms) if max_age_ms else None
             values, kwargs = _decode_list(args), b"{}"
             if len(values) >= len(forms) or (expires_ms is not None and expires_ms <= (eta_ms or self._now_ms)):
-                return self._otherwise(origin, copy_id, raw)
+                return self._fallback(origin, copy_id, raw)
             if form := forms[len(values)]:
                 args, kwargs = b"[]", form.kwargs % tuple([values[index] for index in form.order])
             identity, tag = fields.message_id, self._new_tag()
@@ -164,11 +164,11 @@ class PlainForward:
                 body, quoted, quoted, eta, expires, retries, given, named, copy, tag_bytes, original, quoted, tag_bytes
             )  # fmt: skip
             payload = b"".join(pieces)
-            return Carried(payload, self._destination, identity, fields.actor_name, copy_id, tag, priority, eta_ms)
+            return Translated(payload, self._destination, identity, fields.actor_name, copy_id, tag, priority, eta_ms)
         except READING_ERRORS:
-            return self._otherwise(origin, copy_id, raw)
+            return self._fallback(origin, copy_id, raw)
 
-    def _move_to(self, origin: Place) -> dict[str, PlainTask]:
+    def _move_to(self, origin: QueueAddress) -> dict[str, PlainTask]:
         self._origin, self._tasks = origin, self._tasks_of(origin.wire_queue)
         return self._tasks
 

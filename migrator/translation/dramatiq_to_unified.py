@@ -23,8 +23,8 @@ from migrator.plan.arguments import adapt
 from migrator.plan.model import Endpoint, Plan, TaskMapping
 from migrator.translation.canvas_to_unified import CALLBACK_OPTIONS, GROUP_OPTIONS, callback_as_link, pipeline_as_chain
 from migrator.translation.custom_encoder import as_text, decoded, load_encoder
-from migrator.translation.dramatiq_fast_path import PlainForward, PlainTask, plain_task, shown
-from migrator.translation.result import Carried, Translation
+from migrator.translation.dramatiq_fast_path import DramatiqFastPath, PlainTask, plain_task, shown
+from migrator.translation.result import Translated, Translation
 from migrator.wire.dramatiq_message import Fields, checked
 from migrator.wire.json_codec import (
     EMPTY_EMBED,
@@ -40,8 +40,8 @@ from migrator.wire.json_codec import (
 )
 from migrator.wire.kombu_envelope import expect
 from migrator.wire.message import System
-from migrator.wire.quarantined import KeptBack, Reason
-from migrator.wire.queue_address import Place
+from migrator.wire.quarantined import Quarantined, QuarantineReason
+from migrator.wire.queue_address import QueueAddress
 
 _NO_EMBED = EMPTY_EMBED[:-1]
 #: Options that the translation itself takes care of.
@@ -55,7 +55,7 @@ _decode_text = msgspec.json.Decoder(str).decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Task:
+class _UnifiedForm:
     mapping: TaskMapping
     priority: int
     #: The envelope, with a place for whatever differs between messages of this task and one queue.
@@ -96,23 +96,23 @@ class DramatiqForward:
         self.now_ms = now_ms
         self.priorities = priorities
         self.new_tag = new_tag
-        self.destination = Place(plan.unified.side, System.CELERY, plan.unified.queues[0])
+        self.destination = QueueAddress(plan.unified.side, System.CELERY, plan.unified.queues[0])
         self._mappings = {mapping.name: mapping for mapping in plan.mappings() if mapping.system is System.DRAMATIQ}
         #: By the wire name of a queue, then by actor.
-        self._tasks: dict[str, dict[str, _Task]] = {}
+        self._tasks: dict[str, dict[str, _UnifiedForm]] = {}
         self._encoder = load_encoder(endpoint.encoder, plan.source_root)
-        self.plain = PlainForward(
+        self.plain = DramatiqFastPath(
             self._plain_tasks,
             destination=self.destination,
             max_age_ms=endpoint.max_age_ms,
             now_ms=now_ms,
             new_tag=new_tag,
-            otherwise=self.slowly,
+            fallback=self.translate_any,
         )
         #: Gives a message as its destination takes it, or why it is kept back.
-        self.translate = self.plain.translate if self._encoder is None else self.slowly
+        self.translate = self.plain.translate if self._encoder is None else self.translate_any
 
-    def slowly(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
+    def translate_any(self, origin: QueueAddress, copy_id: str, raw: bytes) -> Translation:
         """Translate any message, also one that :mod:`migrator.translation.dramatiq_fast_path` could."""
         try:
             if self._encoder is not None:
@@ -125,13 +125,13 @@ class DramatiqForward:
             return self._carry(origin, copy_id, text, fields)
         except AdaptationError as error:
             document = decoded(self._encoder, raw) if self._encoder else loads(raw)
-            return KeptBack(Reason.ARGUMENTS, str(error), document["actor_name"], document["message_id"])
+            return Quarantined(QuarantineReason.ARGUMENTS, str(error), document["actor_name"], document["message_id"])
         except READING_ERRORS as error:
-            reason = Reason.CONTENT_TYPE if raw[:1] == b"\x80" else Reason.UNREADABLE
-            return KeptBack(reason, str(error))
+            reason = QuarantineReason.CONTENT_TYPE if raw[:1] == b"\x80" else QuarantineReason.UNREADABLE
+            return Quarantined(reason, str(error))
 
     def _carry(
-        self, origin: Place, copy_id: str, text: str, fields: Fields, unusual: _Unusual | None = None
+        self, origin: QueueAddress, copy_id: str, text: str, fields: Fields, unusual: _Unusual | None = None
     ) -> Translation:
         name, identity, options = fields.actor_name, bytes(fields.message_id), fields.options
         if identity[:1] != b'"':
@@ -146,7 +146,9 @@ class DramatiqForward:
         expires_ms = int(fields.message_timestamp + max_age) if max_age else None
         eta_ms = None if options.eta is None or options.eta <= self.now_ms else int(options.eta)
         if expires_ms is not None and (expires_ms <= self.now_ms or (eta_ms is not None and eta_ms >= expires_ms)):
-            return KeptBack(Reason.EXPIRED, f"its age limit ended at {iso_from_ms(expires_ms)}", name, id_text)
+            return Quarantined(
+                QuarantineReason.EXPIRED, f"its age limit ended at {iso_from_ms(expires_ms)}", name, id_text
+            )
         args, kwargs = _arguments(task.mapping, bytes(fields.args), bytes(fields.kwargs))
         tag = self.new_tag()
         tag_bytes = tag.encode()
@@ -167,11 +169,11 @@ class DramatiqForward:
             tag_bytes,
         )
         dropped = unusual.dropped if unusual else ()
-        return Carried(payload, self.destination, id_text, name, copy_id, tag, task.priority, eta_ms, dropped)
+        return Translated(payload, self.destination, id_text, name, copy_id, tag, task.priority, eta_ms, dropped)
 
-    def _tasks_of(self, wire_queue: str) -> dict[str, _Task]:
+    def _tasks_of(self, wire_queue: str) -> dict[str, _UnifiedForm]:
         tasks = self._tasks[wire_queue] = {
-            name: _Task(
+            name: _UnifiedForm(
                 mapping=mapping,
                 priority=self.priorities[mapping.unified],
                 template=_envelope(mapping, self.priorities[mapping.unified], wire_queue, self.destination.queue),
@@ -186,36 +188,36 @@ class DramatiqForward:
             for name, task in (self._tasks.get(wire_queue) or self._tasks_of(wire_queue)).items()
         }
 
-    def _without_successor(self, name: str, id_text: str) -> KeptBack:
+    def _without_successor(self, name: str, id_text: str) -> Quarantined:
         retired = self.plan.retirement(System.DRAMATIQ, name)
         if retired is not None:
-            return KeptBack(Reason.RETIRED_TASK, retired.reason, name, id_text)
-        return KeptBack(Reason.UNKNOWN_TASK, "the plan does not name this actor", name, id_text)
+            return Quarantined(QuarantineReason.RETIRED_TASK, retired.reason, name, id_text)
+        return Quarantined(QuarantineReason.UNKNOWN_TASK, "the plan does not name this actor", name, id_text)
 
-    def _embed(self, document: dict[str, Any], extra: dict[str, Any]) -> bytes | KeptBack:
+    def _embed(self, document: dict[str, Any], extra: dict[str, Any]) -> bytes | Quarantined:
         """Return what hangs on a message as Celery writes it, or why it can't be said."""
         links: dict[str, Any] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
         for option in CALLBACK_OPTIONS:
             if extra.get(option):
                 link = callback_as_link(self.plan, option, extra[option], document, priorities=self.priorities)
                 if isinstance(link, str):
-                    return KeptBack(Reason.CALLBACK, link)
+                    return Quarantined(QuarantineReason.CALLBACK, link)
                 links["callbacks" if option == "on_success" else "errbacks"] = [link]
         if extra.get("pipe_target"):
             chain = pipeline_as_chain(self.plan, extra["pipe_target"], self.priorities)
             if isinstance(chain, str):
-                return KeptBack(Reason.PIPELINE, chain)
+                return Quarantined(QuarantineReason.PIPELINE, chain)
             links["chain"] = chain
         return dumps(links) if any(links.values()) else _NO_EMBED
 
-    def _unusual(self, origin: Place, copy_id: str, text: str, document: Any) -> Translation:
+    def _unusual(self, origin: QueueAddress, copy_id: str, text: str, document: Any) -> Translation:
         fields, extra = checked(document)
         name, id_text = fields.actor_name, _decode_text(bytes(fields.message_id))
         if any(option in extra for option in GROUP_OPTIONS):
-            return KeptBack(Reason.GROUP, "belongs to a group with callbacks", name, id_text)
+            return Quarantined(QuarantineReason.GROUP, "belongs to a group with callbacks", name, id_text)
         embed = self._embed(document, extra) if name in self._mappings else _NO_EMBED
-        if isinstance(embed, KeptBack):
-            return KeptBack(embed.reason, embed.detail, name, id_text)
+        if isinstance(embed, Quarantined):
+            return Quarantined(embed.reason, embed.detail, name, id_text)
         dropped = tuple(sorted(key for key, value in extra.items() if value is not None and key not in _EXPRESSED))
         return self._carry(origin, copy_id, text, fields, _Unusual(embed=embed, dropped=dropped))
 

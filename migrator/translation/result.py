@@ -11,16 +11,16 @@ from collections.abc import Callable
 
 import msgspec
 
-from migrator.wire.quarantined import KeptBack
-from migrator.wire.queue_address import Place
+from migrator.wire.quarantined import Quarantined
+from migrator.wire.queue_address import QueueAddress
 
 
-class Carried(msgspec.Struct, frozen=True, gc=False):
+class Translated(msgspec.Struct, frozen=True, gc=False):
     """A message in the form of its destination."""
 
     payload: bytes
     #: Where it goes.
-    place: Place
+    address: QueueAddress
     #: Dramatiq's ``message_id``, Celery's task id; the same on both sides.
     id: str
     #: Name on the side it comes from.
@@ -39,11 +39,11 @@ class Carried(msgspec.Struct, frozen=True, gc=False):
     forget: str = ""
 
 
-Translation = Carried | KeptBack
+Translation = Translated | Quarantined
 #: Takes where a message lies, the id of its copy and its bytes.
-Translator = Callable[[Place, str, bytes], Translation]
+Translator = Callable[[QueueAddress, str, bytes], Translation]
 
 
-def ledger_entry(place: Place, copy_id: str) -> str:
+def ledger_entry(address: QueueAddress, copy_id: str) -> str:
     """Return the key of one copy in the ledger of its destination."""
-    return f"{place}:{copy_id}"
+    return f"{address}:{copy_id}"

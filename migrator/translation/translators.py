@@ -6,7 +6,7 @@ bytes, and returns a :data:`~migrator.translation.result.Translation`. That func
 
 from __future__ import annotations
 
-from migrator.plan.model import Endpoint, Plan, Priority
+from migrator.plan.model import Endpoint, Plan, PriorityLevel
 from migrator.translation.celery_to_unified import CeleryForward
 from migrator.translation.dramatiq_to_unified import DramatiqForward
 from migrator.translation.result import Translator
@@ -17,8 +17,8 @@ from migrator.wire.message import System
 #: The number on the wire: Redis serves 0 first, RabbitMQ 9. The same numbers as in ``migrator/tasks/priority.py``.
 #: Source: kombu/transport/redis.py (``_brpop_start`` reads the lists of ``priority_steps`` in ascending order).
 _NUMBERS = {
-    "redis": {Priority.HIGH: 0, Priority.MEDIUM: 5, Priority.LOW: 9},
-    "amqp": {Priority.HIGH: 9, Priority.MEDIUM: 5, Priority.LOW: 1},
+    "redis": {PriorityLevel.HIGH: 0, PriorityLevel.MEDIUM: 5, PriorityLevel.LOW: 9},
+    "amqp": {PriorityLevel.HIGH: 9, PriorityLevel.MEDIUM: 5, PriorityLevel.LOW: 1},
 }
 
 

@@ -11,7 +11,7 @@ from msgspec import Raw
 from migrator.plan.arguments import adapt, restore
 from migrator.plan.model import Plan, TaskMapping
 from migrator.translation.canvas_to_unified import rename_embed
-from migrator.translation.result import Carried, Translation
+from migrator.translation.result import Translated, Translation
 from migrator.wire.json_codec import EMPTY_EMBED, EMPTY_EMBED_SPACED, HEADER, dumps, encode_json, loads
 from migrator.wire.kombu_envelope import (
     Envelope,
@@ -23,15 +23,15 @@ from migrator.wire.kombu_envelope import (
     text_header,
     time_ms,
 )
-from migrator.wire.quarantined import KeptBack, Reason
-from migrator.wire.queue_address import Place
+from migrator.wire.quarantined import Quarantined, QuarantineReason
+from migrator.wire.queue_address import QueueAddress
 
 Parts = tuple[Sequence[Any], Mapping[str, Any], Mapping[str, Any]]
 _EMPTY = (EMPTY_EMBED, EMPTY_EMBED_SPACED)
 
 
-def newborn_celery(
-    mapping: TaskMapping, place: Place, envelope: Envelope, parts: Parts | None, tag: str
+def native_celery(
+    mapping: TaskMapping, address: QueueAddress, envelope: Envelope, parts: Parts | None, tag: str
 ) -> Translation:
     """Return a message that was born unified under its legacy name.
 
@@ -44,13 +44,13 @@ def newborn_celery(
     """
     if parts is not None:
         args, kwargs, embed = parts
-        hanging = dumps(embed) + b"]" if embed else EMPTY_EMBED
-        _replace_body(envelope, b"[%b,%b,%b" % (dumps(list(args)), dumps(kwargs), hanging))
-    return _addressed(mapping, place, envelope, tag, priority=_number(envelope))
+        enabled = dumps(embed) + b"]" if embed else EMPTY_EMBED
+        _replace_body(envelope, b"[%b,%b,%b" % (dumps(list(args)), dumps(kwargs), enabled))
+    return _addressed(mapping, address, envelope, tag, priority=_number(envelope))
 
 
 def changed_celery(
-    plan: Plan, mapping: TaskMapping, place: Place, *, original: Envelope, envelope: Envelope, tag: str
+    plan: Plan, mapping: TaskMapping, address: QueueAddress, *, original: Envelope, envelope: Envelope, tag: str
 ) -> Translation:
     """Return a message that was carried over and then retried, with what has changed since."""
     require_json(envelope)
@@ -60,7 +60,7 @@ def changed_celery(
         old_args, old_kwargs, old_embed = (loads(bytes(part)) for part in _encoded(before))
         if rename_embed(plan, expect(old_embed, dict)) != embed:
             detail = "its callbacks or chain were changed since"
-            return KeptBack(Reason.CANVAS, detail, mapping.unified, text_header(envelope.headers, "id"))
+            return Quarantined(QuarantineReason.CANVAS, detail, mapping.unified, text_header(envelope.headers, "id"))
         adapted = adapt(mapping, old_args, old_kwargs)
         if [list(adapted[0]), adapted[1]] == [args, kwargs]:
             args, kwargs = old_args, old_kwargs
@@ -68,7 +68,7 @@ def changed_celery(
             task = plan.task(mapping.unified)
             args, kwargs = restore(mapping, task.parameters if task else (), args, kwargs)
         _replace_body(envelope, dumps([list(args), kwargs, old_embed]))
-    return _addressed(mapping, place, envelope, tag, priority=_number(original))
+    return _addressed(mapping, address, envelope, tag, priority=_number(original))
 
 
 def _encoded(body: bytes) -> tuple[bytes, bytes, bytes]:
@@ -87,16 +87,18 @@ def _number(envelope: Envelope) -> int:
     return number if isinstance(number, int) else 0
 
 
-def _addressed(mapping: TaskMapping, place: Place, envelope: Envelope, tag: str, *, priority: int) -> Carried:
+def _addressed(
+    mapping: TaskMapping, address: QueueAddress, envelope: Envelope, tag: str, *, priority: int
+) -> Translated:
     source_copy = copy_id_of(envelope, envelope.body.encode())
     envelope.headers.pop(HEADER, None)
     envelope.headers["task"] = Raw(encode_json(mapping.name))
     envelope.properties["delivery_tag"] = Raw(encode_json(tag))
-    envelope.properties["delivery_info"] = Raw(encode_json({"exchange": "", "routing_key": place.queue}))
+    envelope.properties["delivery_info"] = Raw(encode_json({"exchange": "", "routing_key": address.queue}))
     envelope.properties["priority"] = Raw(b"%d" % priority)
-    return Carried(
+    return Translated(
         encode_json(envelope),
-        place,
+        address,
         text_header(envelope.headers, "id"),
         mapping.unified,
         source_copy,

@@ -19,8 +19,8 @@ from migrator.plan.model import Plan, TaskMapping
 from migrator.translation.canvas_to_legacy import embed_as_pipeline, embed_for_celery
 from migrator.translation.canvas_to_unified import CALLBACK_OPTIONS
 from migrator.translation.custom_encoder import decoded, from_text, load_encoder
-from migrator.translation.result import Carried, Translation, ledger_entry
-from migrator.translation.unified_to_celery import changed_celery, newborn_celery
+from migrator.translation.result import Translated, Translation, ledger_entry
+from migrator.translation.unified_to_celery import changed_celery, native_celery
 from migrator.wire.dramatiq_message import checked
 from migrator.wire.json_codec import HEADER, READING_ERRORS, UnreadableError, dumps, iso_from_ms, loads, text_of
 from migrator.wire.kombu_envelope import (
@@ -36,11 +36,11 @@ from migrator.wire.kombu_envelope import (
     time_ms,
 )
 from migrator.wire.message import Side, System
-from migrator.wire.quarantined import KeptBack, Reason
-from migrator.wire.queue_address import Place
+from migrator.wire.quarantined import Quarantined, QuarantineReason
+from migrator.wire.queue_address import QueueAddress
 
 
-class Mark(msgspec.Struct, gc=False):
+class OriginHeader(msgspec.Struct, gc=False):
     """Our header on a carried message; see :mod:`migrator.wire.json_codec`."""
 
     v: int
@@ -54,7 +54,7 @@ class Mark(msgspec.Struct, gc=False):
 class _MarkedHeaders(msgspec.Struct, gc=False):
     task: str
     id: str
-    mark: Mark = msgspec.field(name="x-tqm")
+    mark: OriginHeader = msgspec.field(name="x-tqm")
 
 
 class _Tagged(msgspec.Struct, gc=False):
@@ -93,89 +93,100 @@ class Backward:
         self.new_tag = new_tag
         legacy = plan.endpoint(System.DRAMATIQ)
         self._encoder = load_encoder(legacy.encoder, plan.source_root) if legacy else None
-        self._places = {
-            (endpoint.system, wire): Place(Side.LEGACY, endpoint.system, queue, wire != queue)
+        self._addresses = {
+            (endpoint.system, wire): QueueAddress(Side.LEGACY, endpoint.system, queue, wire != queue)
             for endpoint in plan.legacy
             for queue in endpoint.queues
             for wire in ((queue, f"{queue}.DQ") if endpoint.system is System.DRAMATIQ else (queue,))
         }
 
-    def translate(self, origin: Place, copy_id: str, raw: bytes) -> Translation:
+    def translate(self, origin: QueueAddress, copy_id: str, raw: bytes) -> Translation:
         """Return the message as its legacy system takes it, or why it is kept back."""
         try:
             marked = _marked(raw)
-            return self._newborn(raw) if marked is None else self._carried(marked, raw)
+            return self._native(raw) if marked is None else self._translated(marked, raw)
         except ForeignBodyError as error:
-            return KeptBack(Reason.CONTENT_TYPE, str(error), *name_and_id(raw))
+            return Quarantined(QuarantineReason.CONTENT_TYPE, str(error), *name_and_id(raw))
         except AdaptationError as error:
-            return KeptBack(Reason.NO_LEGACY_FORM, str(error), *name_and_id(raw))
+            return Quarantined(QuarantineReason.NO_LEGACY_FORM, str(error), *name_and_id(raw))
         except READING_ERRORS as error:
-            return KeptBack(Reason.UNREADABLE, str(error), *name_and_id(raw))
+            return Quarantined(QuarantineReason.UNREADABLE, str(error), *name_and_id(raw))
 
-    def _carried(self, marked: _Marked, raw: bytes) -> Translation:
+    def _translated(self, marked: _Marked, raw: bytes) -> Translation:
         mark, task = marked.headers.mark, marked.headers.task
-        place = self._places.get((mark.system, mark.queue))
+        address = self._addresses.get((mark.system, mark.queue))
         tag = marked.properties.delivery_tag
-        if mark.v != 1 or place is None:
+        if mark.v != 1 or address is None:
             detail = f"it came from {mark.system.value}:{mark.queue}, which the plan does not name"
-            return KeptBack(Reason.NO_LEGACY_FORM, detail, task, marked.headers.id)
+            return Quarantined(QuarantineReason.NO_LEGACY_FORM, detail, task, marked.headers.id)
         if mark.tag == tag:
             original = from_text(mark.raw)
             priority = _priority_of(original) if mark.system is System.CELERY else 0
-            return Carried(
-                original, place, marked.headers.id, task, tag, mark.id, priority, forget=ledger_entry(place, mark.id)
+            return Translated(
+                original,
+                address,
+                marked.headers.id,
+                task,
+                tag,
+                mark.id,
+                priority,
+                forget=ledger_entry(address, mark.id),
             )
         envelope = read_envelope(raw, text_of(raw))
         if mark.system is System.CELERY:
-            return self._retried_celery(place, mark, envelope)
-        return self._retried_dramatiq(place, mark, envelope)
+            return self._retried_celery(address, mark, envelope)
+        return self._retried_dramatiq(address, mark, envelope)
 
-    def _retried_celery(self, place: Place, mark: Mark, envelope: Envelope) -> Translation:
+    def _retried_celery(self, address: QueueAddress, mark: OriginHeader, envelope: Envelope) -> Translation:
         original = read_envelope(mark.raw.encode(), mark.raw)
         mapping = self._mapping_of(System.CELERY, text_header(original.headers, "task"), envelope)
         tag = self.new_tag()
-        return changed_celery(self.plan, mapping, place, original=original, envelope=envelope, tag=tag)
+        return changed_celery(self.plan, mapping, address, original=original, envelope=envelope, tag=tag)
 
-    def _retried_dramatiq(self, place: Place, mark: Mark, envelope: Envelope) -> Translation:
+    def _retried_dramatiq(self, address: QueueAddress, mark: OriginHeader, envelope: Envelope) -> Translation:
         document = decoded(self._encoder, from_text(mark.raw)) if self._encoder else loads(mark.raw)
         checked(document)
         mapping = self._mapping_of(System.DRAMATIQ, document["actor_name"], envelope)
         args, kwargs, embed = _call(envelope)
         options = {**document["options"]}
         if any(embed.values()) and not any(options.get(option) for option in ("pipe_target", *CALLBACK_OPTIONS)):
-            return KeptBack(Reason.CANVAS, "callbacks were added since", mapping.unified, document["message_id"])
+            return Quarantined(
+                QuarantineReason.CANVAS, "callbacks were added since", mapping.unified, document["message_id"]
+            )
         before = adapt(mapping, document["args"], document["kwargs"])
         if [list(before[0]), before[1]] != [args, kwargs]:
             args, kwargs = self._legacy_call(mapping, args, kwargs)
         else:
             args, kwargs = document["args"], document["kwargs"]
         message = {**document, "args": args, "kwargs": kwargs}
-        return self._dramatiq(place.queue, message, options, envelope)
+        return self._dramatiq(address.queue, message, options, envelope)
 
-    def _newborn(self, raw: bytes) -> Translation:
+    def _native(self, raw: bytes) -> Translation:
         envelope = read_envelope(raw, text_of(raw))
         name, identity = text_header(envelope.headers, "task"), text_header(envelope.headers, "id")
         mapping = self.plan.primary(name)
         if mapping is None:
             if self.plan.task(name) is None:
-                return KeptBack(Reason.UNKNOWN_TASK, "the plan does not name this task", name, identity)
-            return KeptBack(Reason.NO_LEGACY_FORM, "no legacy task does this", name, identity)
+                return Quarantined(QuarantineReason.UNKNOWN_TASK, "the plan does not name this task", name, identity)
+            return Quarantined(QuarantineReason.NO_LEGACY_FORM, "no legacy task does this", name, identity)
         expires_ms = time_ms(envelope.headers, "expires")
         if expires_ms is not None and expires_ms <= self.now_ms:
-            return KeptBack(Reason.EXPIRED, f"it expired at {iso_from_ms(expires_ms)}", name, identity)
+            return Quarantined(QuarantineReason.EXPIRED, f"it expired at {iso_from_ms(expires_ms)}", name, identity)
         endpoint = self.plan.endpoint(mapping.system)
         if endpoint is None:
-            return KeptBack(Reason.NO_LEGACY_FORM, f"the plan has no legacy {mapping.system.value}", name, identity)
+            return Quarantined(
+                QuarantineReason.NO_LEGACY_FORM, f"the plan has no legacy {mapping.system.value}", name, identity
+            )
         args, kwargs, embed = _call(envelope)
-        place = Place(Side.LEGACY, mapping.system, endpoint.queues[0])
-        canvas = self._legacy_canvas(mapping.system, place.queue, embed) if any(embed.values()) else {}
+        address = QueueAddress(Side.LEGACY, mapping.system, endpoint.queues[0])
+        canvas = self._legacy_canvas(mapping.system, address.queue, embed) if any(embed.values()) else {}
         if isinstance(canvas, str):
-            return KeptBack(Reason.CANVAS, canvas, name, identity)
+            return Quarantined(QuarantineReason.CANVAS, canvas, name, identity)
         if mapping.system is System.CELERY:
             if not mapping.operations and not canvas:
-                return newborn_celery(mapping, place, envelope, None, self.new_tag())
+                return native_celery(mapping, address, envelope, None, self.new_tag())
             call = restore(mapping, self._parameters(mapping), args, kwargs) if mapping.operations else (args, kwargs)
-            return newborn_celery(mapping, place, envelope, (*call, canvas), self.new_tag())
+            return native_celery(mapping, address, envelope, (*call, canvas), self.new_tag())
         args, kwargs = self._legacy_call(mapping, args, kwargs)
         options: dict[str, Any] = {} if expires_ms is None else {"max_age": expires_ms - self.now_ms}
         options |= {"pipe_target": canvas} if canvas else {}
@@ -188,7 +199,7 @@ class Backward:
             "message_id": identity,
             "message_timestamp": self.now_ms,
         }
-        return self._dramatiq(place.queue, message, options, envelope)
+        return self._dramatiq(address.queue, message, options, envelope)
 
     def _legacy_canvas(self, system: System, queue: str, embed: dict[str, Any]) -> dict[str, Any] | str:
         """Return what hangs on a message that was born unified, in its legacy system's words, or why that can't be."""
@@ -211,12 +222,12 @@ class Backward:
             options["retries"] = expect(retries, int)
         if delayed:
             options["eta"] = eta_ms
-        place = Place(Side.LEGACY, System.DRAMATIQ, queue, delayed)
-        complete = {**message, "queue_name": place.wire_queue, "options": options}
+        address = QueueAddress(Side.LEGACY, System.DRAMATIQ, queue, delayed)
+        complete = {**message, "queue_name": address.wire_queue, "options": options}
         payload = self._encoder.encode(complete) if self._encoder else dumps(complete)
-        return Carried(
+        return Translated(
             payload,
-            place,
+            address,
             message["message_id"],
             text_header(envelope.headers, "task"),
             copy_id_of(envelope, payload),

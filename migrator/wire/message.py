@@ -30,7 +30,7 @@ class State(StrEnum):
     #: Taken by the transfer and not yet at its destination.
     MOVING = "moving"
     #: Kept back by the transfer with a reason; restored by a rollback.
-    KEPT = "kept"
+    QUARANTINED = "quarantined"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from enum import StrEnum
 import msgspec
 
 
-class Reason(StrEnum):
+class QuarantineReason(StrEnum):
     """Why a message is kept back. Documented in RUNBOOK.md."""
 
     #: The plan neither maps nor retires the name.
@@ -36,10 +36,10 @@ class Reason(StrEnum):
     NO_LEGACY_FORM = "no-legacy-form"
 
 
-class KeptBack(msgspec.Struct, frozen=True, gc=False):
+class Quarantined(msgspec.Struct, frozen=True, gc=False):
     """A message that stays on its own side, with the reason."""
 
-    reason: Reason
+    reason: QuarantineReason
     #: One clause for a person.
     detail: str
     #: Name and id as far as they could be read.

@@ -7,7 +7,7 @@ import msgspec
 from migrator.wire.message import Side, System
 
 
-class Place(msgspec.Struct, frozen=True, gc=False):
+class QueueAddress(msgspec.Struct, frozen=True, gc=False):
     """A queue that holds messages of one format."""
 
     side: Side

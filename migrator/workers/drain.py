@@ -13,7 +13,8 @@ import time
 from collections.abc import Mapping
 
 from migrator.errors import UnreachableError
-from migrator.plan.model import Plan, Process
+from migrator.plan.model import Plan
+from migrator.plan.processes import Process
 from migrator.wire.message import System
 from migrator.workers import celery_control
 from migrator.workers.node_names import endpoint_of, with_node
@@ -24,7 +25,7 @@ POLL_S = 0.05
 CEASE_TIMEOUT_S = 15.0
 
 
-def cease(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[str, ...]:
+def cancel_consumers(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[str, ...]:
     """Make a Celery worker stop taking messages; returns its queues, empty if it does not run or is no Celery."""
     node = node_name(plan, process, environ=environ)
     endpoint = endpoint_of(plan, process)

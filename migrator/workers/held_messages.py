@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 from migrator.errors import UnreachableError
-from migrator.plan.model import Plan, Role
+from migrator.plan.model import Plan
+from migrator.plan.processes import Role
 from migrator.wire.message import Side
 from migrator.workers import celery_control, drain
 

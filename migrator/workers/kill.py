@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from migrator.errors import RefusedError, UnreachableError
-from migrator.plan.model import Driver, Plan, Process
+from migrator.plan.model import Plan
+from migrator.plan.processes import Driver, Process
 from migrator.workers.drivers.process_identity import Identity, descendants, send_signal, wait_gone
 from migrator.workers.drivers.process_record import read_record
 from migrator.workers.processes import current

@@ -11,7 +11,8 @@ from contextlib import closing
 
 from migrator.brokers.connect import connect
 from migrator.errors import MigratorError
-from migrator.plan.model import Plan, Process, Role
+from migrator.plan.model import Plan
+from migrator.plan.processes import Process, Role
 from migrator.wire.message import State, System
 from migrator.workers.kill import survivors
 from migrator.workers.node_names import endpoint_of

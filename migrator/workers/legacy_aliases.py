@@ -1,4 +1,4 @@
-"""Hang and take down the alias net: unified workers take what comes late under legacy Celery names.
+"""Hang and take down the legacy aliases: unified workers take what comes late under legacy Celery names.
 
 The net is data on the unified broker
 (:mod:`migrator.tasks.legacy_aliases` reads it): which legacy queues are consumed, and
@@ -16,8 +16,9 @@ import orjson
 
 from migrator.brokers.redis.heartbeats import connection
 from migrator.errors import UnreachableError
-from migrator.plan.model import Endpoint, OperationKind, Plan, Process, TaskMapping
+from migrator.plan.model import Endpoint, OperationKind, Plan, TaskMapping
 from migrator.plan.placeholders import expand
+from migrator.plan.processes import Process
 from migrator.wire.message import System
 from migrator.workers import celery_control, drain
 
@@ -91,7 +92,7 @@ def obstacles(plan: Plan, environ: Mapping[str, str]) -> Iterator[tuple[str, str
         yield "unified workers read other priority lists than legacy producers write", f"{steps[0]} and {steps[1]}"
 
 
-def hang(plan: Plan, environ: Mapping[str, str]) -> None:
+def enable(plan: Plan, environ: Mapping[str, str]) -> None:
     """Write the table first, then the queues: who reads the queues finds the table."""
     with connection(plan.unified, environ) as client:
         if client is not None:
@@ -114,7 +115,7 @@ def forget_table(plan: Plan, environ: Mapping[str, str]) -> None:
     _delete(plan, environ, ALIAS_TABLE)
 
 
-def hangs(plan: Plan, environ: Mapping[str, str]) -> bool:
+def is_enabled(plan: Plan, environ: Mapping[str, str]) -> bool:
     """True while workers that start would consume the legacy queues."""
     with connection(plan.unified, environ) as client:
         return bool(client is not None and client.exists(ALIAS_QUEUES))

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from migrator.plan.model import Endpoint, Plan, Process, Role
+from migrator.plan.model import Endpoint, Plan
+from migrator.plan.processes import Process, Role
 from migrator.wire.message import Side, System
 from migrator.workers import celery_control
 from migrator.workers.drivers.process_identity import descendants

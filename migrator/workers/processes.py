@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from migrator.plan.model import Driver, Plan, Process
+from migrator.plan.model import Plan
+from migrator.plan.processes import Driver, Process
 from migrator.report import Finding
 from migrator.workers.drivers import command, supervisor, systemd
 from migrator.workers.drivers.process_identity import Identity
 from migrator.workers.drivers.process_record import ProcessRecord
 from migrator.workers.drivers.terminate import wait_stopped
 
-__all__ = ["current", "faults", "signal_stop", "start", "stop", "wait_stopped", "why_stopped"]
+__all__ = ["current", "misconfigurations", "signal_stop", "start", "stop", "wait_stopped", "why_stopped"]
 
 
 class DriverModule(Protocol):
@@ -33,7 +34,7 @@ class DriverModule(Protocol):
     def why_stopped(self, plan: Plan, process: Process, *, environ: Mapping[str, str]) -> str:
         """Return what is known about one that does not run."""
 
-    def faults(self, plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[Finding, ...]:
+    def misconfigurations(self, plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[Finding, ...]:
         """Return what is dangerous about how somebody else has configured it."""
 
 
@@ -69,6 +70,6 @@ def why_stopped(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> 
     return DRIVERS[process.driver].why_stopped(plan, process, environ=environ)
 
 
-def faults(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[Finding, ...]:
+def misconfigurations(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[Finding, ...]:
     """Return what is dangerous about how a process manager is configured for a process; nothing for our own."""
-    return DRIVERS[process.driver].faults(plan, process, environ=environ)
+    return DRIVERS[process.driver].misconfigurations(plan, process, environ=environ)

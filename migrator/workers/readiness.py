@@ -17,7 +17,8 @@ import psutil
 
 from migrator.brokers.redis import heartbeats
 from migrator.errors import UnreachableError
-from migrator.plan.model import Endpoint, Plan, Process, Role
+from migrator.plan.model import Endpoint, Plan
+from migrator.plan.processes import Process, Role
 from migrator.redaction import redact
 from migrator.wire.message import Side, System
 from migrator.workers import celery_control, legacy_aliases
@@ -122,8 +123,8 @@ def _celery(plan: Plan, process: Process, record: ProcessRecord, environ: Mappin
 
 
 def _caught(plan: Plan) -> tuple[str, ...]:
-    """Return the legacy queues that unified workers may consume while the alias net hangs."""
-    return legacy_aliases.queues(plan) if plan.cutover.alias_net else ()
+    """Return the legacy queues that unified workers may consume while legacy aliases are on."""
+    return legacy_aliases.queues(plan) if plan.cutover.legacy_aliases else ()
 
 
 def _dramatiq(record: ProcessRecord, endpoint: Endpoint, environ: Mapping[str, str]) -> str:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from migrator.errors import MigratorError, UnreachableError
 from migrator.events import Event, EventKind, Listener, ignore
-from migrator.plan.model import Driver, Plan, Process, Role
+from migrator.plan.model import Plan
+from migrator.plan.processes import Driver, Process, Role
 from migrator.wire.message import Side
 from migrator.workers import drain
 from migrator.workers.drivers.command import process_named
@@ -135,7 +136,7 @@ def _wait_stopped(
 
 def _drain(plan: Plan, process: Process, environ: Mapping[str, str]) -> None:
     """Let a Celery worker finish: how its process manager stops it is not ours to choose."""
-    drain.cease(plan, process, environ=environ)
+    drain.cancel_consumers(plan, process, environ=environ)
     drain.wait_idle(plan, process, environ=environ)
 
 

@@ -24,10 +24,10 @@ from redis_trail import popped_by_a_worker, trails
 from sample_scene import Scene, convert
 
 from migrator.brokers.redis.keys import celery_lists
-from migrator.demo.account import Account
+from migrator.demo.accounting import Account
 from migrator.demo.load import Load
 from migrator.errors import UnreachableError
-from migrator.plan.model import Role
+from migrator.plan.processes import Role
 from migrator.runner import cutover
 from migrator.runner.single_tasks import read_moves
 from migrator.runner.state import MigrationState
@@ -139,7 +139,7 @@ class Chaos:
             arguments = [f"--task={name}" for name in sorted(wanted)]
             if not self._attempt(command, fault, resumed=attempt > 0, arguments=arguments, latest_line=LINES_OF_A_TASK):
                 left.append(fault)
-            moves = read_moves(open_journal(self.scene.stage.scratch.plan).entries())
+            moves = read_moves(open_journal(self.scene.system.scratch.plan).entries())
             there = wanted <= set(moves.moved) if command == "cutover" else not wanted & set(moves.moved)
             if there and not wanted & set(moves.begun) and not left:
                 return
@@ -162,21 +162,23 @@ class Chaos:
         side = Side.UNIFIED if self.state is MigrationState.MIGRATED else Side.LEGACY
         missing = self.scene.all_of(side) - self.scene.running(side)
         if missing:
-            start_side(self.scene.stage.scratch.plan, side, environ=self.scene.environ, names=sorted(missing))
-        account = self.scene.stage.account(name) if self.scene.rabbit is None else self._counted_at_rest(name, side)
+            start_side(self.scene.system.scratch.plan, side, environ=self.scene.environ, names=sorted(missing))
+        account = self.scene.system.account(name) if self.scene.rabbit is None else self._counted_at_rest(name, side)
         self._judge(account)
-        self.tell(f"{name}: {account.enqueued:,} = {account.run:,} run + {account.waiting:,} waiting + {account.kept}")
+        self.tell(
+            f"{name}: {account.enqueued:,} = {account.run:,} run + {account.waiting:,} waiting + {account.quarantined}"
+        )
         self.tell(f"  {self.outcome.line}")
         return account
 
     def _counted_at_rest(self, name: str, side: Side) -> Account:
         """Stop a side, count, and let it run again: what workers of RabbitMQ hold can't be read."""
-        plan, environ = self.scene.stage.scratch.plan, self.scene.environ
+        plan, environ = self.scene.system.scratch.plan, self.scene.environ
         deadline = time.monotonic() + AT_REST_TIMEOUT_S
         while True:
             try:
                 stop_side(plan, side, environ=environ)
-                account = self.scene.stage.account(name, quiet=True)
+                account = self.scene.system.account(name, quiet=True)
             except UnreachableError as failure:
                 # On a busy machine somebody takes longer than its time.
                 self.tell(f"  {failure}")
@@ -224,7 +226,7 @@ class Chaos:
 
     def _look(self, command: str, fault: str, code: int, output: str) -> None:
         """Check that `status` says where the system is, and that an attempt ended in a way that is documented."""
-        now = cutover.status(self.scene.stage.scratch.plan, environ=self.scene.environ)
+        now = cutover.status(self.scene.system.scratch.plan, environ=self.scene.environ)
         self.tell(f"{command.split()[0]} with {fault or 'no fault'}: exit {code}, {now.text}")
         # A Ctrl-C that comes when all is done and said ends the process in the way of signals.
         late = code == -signal.SIGINT and " done: " in output
@@ -248,7 +250,7 @@ class Chaos:
 
     @property
     def state(self) -> MigrationState:
-        return cutover.status(self.scene.stage.scratch.plan, environ=self.scene.environ).state
+        return cutover.status(self.scene.system.scratch.plan, environ=self.scene.environ).state
 
     @staticmethod
     def _next(command: str, state: MigrationState) -> str:
@@ -280,7 +282,7 @@ class Chaos:
             # Celery acknowledges before it runs, unless told otherwise.
             began = self._events("start")
             return {name for name in lost if any(pid in self.outcome.killed for pid, _ in began.get(name, ()))}
-        plan = self.scene.stage.scratch.plan
+        plan = self.scene.system.scratch.plan
         celery = [endpoint for endpoint in (*plan.legacy, plan.unified) if endpoint.system is System.CELERY]
         lists = [name for endpoint in celery for queue in endpoint.queues for name in celery_lists(endpoint, queue)]
         found = trails(self.scene.server.folder, lost)
@@ -294,7 +296,7 @@ class Chaos:
     def _events(self, kind: str) -> dict[str, list[tuple[int, float]]]:
         """Which process began or ended a run of which message, and when, by the audit files."""
         found: dict[str, list[tuple[int, float]]] = {}
-        for file in self.scene.stage.scratch.audit_folder.glob("*.jsonl"):
+        for file in self.scene.system.scratch.audit_folder.glob("*.jsonl"):
             for line in file.read_bytes().splitlines(keepends=True):
                 event = orjson.loads(line) if line.endswith(b"\n") else {"event": ""}
                 if event["event"] == kind:
@@ -321,7 +323,7 @@ def interrupt_tool(chaos: Chaos, attempt: subprocess.Popen[str]) -> None:
 
 def kill_process(chaos: Chaos, attempt: subprocess.Popen[str]) -> None:
     """Kill one of the plan's running processes with its children."""
-    plan = chaos.scene.stage.scratch.plan
+    plan = chaos.scene.system.scratch.plan
     running = [state for state in list_processes(plan, environ=chaos.scene.environ) if state.state == "running"]
     if not running:
         return
@@ -352,9 +354,9 @@ def kill_redis(chaos: Chaos, attempt: subprocess.Popen[str]) -> None:
 
 def kill_rabbit(chaos: Chaos, attempt: subprocess.Popen[str]) -> None:
     """Kill the node, after a moment in which no producer sends, and let it come back with what it had on disk."""
-    rabbit, stage = chaos.scene.rabbit, chaos.scene.stage
+    rabbit, system = chaos.scene.rabbit, chaos.scene.system
     assert rabbit is not None
-    for load in stage.loads:
+    for load in system.loads:
         load.stop()
     time.sleep(SILENCE_S)
     began = time.time()
@@ -362,5 +364,5 @@ def kill_rabbit(chaos: Chaos, attempt: subprocess.Popen[str]) -> None:
     time.sleep(chaos.chance.uniform(0.1, 3))
     rabbit.start()
     chaos.outcome.outages.append((began, time.time()))
-    stage.loads.append(Load(port=int(chaos.scene.environ["API_PORT"])))
-    stage.loads[-1].start()
+    system.loads.append(Load(port=int(chaos.scene.environ["API_PORT"])))
+    system.loads[-1].start()

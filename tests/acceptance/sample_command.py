@@ -21,6 +21,7 @@ from migrator.events import Event, EventKind
 from migrator.plan.loader import load_plan
 from migrator.report import Report
 from migrator.runner import cutover
+from migrator.steps.protocol import RunOptions
 from migrator.wiring import guarded
 
 
@@ -48,7 +49,7 @@ def main() -> int:
     plan = load_plan(Path(file))
     tasks = tuple(part.removeprefix("--task=") for part in rest if part.startswith("--task="))
     kill_at = [part for part in rest if part.isdecimal()]
-    options = replace(guarded(plan, cutover.RunOptions(tasks=tasks)), check_proof=green, check_source=green)
+    options = replace(guarded(plan, RunOptions(tasks=tasks)), check_proof=green, check_source=green)
     # A background job inherits that Ctrl-C is ignored; an operator's shell does not pass that on.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     view = DyingView(int(kill_at[0])) if kill_at else PlainView()

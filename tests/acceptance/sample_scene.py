@@ -20,7 +20,7 @@ from shop import end_everything
 from codemods.runner import rewrite
 from migrator.demo.scratch import commit, create_scratch, find_fixtures, git, manage
 from migrator.demo.servers import market_server
-from migrator.demo.stage import Stage
+from migrator.demo.system import SystemUnderTest
 from migrator.embedded_redis import EmbeddedServer, find_server, free_port
 from migrator.events import ignore
 from migrator.plan.loader import load_plan
@@ -34,19 +34,19 @@ COMMAND = Path(__file__).with_name("sample_command.py")
 class Scene:
     """The running sample and the server under it."""
 
-    stage: Stage
+    system: SystemUnderTest
     server: EmbeddedServer
     #: Where the messages lie instead, if they do.
     rabbit: RabbitServer | None = None
 
     @property
     def environ(self) -> Mapping[str, str]:
-        return self.stage.scratch.environ
+        return self.system.scratch.environ
 
     def begin(self, command: str, *arguments: str) -> subprocess.Popen[str]:
         """Start a command whose output can be read, at the head of a process group as in a terminal."""
         return subprocess.Popen(
-            [sys.executable, str(COMMAND), command, str(self.stage.scratch.plan.file), *arguments],
+            [sys.executable, str(COMMAND), command, str(self.system.scratch.plan.file), *arguments],
             env=dict(self.environ),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -55,11 +55,11 @@ class Scene:
         )
 
     def running(self, side: Side) -> set[str]:
-        states = list_processes(self.stage.scratch.plan, environ=self.environ)
+        states = list_processes(self.system.scratch.plan, environ=self.environ)
         return {state.name for state in states if state.state == "running" and state.side is side}
 
     def all_of(self, side: Side) -> set[str]:
-        return {process.name for process in self.stage.scratch.plan.select(side=side)}
+        return {process.name for process in self.system.scratch.plan.select(side=side)}
 
 
 @contextmanager
@@ -95,24 +95,24 @@ def open_scene(folder: Path, *, seed: int = 3, rabbit: RabbitServer | None = Non
         if rabbit is not None:
             put_on_rabbitmq(scratch.plan.folder)
             scratch = replace(scratch, plan=load_plan(scratch.plan.file))
-        stage = Stage(scratch=scratch, listener=ignore, messages=0, seed=seed)
+        system = SystemUnderTest(scratch=scratch, listener=ignore, messages=0, seed=seed)
         stack.callback(end_everything, scratch.plan)
-        stack.callback(lambda: [load.stop() for load in stage.loads])
-        yield Scene(stage=stage, server=server, rabbit=rabbit)
+        stack.callback(lambda: [load.stop() for load in system.loads])
+        yield Scene(system=system, server=server, rabbit=rabbit)
 
 
 def prepare(scene: Scene, messages: int) -> None:
     """Migrate the database, enqueue, and start the legacy side."""
-    manage(scene.stage.scratch, ["migrate", "--verbosity", "0"])
+    manage(scene.system.scratch, ["migrate", "--verbosity", "0"])
     while messages > 0:
-        scene.stage.enqueue(min(messages, 5_000))
+        scene.system.enqueue(min(messages, 5_000))
         messages -= 5_000
-    scene.stage.start(Side.LEGACY)
+    scene.system.start(Side.LEGACY)
 
 
 def convert(scene: Scene) -> None:
     """Rewrite the source and commit it; a line by hand stands for what a person still changes."""
-    plan = scene.stage.scratch.plan
+    plan = scene.system.scratch.plan
     rewrite(plan)
     by_hand = plan.source_root / "api/management/commands/enqueue_traffic.py"
     by_hand.write_text(by_hand.read_text() + "# looked at by hand\n")

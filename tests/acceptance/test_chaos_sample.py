@@ -36,12 +36,12 @@ def test_the_sample_there_and_back_while_everything_dies(tmp_path: Path) -> None
     with open_scene(tmp_path, DATABASE_URL=database.url) as scene:
         chaos = Chaos(scene=scene, chance=random.Random(20261123), faults=faults, tell=told.append)
         prepare(scene, 300)
-        with scene.stage.load() as load:
+        with scene.system.load() as load:
             load.rate = REQUESTS_A_SECOND
             chaos.leg("cutover", ["tool", "database"], once=True)
-            assert cutover.status(scene.stage.scratch.plan, environ=scene.environ).state is MigrationState.MIGRATED
+            assert cutover.status(scene.system.scratch.plan, environ=scene.environ).state is MigrationState.MIGRATED
             assert scene.running(Side.LEGACY) == set()
-            scene.stage.enqueue(60)
+            scene.system.enqueue(60)
             there = chaos.settle("there")
             chaos.leg("rollback", ["process", "tool", "Ctrl-C"], once=True)
             back = chaos.settle("back")
@@ -51,7 +51,7 @@ def test_the_sample_there_and_back_while_everything_dies(tmp_path: Path) -> None
         assert back.enqueued > there.enqueued > 360, "it was under load"
         assert scene.running(Side.LEGACY) == scene.all_of(Side.LEGACY)
         assert scene.running(Side.UNIFIED) == set()
-        folder = scene.stage.scratch.plan.folder
+        folder = scene.system.scratch.plan.folder
         assert git(folder, "status", "--porcelain") == ""
         first = git(folder, "rev-list", "--max-parents=0", "HEAD").strip()
         assert git(folder, "diff", "--stat", first) == "", "the source is as it was, what was changed by hand included"

@@ -11,9 +11,10 @@ import pytest
 import redis
 from sample_scene import convert, open_scene
 
-from codemods.runner import Mode, rewrite
-from migrator.demo.decisions import dismiss
+from codemods.report import Mode
+from codemods.runner import rewrite
 from migrator.demo.scratch import commit, manage
+from migrator.demo.suppressions import dismiss
 from migrator.plan.loader import load_plan
 from migrator.state.proof import write_proof
 
@@ -22,9 +23,9 @@ from migrator.state.proof import write_proof
 @pytest.mark.timeout(300)
 def test_the_sample_is_rehearsed_and_not_touched(tmp_path: Path) -> None:
     with open_scene(tmp_path) as scene:
-        plan = scene.stage.scratch.plan
-        manage(scene.stage.scratch, ["migrate", "--verbosity", "0"])
-        scene.stage.enqueue(300)
+        plan = scene.system.scratch.plan
+        manage(scene.system.scratch, ["migrate", "--verbosity", "0"])
+        scene.system.enqueue(300)
         dismiss(plan.folder, rewrite(plan, mode=Mode.CHECK).leftovers)
         commit(plan.folder, "Decide about the places that the rewrite leaves alone")
         convert(scene)
@@ -42,14 +43,14 @@ def test_the_sample_is_rehearsed_and_not_touched(tmp_path: Path) -> None:
         assert found["messages"] == 300
         there, back, again = found["runs"]
         for run in (there, again):
-            assert run["moved"] + run["kept"] == 300
+            assert run["moved"] + run["quarantined"] == 300
         assert back["moved"] == there["moved"], "kept-back messages come back as well, and are no part of this number"
         for run in found["runs"]:
             assert run["outcome"] == "done"
-            assert run["gap_s"] > 0
+            assert run["downtime_s"] > 0
             assert run["elapsed_s"] > 0
         assert found["notes"] == [], "cache and results lie on the broker's server, so they are scratch as well"
         with redis.Redis(port=scene.server.port, socket_timeout=5) as client:
             assert before == (client.dbsize(), client.lrange("celery", 0, -1), client.hgetall("dramatiq:default.msgs"))
-        assert not list(scene.stage.scratch.audit_folder.glob("*.jsonl")), "a copy was run"
+        assert not list(scene.system.scratch.audit_folder.glob("*.jsonl")), "a copy was run"
         assert load_plan(plan.file).fingerprint == plan.fingerprint

@@ -20,16 +20,16 @@ from rabbit_server import RabbitServer
 
 from migrator.brokers.connect import connect
 from migrator.brokers.protocol import Broker
-from migrator.brokers.rabbitmq.queues import spots
+from migrator.brokers.rabbitmq.queues import rabbit_queues
 from migrator.brokers.rabbitmq.staging_headers import ID, kept_copy, private_copy
-from migrator.brokers.redis.keys import kept_key, sources
-from migrator.brokers.redis.quarantine import kept_entry
+from migrator.brokers.redis.keys import quarantine_key, sources
+from migrator.brokers.redis.quarantine import quarantine_entry
 from migrator.embedded_redis import EmbeddedServer
 from migrator.plan.model import Endpoint
 from migrator.wire.message import Side, State, System
-from migrator.wire.quarantined import KeptBack, Reason
+from migrator.wire.quarantined import Quarantined, QuarantineReason
 
-KEPT = KeptBack(Reason.UNKNOWN_TASK, "the plan does not name it", "actor", "an id")
+QUARANTINED = Quarantined(QuarantineReason.UNKNOWN_TASK, "the plan does not name it", "actor", "an id")
 _numbers = count(1)
 
 
@@ -86,11 +86,11 @@ def _dramatiq_redis(url: str, client: redis.Redis) -> Stand:
     client.hdel("ns:q.msgs", copy)
     moving = [send()]
     client.rpush("tqm:claim:dramatiq:ns:q", *client.lpop("ns:q", 1))
-    kept = [send()]
+    quarantined = [send()]
     (copy,) = client.lpop("ns:q", 1)
     client.hset(
-        kept_key(endpoint),
-        *kept_entry(sources(endpoint)[0], copy.decode(), "0", KEPT, client.hget("ns:q.msgs", copy)),
+        quarantine_key(endpoint),
+        *quarantine_entry(sources(endpoint)[0], copy.decode(), "0", QUARANTINED, client.hget("ns:q.msgs", copy)),
     )
     client.hdel("ns:q.msgs", copy)
     ready = [send(retries=3), send()]
@@ -103,7 +103,7 @@ def _dramatiq_redis(url: str, client: redis.Redis) -> Stand:
     ids = {State.READY: ready, State.DELAYED: delayed, State.CLAIMED: claimed + forgotten, State.DEAD: dead}
     return Stand(
         broker=connect(endpoint, {"BROKER": url}),
-        ids={**ids, State.MOVING: moving, State.KEPT: kept},
+        ids={**ids, State.MOVING: moving, State.QUARANTINED: quarantined},
         broken=broken,
         content=lambda: redis_content(client),
         nowhere="redis://user:secret@127.0.0.1:1/0",
@@ -122,13 +122,15 @@ def _celery_redis(url: str, client: redis.Redis) -> Stand:
     client.hset("unacked", "nonsense", "nonsense")
     moving = [send()]
     client.rpush("tqm:claim:celery:q", client.rpop("q"))
-    kept = [send()]
-    client.hset(kept_key(endpoint), *kept_entry(sources(endpoint)[0], "tag", "0", KEPT, client.rpop("q")))
+    quarantined = [send()]
+    client.hset(
+        quarantine_key(endpoint), *quarantine_entry(sources(endpoint)[0], "tag", "0", QUARANTINED, client.rpop("q"))
+    )
     ready = [send(), send(retries=3), send(priority=9), send(priority=4)]
     app.close()
     return Stand(
         broker=connect(endpoint, {"BROKER": url}),
-        ids={State.READY: ready, State.CLAIMED: claimed, State.MOVING: moving, State.KEPT: kept},
+        ids={State.READY: ready, State.CLAIMED: claimed, State.MOVING: moving, State.QUARANTINED: quarantined},
         broken=lambda: client.lpush("q", b"\x80\xff"),
         content=lambda: redis_content(client),
         nowhere="redis://user:secret@127.0.0.1:1/0",
@@ -152,7 +154,7 @@ def rabbit_stand(rabbit: RabbitServer, system: System) -> Iterator[Stand]:
 
 def _on_rabbit(rabbit: RabbitServer, vhost: str, system: System, channel: Any) -> Stand:
     url, endpoint = rabbit.url(vhost), endpoint_of(system)
-    at = spots(endpoint)[0]
+    at = rabbit_queues(endpoint)[0]
     if system is System.DRAMATIQ:
         producer: Any = RabbitmqBroker(url=url, middleware=[])
         send = dramatiq_sender(producer)
@@ -169,13 +171,17 @@ def _on_rabbit(rabbit: RabbitServer, vhost: str, system: System, channel: Any) -
         return message
 
     ids: dict[State, list[str]] = {}
-    for state, queue in ((State.MOVING, at.moving), (State.KEPT, at.kept), (State.DEAD, "q.XQ")):
+    for state, queue in ((State.MOVING, at.moving), (State.QUARANTINED, at.quarantined), (State.DEAD, "q.XQ")):
         if state is State.DEAD and system is System.CELERY:
             continue
         ids[state] = [send()]
         message = taken()
         channel.queue_declare(queue=queue, passive=state is State.DEAD, durable=True, auto_delete=False)
-        copy = kept_copy(message, "copy", KEPT) if state is State.KEPT else private_copy(message, {ID: "copy 2"})
+        copy = (
+            kept_copy(message, "copy", QUARANTINED)
+            if state is State.QUARANTINED
+            else private_copy(message, {ID: "copy 2"})
+        )
         channel.basic_publish(message if state is State.DEAD else copy, routing_key=queue)
     ids[State.CLAIMED] = [send(), send()]
     held: list[Any] = []

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from migrator.brokers.redis.keys import LEDGER, LOCK
-from migrator.brokers.redis.pipeline import Lane
+from migrator.brokers.redis.pipeline import RedisPipeline
 from migrator.brokers.redis.server import RedisServer
 from migrator.embedded_redis import EmbeddedServer
 
@@ -16,7 +16,7 @@ MESSAGES = [b"m1", b"m2", b"m3"]
 
 
 @pytest.fixture
-def lane(redis_server: EmbeddedServer) -> Iterator[Lane]:
+def lane(redis_server: EmbeddedServer) -> Iterator[RedisPipeline]:
     """A server with the lock held by ``us``, three messages claimed of four, and one in the destination."""
     server = RedisServer(redis_server.url())
     client = server.client
@@ -25,19 +25,19 @@ def lane(redis_server: EmbeddedServer) -> Iterator[Lane]:
     client.rpush("claim", "a", "b", "c", "d")
     client.hset("bodies", mapping=dict.fromkeys("abcd", "body"))
     client.lpush("to", "before")
-    lane = Lane(server)
+    lane = RedisPipeline(server)
     yield lane
     lane.close()
     server.close()
 
 
-def _apply(lane: Lane, *, claimed: int = 4) -> None:
+def _apply(lane: RedisPipeline, *, claimed: int = 4) -> None:
     last = MESSAGES[-1]
     arguments = ["us", 60_000, claimed, 3, 2, "pushed", 1, "list", 2, 3, last, "HDEL", 2, "hash", "claimed"]
     lane.result(lane.transact([("to", MESSAGES)], "apply", [LOCK, "claim", "to", "bodies"], arguments))
 
 
-def _note(lane: Lane, *entries: str) -> None:
+def _note(lane: RedisPipeline, *entries: str) -> None:
     arguments = ["us", 60_000, "now", 1, 3, MESSAGES[-1], *entries]
     lane.result(lane.transact([("to", MESSAGES)], "note", [LOCK, LEDGER, "to"], arguments))
 
@@ -46,7 +46,7 @@ def _contents(client: redis.Redis) -> dict[bytes, bytes]:
     return {key: client.dump(key) for key in client.scan_iter() if key != LOCK.encode()}
 
 
-def test_messages_are_pushed_and_the_claim_becomes_shorter(lane: Lane) -> None:
+def test_messages_are_pushed_and_the_claim_becomes_shorter(lane: RedisPipeline) -> None:
     _apply(lane)
     client = lane.server.client
     assert client.lrange("to", 0, -1) == [b"m3", b"m2", b"m1", b"before"]
@@ -55,14 +55,14 @@ def test_messages_are_pushed_and_the_claim_becomes_shorter(lane: Lane) -> None:
     assert client.pttl(LOCK) > 50_000
 
 
-def test_messages_are_pushed_and_noted(lane: Lane) -> None:
+def test_messages_are_pushed_and_noted(lane: RedisPipeline) -> None:
     _note(lane, "x", "y", "z")
     client = lane.server.client
     assert client.lrange("to", 0, -1) == [b"m3", b"m2", b"m1", b"before"]
     assert client.hgetall(LEDGER) == {b"x": b"now", b"y": b"now", b"z": b"now"}
 
 
-OBSTACLES: list[tuple[str, Callable[[redis.Redis], object], Callable[[Lane], None], str]] = [
+OBSTACLES: list[tuple[str, Callable[[redis.Redis], object], Callable[[RedisPipeline], None], str]] = [
     ("another run holds the lock", lambda c: c.set(LOCK, "others"), _apply, "FENCED"),
     ("another run holds the lock there", lambda c: c.set(LOCK, "others"), lambda at: _note(at, *"xyz"), "FENCED"),
     ("the lock has run out", lambda c: c.delete(LOCK), _apply, "FENCED"),
@@ -86,7 +86,7 @@ OBSTACLES: list[tuple[str, Callable[[redis.Redis], object], Callable[[Lane], Non
     ("obstacle", "act", "error"), [row[1:] for row in OBSTACLES], ids=[row[0] for row in OBSTACLES]
 )
 def test_a_refusal_leaves_everything_as_it_was(
-    lane: Lane, obstacle: Callable[[redis.Redis], object], act: Callable[[Lane], None], error: str
+    lane: RedisPipeline, obstacle: Callable[[redis.Redis], object], act: Callable[[RedisPipeline], None], error: str
 ) -> None:
     client = lane.server.client
     obstacle(client)
@@ -99,7 +99,7 @@ def test_a_refusal_leaves_everything_as_it_was(
         client.config_set("maxmemory", 0)
 
 
-def test_a_push_that_the_server_refused_is_noticed(lane: Lane) -> None:
+def test_a_push_that_the_server_refused_is_noticed(lane: RedisPipeline) -> None:
     # As when the rights of the user change between the request and its execution.
     client = lane.server.client
     before = _contents(client)

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from checks.cases.load import CaseSet, Kind, load_cases
+from checks.cases.load import CaseKind, CaseSet, load_cases
 from checks.compare.report import ParityReport
 from checks.compare.waivers import Waivers, load_waivers
 from checks.configuration import load_configuration
 from checks.runner import ParityOptions, parity_check
-from codemods.runner import Mode, rewrite
+from codemods.report import Mode
+from codemods.runner import rewrite
 from migrator.plan.loader import load_plan
 from migrator.plan.model import Plan
 from migrator.report import Outcome
@@ -23,14 +24,14 @@ FIXTURES = Path(__file__).parents[2] / "fixtures"
 # What the fixtures prepare takes long: once for all.
 pytestmark = pytest.mark.xdist_group("parity-sample")
 #: Kinds that every fetching task has; tasks that fetch nothing have those that mean something for them.
-FETCHING = {Kind.USUAL, Kind.EMPTY, Kind.PARTIAL, Kind.TOTAL, Kind.MALFORMED, Kind.BOUNDARY}
+FETCHING = {CaseKind.USUAL, CaseKind.EMPTY, CaseKind.PARTIAL, CaseKind.TOTAL, CaseKind.MALFORMED, CaseKind.BOUNDARY}
 NOT_FETCHING = {
-    "tasks.celery_tasks.calculate_indicators_task": {Kind.USUAL, Kind.EMPTY, Kind.BOUNDARY},
-    "tasks.celery_tasks.cleanup_old_data_task": {Kind.USUAL, Kind.EMPTY, Kind.BOUNDARY, Kind.MALFORMED},
-    "tasks.celery_tasks.fetch_all_markets_task": {Kind.USUAL, Kind.EMPTY, Kind.BOUNDARY},
-    "tasks.celery_tasks.health_check_task": {Kind.USUAL, Kind.EMPTY},
-    "health_check_task": {Kind.USUAL, Kind.EMPTY},
-    "batch_update_popular_assets": {Kind.USUAL, Kind.EMPTY, Kind.BOUNDARY},
+    "tasks.celery_tasks.calculate_indicators_task": {CaseKind.USUAL, CaseKind.EMPTY, CaseKind.BOUNDARY},
+    "tasks.celery_tasks.cleanup_old_data_task": {CaseKind.USUAL, CaseKind.EMPTY, CaseKind.BOUNDARY, CaseKind.MALFORMED},
+    "tasks.celery_tasks.fetch_all_markets_task": {CaseKind.USUAL, CaseKind.EMPTY, CaseKind.BOUNDARY},
+    "tasks.celery_tasks.health_check_task": {CaseKind.USUAL, CaseKind.EMPTY},
+    "health_check_task": {CaseKind.USUAL, CaseKind.EMPTY},
+    "batch_update_popular_assets": {CaseKind.USUAL, CaseKind.EMPTY, CaseKind.BOUNDARY},
 }
 IMPROVEMENTS = ("A. Lazy", "B. Exponential", "C. Fixed Hardcoded", "D. Dead Letter", "E. Unified")
 

@@ -10,7 +10,7 @@ import pytest
 from shop_project import copy_shop
 
 from checks.kinds.schedule import compare, untraceable
-from checks.protocol import Context
+from checks.protocol import KindContext
 from checks.schedule_source import read_entry
 from migrator.plan.loader import load_plan
 from migrator.plan.model import Plan
@@ -99,11 +99,11 @@ def test_the_source_before_the_rewrite_counts(plan: Plan) -> None:
     assert read_entry(plan, "shop.schedule:timedelta") is None
 
 
-def described(plan: Plan, replaces: str, timezone: str, **entry: Any) -> Context:
+def described(plan: Plan, replaces: str, timezone: str, **entry: Any) -> KindContext:
     lines = [f"{name} = {json.dumps(value)}" for name, value in entry.items()]
     table = f'\n[[schedule]]\nname = "new"\ntask = "jobs.follow_up"\nreplaces = ["{replaces}"]\n'
     plan.file.write_text(plan.file.read_text() + table + "\n".join(lines) + "\nkwargs = { name = 'x' }\n")
-    return Context(
+    return KindContext(
         plan=load_plan(plan.file), cases=(), described={"unified": {"tasks": {}, "timezone": timezone}}, bare={}
     )
 

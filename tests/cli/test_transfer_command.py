@@ -43,12 +43,12 @@ def _run(folder: Path, *arguments: str) -> tuple[int, dict[str, object]]:
 def test_look_move_find_and_back(folder: Path, redis_url: str) -> None:
     moved, kept = _send(redis_url, "health_check_task"), _send(redis_url, "cleanup_old_cache_task", 24)
     code, report = _run(folder, "--dry-run")
-    assert (code, report["moved"], report["kept"]) == (1, 1, 1)
+    assert (code, report["moved"], report["quarantined"]) == (1, 1, 1)
     assert "cleanup_old_cache_task" in report["examples"]["retired-task"]  # type: ignore[index]
     code, report = _run(folder)
     assert (code, report["error"]) == (4, "confirmation: there is no terminal to ask on; add --yes")
     code, report = _run(folder, "--yes")
-    assert (code, report["moved"], report["kept"], report["balance"]) == (0, 1, 1, 0)
+    assert (code, report["moved"], report["quarantined"], report["balance"]) == (0, 1, 1, 0)
     code, found = _run(folder, "--find", moved)
     assert (code, found["sightings"][0]["side"]) == (0, "unified")  # type: ignore[index]
     code, found = _run(folder, "--find", kept)
@@ -65,7 +65,7 @@ def test_the_text_names_queue_task_and_reason(folder: Path, redis_url: str) -> N
         [MIGRATOR, "transfer", "--yes"], cwd=folder, capture_output=True, text=True, timeout=60, check=True
     )
     assert "forward: moved 1, kept back 1; balance 0" in result.stdout
-    for line in ("dramatiq:default: 1", "health_check_task: 1", "kept back, retired-task: 1", "--retry-kept"):
+    for line in ("dramatiq:default: 1", "health_check_task: 1", "kept back, retired-task: 1", "--retry-quarantined"):
         assert line in result.stdout
 
 
@@ -137,4 +137,4 @@ def test_what_dead_workers_had_claimed_is_taken_on_request(folder: Path, redis_u
     assert "--take-claimed" in json.dumps(report["findings"])
     code, report = _run(folder, "--yes", "--take-claimed")
     assert code == 0, report
-    assert (report["moved"], report["adopted"], report["balance"]) == (1, 1, 0)
+    assert (report["moved"], report["reclaimed"], report["balance"]) == (1, 1, 0)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from in_place import HEAD, make_in_place
 
-from codemods.runner import Mode, rewrite
+from codemods.report import Mode
+from codemods.runner import rewrite
 from migrator.plan.loader import load_plan
 
 DEFAULT = (

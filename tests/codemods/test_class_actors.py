@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from in_place import make_in_place
 
-from codemods.runner import Mode, rewrite
+from codemods.report import Mode
+from codemods.runner import rewrite
 
 DEFAULT = (
     "autoretry_for=(Exception,), max_retries=20, retry_backoff=15, retry_backoff_max=604800, retry_jitter=True, "

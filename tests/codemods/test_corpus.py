@@ -8,7 +8,8 @@ import pytest
 from corpus_project import Case, make_project, read_cases
 from in_place import BROKER, CORPUS, CORPUS_SCHEDULE
 
-from codemods.runner import Mode, rewrite
+from codemods.report import Mode
+from codemods.runner import rewrite
 from migrator.plan.loader import load_plan
 from migrator.plan.model import Plan
 

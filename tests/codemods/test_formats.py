@@ -13,7 +13,8 @@ from corpus_project import make_project
 from codemods.formats import as_github, as_json, as_sarif
 from codemods.formats.github import LIMIT
 from codemods.plan.reason_codes import REASONS
-from codemods.runner import Mode, RewriteReport, rewrite
+from codemods.report import Mode, RewriteReport
+from codemods.runner import rewrite
 from migrator.report import Finding, Severity
 
 SCHEMA = Path(__file__).parent / "data" / "sarif-schema-2.1.0.json"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from corpus_project import make_project
 
-from codemods.runner import Mode, rewrite
+from codemods.report import Mode
+from codemods.runner import rewrite
 
 #: What a type parameter hides is no task: those lines are the same in both.
 BEFORE = """\

@@ -10,7 +10,7 @@ from corpus_project import make_project, read_cases
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from codemods.outcome import Outcome
+from codemods.outcome import FileOutcome
 from codemods.pipeline.file import rewrite_source
 from codemods.pipeline.project import build_index
 from codemods.plan.plan_index import PlanIndex
@@ -48,7 +48,7 @@ def index() -> PlanIndex:
         return build_index(make_project(Path(name), {}))
 
 
-def run(data: bytes) -> Outcome:
+def run(data: bytes) -> FileOutcome:
     file = index().root / "app.py"
     return rewrite_source(read_source(file, data), index(), "app.py")
 

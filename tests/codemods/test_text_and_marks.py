@@ -9,7 +9,8 @@ from corpus_project import PLAN, make_project
 
 from codemods.pipeline.registry import DuplicateRewriteError, handlers, rewrites
 from codemods.protocol import Rewrite
-from codemods.runner import Mode, rewrite
+from codemods.report import Mode
+from codemods.runner import rewrite
 from migrator.wire.message import System
 
 INSTALL = PLAN.replace(

@@ -26,10 +26,10 @@ def test_the_demo_loses_nothing_on_a_server_that_is_given(tmp_path: Path, redis_
     assert document["exit_code"] == 0
     assert (document["lost"], document["duplicated"]) == (0, 0)
     assert document["cases"] >= 17 and document["files"] > 14
-    assert 0 < document["gap_s"] < 60
+    assert 0 < document["downtime_s"] < 60
     assert all(document["checks"].values())
     assert document["accounts"]["proof"]["enqueued"] >= 120
-    assert document["summary"].startswith("lost=0 duplicated=0 gap_s=")
+    assert document["summary"].startswith("lost=0 duplicated=0 downtime_s=")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from migrator.errors import ExitCode, PlanError, UsageError
 from migrator.plan.loader import load_plan
-from migrator.plan.model import Plan, Priority, Role
+from migrator.plan.model import Plan, PriorityLevel
 from migrator.plan.placeholders import expand
+from migrator.plan.processes import Role
 from migrator.wire.message import Side, System
 
 SAMPLE = Path(__file__).parents[2] / "fixtures/legacy_project/migration.toml"
@@ -32,20 +33,20 @@ def changed(folder: Path, *replacements: tuple[str, str]) -> Path:
 
 def test_the_sample_plan_maps_the_fourteen_tasks_of_the_guide(plan: Plan) -> None:
     assert {task.name.removeprefix("tasks."): (task.priority, task.max_retries) for task in plan.tasks} == {
-        "fetch_yahoo_stocks": (Priority.HIGH, 5),
-        "fetch_alpha_stocks": (Priority.HIGH, 5),
-        "fetch_binance_cryptos": (Priority.HIGH, 5),
-        "fetch_coingecko_cryptos": (Priority.MEDIUM, 3),
-        "fetch_unified_crypto": (Priority.HIGH, 5),
-        "fetch_stock_prices": (Priority.MEDIUM, 3),
-        "fetch_news": (Priority.MEDIUM, 3),
-        "calculate_indicators": (Priority.MEDIUM, 3),
-        "cleanup_old_data": (Priority.LOW, 1),
-        "update_single_asset": (Priority.HIGH, 3),
-        "cache_warming": (Priority.MEDIUM, 3),
-        "health_check": (Priority.MEDIUM, None),
-        "fetch_all_markets": (Priority.MEDIUM, 3),
-        "batch_update_popular": (Priority.MEDIUM, None),
+        "fetch_yahoo_stocks": (PriorityLevel.HIGH, 5),
+        "fetch_alpha_stocks": (PriorityLevel.HIGH, 5),
+        "fetch_binance_cryptos": (PriorityLevel.HIGH, 5),
+        "fetch_coingecko_cryptos": (PriorityLevel.MEDIUM, 3),
+        "fetch_unified_crypto": (PriorityLevel.HIGH, 5),
+        "fetch_stock_prices": (PriorityLevel.MEDIUM, 3),
+        "fetch_news": (PriorityLevel.MEDIUM, 3),
+        "calculate_indicators": (PriorityLevel.MEDIUM, 3),
+        "cleanup_old_data": (PriorityLevel.LOW, 1),
+        "update_single_asset": (PriorityLevel.HIGH, 3),
+        "cache_warming": (PriorityLevel.MEDIUM, 3),
+        "health_check": (PriorityLevel.MEDIUM, None),
+        "fetch_all_markets": (PriorityLevel.MEDIUM, 3),
+        "batch_update_popular": (PriorityLevel.MEDIUM, None),
     }
 
 

@@ -9,7 +9,7 @@ import pytest
 from migrator.errors import PlanError
 from migrator.plan.command_line import ShellLine, split_line
 from migrator.plan.loader import load_plan
-from migrator.plan.model import Driver
+from migrator.plan.processes import Driver
 
 SHOP = Path(__file__).parents[1] / "steps/data/shop/migration.toml"
 

@@ -13,7 +13,7 @@ from shop import Shop, options
 
 from migrator.errors import UnreachableError
 from migrator.project.commands import manage
-from migrator.project.manage_server import StandingManage, standing_manage
+from migrator.project.manage_server import ManageServer, running_manage_server
 from migrator.runner.execute import run_all_back
 from migrator.state.journal import Phase, open_journal
 from migrator.steps import transfer
@@ -29,10 +29,10 @@ COMMANDS = (
 )
 
 
-def said(shop: Shop, command: tuple[str, ...], file: Path, standing: StandingManage | None) -> str:
+def said(shop: Shop, command: tuple[str, ...], file: Path, manage_server: ManageServer | None) -> str:
     arguments = [part.format(file=file) for part in command]
     try:
-        return manage(shop.plan, *arguments, environ=shop.environ, standing=standing)
+        return manage(shop.plan, *arguments, environ=shop.environ, manage_server=manage_server)
     except UnreachableError as error:
         return f"failed: {error.found}"
 
@@ -52,9 +52,9 @@ def keep_failure(shop: Shop) -> None:
 def test_it_answers_like_one_started_for_each_command(shop: Shop, tmp_path: Path) -> None:
     found = []
     noisy(shop)
-    with standing_manage(shop.plan, shop.environ) as standing:
-        assert standing is not None
-        for way in (None, standing):
+    with running_manage_server(shop.plan, shop.environ) as manage_server:
+        assert manage_server is not None
+        for way in (None, manage_server):
             file, words = tmp_path / f"rows-{way is None}.json", []
             for command in COMMANDS:
                 words.append(said(shop, command, file, way).removeprefix("welcome to the shop"))
@@ -63,8 +63,8 @@ def test_it_answers_like_one_started_for_each_command(shop: Shop, tmp_path: Path
             assert "letter" in file.read_text()
             found.append((words, file.read_text()))
         (plain, rows), (quick, same_rows) = found
-        assert standing.process.poll() is None
-    assert standing.process.returncode == 0
+        assert manage_server.process.poll() is None
+    assert manage_server.process.returncode == 0
     assert quick[1] == plain[1] == "jobs\n [X] 0001_initial\n"
     assert rows == same_rows
     for words in (plain, quick):
@@ -74,17 +74,17 @@ def test_it_answers_like_one_started_for_each_command(shop: Shop, tmp_path: Path
 
 @pytest.mark.timeout(120)
 def test_one_that_is_gone_is_not_needed(shop: Shop, tmp_path: Path) -> None:
-    with standing_manage(shop.plan, shop.environ) as standing:
-        assert standing is not None
-        standing.process.kill()
-        standing.process.wait(timeout=20)
-        assert "[ ] 0001_initial" in said(shop, ("showmigrations", "jobs"), tmp_path, standing)
-        assert "[ ] 0001_initial" in said(shop, ("showmigrations", "jobs"), tmp_path, standing), (
+    with running_manage_server(shop.plan, shop.environ) as manage_server:
+        assert manage_server is not None
+        manage_server.process.kill()
+        manage_server.process.wait(timeout=20)
+        assert "[ ] 0001_initial" in said(shop, ("showmigrations", "jobs"), tmp_path, manage_server)
+        assert "[ ] 0001_initial" in said(shop, ("showmigrations", "jobs"), tmp_path, manage_server), (
             "the pipe is broken now"
         )
     wrong = replace(shop.plan.project, manage=("/no/such/python", "manage.py"))
-    with standing_manage(replace(shop.plan, project=wrong), shop.environ) as standing:
-        assert standing is None
+    with running_manage_server(replace(shop.plan, project=wrong), shop.environ) as manage_server:
+        assert manage_server is None
 
 
 def test_what_no_message_waits_for_comes_when_they_are_back(shop: Shop) -> None:

@@ -29,7 +29,7 @@ def test_forward_back_and_forward_with_copies_that_are_never_run(shop: Shop) -> 
     assert rehearsal.messages == 100
     assert [report.moved for report in rehearsal.runs] == [100, 100, 100]
     assert [report.command for report in rehearsal.runs] == ["cutover", "rollback", "cutover"]
-    assert all(report.gap_s is not None for report in rehearsal.runs)
+    assert all(report.downtime_s is not None for report in rehearsal.runs)
     assert shop.done() == [], "a copy was run"
     assert shop.git("rev-parse", "HEAD") == head
     assert not shop.plan.state_folder.exists()

@@ -13,13 +13,13 @@ from migrator.errors import ExitCode, RefusedError
 from migrator.runner import cutover
 from migrator.runner.complete import complete
 from migrator.runner.quiet_period import retry_horizon_s
-from migrator.runner.report import RunOutcome
+from migrator.runner.report import RunOutcome, RunReport
 from migrator.runner.state import MigrationState
 from migrator.wire.message import Side
 from migrator.workers.start_stop import stop_side
 
 
-def codes(report: cutover.RunReport) -> set[str]:
+def codes(report: RunReport) -> set[str]:
     return {finding.code for finding in report.findings}
 
 
@@ -61,8 +61,8 @@ def test_only_after_the_quiet_time_and_with_nothing_left(shop: Shop) -> None:
         pass_time(shop, 1700)
         report = complete(shop.plan, environ=shop.environ)
         assert codes(report) == {"COMPLETE-LEFT"}, "the message without a successor is still kept back"
-        given = options(discard_kept=True)
-        planned = complete(shop.plan, environ=shop.environ, options=options(discard_kept=True, dry_run=True))
+        given = options(discard_quarantined=True)
+        planned = complete(shop.plan, environ=shop.environ, options=options(discard_quarantined=True, dry_run=True))
         assert planned.outcome is RunOutcome.PLANNED
         assert cutover.status(shop.plan, environ=shop.environ).state is MigrationState.MIGRATED
         report = complete(shop.plan, environ=shop.environ, options=given)

@@ -39,8 +39,8 @@ def test_there_and_back_and_there_again(shop: Shop) -> None:
     there = cutover.cutover(shop.plan, environ=shop.environ, options=options())
     assert there.outcome is RunOutcome.DONE, there.failure or there.findings
     assert running(shop) == UNIFIED
-    assert there.gap_s is not None
-    assert there.gap_s < 10
+    assert there.downtime_s is not None
+    assert there.downtime_s < 10
     assert not (shop.folder / "src/jobs/old_celery.py").exists()
     assert shop.git("status", "--porcelain") == ""
     assert there.moved >= 50, "every fourth order is due in a quarter of an hour and has to move"

@@ -16,7 +16,7 @@ from migrator.events import Event, EventKind
 from migrator.runner import cutover
 from migrator.runner.report import RunOutcome
 from migrator.runner.resume_checks import place_of
-from migrator.state.journal import Mark, open_journal
+from migrator.state.journal import EntryKind, open_journal
 from migrator.wire.message import Side
 from migrator.workers.drivers.process_identity import descendants, wait_gone
 from migrator.workers.drivers.process_record import read_record
@@ -63,7 +63,7 @@ def test_another_database_than_at_the_beginning_is_refused(shop: Shop) -> None:
 
 def test_no_password_is_recorded_and_a_new_one_is_no_other_place(shop: Shop) -> None:
     cutover.cutover(shop.plan, environ=shop.environ, options=options(until="migrate_database"))
-    begun = next(line for line in open_journal(shop.plan).entries() if line.mark is Mark.RUN_BEGUN)
+    begun = next(line for line in open_journal(shop.plan).entries() if line.mark is EntryKind.RUN_BEGUN)
     assert begun.data["brokers"]["legacy.celery"] == shop.server.url(0)
     endpoint = shop.plan.unified
     for url, place in {

@@ -16,8 +16,8 @@ from migrator.cli.status import command
 from migrator.errors import MigratorError
 from migrator.events import Event, EventKind, ignore
 from migrator.runner import cutover
-from migrator.runner.current_action import doing, how_it_ends
-from migrator.state.journal import Mark, Phase, entry, open_journal
+from migrator.runner.current_action import current_action, how_it_ends
+from migrator.state.journal import EntryKind, Phase, entry, open_journal
 from migrator.state.progress import STALE_S, progress_file, read_progress, recorded_progress
 from migrator.steps.protocol import Context
 from migrator.steps.transfer import move
@@ -96,7 +96,8 @@ def test_a_waiting_run_says_which_command_ends_it(shop: Shop, monkeypatch: pytes
     thread.start()
     try:
         eventually(
-            lambda: reports or cutover.status(shop.plan, environ=shop.environ).doing.endswith("is gone"), timeout_s=60
+            lambda: reports or cutover.status(shop.plan, environ=shop.environ).current_action.endswith("is gone"),
+            timeout_s=60,
         )
         assert not reports, reports
         for name, value in shop.environ.items():
@@ -109,15 +110,15 @@ def test_a_waiting_run_says_which_command_ends_it(shop: Shop, monkeypatch: pytes
     assert "migrator rollback` takes it back" in shown
     assert reports[0].outcome.value == "paused"
     after = cutover.status(shop.plan, environ=shop.environ)
-    assert (after.doing, after.ends) == ("", ())
+    assert (after.current_action, after.ends) == ("", ())
 
 
 def test_each_kind_of_wait_names_its_end(shop: Shop) -> None:
     journal = open_journal(shop.plan)
 
     def waiting(action: str, text: str, phase: Phase = Phase.FORWARD, owner: str = "me on here, pid 4711") -> str:
-        journal.write(entry(1, phase, Mark.STARTED, "step", action=action, text=text))
-        now = doing(journal.entries(), 1)
+        journal.write(entry(1, phase, EntryKind.STARTED, "step", action=action, text=text))
+        now = current_action(journal.entries(), 1)
         assert now is not None
         return "\n".join(how_it_ends(shop.plan, now, owner))
 
@@ -129,5 +130,5 @@ def test_each_kind_of_wait_names_its_end(shop: Shop) -> None:
     assert "takes it back" in forward
     assert "takes it back" not in waiting("move-back", "carry", Phase.BACK)
     assert waiting("move-back", "carry", Phase.BACK, "") == "nobody is at it: `migrator rollback` goes on"
-    journal.write(entry(1, Phase.BACK, Mark.DONE, "step", action="move-back"))
-    assert doing(journal.entries(), 1) is None
+    journal.write(entry(1, Phase.BACK, EntryKind.DONE, "step", action="move-back"))
+    assert current_action(journal.entries(), 1) is None

@@ -42,7 +42,7 @@ def test_everything_comes_back(any_scene: Scene) -> None:
 
 
 def test_every_state_is_in_it(scene: Scene) -> None:
-    kept = scene.send("cleanup_old_cache_task", 24)
+    quarantined = scene.send("cleanup_old_cache_task", 24)
     parked = scene.apply_unified("tasks.health_check")
     scene.forward()
     scene.unified.zadd("tqm:parked", {scene.unified.rpop("unified"): time.time() * 1000})
@@ -68,7 +68,7 @@ def test_every_state_is_in_it(scene: Scene) -> None:
         return found
 
     assert contents() == {
-        (kept, "kept"): 1,
+        (quarantined, "quarantined"): 1,
         (parked, "delayed"): 1,
         (taken, "claimed"): 1,
         (dead_id, "dead"): 1,
@@ -82,7 +82,7 @@ def test_every_state_is_in_it(scene: Scene) -> None:
     restore_snapshot(scene.plan, environ=scene.environ, file=file, replace=True)
     # What a worker had taken waits again: its owner is gone.
     assert contents() == {
-        (kept, "kept"): 1,
+        (quarantined, "quarantined"): 1,
         (parked, "delayed"): 1,
         (taken, "ready"): 1,
         (dead_id, "dead"): 1,

@@ -17,7 +17,7 @@ from migrator.errors import RefusedError, UsageError
 from migrator.plan.loader import load_plan
 from migrator.plan.model import Plan
 from migrator.redaction import redact
-from migrator.state.journal import JournalError, Mark, Phase, entry, open_journal, read_journal
+from migrator.state.journal import EntryKind, JournalError, Phase, entry, open_journal, read_journal
 from migrator.state.run_lock import run_lock
 
 
@@ -28,14 +28,14 @@ def plan(tmp_path: Path) -> Plan:
 
 
 def write(plan: Plan, *, run: int = 1, text: str = "") -> None:
-    open_journal(plan).write(entry(run, Phase.FORWARD, Mark.NOTE, "transfer", text=text, data={"moved": 3}))
+    open_journal(plan).write(entry(run, Phase.FORWARD, EntryKind.NOTE, "transfer", text=text, data={"moved": 3}))
 
 
 def test_what_is_written_is_read_again(plan: Plan) -> None:
     write(plan, run=1)
     write(plan, run=2, text="second")
     (second,) = open_journal(plan).entries(2)
-    assert (second.run, second.text, second.step, second.mark) == (2, "second", "transfer", Mark.NOTE)
+    assert (second.run, second.text, second.step, second.mark) == (2, "second", "transfer", EntryKind.NOTE)
     assert second.data == {"moved": 3}
     assert second.plan == plan.fingerprint
     assert second.operator

@@ -16,7 +16,7 @@ from shop import Shop, eventually, options, send_orders, start_legacy
 
 from migrator.embedded_redis import free_port
 from migrator.plan.loader import load_plan
-from migrator.plan.model import Process
+from migrator.plan.processes import Process
 from migrator.report import Report, Severity
 from migrator.state.journal import open_journal
 from migrator.steps.guards import brokers, database, messages, schedulers, source, trial, workers
@@ -260,7 +260,7 @@ def test_a_task_that_no_unified_worker_would_know_and_an_app_that_cant_be_import
 
 
 def test_a_net_that_nobody_would_catch_with_is_refused(shop: Shop) -> None:
-    shop.plan.file.write_text(shop.plan.file.read_text() + "\n[cutover]\nalias_net = true\n")
+    shop.plan.file.write_text(shop.plan.file.read_text() + "\n[cutover]\nlegacy_aliases = true\n")
     plan = load_plan(shop.plan.file)
     assert codes(trial.guard(context(shop, plan=plan))) == {"ALIAS-UNSUPPORTED"}
     elsewhere = replace(plan, unified=replace(plan.unified, url="redis://elsewhere/0", priority_steps=(0, 9)))

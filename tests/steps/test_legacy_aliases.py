@@ -1,4 +1,4 @@
-"""The alias net: what comes late under a legacy name runs once, as the unified task, and is counted."""
+"""The legacy aliases: what comes late under a legacy name runs once, as the unified task, and is counted."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_late_legacy_names_run_once_and_a_rollback_gives_the_queue_back(shop: Sh
     worker = next(process for process in shop.plan.processes if process.name == "new-worker")
     take_down(shop.plan, shop.environ)
     assert legacy_aliases.missing(shop.plan, worker, environ=shop.environ) == ("celery",)
-    legacy_aliases.hang(shop.plan, shop.environ)
+    legacy_aliases.enable(shop.plan, shop.environ)
     legacy_aliases.consume(shop.plan, worker, environ=shop.environ)
     eventually(lambda: not legacy_aliases.missing(shop.plan, worker, environ=shop.environ))
 

@@ -15,9 +15,9 @@ from shop import Shop, eventually, in_child, kill_at, options, orders_done, send
 from supervised import supervised_shop
 
 from migrator.brokers.connect import connect
-from migrator.plan.model import Driver
+from migrator.plan.processes import Driver
 from migrator.runner.execute import run_back, run_forward
-from migrator.state.journal import Mark, Phase, entry, open_journal
+from migrator.state.journal import EntryKind, Phase, entry, open_journal
 from migrator.steps.order import ROLLBACK, STEPS, step_named
 from migrator.steps.protocol import Context, Step
 from migrator.wire.message import Side, State
@@ -30,7 +30,7 @@ def begin(context: Context) -> Context:
     """Begin another run, in which every process of the legacy side was running."""
     started = replace(context, run=context.run + 1)
     running = [process.name for process in context.plan.select(side=Side.LEGACY)]
-    started.journal.write(entry(started.run, Phase.FORWARD, Mark.RUN_BEGUN, data={"running": running}))
+    started.journal.write(entry(started.run, Phase.FORWARD, EntryKind.RUN_BEGUN, data={"running": running}))
     return started
 
 
@@ -57,7 +57,7 @@ def seen(shop: Shop) -> dict[str, Any]:
         "status": shop.git("status", "--porcelain"),
         "waiting": waiting,
         "net": [
-            legacy_aliases.hangs(shop.plan, shop.environ),
+            legacy_aliases.is_enabled(shop.plan, shop.environ),
             legacy_aliases.missing(shop.plan, process_named(shop.plan, "new-worker"), environ=shop.environ),
         ],
     }
@@ -84,9 +84,11 @@ def test_dead_letters_survive_rollbacks_however_often_and_wherever_these_are_kil
             # Killed when the table was there again, and what had been exported was not; then taken back.
             record, migrate, _ = step.actions(given)
             for action in (record, migrate):
-                given.journal.write(entry(given.run, Phase.FORWARD, Mark.STARTED, step.name, action=action.id))
+                given.journal.write(entry(given.run, Phase.FORWARD, EntryKind.STARTED, step.name, action=action.id))
                 facts = dict(action.run() or {})
-                given.journal.write(entry(given.run, Phase.FORWARD, Mark.DONE, step.name, action=action.id, data=facts))
+                given.journal.write(
+                    entry(given.run, Phase.FORWARD, EntryKind.DONE, step.name, action=action.id, data=facts)
+                )
             assert failures(shop) == []
         else:
             run_forward(given, step)
@@ -109,14 +111,14 @@ WITH_PROCESSES = (
     "stop_producers",
     "start_producers",
     "stop_workers",
-    "alias_net",
+    "legacy_aliases",
     "start_scheduler",
 )
 
 
 @pytest.fixture(params=["command", "supervisor"])
 def site(shop: Shop, request: pytest.FixtureRequest) -> Iterator[Shop]:
-    """The shop with an alias net, run by ourselves or by a supervisord of its own."""
+    """The shop with legacy aliases, run by ourselves or by a supervisord of its own."""
     shop = with_net(shop)
     if request.param == "command":
         yield shop

@@ -22,7 +22,7 @@ from typing import Any
 
 from message_traffic import Scene, _priority_lists
 
-from migrator.brokers.redis.pipeline import Lane
+from migrator.brokers.redis.pipeline import RedisPipeline
 from migrator.brokers.redis.server import RedisServer
 from migrator.errors import MigratorError
 from migrator.transfer.options import Direction, TransferOptions, TransferReport
@@ -213,7 +213,7 @@ def _attempt(scene: Scene, direction: Direction, chance: random.Random | None) -
 
 
 def _transfer(scene: Scene, direction: Direction) -> TransferReport:
-    options = TransferOptions(direction=direction, batch_size=20, owners_dead=True, silence_s=0)
+    options = TransferOptions(direction=direction, batch_size=20, consumers_stopped=True, silence_s=0)
     return transfer(scene.plan, environ=scene.environ, options=options)
 
 
@@ -240,6 +240,6 @@ def _die_later(plan: tuple[float, float, int] | None) -> None:
 
         return send_and_die
 
-    Lane.send = dying(Lane.send)  # type: ignore[method-assign]
-    Lane.transact = dying(Lane.transact)  # type: ignore[method-assign]
+    RedisPipeline.send = dying(RedisPipeline.send)  # type: ignore[method-assign]
+    RedisPipeline.transact = dying(RedisPipeline.transact)  # type: ignore[method-assign]
     RedisServer.run = dying(RedisServer.run)  # type: ignore[method-assign]

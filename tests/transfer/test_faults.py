@@ -276,8 +276,8 @@ def test_unreadable_messages_stay_and_are_listed(any_scene: Scene) -> None:
         scene.legacy.lpush("celery", raw)
     before = legacy_bytes(scene)
     report = scene.forward()
-    assert (report.moved, report.kept, report.balance) == (50, 400, 0)
-    assert len(report.kept_messages) == 400
+    assert (report.moved, report.quarantined, report.balance) == (50, 400, 0)
+    assert len(report.quarantined_messages) == 400
     scene.back()
     assert legacy_bytes(scene) == before
 

@@ -8,29 +8,31 @@ from pathlib import Path
 import pytest
 
 from migrator.errors import InterruptedRunError, UsageError
-from migrator.transfer.ledger import BatchCounts, Book
-from migrator.translation.result import Carried
+from migrator.transfer.ledger import BatchCounts, Ledger
+from migrator.translation.result import Translated
 from migrator.wire.message import Side, System
-from migrator.wire.quarantined import KeptBack, Reason
-from migrator.wire.queue_address import Place
+from migrator.wire.quarantined import Quarantined, QuarantineReason
+from migrator.wire.queue_address import QueueAddress
 
-PLACE = Place(Side.UNIFIED, System.CELERY, "unified")
-
-
-def _carried(number: int, **changes: object) -> Carried:
-    return Carried(b"{}", PLACE, f"id-{number}", "task", f"copy-{number}", f"tag-{number}", **changes)  # type: ignore[arg-type]
+PLACE = QueueAddress(Side.UNIFIED, System.CELERY, "unified")
 
 
-def _counts(seen: int, published: int, kept: int = 0) -> BatchCounts:
-    return BatchCounts(seen=seen, published=published, already_there=0, kept=kept, passed=0, without_body=0)
+def _carried(number: int, **changes: object) -> Translated:
+    return Translated(b"{}", PLACE, f"id-{number}", "task", f"copy-{number}", f"tag-{number}", **changes)  # type: ignore[arg-type]
+
+
+def _counts(seen: int, published: int, quarantined: int = 0) -> BatchCounts:
+    return BatchCounts(
+        seen=seen, published=published, already_there=0, quarantined=quarantined, filtered_out=0, without_body=0
+    )
 
 
 def test_plain_messages_are_counts_and_unusual_ones_are_found_by_id(tmp_path: Path) -> None:
-    kept = KeptBack(Reason.RETIRED_TASK, "why", "old_task", "id-9")
-    with Book.open(tmp_path / "state" / "book.sqlite3") as book:
+    quarantined = Quarantined(QuarantineReason.RETIRED_TASK, "why", "old_task", "id-9")
+    with Ledger.open(tmp_path / "state" / "book.sqlite3") as book:
         book.begin("forward", "fingerprint")
         odd = _carried(2, dropped=("repeat",))
-        book.add("dramatiq:default", [_carried(1), odd], [("copy-9", kept)], _counts(3, 2, 1))
+        book.add("dramatiq:default", [_carried(1), odd], [("copy-9", quarantined)], _counts(3, 2, 1))
         assert book.find("id-1") == ()
         (entry,) = book.find("id-9")
         assert (entry.fate, entry.detail, entry.copy_id) == ("kept:retired-task", "why", "copy-9")
@@ -41,7 +43,7 @@ def test_plain_messages_are_counts_and_unusual_ones_are_found_by_id(tmp_path: Pa
 
 
 def test_the_balance_tells_what_is_missing(tmp_path: Path) -> None:
-    with Book.open(tmp_path / "book.sqlite3") as book:
+    with Ledger.open(tmp_path / "book.sqlite3") as book:
         first = book.begin("forward", "f")
         book.add("p", [], [], _counts(5, 3))
         book.begin("back", "f")
@@ -52,21 +54,23 @@ def test_the_balance_tells_what_is_missing(tmp_path: Path) -> None:
 
 def test_a_book_is_continued_and_survives_odd_names(tmp_path: Path) -> None:
     for _ in range(2):
-        with Book.open(tmp_path / "book.sqlite3") as book:
+        with Ledger.open(tmp_path / "book.sqlite3") as book:
             book.begin("forward", "f")
-            book.add("p", [], [("\udcff", KeptBack(Reason.UNREADABLE, "\ud800", "", ""))], _counts(1, 0, 1))
+            book.add(
+                "p", [], [("\udcff", Quarantined(QuarantineReason.UNREADABLE, "\ud800", "", ""))], _counts(1, 0, 1)
+            )
     with sqlite3.connect(tmp_path / "book.sqlite3") as connection:
         assert connection.execute("SELECT count(*), count(DISTINCT run) FROM messages").fetchone() == (2, 2)
 
 
 def test_a_book_that_is_no_database_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "book.sqlite3").write_text("this is not a database, not at all" * 50)
-    with pytest.raises(UsageError, match="the book can't be opened"), Book.open(tmp_path / "book.sqlite3"):
+    with pytest.raises(UsageError, match="the book can't be opened"), Ledger.open(tmp_path / "book.sqlite3"):
         pytest.fail("opened")
 
 
 def test_a_disk_that_is_full_before_the_run_and_at_its_end(tmp_path: Path) -> None:
-    with Book.open(tmp_path / "book.sqlite3") as book:
+    with Ledger.open(tmp_path / "book.sqlite3") as book:
         # As a disk does on which nothing can be written at all.
         book._connection.execute("PRAGMA query_only = ON")
         with pytest.raises(InterruptedRunError, match="the book can't be written"):
@@ -77,11 +81,11 @@ def test_a_disk_that_is_full_before_the_run_and_at_its_end(tmp_path: Path) -> No
 
 def test_a_disk_that_is_full_is_a_clear_error(tmp_path: Path) -> None:
     full = pytest.raises(InterruptedRunError, match="the book can't be written")
-    with full, Book.open(tmp_path / "book.sqlite3") as book:
+    with full, Ledger.open(tmp_path / "book.sqlite3") as book:
         book.begin("forward", "f")
         # As a full disk does: no page more.
         book._connection.execute("PRAGMA max_page_count = 1")
         for number in range(2000):
-            kept = KeptBack(Reason.UNREADABLE, "x" * 500, "", f"id-{number}")
-            book.add("p", [], [(f"copy-{number}", kept)], _counts(1, 0, 1))
+            quarantined = Quarantined(QuarantineReason.UNREADABLE, "x" * 500, "", f"id-{number}")
+            book.add("p", [], [(f"copy-{number}", quarantined)], _counts(1, 0, 1))
         book.flush()

@@ -200,7 +200,7 @@ def test_what_goes_back_runs_once_on_a_dramatiq_worker_at_its_time(workers: Work
         # Time for the worker to hold the retry and the delayed one unacknowledged; SIGTERM gives both back.
         time.sleep(1)
     scene.unified.rename("aside", "unified\x06\x163")
-    report = scene.back(owners_dead=True)
+    report = scene.back(consumers_stopped=True)
     assert (report.moved, report.balance, report.left) == (3, 0, {})
     with workers.dramatiq():
         runs = workers.wait(lambda runs: len(runs) >= 4)

@@ -21,13 +21,13 @@ from celery import Celery
 from message_traffic import CELERY_TASK, Scene, fill, mixed
 
 from migrator.brokers.redis.keys import sources
-from migrator.brokers.redis.pipeline import Lane
+from migrator.brokers.redis.pipeline import RedisPipeline
 from migrator.brokers.redis.server import RedisServer
 from migrator.errors import ExitCode, InterruptedRunError, RefusedError, UnreachableError
 from migrator.events import Event, EventKind
 from migrator.snapshots.snapshot import restore_snapshot, write_snapshot
 from migrator.transfer import connections
-from migrator.transfer.ledger import Book
+from migrator.transfer.ledger import Ledger
 from migrator.transfer.locate import Whereabouts, locate
 from migrator.transfer.lock import new_token
 from migrator.transfer.options import Direction, TransferOptions, TransferReport
@@ -39,7 +39,7 @@ from migrator.wire.message import Side, State, System
 
 def test_nothing_to_move_is_a_clean_report(any_scene: Scene) -> None:
     report = any_scene.forward()
-    assert (report.seen, report.moved, report.kept, report.balance) == (0, 0, 0, 0)
+    assert (report.seen, report.moved, report.quarantined, report.balance) == (0, 0, 0, 0)
     assert not report.left
 
 
@@ -51,7 +51,7 @@ def test_calls_arrive_with_the_arguments_that_the_plan_says(any_scene: Scene) ->
     d = scene.apply("calculate_indicators_task", "MSFT", 50)
     e = scene.apply("fetch_yahoo_stocks_task", kwargs={"limit": 2})
     report = scene.forward()
-    assert report.moved == 5 and report.balance == 0 and report.kept == 0
+    assert report.moved == 5 and report.balance == 0 and report.quarantined == 0
     assert scene.unified_calls() == {
         a: ("tasks.fetch_binance_cryptos", [["BTC"]], {}),
         b: ("tasks.fetch_stock_prices", [], {"symbols": ["AAPL"], "limit": 3}),
@@ -68,7 +68,7 @@ def test_there_and_back_gives_the_same_bytes(any_scene: Scene) -> None:
     ids = mixed(scene, 400)
     before = scene.legacy_contents()
     out = scene.forward()
-    assert (out.moved, out.kept, out.balance) == (400, 0, 0)
+    assert (out.moved, out.quarantined, out.balance) == (400, 0, 0)
     assert not any(scene.legacy_state().values())
     assert scene.ids() == {("unified", identity): 1 for identity in ids}
     back = scene.back()
@@ -153,8 +153,8 @@ def test_an_eta_is_past_by_the_servers_clock_whatever_ours_says(scene: Scene, wr
     with time_machine.travel(true_s + wrong_s, tick=True):
         planned = scene.forward(dry_run=True)
         report = scene.forward()
-    assert (report.moved, report.kept, report.parked) == (3, 0, 1), "nothing has expired, and one is due late"
-    assert (planned.moved, planned.kept, planned.parked) == (3, 0, 1)
+    assert (report.moved, report.quarantined, report.parked) == (3, 0, 1), "nothing has expired, and one is due late"
+    assert (planned.moved, planned.quarantined, planned.parked) == (3, 0, 1)
     assert set(scene.unified_calls()) == {soon, now}
     headers = {message.headers["id"]: message.headers for message in scene.unified_messages()}
     assert headers[now]["eta"] is None
@@ -182,7 +182,7 @@ def test_what_has_no_counterpart_is_kept_back_and_restored(any_scene: Scene) -> 
     time.sleep(0.01)
     before = scene.legacy_state()
     report = scene.forward()
-    assert (report.seen, report.moved, report.kept, report.balance) == (13, 0, 13, 0)
+    assert (report.seen, report.moved, report.quarantined, report.balance) == (13, 0, 13, 0)
     assert report.reasons == {
         "arguments": 1,
         "callback": 1,
@@ -193,7 +193,7 @@ def test_what_has_no_counterpart_is_kept_back_and_restored(any_scene: Scene) -> 
         "unknown-task": 1,
         "unreadable": 5,
     }
-    assert report.left == {"celery:celery kept": 4, "dramatiq:default kept": 9}
+    assert report.left == {"celery:celery quarantined": 4, "dramatiq:default quarantined": 9}
     assert not any(scene.legacy_state().values())
     assert scene.unified.llen("unified") == 0
     back = scene.back()
@@ -208,9 +208,9 @@ def test_what_has_no_counterpart_is_kept_back_and_restored(any_scene: Scene) -> 
 def test_kept_back_messages_are_in_the_book_by_id(scene: Scene) -> None:
     identity = scene.send("cleanup_old_cache_task", 24)
     report = scene.forward()
-    record = report.kept_messages[0]
+    record = report.quarantined_messages[0]
     assert (record.id, record.reason, record.task) == (identity, "retired-task", "cleanup_old_cache_task")
-    with Book.open(scene.plan.state_folder / "book.sqlite3") as book:
+    with Ledger.open(scene.plan.state_folder / "book.sqlite3") as book:
         (entry,) = book.find(identity)
         assert entry.fate == "kept:retired-task"
         assert entry.detail == "the cache expires its own entries"
@@ -219,10 +219,10 @@ def test_kept_back_messages_are_in_the_book_by_id(scene: Scene) -> None:
 
 def test_retry_kept_tries_again_after_the_plan_has_learned(scene: Scene) -> None:
     scene.send("cleanup_old_cache_task", 24)
-    assert scene.forward().kept == 1
+    assert scene.forward().quarantined == 1
     assert scene.forward().seen == 0
-    report = scene.forward(retry_kept=True)
-    assert (report.restored, report.seen, report.kept) == (1, 1, 1)
+    report = scene.forward(retry_quarantined=True)
+    assert (report.restored, report.seen, report.quarantined) == (1, 1, 1)
 
 
 def test_pipelines(scene: Scene) -> None:
@@ -305,7 +305,7 @@ def _celery_raws(scene: Scene) -> list[bytes]:
 
 
 def test_a_message_that_celery_retried_goes_back_with_what_changed(scene: Scene) -> None:
-    kept = scene.send("fetch_technical_indicators_task", "A", ["sma"])
+    quarantined = scene.send("fetch_technical_indicators_task", "A", ["sma"])
     changed = scene.send("fetch_crypto_prices_task", ["A", "B"])
     renamed = scene.apply("fetch_yahoo_stocks_task", ["A", "B"], priority=5)
     scene.forward()
@@ -329,11 +329,11 @@ def test_a_message_that_celery_retried_goes_back_with_what_changed(scene: Scene)
             queue="unified",
         )
     report = scene.back()
-    assert report.balance == 0 and report.kept == 0
+    assert report.balance == 0 and report.quarantined == 0
     bodies = {m["message_id"]: m for m in map(json.loads, scene.legacy.hvals("dramatiq:default.DQ.msgs"))}
-    assert bodies[kept]["args"] == ["A", ["sma"]], "an argument that the plan drops comes back"
-    assert bodies[kept]["options"]["retries"] == 1
-    assert abs(bodies[kept]["options"]["eta"] / 1000 - time.time() - 300) < 5
+    assert bodies[quarantined]["args"] == ["A", ["sma"]], "an argument that the plan drops comes back"
+    assert bodies[quarantined]["options"]["retries"] == 1
+    assert abs(bodies[quarantined]["options"]["eta"] / 1000 - time.time() - 300) < 5
     assert (bodies[changed]["args"], bodies[changed]["actor_name"]) == ([["B"]], "fetch_crypto_prices_task")
     (yahoo,) = [json.loads(raw) for raw in _celery_raws(scene)]
     assert (yahoo["headers"]["id"], yahoo["headers"]["retries"], yahoo["properties"]["priority"]) == (renamed, 1, 5)
@@ -350,11 +350,11 @@ def test_dry_run_says_what_would_happen_and_takes_nothing(any_scene: Scene) -> N
     before, keys = scene.legacy_state(), set(scene.legacy.keys())
     report = scene.forward(dry_run=True)
     assert report.dry_run
-    assert (report.seen, report.moved, report.kept) == (62, 61, 1)
+    assert (report.seen, report.moved, report.quarantined) == (62, 61, 1)
     assert '"actor_name":"cleanup_old_cache_task"' in report.examples["retired-task"]
     assert report.dropped_options == {"queue": 1, "repeat": 1}
     assert sum(report.by_queue.values()) == 61
-    assert any(place.endswith("delayed") for place in report.by_queue)
+    assert any(address.endswith("delayed") for address in report.by_queue)
     assert scene.legacy_state() == before
     assert set(scene.legacy.keys()) == keys
 
@@ -372,7 +372,7 @@ def test_an_eta_beyond_the_visibility_timeout_is_kept_back_where_nobody_releases
         assert "TRANSFER-ETA" in [finding.code for finding in seen.findings]
     assert list(scene.unified_calls()) == [soon]
     patient = replace(scene.plan, unified=replace(scene.plan.unified, visibility_timeout_s=10_000))
-    options = TransferOptions(park=False, retry_kept=True)
+    options = TransferOptions(park=False, retry_quarantined=True)
     assert transfer(patient, environ=scene.environ, options=options).moved == 2
     assert set(scene.unified_calls()) == {*late, soon}
     scene.back()
@@ -433,7 +433,7 @@ def test_filters_leave_the_rest_where_and_as_it_was(any_scene: Scene) -> None:
     before = scene.legacy_state()
     report = scene.forward(tasks=frozenset({"tasks.health_check"}))
     assert 0 < report.moved < 300
-    assert report.moved + report.passed == report.seen == 300
+    assert report.moved + report.filtered_out == report.seen == 300
     after = scene.legacy_state()
     for key, value in before.items():
         if isinstance(value, list):
@@ -451,7 +451,7 @@ def test_the_way_back_takes_one_task_by_either_name(scene: Scene, name: str) -> 
     scene.send("health_check_task")
     assert scene.forward().moved == 2
     report = scene.back(tasks=frozenset({name}))
-    assert (report.moved, report.passed) == (1, 1)
+    assert (report.moved, report.filtered_out) == (1, 1)
     assert ("dramatiq", wanted) in scene.ids()
 
 
@@ -500,8 +500,8 @@ def test_claims_of_dead_workers_are_adopted_only_on_request(any_scene: Scene) ->
     idle = scene.forward()
     assert (idle.seen, idle.left) == (0, {"celery:celery claimed": 4, "dramatiq:default claimed": 5})
     assert "TRANSFER-CLAIMED" in [finding.code for finding in idle.findings]
-    report = scene.forward(owners_dead=True, silence_s=0.2)
-    assert (report.adopted, report.moved, report.balance) == (9, 9, 0)
+    report = scene.forward(consumers_stopped=True, silence_s=0.2)
+    assert (report.reclaimed, report.moved, report.balance) == (9, 9, 0)
     assert sorted(scene.unified_calls()) == sorted(ids)
     assert scene.legacy.hgetall("unacked") == {b"foreign": other.encode()}
 
@@ -520,8 +520,8 @@ def test_a_legacy_celery_with_a_key_prefix(any_scene: Scene) -> None:
         before = sorted(raw for key in keys for raw in scene.legacy.lrange(key, 0, -1))
         file = scene.plan.state_folder / "with-prefix.snapshot"
         assert write_snapshot(scene.plan, environ=scene.environ, file=file).by_endpoint["legacy.celery"] == 2
-        report = scene.forward(owners_dead=True)
-        assert (report.moved, report.adopted, report.balance) == (2, 1, 0)
+        report = scene.forward(consumers_stopped=True)
+        assert (report.moved, report.reclaimed, report.balance) == (2, 1, 0)
         assert set(scene.unified_calls()) == ids == {*ids, taken.headers["id"]}
         assert not scene.legacy.exists(*keys, "shop-unacked")
         assert scene.back().moved == 2
@@ -538,8 +538,8 @@ def test_many_unacknowledged_messages_among_those_of_others(scene: Scene) -> Non
         tag = json.loads(raw)["properties"]["delivery_tag"]
         scene.legacy.hset("unacked", tag, b'[%b, "", "celery"]' % raw)
         scene.legacy.hset("unacked", f"foreign-{number}", b'[%b, "", "others"]' % raw)
-    report = scene.forward(owners_dead=True)
-    assert (report.adopted, report.moved, report.balance) == (700, 700, 0)
+    report = scene.forward(consumers_stopped=True)
+    assert (report.reclaimed, report.moved, report.balance) == (700, 700, 0)
     assert sorted(scene.unified_calls()) == sorted(ids)
     assert scene.legacy.hlen("unacked") == 700
 
@@ -559,7 +559,7 @@ def test_a_worker_that_shows_itself_is_not_robbed(scene: Scene) -> None:
     worker.start()
     try:
         with pytest.raises(RefusedError, match="still alive"):
-            scene.forward(owners_dead=True, silence_s=1.5)
+            scene.forward(consumers_stopped=True, silence_s=1.5)
     finally:
         stop.set()
         worker.join()
@@ -674,12 +674,12 @@ def test_the_lock_lives_on_where_nothing_is_sent(two_servers: Scene, monkeypatch
 
     options = TransferOptions(batch_size=200)
     report = transfer(scene.plan, environ=scene.environ, options=options, should_stop=shorten)
-    assert (report.kept, report.balance) == (3000, 0)
+    assert (report.quarantined, report.balance) == (3000, 0)
     assert lives_ms[0] <= 15_000 < lives_ms[-1]
 
 
 def test_a_message_is_found_wherever_it_is(scene: Scene) -> None:
-    moved, kept = scene.send("health_check_task"), scene.send("cleanup_old_cache_task", 24)
+    moved, quarantined = scene.send("health_check_task"), scene.send("cleanup_old_cache_task", 24)
 
     def places(identity: str) -> list[tuple[str, str]]:
         found = locate(scene.plan, environ=scene.environ, identity=identity)
@@ -688,8 +688,8 @@ def test_a_message_is_found_wherever_it_is(scene: Scene) -> None:
     assert places(moved) == [("legacy", "ready")]
     scene.forward()
     assert places(moved) == [("unified", "ready")]
-    assert places(kept) == [("legacy", "kept")]
-    assert locate(scene.plan, environ=scene.environ, identity=kept).entries[0].fate == "kept:retired-task"
+    assert places(quarantined) == [("legacy", "quarantined")]
+    assert locate(scene.plan, environ=scene.environ, identity=quarantined).entries[0].fate == "kept:retired-task"
     assert places("nobody") == []
     copy = next(iter(scene.unified_messages())).headers["x-tqm"]["id"]
     assert places(copy) == [("unified", "ready")], "the copy that it was made from"
@@ -703,7 +703,7 @@ def test_what_has_run_is_known_from_a_snapshot(scene: Scene) -> None:
     assert not locate(scene.plan, environ=scene.environ, identity=identity).recorded, "it is in a queue"
     scene.legacy.flushdb()
     (seen,) = locate(scene.plan, environ=scene.environ, identity=identity).recorded
-    assert seen.place == "legacy.dramatiq dramatiq:default.msgs"
+    assert seen.address == "legacy.dramatiq dramatiq:default.msgs"
     assert not locate(scene.plan, environ=scene.environ, identity="nobody").recorded
 
 
@@ -718,7 +718,7 @@ def test_a_step_inside_of_another_message_is_known_from_a_snapshot(scene: Scene,
     write_snapshot(scene.plan, environ=scene.environ, file=scene.plan.state_folder / "snapshots" / "run-1.snapshot")
     scene.legacy.flushdb()
     (seen,) = locate(scene.plan, environ=scene.environ, identity="the-last-step").recorded
-    assert seen.place == "legacy.celery celery"
+    assert seen.address == "legacy.celery celery"
     assert not locate(scene.plan, environ=scene.environ, identity="the-last-stop").recorded
 
 
@@ -792,7 +792,7 @@ def test_the_server_says_how_long_scripts_kept_it_busy(scene: Scene) -> None:
     busy = scene.unified.script_load("local n = 0 for i = 1, ARGV[1] do n = n + i % 7 end return 1")
 
     def size_after(loops: int) -> int:
-        lane, pace = Lane(server), Pace(most=500)
+        lane, pace = RedisPipeline(server), Pace(most=500)
         for _ in range(40):
             lane.result(lane.ask("EVALSHA", busy, 0, loops))
             pace.step([lane])
@@ -869,7 +869,7 @@ def test_a_copy_is_found_in_the_ledger_after_a_worker_has_run_it(two_servers: Sc
     scene.unified.delete("unified", "unified\x06\x163")
     found = locate(scene.plan, environ=scene.environ, identity=copy)
     assert not found.sightings
-    assert [(arrival.place, abs(arrival.run_at_s - time.time()) < 60) for arrival in found.arrivals] == [
+    assert [(arrival.address, abs(arrival.run_at_s - time.time()) < 60) for arrival in found.arrivals] == [
         ("dramatiq:default", True)
     ]
     assert not locate(scene.plan, environ=scene.environ, identity="nobody").arrivals
@@ -900,7 +900,7 @@ def test_depths_count_every_place(scene: Scene) -> None:
     legacy = connect(scene.plan.legacy[0], scene.environ).depths()
     assert legacy["default", State.READY] == 1
     assert legacy["default", State.DELAYED] == 1
-    assert legacy["default", State.KEPT] == 1
+    assert legacy["default", State.QUARANTINED] == 1
     assert connect(scene.plan.legacy[1], scene.environ).depths()["celery", State.READY] == 1
 
 
@@ -989,7 +989,7 @@ def test_what_had_arrived_before_a_kill_is_not_sent_back_or_kept(two_servers: Sc
         scene.legacy.hset(source.bodies, mapping=bodies)
 
     report = scene.forward(tasks=frozenset({"tasks.fetch_news"}))
-    assert (report.already_there, report.moved, report.kept, report.passed) == (1, 0, 0, 0)
+    assert (report.already_there, report.moved, report.quarantined, report.filtered_out) == (1, 0, 0, 0)
     assert report.balance == 0
     assert not any(scene.legacy_state().values())
     assert scene.ids() == {("unified", identity): 1}

@@ -16,18 +16,18 @@ from kombu.transport.virtual import Message as KombuMessage
 
 from migrator.plan.loader import load_plan
 from migrator.plan.model import Plan
-from migrator.translation.result import Carried, Translation
+from migrator.translation.result import Translated, Translation
 from migrator.translation.translators import backward, forward
 from migrator.wire.message import Side, System
-from migrator.wire.quarantined import KeptBack, Reason
-from migrator.wire.queue_address import Place
+from migrator.wire.quarantined import Quarantined, QuarantineReason
+from migrator.wire.queue_address import QueueAddress
 
 PLAN_FILE = Path(__file__).resolve().parents[2] / "fixtures" / "legacy_project" / "migration.toml"
 PLAN: Plan = load_plan(PLAN_FILE)
 NOW_MS = int(time.time() * 1000)
-READY = Place(Side.LEGACY, System.DRAMATIQ, "default")
-CELERY = Place(Side.LEGACY, System.CELERY, "celery")
-UNIFIED = Place(Side.UNIFIED, System.CELERY, "unified")
+READY = QueueAddress(Side.LEGACY, System.DRAMATIQ, "default")
+CELERY = QueueAddress(Side.LEGACY, System.CELERY, "celery")
+UNIFIED = QueueAddress(Side.UNIFIED, System.CELERY, "unified")
 FROM_DRAMATIQ = forward(PLAN, PLAN.legacy[0], unified_url="redis://", now_ms=NOW_MS)
 FROM_CELERY = forward(PLAN, PLAN.legacy[1], unified_url="redis://", now_ms=NOW_MS)
 BACK = backward(PLAN, now_ms=NOW_MS)
@@ -96,15 +96,15 @@ ORDINARY: dict[str, Any] = {
 EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
-def carried(translation: Translation) -> Carried:
+def carried(translation: Translation) -> Translated:
     """Return a translation that has to have been carried."""
-    assert isinstance(translation, Carried), translation
+    assert isinstance(translation, Translated), translation
     return translation
 
 
-def reason_of(translation: Translation) -> Reason:
+def reason_of(translation: Translation) -> QuarantineReason:
     """Return why a message that has to be kept back is."""
-    assert isinstance(translation, KeptBack), translation
+    assert isinstance(translation, Quarantined), translation
     return translation.reason
 
 

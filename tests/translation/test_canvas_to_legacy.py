@@ -30,7 +30,7 @@ from legacy_messages import (
 from migrator.plan.arguments import adapt, bind
 from migrator.plan.model import Endpoint
 from migrator.wire.message import System
-from migrator.wire.quarantined import KeptBack, Reason
+from migrator.wire.quarantined import Quarantined, QuarantineReason
 
 APP = celery.Celery("unified", broker="memory://", set_as_current=False)
 APP.conf.task_default_queue = "unified"
@@ -127,7 +127,7 @@ def steps(draw: st.DrawFn, *, first: bool = False) -> Any:
 def test_a_chain_of_former_actors_is_a_pipeline_that_makes_the_same_calls(first: Any, rest: list[Any]) -> None:
     canvas = celery.chain(first, *rest, app=APP)
     back = carried(BACK(UNIFIED, "", sent(canvas)))
-    assert back.place == READY
+    assert back.address == READY
     assert same(run_by_dramatiq(back.payload)) == same(run_by_celery(celery.chain(first, *rest, app=APP)))
     again = as_kombu_reads_it(carried(FROM_DRAMATIQ(READY, "copy", back.payload)).payload)
     assert [step["task"] for step in json.loads(again.body)[2]["chain"]] == [step.task for step in rest[::-1]]
@@ -153,7 +153,7 @@ def test_chain_callbacks_and_errbacks_of_former_celery_tasks_take_their_legacy_n
     raw = sent(celery.chain(asset.s(value), step, indicators, app=APP), link_error=health.si())
     body = json.loads(base64.b64decode(json.loads(raw)["body"]))
     back = carried(BACK(UNIFIED, "", raw))
-    assert back.place == CELERY
+    assert back.address == CELERY
     args, _, embed = json.loads(as_kombu_reads_it(back.payload).body)
     names = [part["task"].removeprefix("tasks.celery_tasks.") for part in (*embed["chain"], *embed["errbacks"])]
     assert names == ["calculate_indicators_task", "update_single_asset_task", "health_check_task"]
@@ -200,10 +200,10 @@ WARM = _step("cache_warming")
     ],
 )
 def test_what_a_legacy_system_can_not_say_stays(name: str, embed: dict[str, Any], detail: str) -> None:
-    kept = BACK(UNIFIED, "", _newborn(name, **embed))
-    assert isinstance(kept, KeptBack)
-    assert (kept.reason, kept.id) == (Reason.CANVAS, "born")
-    assert detail in kept.detail
+    quarantined = BACK(UNIFIED, "", _newborn(name, **embed))
+    assert isinstance(quarantined, Quarantined)
+    assert (quarantined.reason, quarantined.id) == (QuarantineReason.CANVAS, "born")
+    assert detail in quarantined.detail
 
 
 def test_the_time_of_a_pipelines_steps_is_now() -> None:

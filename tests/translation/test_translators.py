@@ -48,10 +48,10 @@ from migrator.plan.model import Endpoint, Plan
 from migrator.tasks.priority import Priority
 from migrator.translation.celery_to_unified import CeleryForward
 from migrator.translation.dramatiq_to_unified import DramatiqForward
-from migrator.translation.result import Carried, Translation
+from migrator.translation.result import Translated, Translation
 from migrator.translation.translators import backward, forward, wire_priorities
-from migrator.wire.quarantined import KeptBack, Reason
-from migrator.wire.queue_address import Place
+from migrator.wire.quarantined import Quarantined, QuarantineReason
+from migrator.wire.queue_address import QueueAddress
 
 
 def test_priorities_are_those_that_the_unified_app_publishes_with() -> None:
@@ -68,7 +68,7 @@ def test_dramatiq_there_and_back(args: list[Any], symbols: Any, retries: int) ->
     assert repr(json.loads(message.body)[0]) == repr(json.loads(raw)["args"])
     assert message.headers["retries"] == retries
     back = carried(BACK(UNIFIED, "", there.payload))
-    assert (back.payload, back.place, back.copy_id, back.id) == (raw, READY, "copy", "the-id")
+    assert (back.payload, back.address, back.copy_id, back.id) == (raw, READY, "copy", "the-id")
     adapted = dramatiq_raw("fetch_technical_indicators_task", symbols, indicators=symbols)
     there = carried(FROM_DRAMATIQ(READY, "copy", adapted))
     assert repr(json.loads(as_kombu_reads_it(there.payload).body)[1]) == repr(
@@ -87,7 +87,7 @@ def test_celery_there_and_back(args: list[Any], extra: dict[str, Any]) -> None:
         assert message.headers["task"].startswith("tasks.") and "celery_tasks" not in message.headers["task"]
         assert {key: repr(message.headers[key]) for key in extra} == {key: repr(value) for key, value in extra.items()}
         back = carried(BACK(UNIFIED, "", there.payload))
-        assert (back.payload, back.place, back.priority) == (raw, CELERY, 5)
+        assert (back.payload, back.address, back.priority) == (raw, CELERY, 5)
 
 
 @pytest.mark.parametrize("properties", [{"delivery_tag": None}, {"priority": "high"}, {"priority": 1e30}])
@@ -98,14 +98,14 @@ def test_a_celery_message_with_odd_properties_goes_back_as_it_was(properties: di
     there = carried(FROM_CELERY(CELERY, "", raw))
     assert as_kombu_reads_it(there.payload).delivery_tag == there.copy_id
     back = carried(BACK(UNIFIED, "", there.payload))
-    assert (back.payload, back.place) == (raw, CELERY)
+    assert (back.payload, back.address) == (raw, CELERY)
 
 
 @given(raw=st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_give_an_answer(raw: bytes) -> None:
-    assert isinstance(FROM_DRAMATIQ(READY, "copy", raw), KeptBack)
-    assert isinstance(FROM_CELERY(CELERY, "", raw), KeptBack)
-    assert isinstance(BACK(UNIFIED, "", raw), KeptBack)
+    assert isinstance(FROM_DRAMATIQ(READY, "copy", raw), Quarantined)
+    assert isinstance(FROM_CELERY(CELERY, "", raw), Quarantined)
+    assert isinstance(BACK(UNIFIED, "", raw), Quarantined)
 
 
 def test_mangled_messages() -> None:
@@ -120,29 +120,34 @@ def test_mangled_messages() -> None:
     ]
     sane.append(carried(FROM_DRAMATIQ(READY, "copy", sane[0])).payload)
     sane.append(carried(FROM_CELERY(CELERY, "", sane[2])).payload)
-    answers = {Carried: 0, KeptBack: 0}
+    answers = {Translated: 0, Quarantined: 0}
     for index, raw in enumerate(mutations(sane, number, chance)):
-        translate, place = ((FROM_DRAMATIQ, READY), (FROM_CELERY, CELERY), (BACK, UNIFIED))[index % 3]
-        answer = translate(place, "copy" if place is READY else "", raw)
+        translate, address = ((FROM_DRAMATIQ, READY), (FROM_CELERY, CELERY), (BACK, UNIFIED))[index % 3]
+        answer = translate(address, "copy" if address is READY else "", raw)
         answers[type(answer)] += 1
-        if isinstance(answer, Carried) and answer.place is not READY and index % 10 == 0 and place is not UNIFIED:
+        if (
+            isinstance(answer, Translated)
+            and answer.address is not READY
+            and index % 10 == 0
+            and address is not UNIFIED
+        ):
             args, kwargs, embed = json.loads(as_kombu_reads_it(answer.payload).body)
             assert (type(args), type(kwargs), type(embed)) == (list, dict, dict)
-    assert answers[Carried] > number / 100
-    assert answers[KeptBack] > number / 10
+    assert answers[Translated] > number / 100
+    assert answers[Quarantined] > number / 10
 
 
 def _two_ways(kind: Any, endpoint: Endpoint, *, tag: str) -> tuple[Any, Any]:
     """Return a translation, and one that takes the slow way with every message."""
     numbers = wire_priorities(PLAN, "redis://")
     made = kind(PLAN, endpoint, priorities=numbers, now_ms=NOW_MS, new_tag=lambda: tag)
-    return made.translate, made.slowly
+    return made.translate, made.translate_any
 
 
-def _is_ordinary(kind: Any, endpoint: Endpoint) -> Callable[[Place, str, bytes], bool]:
+def _is_ordinary(kind: Any, endpoint: Endpoint) -> Callable[[QueueAddress, str, bytes], bool]:
     """Return a function that says whether a message takes the fast way."""
     made = kind(PLAN, endpoint, priorities=wire_priorities(PLAN, "redis://"), now_ms=NOW_MS, new_tag=lambda: "tag")
-    made.plain._otherwise = lambda *message: None
+    made.plain._fallback = lambda *message: None
     return lambda *message: made.translate(*message) is not None
 
 
@@ -181,7 +186,7 @@ def test_mangled_messages_are_the_same_on_both_ways() -> None:
     for raw in mutations(sane, number, chance):
         answer = FAST(READY, "copy", raw)
         assert answer == SLOW(READY, "copy", raw)
-        carried_over += isinstance(answer, Carried)
+        carried_over += isinstance(answer, Translated)
     assert carried_over > number / 300
 
 
@@ -191,7 +196,7 @@ is_ordinary_celery = _is_ordinary(CeleryForward, PLAN.legacy[1])
 
 def _same(one: Translation, other: Translation) -> bool:
     """Say whether two translations are the same but for spaces between the parts of the message."""
-    if isinstance(one, KeptBack) or isinstance(other, KeptBack):
+    if isinstance(one, Quarantined) or isinstance(other, Quarantined):
         return one == other
     read = [json.loads(answer.payload) for answer in (one, other)]
     return read[0] == read[1] and msgspec.structs.replace(one, payload=other.payload) == other
@@ -224,7 +229,7 @@ def test_both_ways_give_the_same_celery_message(args: list[Any], copy_id: str, h
         raw = ordinary_raw(function, [args, {}, EMBED], **headers)
         fast = FAST_CELERY(CELERY, copy_id, raw)
         assert _same(fast, SLOW_CELERY(CELERY, copy_id, raw))
-        if isinstance(fast, Carried):
+        if isinstance(fast, Translated):
             assert carried(BACK(UNIFIED, "", fast.payload)).payload == raw
 
 
@@ -241,30 +246,33 @@ def test_mangled_celery_messages_are_the_same_on_both_ways() -> None:
     for raw in mutations(sane, number, chance):
         fast = FAST_CELERY(CELERY, "", raw)
         assert _same(fast, SLOW_CELERY(CELERY, "", raw)), raw
-        quickly += is_ordinary_celery(CELERY, "", raw) if isinstance(fast, Carried) else 0
+        quickly += is_ordinary_celery(CELERY, "", raw) if isinstance(fast, Translated) else 0
     assert quickly > number / 500
 
 
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
-        (pickle.dumps({"actor_name": "x"}), Reason.CONTENT_TYPE),
-        (dramatiq_raw("fetch_crypto_prices_task")[:-1], Reason.UNREADABLE),
-        (dramatiq_raw("nobody"), Reason.UNKNOWN_TASK),
-        (dramatiq_raw("cleanup_old_cache_task", 24), Reason.RETIRED_TASK),
-        (dramatiq_raw("fetch_crypto_prices_task", 1, 2), Reason.ARGUMENTS),
-        (dramatiq_raw("fetch_crypto_prices_task", nonsense=2), Reason.ARGUMENTS),
-        (dramatiq_raw("fetch_crypto_prices_task", options={"max_age": 10}), Reason.EXPIRED),
-        (dramatiq_raw("fetch_crypto_prices_task", options={"eta": NOW_MS + 3_600_000}), Reason.EXPIRED),
-        (dramatiq_raw("fetch_crypto_prices_task", options={"eta": "soon"}), Reason.UNREADABLE),
-        (dramatiq_raw("fetch_crypto_prices_task", options={"on_failure": "x"}), Reason.CALLBACK),
-        (dramatiq_raw("fetch_crypto_prices_task", json.loads("[" * 150 + "]" * 150)), Reason.UNREADABLE),
-        (dramatiq_raw("fetch_crypto_prices_task").replace(b"[]", b"[1" + b"0" * 5000 + b"]"), Reason.UNREADABLE),
-        (dramatiq_raw("fetch_crypto_prices_task").replace(b"copy", b"\xff"), Reason.UNREADABLE),
+        (pickle.dumps({"actor_name": "x"}), QuarantineReason.CONTENT_TYPE),
+        (dramatiq_raw("fetch_crypto_prices_task")[:-1], QuarantineReason.UNREADABLE),
+        (dramatiq_raw("nobody"), QuarantineReason.UNKNOWN_TASK),
+        (dramatiq_raw("cleanup_old_cache_task", 24), QuarantineReason.RETIRED_TASK),
+        (dramatiq_raw("fetch_crypto_prices_task", 1, 2), QuarantineReason.ARGUMENTS),
+        (dramatiq_raw("fetch_crypto_prices_task", nonsense=2), QuarantineReason.ARGUMENTS),
+        (dramatiq_raw("fetch_crypto_prices_task", options={"max_age": 10}), QuarantineReason.EXPIRED),
+        (dramatiq_raw("fetch_crypto_prices_task", options={"eta": NOW_MS + 3_600_000}), QuarantineReason.EXPIRED),
+        (dramatiq_raw("fetch_crypto_prices_task", options={"eta": "soon"}), QuarantineReason.UNREADABLE),
+        (dramatiq_raw("fetch_crypto_prices_task", options={"on_failure": "x"}), QuarantineReason.CALLBACK),
+        (dramatiq_raw("fetch_crypto_prices_task", json.loads("[" * 150 + "]" * 150)), QuarantineReason.UNREADABLE),
+        (
+            dramatiq_raw("fetch_crypto_prices_task").replace(b"[]", b"[1" + b"0" * 5000 + b"]"),
+            QuarantineReason.UNREADABLE,
+        ),
+        (dramatiq_raw("fetch_crypto_prices_task").replace(b"copy", b"\xff"), QuarantineReason.UNREADABLE),
     ],
     ids=label,
 )
-def test_dramatiq_messages_that_stay(raw: bytes, reason: Reason) -> None:
+def test_dramatiq_messages_that_stay(raw: bytes, reason: QuarantineReason) -> None:
     assert reason_of(FROM_DRAMATIQ(READY, "copy", raw)) is reason
 
 
@@ -276,22 +284,34 @@ PICKLED = celery_raw(
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
-        (PICKLED, Reason.CONTENT_TYPE),
-        (celery_raw("health_check_task", b"x", **{"content-type": "application/x-yaml"}), Reason.CONTENT_TYPE),
-        (celery_raw("health_check_task", [[], {}, EMBED], headers={"compression": "zstd"}), Reason.CONTENT_TYPE),
-        (celery_raw("health_check_task", [[], {}, EMBED], headers={"compression": "gzip"}), Reason.UNREADABLE),
-        (celery_raw("nothing", [[], {}, EMBED]), Reason.UNKNOWN_TASK),
-        (celery_raw("debug_task", [[], {}, EMBED]), Reason.RETIRED_TASK),
-        (celery_raw("health_check_task", [[1], {}, EMBED]), Reason.ARGUMENTS),
-        (celery_raw("health_check_task", [[], {}, EMBED], headers={"expires": "2001-01-01T00:00:00"}), Reason.EXPIRED),
-        (celery_raw("health_check_task", [[], {}, EMBED], headers={"eta": "tomorrow"}), Reason.UNREADABLE),
-        (celery_raw("health_check_task", [[], {}, {**EMBED, "chord": {"task": "x.y"}}]), Reason.CANVAS),
-        (celery_raw("health_check_task", {"args": []}), Reason.UNREADABLE),
-        (celery_raw("health_check_task", [[], {}, EMBED], body="%%%"), Reason.UNREADABLE),
+        (PICKLED, QuarantineReason.CONTENT_TYPE),
+        (
+            celery_raw("health_check_task", b"x", **{"content-type": "application/x-yaml"}),
+            QuarantineReason.CONTENT_TYPE,
+        ),
+        (
+            celery_raw("health_check_task", [[], {}, EMBED], headers={"compression": "zstd"}),
+            QuarantineReason.CONTENT_TYPE,
+        ),
+        (
+            celery_raw("health_check_task", [[], {}, EMBED], headers={"compression": "gzip"}),
+            QuarantineReason.UNREADABLE,
+        ),
+        (celery_raw("nothing", [[], {}, EMBED]), QuarantineReason.UNKNOWN_TASK),
+        (celery_raw("debug_task", [[], {}, EMBED]), QuarantineReason.RETIRED_TASK),
+        (celery_raw("health_check_task", [[1], {}, EMBED]), QuarantineReason.ARGUMENTS),
+        (
+            celery_raw("health_check_task", [[], {}, EMBED], headers={"expires": "2001-01-01T00:00:00"}),
+            QuarantineReason.EXPIRED,
+        ),
+        (celery_raw("health_check_task", [[], {}, EMBED], headers={"eta": "tomorrow"}), QuarantineReason.UNREADABLE),
+        (celery_raw("health_check_task", [[], {}, {**EMBED, "chord": {"task": "x.y"}}]), QuarantineReason.CANVAS),
+        (celery_raw("health_check_task", {"args": []}), QuarantineReason.UNREADABLE),
+        (celery_raw("health_check_task", [[], {}, EMBED], body="%%%"), QuarantineReason.UNREADABLE),
     ],
     ids=label,
 )
-def test_celery_messages_that_stay(raw: bytes, reason: Reason) -> None:
+def test_celery_messages_that_stay(raw: bytes, reason: QuarantineReason) -> None:
     assert reason_of(FROM_CELERY(CELERY, "", raw)) is reason
 
 
@@ -378,7 +398,7 @@ def test_a_projects_own_encoder_is_used_if_the_plan_names_it(tmp_path: Path) -> 
     plan = _encoded_plan(tmp_path, "Zipped")
     there = forward(plan, plan.legacy[0], unified_url="redis://", now_ms=NOW_MS)
     raw = zlib.compress(dramatiq_raw("fetch_technical_indicators_task", "A", ["sma"]))
-    assert reason_of(FROM_DRAMATIQ(READY, "copy", raw)) is Reason.UNREADABLE
+    assert reason_of(FROM_DRAMATIQ(READY, "copy", raw)) is QuarantineReason.UNREADABLE
     message = carried(there(READY, "copy", raw))
     assert json.loads(as_kombu_reads_it(message.payload).body)[1] == {"symbols": ["A"]}
     back = backward(plan, now_ms=NOW_MS)
@@ -388,9 +408,10 @@ def test_a_projects_own_encoder_is_used_if_the_plan_names_it(tmp_path: Path) -> 
     retried["headers"]["retries"] = 2
     document = json.loads(zlib.decompress(carried(back(UNIFIED, "", json.dumps(retried).encode())).payload))
     assert (document["args"], document["options"]["retries"]) == (["A", ["sma"]], 2)
-    assert reason_of(there(READY, "copy", b"rubbish")) is Reason.UNREADABLE
+    assert reason_of(there(READY, "copy", b"rubbish")) is QuarantineReason.UNREADABLE
     assert (
-        reason_of(there(READY, "copy", zlib.compress(dramatiq_raw("fetch_news_task", 1, 2, 3, 4)))) is Reason.ARGUMENTS
+        reason_of(there(READY, "copy", zlib.compress(dramatiq_raw("fetch_news_task", 1, 2, 3, 4))))
+        is QuarantineReason.ARGUMENTS
     )
 
 
@@ -418,7 +439,7 @@ def test_time_limit_becomes_a_soft_limit() -> None:
 @given(eta=st.integers(0, 2**62))
 def test_etas_outside_of_the_calendar_are_kept_back(eta: int) -> None:
     raw = dramatiq_raw("fetch_news_task", options={"eta": eta, "max_age": 2**61})
-    assert isinstance(FROM_DRAMATIQ(READY, "copy", raw), (Carried, KeptBack))
+    assert isinstance(FROM_DRAMATIQ(READY, "copy", raw), (Translated, Quarantined))
 
 
 CALLBACKS = """
@@ -520,20 +541,20 @@ def test_a_carried_callback_survives_a_retry(with_callbacks: tuple[Any, Any]) ->
 @pytest.mark.parametrize(
     ("options", "reason", "detail"),
     [
-        ({"on_failure": "give_up_task"}, Reason.CALLBACK, "after every attempt"),
-        ({"on_retry_exhausted": "notify_task"}, Reason.CALLBACK, "number of retries"),
-        ({"on_success": "fetch_stock_prices_task"}, Reason.CALLBACK, "'limit', which is not the first"),
-        ({"on_success": "health_check_task"}, Reason.CALLBACK, "takes"),
-        ({"on_success": "nobody"}, Reason.CALLBACK, "no successor"),
-        ({"on_success": ["nobody"]}, Reason.CALLBACK, "no successor"),
-        ({"group_completion_uuid": "u", "group_completion_callbacks": []}, Reason.GROUP, "group"),
+        ({"on_failure": "give_up_task"}, QuarantineReason.CALLBACK, "after every attempt"),
+        ({"on_retry_exhausted": "notify_task"}, QuarantineReason.CALLBACK, "number of retries"),
+        ({"on_success": "fetch_stock_prices_task"}, QuarantineReason.CALLBACK, "'limit', which is not the first"),
+        ({"on_success": "health_check_task"}, QuarantineReason.CALLBACK, "takes"),
+        ({"on_success": "nobody"}, QuarantineReason.CALLBACK, "no successor"),
+        ({"on_success": ["nobody"]}, QuarantineReason.CALLBACK, "no successor"),
+        ({"group_completion_uuid": "u", "group_completion_callbacks": []}, QuarantineReason.GROUP, "group"),
     ],
 )
 def test_callbacks_that_would_mean_something_else_stay(
-    with_callbacks: tuple[Any, Any], options: dict[str, Any], reason: Reason, detail: str
+    with_callbacks: tuple[Any, Any], options: dict[str, Any], reason: QuarantineReason, detail: str
 ) -> None:
-    kept = with_callbacks[0](READY, "copy", dramatiq_raw("health_check_task", options=options))
-    assert reason_of(kept) is reason and re.search(detail, kept.detail), kept
+    quarantined = with_callbacks[0](READY, "copy", dramatiq_raw("health_check_task", options=options))
+    assert reason_of(quarantined) is reason and re.search(detail, quarantined.detail), quarantined
 
 
 @pytest.mark.parametrize(
@@ -570,4 +591,4 @@ def test_a_result_that_both_give_to_the_same_parameter(
 )
 def test_a_result_for_another_parameter_stays(with_callbacks: tuple[Any, Any], step: bytes) -> None:
     raw = dramatiq_raw("health_check_task", options={"pipe_target": json.loads(step)})
-    assert reason_of(with_callbacks[0](READY, "copy", raw)) is Reason.PIPELINE
+    assert reason_of(with_callbacks[0](READY, "copy", raw)) is QuarantineReason.PIPELINE

@@ -15,7 +15,8 @@ from shop import Shop, eventually, git, options, orders_done, start_legacy
 
 from migrator.errors import ExitCode, RefusedError, UnreachableError
 from migrator.plan.loader import load_plan
-from migrator.plan.model import Plan, Process
+from migrator.plan.model import Plan
+from migrator.plan.processes import Process
 from migrator.runner import cutover
 from migrator.runner.report import RunOutcome
 from migrator.wire.message import Side

@@ -6,7 +6,7 @@ import ast
 import inspect
 from pathlib import Path
 
-from migrator.plan.model import Driver
+from migrator.plan.processes import Driver
 from migrator.workers.drivers import command
 from migrator.workers.processes import DRIVERS, DriverModule
 

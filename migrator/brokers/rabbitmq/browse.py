@@ -1,6 +1,6 @@
 """Count and read what lies in queues on RabbitMQ.
 
-AMQP has no way to look at a message without taking it. :func:`look` takes the waiting messages without acknowledging
+AMQP has no way to look at a message without taking it. :func:`browse` takes the waiting messages without acknowledging
 them and closes its channel, so the server puts each back to its place. What this does: the order stays; the flag
 ``redelivered`` of each message is set from then on (Dramatiq ignores it, Celery only passes it on as
 ``delivery_info``, unless ``worker_deduplicate_successful_tasks`` is on, which looks it up in the result backend);
@@ -23,7 +23,7 @@ from migrator.brokers.decode import read_message
 from migrator.brokers.protocol import Depths, Owner
 from migrator.brokers.rabbitmq.codec import raw_of
 from migrator.brokers.rabbitmq.management import Management
-from migrator.brokers.rabbitmq.queues import Spot, arriving_queue, dead_queue, spots
+from migrator.brokers.rabbitmq.queues import RabbitQueue, arriving_queue, dead_queue, rabbit_queues
 from migrator.brokers.rabbitmq.server import ERRORS, RabbitmqServer, count
 from migrator.brokers.rabbitmq.staging_headers import ID, own_header, public_copy
 from migrator.errors import RefusedError, UnreachableError
@@ -43,11 +43,11 @@ def count_all(server: RabbitmqServer, management: Management | None, endpoint: E
             found = count(connection, queue)
             return found.ready if found else 0
 
-        for at in spots(endpoint):
-            queue, waiting = at.place.queue, State.DELAYED if at.place.delayed else State.READY
-            counts[queue, waiting] += ready(at.queue) + ready(at.passed)
+        for at in rabbit_queues(endpoint):
+            queue, waiting = at.address.queue, State.DELAYED if at.address.delayed else State.READY
+            counts[queue, waiting] += ready(at.queue) + ready(at.filtered_out)
             counts[queue, State.MOVING] += ready(at.moving)
-            counts[queue, State.KEPT] += ready(at.kept)
+            counts[queue, State.QUARANTINED] += ready(at.quarantined)
             if management is not None:
                 counts[queue, State.CLAIMED] += _held(connection, management, server.virtual_host, at.queue)
         if endpoint.system is System.DRAMATIQ:
@@ -71,7 +71,7 @@ def find_owners(server: RabbitmqServer, management: Management | None, endpoint:
     """Return one entry for each queue that somebody consumes; RabbitMQ gives back what the dead had taken."""
     found = []
     with server.connected() as connection:
-        for at in spots(endpoint):
+        for at in rabbit_queues(endpoint):
             counted = count(connection, at.queue)
             if counted is None or not counted.consumers:
                 continue
@@ -79,8 +79,8 @@ def find_owners(server: RabbitmqServer, management: Management | None, endpoint:
             found.append(
                 Owner(
                     id=f"{counted.consumers} consumers",
-                    queue=at.place.queue,
-                    delayed=at.place.delayed,
+                    queue=at.address.queue,
+                    delayed=at.address.delayed,
                     claimed=details.unacknowledged if details else 0,
                     heartbeat_ms=None,
                     silent_s=None,
@@ -95,23 +95,23 @@ def scan_all(
 ) -> Iterator[Message]:
     """Yield every message that waits, is on its way, kept back or dead."""
     with server.connected() as connection:
-        for at in spots(endpoint):
-            if only not in (None, at.place.queue):
+        for at in rabbit_queues(endpoint):
+            if only not in (None, at.address.queue):
                 continue
             _refuse_quorum(server, management, at)
-            places = [(at.moving, State.MOVING), (at.queue, State.READY), (at.passed, State.READY)]
-            places.append((at.kept, State.KEPT))
-            if endpoint.system is System.DRAMATIQ and not at.place.delayed:
-                places.append((dead_queue(at.queue), State.DEAD))
-            for queue, state in places:
-                for message in look(connection, queue):
+            addresses = [(at.moving, State.MOVING), (at.queue, State.READY), (at.filtered_out, State.READY)]
+            addresses.append((at.quarantined, State.QUARANTINED))
+            if endpoint.system is System.DRAMATIQ and not at.address.delayed:
+                addresses.append((dead_queue(at.queue), State.DEAD))
+            for queue, state in addresses:
+                for message in browse(connection, queue):
                     yield _read(at, message, state)
         if only in (None, endpoint.queues[0]):
-            for message in look(connection, arriving_queue(endpoint)):
-                yield _read(spots(endpoint)[0], message, State.MOVING)
+            for message in browse(connection, arriving_queue(endpoint)):
+                yield _read(rabbit_queues(endpoint)[0], message, State.MOVING)
 
 
-def look(connection: Any, queue: str) -> Generator[Any, None, None]:
+def browse(connection: Any, queue: str) -> Generator[Any, None, None]:
     """Yield the messages that wait in a queue now, next one first; each goes back to its place at the end."""
     counted = count(connection, queue)
     if counted is None or not counted.ready:
@@ -152,12 +152,12 @@ def _wait(connection: Any, channel: Any, queue: str, waiting: deque[Any]) -> boo
     return True
 
 
-def _read(at: Spot, message: Any, state: State) -> Message:
+def _read(at: RabbitQueue, message: Any, state: State) -> Message:
     copy_id = own_header(message, ID)
-    return read_message(at.place, copy_id, raw_of(at.place, public_copy(message)), state)
+    return read_message(at.address, copy_id, raw_of(at.address, public_copy(message)), state)
 
 
-def _refuse_quorum(server: RabbitmqServer, management: Management | None, at: Spot) -> None:
+def _refuse_quorum(server: RabbitmqServer, management: Management | None, at: RabbitQueue) -> None:
     details = management.queue(server.virtual_host, at.queue) if management else None
     if details is not None and details.kind == "quorum" and "x-delivery-limit" in details.arguments:
         raise RefusedError(

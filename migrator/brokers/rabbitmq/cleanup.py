@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import amqp
 
-from migrator.brokers.rabbitmq.queues import ALIVE, TAKEN, arriving_queue, dead_queue, spots
+from migrator.brokers.rabbitmq.queues import ALIVE, TAKEN, arriving_queue, dead_queue, rabbit_queues
 from migrator.brokers.rabbitmq.server import RabbitmqServer
 from migrator.errors import RefusedError
 from migrator.plan.model import Endpoint
@@ -17,8 +17,8 @@ from migrator.wire.message import Side, System
 
 def removable(endpoint: Endpoint) -> tuple[str, ...]:
     """Return the queues to delete, never one of the unified side's own."""
-    found = spots(endpoint)
-    names = [name for at in found for name in (at.moving, at.passed, at.kept)]
+    found = rabbit_queues(endpoint)
+    names = [name for at in found for name in (at.moving, at.filtered_out, at.quarantined)]
     names += [arriving_queue(endpoint), ALIVE, TAKEN]
     if endpoint.side is Side.LEGACY:
         names += [at.queue for at in found]
@@ -33,12 +33,12 @@ def remove(server: RabbitmqServer, endpoint: Endpoint) -> None:
     Raises:
         RefusedError: A queue holds a message again, or somebody consumes it.
     """
-    kept = {at.kept for at in spots(endpoint)}
+    quarantined = {at.quarantined for at in rabbit_queues(endpoint)}
     with server.connected() as connection:
         for queue in removable(endpoint):
             channel = connection.channel()
             try:
-                channel.queue_delete(queue=queue, if_empty=queue not in kept, if_unused=True)
+                channel.queue_delete(queue=queue, if_empty=queue not in quarantined, if_unused=True)
                 channel.close()
             except amqp.exceptions.NotFound:
                 continue

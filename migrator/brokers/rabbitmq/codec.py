@@ -29,7 +29,7 @@ from migrator.brokers.rabbitmq.prepared_message import WrittenMessage
 from migrator.wire.json_codec import HEADER, UnreadableError, dumps, loads, text_of
 from migrator.wire.kombu_envelope import Envelope, optional_text, read_envelope
 from migrator.wire.message import System
-from migrator.wire.queue_address import Place
+from migrator.wire.queue_address import QueueAddress
 
 _ELSEWHERE = ("content_type", "content_encoding", "application_headers", "user_id")
 PROPERTIES = tuple(name for name, _ in amqp.Message.PROPERTIES if name not in _ELSEWHERE)
@@ -46,17 +46,17 @@ class _Options(msgspec.Struct):
     options: _Priority
 
 
-def raw_of(place: Place, message: Any) -> bytes:
+def raw_of(address: QueueAddress, message: Any) -> bytes:
     """Return what the translation reads. Total: any delivery gives some bytes."""
     body = body_of(message)
-    if place.system is System.DRAMATIQ:
+    if address.system is System.DRAMATIQ:
         return body
     properties = message.properties
     given = {name: plain(properties[name]) for name in PROPERTIES if properties.get(name) is not None}
     given |= {
         "delivery_tag": given.get("message_id", ""),
         "body_encoding": "base64",
-        "delivery_info": {"exchange": "", "routing_key": place.queue},
+        "delivery_info": {"exchange": "", "routing_key": address.queue},
     }
     headers = own_headers(message)
     mark = headers.pop(HEADER, None)
@@ -70,13 +70,13 @@ def raw_of(place: Place, message: Any) -> bytes:
     return dumps(document)
 
 
-def message_for(place: Place, payload: bytes) -> Any:
+def message_for(address: QueueAddress, payload: bytes) -> Any:
     """Return a message for its destination.
 
     Raises:
         UnreadableError: AMQP can't hold it; the text says why.
     """
-    if place.system is System.DRAMATIQ:
+    if address.system is System.DRAMATIQ:
         message = amqp.Message(payload, delivery_mode=_PERSISTENT)
         priority = _broker_priority(payload)
         if priority is not None:

@@ -21,7 +21,7 @@ from migrator.brokers.rabbitmq.queues import (
     arriving_queue,
     dead_queue,
     find_arguments,
-    spots,
+    rabbit_queues,
 )
 from migrator.brokers.rabbitmq.server import RabbitmqServer, count
 from migrator.errors import RefusedError
@@ -39,9 +39,11 @@ class QueueForm:
     arguments: Mapping[str, Any]
 
 
-def read_forms(server: RabbitmqServer, management: Management | None, endpoint: Endpoint) -> tuple[QueueForm, ...]:
+def read_declarations(
+    server: RabbitmqServer, management: Management | None, endpoint: Endpoint
+) -> tuple[QueueForm, ...]:
     """Return how an endpoint's queues were declared, those that exist."""
-    names = {at.queue: at.place for at in spots(endpoint)}
+    names = {at.queue: at.address for at in rabbit_queues(endpoint)}
     dead = [dead_queue(queue) for queue in endpoint.queues] if endpoint.system is System.DRAMATIQ else []
     if management is not None:
         found = ((name, management.ask("GET", "queues", server.virtual_host, name)) for name in (*names, *dead))
@@ -58,8 +60,8 @@ def read_forms(server: RabbitmqServer, management: Management | None, endpoint: 
     with server.connected() as connection:
         # AMQP does not tell the arguments of a queue of dead letters; the workers declare it as they do everywhere.
         return tuple(
-            QueueForm(name=name, arguments=find_arguments(connection, place))
-            for name, place in names.items()
+            QueueForm(name=name, arguments=find_arguments(connection, address))
+            for name, address in names.items()
             if count(connection, name) is not None
         )
 
@@ -109,8 +111,8 @@ def queue_names(endpoints: Iterable[Endpoint]) -> tuple[str, ...]:
     """Return every queue that a rehearsal can make for these endpoints."""
     names: list[str] = []
     for endpoint in endpoints:
-        for at in spots(endpoint):
-            names += [at.queue, at.moving, at.passed, at.kept, ASIDE + at.queue]
+        for at in rabbit_queues(endpoint):
+            names += [at.queue, at.moving, at.filtered_out, at.quarantined, ASIDE + at.queue]
         names += [dead_queue(queue) for queue in endpoint.queues] if endpoint.system is System.DRAMATIQ else []
         names.append(arriving_queue(endpoint))
     return tuple(dict.fromkeys((*names, LOCK, ALIVE, TAKEN)))

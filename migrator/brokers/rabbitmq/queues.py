@@ -20,10 +20,10 @@ from typing import Any
 import amqp
 
 from migrator.brokers.rabbitmq.server import count
-from migrator.brokers.redis.keys import Source
+from migrator.brokers.redis.keys import RedisQueue
 from migrator.plan.model import Endpoint
 from migrator.wire.message import Side, System
-from migrator.wire.queue_address import Place
+from migrator.wire.queue_address import QueueAddress
 
 LOCK = "tqm.lock"
 #: Not durable: it is gone after a restart of the server.
@@ -39,38 +39,40 @@ _VALUE = re.compile(r"the value '(?P<value>[^']*)' of type '(?P<type>[^']*)'")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spot:
+class RabbitQueue:
     """One queue from which messages are taken, and our queues for it."""
 
-    place: Place
+    address: QueueAddress
     queue: str
     moving: str
-    passed: str
-    kept: str
+    filtered_out: str
+    quarantined: str
 
-    def as_source(self) -> Source:
+    def as_source(self) -> RedisQueue:
         """Return the spot in the form that batches name; ids are made on taking, so bodies have a name."""
-        return Source(place=self.place, list=self.queue, bodies="amqp", claim=self.moving, passed=self.passed)
+        return RedisQueue(
+            address=self.address, list=self.queue, bodies="amqp", claim=self.moving, filtered_out=self.filtered_out
+        )
 
 
-def spots(endpoint: Endpoint) -> tuple[Spot, ...]:
+def rabbit_queues(endpoint: Endpoint) -> tuple[RabbitQueue, ...]:
     """Return every queue of an endpoint, in the order in which they are emptied."""
     found = []
     for queue in endpoint.queues:
         for delayed in (False, True) if endpoint.system is System.DRAMATIQ else (False,):
-            found.append(spot(Place(endpoint.side, endpoint.system, queue, delayed)))
+            found.append(rabbit_queue(QueueAddress(endpoint.side, endpoint.system, queue, delayed)))
     return tuple(found)
 
 
-def spot(place: Place) -> Spot:
+def rabbit_queue(address: QueueAddress) -> RabbitQueue:
     """Return the names for one queue."""
-    rest = f"{place.side.value}.{place.system.value}.{place.wire_queue}"
-    return Spot(
-        place=place,
-        queue=place.wire_queue,
+    rest = f"{address.side.value}.{address.system.value}.{address.wire_queue}"
+    return RabbitQueue(
+        address=address,
+        queue=address.wire_queue,
         moving=f"tqm.moving.{rest}",
-        passed=f"tqm.passed.{rest}",
-        kept=f"tqm.kept.{rest}",
+        filtered_out=f"tqm.passed.{rest}",
+        quarantined=f"tqm.kept.{rest}",
     )
 
 
@@ -84,20 +86,20 @@ def arriving_queue(endpoint: Endpoint) -> str:
     return f"tqm.arriving.{endpoint.side.value}.{endpoint.system.value}"
 
 
-def expected_arguments(place: Place) -> dict[str, Any]:
+def expected_arguments(address: QueueAddress) -> dict[str, Any]:
     """Return the arguments with which the queue's own system declares it, as far as they are known beforehand."""
-    if place.system is System.DRAMATIQ:
-        return {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead_queue(place.queue)}
-    return {"x-max-priority": UNIFIED_MAX_PRIORITY} if place.side is Side.UNIFIED else {}
+    if address.system is System.DRAMATIQ:
+        return {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead_queue(address.queue)}
+    return {"x-max-priority": UNIFIED_MAX_PRIORITY} if address.side is Side.UNIFIED else {}
 
 
-def declare_missing(connection: Any, place: Place) -> bool:
+def declare_missing(connection: Any, address: QueueAddress) -> bool:
     """Make a destination queue if there is none, as its system would; return whether it was made."""
-    if count(connection, place.wire_queue) is not None:
+    if count(connection, address.wire_queue) is not None:
         return False
     channel = connection.channel()
     channel.queue_declare(
-        queue=place.wire_queue, durable=True, auto_delete=False, arguments=expected_arguments(place) or None
+        queue=address.wire_queue, durable=True, auto_delete=False, arguments=expected_arguments(address) or None
     )
     channel.close()
     return True
@@ -123,16 +125,16 @@ def delete_if_empty(connection: Any, queue: str) -> None:
         return
 
 
-def find_arguments(connection: Any, place: Place) -> dict[str, Any]:
+def find_arguments(connection: Any, address: QueueAddress) -> dict[str, Any]:
     """Return the arguments of an existing queue, as far as AMQP tells: by declaring it again until it fits.
 
     An equal declaration changes nothing; an unequal one is refused with the value that it has (406).
     """
-    arguments: dict[str, Any] = dict(expected_arguments(place))
+    arguments: dict[str, Any] = dict(expected_arguments(address))
     for _ in range(8):
         channel = connection.channel()
         try:
-            channel.queue_declare(queue=place.wire_queue, durable=True, auto_delete=False, arguments=arguments)
+            channel.queue_declare(queue=address.wire_queue, durable=True, auto_delete=False, arguments=arguments)
         except amqp.exceptions.PreconditionFailed as refusal:
             text = str(getattr(refusal, "reply_text", refusal))
             if not _learn(arguments, text):

@@ -11,12 +11,18 @@ from typing import Any
 
 from migrator.brokers.protocol import BrokerFacts
 from migrator.brokers.rabbitmq.management import URL_VARIABLE, Management
-from migrator.brokers.rabbitmq.queues import UNIFIED_MAX_PRIORITY, as_text, expected_arguments, find_arguments, spots
+from migrator.brokers.rabbitmq.queues import (
+    UNIFIED_MAX_PRIORITY,
+    as_text,
+    expected_arguments,
+    find_arguments,
+    rabbit_queues,
+)
 from migrator.brokers.rabbitmq.server import QueueCount, RabbitmqServer, count
 from migrator.plan.model import Endpoint
 from migrator.report import Finding, Severity
 from migrator.wire.message import Side, System
-from migrator.wire.queue_address import Place
+from migrator.wire.queue_address import QueueAddress
 
 #: RabbitMQ closes the channel of a worker that has held a message for longer.
 CONSUMER_TIMEOUT_S = 1800.0
@@ -28,22 +34,22 @@ def find_facts(server: RabbitmqServer, management: Management | None, endpoint: 
     Raises:
         UnreachableError: It does not answer.
     """
-    arguments: dict[Place, Mapping[str, Any]] = {}
-    counts: dict[Place, QueueCount | None] = {}
-    kinds: dict[Place, str] = {}
+    arguments: dict[QueueAddress, Mapping[str, Any]] = {}
+    counts: dict[QueueAddress, QueueCount | None] = {}
+    kinds: dict[QueueAddress, str] = {}
     with server.connected() as connection:
         properties = connection.server_properties
         identity = server.identity(connection)
-        for at in spots(endpoint):
-            counted = counts[at.place] = count(connection, at.queue)
+        for at in rabbit_queues(endpoint):
+            counted = counts[at.address] = count(connection, at.queue)
             details = management.queue(server.virtual_host, at.queue) if management else None
             if details is not None:
-                arguments[at.place], kinds[at.place] = details.arguments, details.kind
+                arguments[at.address], kinds[at.address] = details.arguments, details.kind
             elif counted is not None:
-                arguments[at.place] = find_arguments(connection, at.place)
+                arguments[at.address] = find_arguments(connection, at.address)
     timeouts = [float(given["x-consumer-timeout"]) / 1000 for given in arguments.values() if _has_timeout(given)]
     timeout_s = min(timeouts, default=CONSUMER_TIMEOUT_S)
-    extra = {f"queue {place.wire_queue}": as_text(given) for place, given in arguments.items()}
+    extra = {f"queue {address.wire_queue}": as_text(given) for address, given in arguments.items()}
     extra["consumer_timeout_s"] = (
         f"{timeout_s:g}" if timeouts else f"{timeout_s:g} unless the server's settings say else"
     )
@@ -68,17 +74,20 @@ def _has_timeout(arguments: Mapping[str, Any]) -> bool:
 
 
 def _findings(
-    where: str, endpoint: Endpoint, arguments: Mapping[Place, Mapping[str, Any]], kinds: Mapping[Place, str]
+    where: str,
+    endpoint: Endpoint,
+    arguments: Mapping[QueueAddress, Mapping[str, Any]],
+    kinds: Mapping[QueueAddress, str],
 ) -> Iterator[Finding]:
-    for place, given in arguments.items():
-        queue = f"{where} {place.wire_queue}"
+    for address, given in arguments.items():
+        queue = f"{where} {address.wire_queue}"
         found = as_text(given)
         if endpoint.side is Side.UNIFIED and given.get("x-max-priority") != UNIFIED_MAX_PRIORITY:
             what = "the unified queue has other arguments than the unified app declares, which the server refuses (406)"
             remedy = f"delete the queue while it is empty; it comes again with x-max-priority={UNIFIED_MAX_PRIORITY}"
             yield _finding("BROKER-QUEUE-ARGUMENTS", Severity.ERROR, queue, what, found, remedy)
-        if place.system is System.DRAMATIQ:
-            expected = expected_arguments(place)
+        if address.system is System.DRAMATIQ:
+            expected = expected_arguments(address)
             if any(given.get(name) != value for name, value in expected.items()):
                 what = "Dramatiq declares this queue with other dead letter arguments"
                 remedy = "see who declared it; Dramatiq's workers can't use it as it is"
@@ -86,14 +95,18 @@ def _findings(
         if given.get("x-message-ttl") is not None or given.get("x-max-length") is not None:
             what, remedy = "the queue drops messages by itself", "take the limit off for the length of the migration"
             yield _finding("BROKER-QUEUE-DROPS", Severity.WARNING, queue, what, found, remedy)
-        if "quorum" in (kinds.get(place), given.get("x-queue-type")):
+        if "quorum" in (kinds.get(address), given.get("x-queue-type")):
             what = "quorum queues have no priorities, and each look at a message counts as a delivery"
             remedy = "rehearse on a copy first; this tool is tested with classic queues"
             yield _finding("BROKER-QUORUM", Severity.WARNING, queue, what, "quorum", remedy)
 
 
-def _unseen(where: str, counts: Mapping[Place, QueueCount | None], management: Management | None) -> Iterator[Finding]:
-    busy = {place.wire_queue: counted.consumers for place, counted in counts.items() if counted and counted.consumers}
+def _unseen(
+    where: str, counts: Mapping[QueueAddress, QueueCount | None], management: Management | None
+) -> Iterator[Finding]:
+    busy = {
+        address.wire_queue: counted.consumers for address, counted in counts.items() if counted and counted.consumers
+    }
     if busy and management is None:
         yield _finding(
             "BROKER-UNACKNOWLEDGED",

@@ -12,7 +12,7 @@ from typing import Any
 import amqp
 
 from migrator.brokers.rabbitmq.codec import body_of, own_headers
-from migrator.wire.quarantined import KeptBack
+from migrator.wire.quarantined import Quarantined
 
 ID = "x-tqm-id"
 #: Queue of an arriving message.
@@ -52,9 +52,14 @@ def public_copy(message: Any) -> Any:
     return amqp.Message(body_of(message), **properties)
 
 
-def kept_copy(message: Any, copy_id: str, kept: KeptBack) -> Any:
+def kept_copy(message: Any, copy_id: str, quarantined: Quarantined) -> Any:
     """Return a message for the queue of those that are kept back."""
-    texts = {REASON: kept.reason.value, DETAIL: kept.detail, TASK: kept.task, MESSAGE: kept.id}
+    texts = {
+        REASON: quarantined.reason.value,
+        DETAIL: quarantined.detail,
+        TASK: quarantined.task,
+        MESSAGE: quarantined.id,
+    }
     return private_copy(message, {ID: copy_id, **{name: text[:_MOST_TEXT] for name, text in texts.items()}})
 
 

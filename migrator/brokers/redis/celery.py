@@ -17,11 +17,11 @@ from msgspec import Raw
 from migrator.brokers.decode import read_message
 from migrator.brokers.protocol import BrokerFacts, Depths, Owner
 from migrator.brokers.redis.keys import PARKED, sources, unacked_keys
-from migrator.brokers.redis.quarantine import count_kept, read_kept
+from migrator.brokers.redis.quarantine import count_quarantined, read_quarantined
 from migrator.brokers.redis.server import RedisServer
 from migrator.plan.model import Endpoint
 from migrator.wire.message import Message, Side, State
-from migrator.wire.queue_address import Place
+from migrator.wire.queue_address import QueueAddress
 
 _PAGE = 500
 
@@ -66,11 +66,11 @@ class CeleryRedis:
         counts = {(queue, state): 0 for queue in self.endpoint.queues for state in State}
         with self.server.translated():
             for source in sources(self.endpoint):
-                counts[source.place.queue, State.READY] += client.llen(source.list) + client.llen(source.passed)
-                counts[source.place.queue, State.MOVING] += client.llen(source.claim)
+                counts[source.address.queue, State.READY] += client.llen(source.list) + client.llen(source.filtered_out)
+                counts[source.address.queue, State.MOVING] += client.llen(source.claim)
             for queue, _, _, _ in self.unacked():
                 counts[queue, State.CLAIMED] += 1
-            for key, number in count_kept(client, self.endpoint).items():
+            for key, number in count_quarantined(client, self.endpoint).items():
                 counts[key] = counts.get(key, 0) + number
             if self.endpoint.side is Side.UNIFIED:
                 counts[self.endpoint.queues[0], State.DELAYED] += client.zcard(PARKED)
@@ -103,27 +103,30 @@ class CeleryRedis:
         """Yield every message without taking it."""
         with self.server.translated():
             for source in sources(self.endpoint):
-                if queue in (None, source.place.queue):
-                    yield from self._scan_list(source.place, source.claim, State.MOVING, from_tail=False)
-                    yield from self._scan_list(source.place, source.list, State.READY, from_tail=True)
-                    yield from self._scan_list(source.place, source.passed, State.READY, from_tail=False)
+                if queue in (None, source.address.queue):
+                    yield from self._scan_list(source.address, source.claim, State.MOVING, from_tail=False)
+                    yield from self._scan_list(source.address, source.list, State.READY, from_tail=True)
+                    yield from self._scan_list(source.address, source.filtered_out, State.READY, from_tail=False)
             for name, _, message, _ in self.unacked():
                 if queue in (None, name):
-                    yield read_message(self._place(name), "", message, State.CLAIMED)
-            for kept in read_kept(self.server.client, self.endpoint):
-                place = next((s.place for s in sources(self.endpoint) if s.list == kept.list), None)
-                place = place or self._place(self.endpoint.queues[0])
-                if queue in (None, place.queue):
-                    yield replace(read_message(place, kept.copy_id, kept.raw, State.KEPT), state=State.KEPT)
+                    yield read_message(self._address(name), "", message, State.CLAIMED)
+            for quarantined in read_quarantined(self.server.client, self.endpoint):
+                address = next((s.address for s in sources(self.endpoint) if s.list == quarantined.list), None)
+                address = address or self._address(self.endpoint.queues[0])
+                if queue in (None, address.queue):
+                    yield replace(
+                        read_message(address, quarantined.copy_id, quarantined.raw, State.QUARANTINED),
+                        state=State.QUARANTINED,
+                    )
             if self.endpoint.side is Side.UNIFIED:
                 yield from self._parked(queue)
 
     def _parked(self, queue: str | None) -> Iterator[Message]:
         for raw, _ in self.server.client.zscan_iter(PARKED, count=_PAGE):
             if queue in (None, self.endpoint.queues[0]):
-                yield read_message(self._place(self.endpoint.queues[0]), "", raw, State.DELAYED)
+                yield read_message(self._address(self.endpoint.queues[0]), "", raw, State.DELAYED)
 
-    def _scan_list(self, place: Place, key: str, state: State, *, from_tail: bool) -> Iterator[Message]:
+    def _scan_list(self, address: QueueAddress, key: str, state: State, *, from_tail: bool) -> Iterator[Message]:
         start, client = 0, self.server.client
         while True:
             if from_tail:
@@ -133,11 +136,11 @@ class CeleryRedis:
             if not page:
                 return
             for raw in page:
-                yield read_message(place, "", raw, state)
+                yield read_message(address, "", raw, state)
             start += len(page)
 
-    def _place(self, queue: str) -> Place:
-        return Place(self.endpoint.side, self.endpoint.system, queue)
+    def _address(self, queue: str) -> QueueAddress:
+        return QueueAddress(self.endpoint.side, self.endpoint.system, queue)
 
 
 def _unacked_entry(value: bytes) -> tuple[bytes, str, int] | None:

@@ -27,9 +27,9 @@ def redacted(url: str) -> str:
     if any(letter in secret for letter in "/?#"):
         # A password that is not escaped, or an @ behind the path: nobody can tell what of it is the password.
         return f"{scheme}://{HIDDEN}"
-    place, _, query = rest.partition("?")
-    place = place.partition("#")[0]
-    host, slash, path = place.partition("/")
+    address, _, query = rest.partition("?")
+    address = address.partition("#")[0]
+    host, slash, path = address.partition("/")
     name, colon, port = host.rpartition(":")
     if colon and port and not port.isdecimal() and not host.endswith("]"):
         host = f"{name}:{HIDDEN}"
@@ -56,13 +56,13 @@ def no_url(where: str, kind: str, error: ValueError) -> UsageError:
 def client_url(url: str) -> str:
     """Return a URL in the words of redis-py: what Celery takes, it does not take everywhere."""
     scheme, _, rest = url.partition("://")
-    place, sign, query = rest.partition("?")
+    address, sign, query = rest.partition("?")
     options = dict(parse_qsl(query, keep_blank_values=True))
     if scheme == "redis+socket" and "virtual_host" in options:
         options["db"] = options.pop("virtual_host").lstrip("/")
     if "ssl_cert_reqs" in options:
         options["ssl_cert_reqs"] = options["ssl_cert_reqs"].removeprefix("CERT_").lower()
-    return f"{_SCHEMES.get(scheme, scheme)}://{place}" + (f"?{urlencode(options)}" if sign else "")
+    return f"{_SCHEMES.get(scheme, scheme)}://{address}" + (f"?{urlencode(options)}" if sign else "")
 
 
 class Client(redis.Redis):

@@ -15,12 +15,12 @@ from dataclasses import replace
 
 from migrator.brokers.decode import read_message
 from migrator.brokers.protocol import BrokerFacts, Depths, Owner
-from migrator.brokers.redis.keys import Source, dramatiq_list, sources
-from migrator.brokers.redis.quarantine import count_kept, read_kept
+from migrator.brokers.redis.keys import RedisQueue, dramatiq_list, sources
+from migrator.brokers.redis.quarantine import count_quarantined, read_quarantined
 from migrator.brokers.redis.server import RedisServer
 from migrator.plan.model import Endpoint
 from migrator.wire.message import Message, State
-from migrator.wire.queue_address import Place
+from migrator.wire.queue_address import QueueAddress
 
 _PAGE = 500
 _NAMES = 10_000
@@ -53,14 +53,14 @@ class DramatiqRedis:
         counts = {(queue, state): 0 for queue in self.endpoint.queues for state in State}
         with self.server.translated():
             for source in sources(self.endpoint):
-                waiting = State.DELAYED if source.place.delayed else State.READY
-                counts[source.place.queue, waiting] += client.llen(source.list) + client.llen(source.passed)
-                counts[source.place.queue, State.MOVING] += client.llen(source.claim)
+                waiting = State.DELAYED if source.address.delayed else State.READY
+                counts[source.address.queue, waiting] += client.llen(source.list) + client.llen(source.filtered_out)
+                counts[source.address.queue, State.MOVING] += client.llen(source.claim)
             for owner in self.owners():
                 counts[owner.queue, State.CLAIMED] += owner.claimed
             for queue in self.endpoint.queues:
                 counts[queue, State.DEAD] = client.hlen(f"{dramatiq_list(self.endpoint, queue)}.XQ.msgs")
-            for key, number in count_kept(client, self.endpoint).items():
+            for key, number in count_quarantined(client, self.endpoint).items():
                 counts[key] = counts.get(key, 0) + number
         return counts
 
@@ -73,15 +73,15 @@ class DramatiqRedis:
                 wire = f"{owner.queue}.DQ" if owner.delayed else owner.queue
                 claimed[wire] = claimed.get(wire, 0) + owner.claimed
             return {
-                source.place.wire_queue: client.hlen(source.bodies)
+                source.address.wire_queue: client.hlen(source.bodies)
                 - client.llen(source.list)
                 - client.llen(source.claim)
-                - client.llen(source.passed)
-                - claimed.get(source.place.wire_queue, 0)
+                - client.llen(source.filtered_out)
+                - claimed.get(source.address.wire_queue, 0)
                 for source in sources(self.endpoint)
             }
 
-    def orphans(self) -> Iterator[tuple[Place, str, bytes]]:
+    def orphans(self) -> Iterator[tuple[QueueAddress, str, bytes]]:
         """Yield place, id and body of messages that no list, worker or claim names; nobody would ever run them.
 
         All ids of a queue are held in memory meanwhile. What is just being taken may look like this.
@@ -91,13 +91,15 @@ class DramatiqRedis:
             owners = self.owners()
             for source in sources(self.endpoint):
                 named = {
-                    name for key in (source.list, source.claim, source.passed) for name in client.lrange(key, 0, -1)
+                    name
+                    for key in (source.list, source.claim, source.filtered_out)
+                    for name in client.lrange(key, 0, -1)
                 }
                 for owner in owners:
-                    named |= client.smembers(acks_key(self.endpoint, owner.id, source.place))
+                    named |= client.smembers(acks_key(self.endpoint, owner.id, source.address))
                 for name, raw in client.hscan_iter(source.bodies, count=_PAGE):
                     if name not in named:
-                        yield source.place, name.decode(errors="surrogateescape"), raw
+                        yield source.address, name.decode(errors="surrogateescape"), raw
 
     def owners(self) -> tuple[Owner, ...]:
         """Return the worker processes that have taken messages, with their last sign of life.
@@ -114,15 +116,15 @@ class DramatiqRedis:
             found: list[Owner] = []
             for name in sorted(set(beats) | self._forgotten_owners()):
                 for source in sources(self.endpoint):
-                    claimed = client.scard(acks_key(self.endpoint, name, source.place))
+                    claimed = client.scard(acks_key(self.endpoint, name, source.address))
                     beat = beats.get(name)
                     silent_s = None if beat is None else now_s + micros / 1e6 - beat / 1000
                     if claimed:
                         found.append(
                             Owner(
                                 id=name,
-                                queue=source.place.queue,
-                                delayed=source.place.delayed,
+                                queue=source.address.queue,
+                                delayed=source.address.delayed,
                                 claimed=claimed,
                                 heartbeat_ms=beat,
                                 silent_s=silent_s,
@@ -134,37 +136,46 @@ class DramatiqRedis:
         """Yield every message without taking it."""
         with self.server.translated():
             for source in sources(self.endpoint):
-                if queue in (None, source.place.queue):
+                if queue in (None, source.address.queue):
                     yield from self._scan(source)
-            for kept in read_kept(self.server.client, self.endpoint):
-                source = next((s for s in sources(self.endpoint) if s.list == kept.list), sources(self.endpoint)[0])
-                if queue in (None, source.place.queue):
-                    yield replace(read_message(source.place, kept.copy_id, kept.raw, State.KEPT), state=State.KEPT)
+            for quarantined in read_quarantined(self.server.client, self.endpoint):
+                source = next(
+                    (s for s in sources(self.endpoint) if s.list == quarantined.list), sources(self.endpoint)[0]
+                )
+                if queue in (None, source.address.queue):
+                    yield replace(
+                        read_message(source.address, quarantined.copy_id, quarantined.raw, State.QUARANTINED),
+                        state=State.QUARANTINED,
+                    )
 
-    def _scan(self, source: Source) -> Iterator[Message]:
-        for key, state in ((source.claim, State.MOVING), (source.list, State.READY), (source.passed, State.READY)):
+    def _scan(self, source: RedisQueue) -> Iterator[Message]:
+        for key, state in (
+            (source.claim, State.MOVING),
+            (source.list, State.READY),
+            (source.filtered_out, State.READY),
+        ):
             yield from self._scan_list(source, key, state)
         for owner in self.owners():
-            if (owner.queue, owner.delayed) == (source.place.queue, source.place.delayed):
-                ids = sorted(self.server.client.smembers(acks_key(self.endpoint, owner.id, source.place)))
+            if (owner.queue, owner.delayed) == (source.address.queue, source.address.delayed):
+                ids = sorted(self.server.client.smembers(acks_key(self.endpoint, owner.id, source.address)))
                 for start in range(0, len(ids), _PAGE):
                     yield from self._bodies(source, source.bodies, ids[start : start + _PAGE], State.CLAIMED)
-        if not source.place.delayed:
+        if not source.address.delayed:
             dead = f"{source.list}.XQ"
             ids = self.server.client.zrange(dead, 0, -1)
             for start in range(0, len(ids), _PAGE):
                 yield from self._bodies(source, f"{dead}.msgs", ids[start : start + _PAGE], State.DEAD)
 
-    def _scan_list(self, source: Source, key: str, state: State) -> Iterator[Message]:
+    def _scan_list(self, source: RedisQueue, key: str, state: State) -> Iterator[Message]:
         start = 0
         while ids := self.server.client.lrange(key, start, start + _PAGE - 1):
             yield from self._bodies(source, source.bodies, ids, state)
             start += len(ids)
 
-    def _bodies(self, source: Source, bodies: str, ids: list[bytes], state: State) -> Iterator[Message]:
+    def _bodies(self, source: RedisQueue, bodies: str, ids: list[bytes], state: State) -> Iterator[Message]:
         for identity, raw in zip(ids, self.server.client.hmget(bodies, ids), strict=True):
             if raw is not None:
-                yield read_message(source.place, identity.decode(errors="surrogateescape"), raw, state)
+                yield read_message(source.address, identity.decode(errors="surrogateescape"), raw, state)
 
     def _forgotten_owners(self) -> set[str]:
         """Return owners of claims whose sign of life is gone; found by walking over the keys' names."""
@@ -173,14 +184,14 @@ class DramatiqRedis:
         for key in self.server.client.scan_iter(match=f"{_literal(prefix)}*", count=10_000):
             rest = key.decode(errors="replace")[len(prefix) :]
             for source in sources(self.endpoint):
-                if rest.endswith(f".{source.place.wire_queue}"):
-                    names.add(rest[: -len(source.place.wire_queue) - 1])
+                if rest.endswith(f".{source.address.wire_queue}"):
+                    names.add(rest[: -len(source.address.wire_queue) - 1])
         return names
 
 
-def acks_key(endpoint: Endpoint, owner: str, place: Place) -> str:
+def acks_key(endpoint: Endpoint, owner: str, address: QueueAddress) -> str:
     """Return the set of ids that a worker process has taken from a queue."""
-    return f"{endpoint.namespace}:__acks__.{owner}.{place.wire_queue}"
+    return f"{endpoint.namespace}:__acks__.{owner}.{address.wire_queue}"
 
 
 def _literal(text: str) -> str:

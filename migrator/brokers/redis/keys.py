@@ -3,7 +3,7 @@
 Our keys on a server: ``tqm:lock`` (fence), ``tqm:runs`` (how many runs have had it), ``tqm:claim:…`` (taken, not yet
 carried), ``tqm:passed:…`` (left out by a filter), ``tqm:kept:<side>:<system>`` (kept back, with the reason),
 ``tqm:ledger`` (what has arrived from another server), ``tqm:parked`` (ETA further away than the visibility timeout),
-``tqm:alias:…`` (the alias net, :mod:`migrator.workers.legacy_aliases`).
+``tqm:alias:…`` (the legacy aliases, :mod:`migrator.workers.legacy_aliases`).
 
 Source: dramatiq/brokers/redis/dispatch.lua; kombu/transport/redis.py (``_q_for_pri``, ``priority``).
 """
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from migrator.plan.model import Endpoint
 from migrator.wire.message import System
-from migrator.wire.queue_address import Place
+from migrator.wire.queue_address import QueueAddress
 
 LOCK = "tqm:lock"
 RUNS = "tqm:runs"
@@ -24,16 +24,16 @@ PARKED = "tqm:parked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class RedisQueue:
     """One list from which messages are taken."""
 
-    place: Place
+    address: QueueAddress
     #: The list: ids (Dramatiq) or messages (Celery).
     list: str
     #: Dramatiq's hash of bodies; empty for Celery.
     bodies: str
     claim: str
-    passed: str
+    filtered_out: str
 
 
 def dramatiq_list(endpoint: Endpoint, wire_queue: str) -> str:
@@ -59,28 +59,32 @@ def unacked_keys(endpoint: Endpoint) -> tuple[str, str]:
     return f"{endpoint.key_prefix}unacked", f"{endpoint.key_prefix}unacked_index"
 
 
-def kept_key(endpoint: Endpoint) -> str:
+def quarantine_key(endpoint: Endpoint) -> str:
     """Return the hash of messages kept back on this endpoint."""
     return f"tqm:kept:{endpoint.side.value}:{endpoint.system.value}"
 
 
-def sources(endpoint: Endpoint) -> tuple[Source, ...]:
+def sources(endpoint: Endpoint) -> tuple[RedisQueue, ...]:
     """Return every list of an endpoint, in the order in which they are emptied."""
-    found: list[Source] = []
+    found: list[RedisQueue] = []
     for queue in endpoint.queues:
         if endpoint.system is System.DRAMATIQ:
             for delayed in (False, True):
-                place = Place(endpoint.side, endpoint.system, queue, delayed)
-                name = dramatiq_list(endpoint, place.wire_queue)
-                found.append(_source(place, name, f"{name}.msgs"))
+                address = QueueAddress(endpoint.side, endpoint.system, queue, delayed)
+                name = dramatiq_list(endpoint, address.wire_queue)
+                found.append(_source(address, name, f"{name}.msgs"))
         else:
-            place = Place(endpoint.side, endpoint.system, queue)
-            found.extend(_source(place, name, "") for name in celery_lists(endpoint, queue))
+            address = QueueAddress(endpoint.side, endpoint.system, queue)
+            found.extend(_source(address, name, "") for name in celery_lists(endpoint, queue))
     return tuple(found)
 
 
-def _source(place: Place, name: str, bodies: str) -> Source:
-    kind = place.system.value
-    return Source(
-        place=place, list=name, bodies=bodies, claim=f"tqm:claim:{kind}:{name}", passed=f"tqm:passed:{kind}:{name}"
+def _source(address: QueueAddress, name: str, bodies: str) -> RedisQueue:
+    kind = address.system.value
+    return RedisQueue(
+        address=address,
+        list=name,
+        bodies=bodies,
+        claim=f"tqm:claim:{kind}:{name}",
+        filtered_out=f"tqm:passed:{kind}:{name}",
     )

@@ -25,7 +25,7 @@ Push = tuple[str, list[bytes]]
 
 
 @dataclass(slots=True, eq=False)
-class Ticket:
+class PendingReply:
     """One request under way."""
 
     #: How many answers the server gives to it; the last one counts.
@@ -34,7 +34,7 @@ class Ticket:
     done: bool = False
 
 
-class Lane:
+class RedisPipeline:
     """One connection to a server, for our scripts only.
 
     Args:
@@ -46,20 +46,22 @@ class Lane:
         for name in _SCRIPTS:
             server.client.script_load(script(name)[1])
         self._connection = server.client.connection_pool.get_connection()
-        self._waiting: deque[Ticket] = deque()
+        self._waiting: deque[PendingReply] = deque()
 
-    def send(self, name: str, keys: Sequence[Any], arguments: Sequence[Any]) -> Ticket:
+    def send(self, name: str, keys: Sequence[Any], arguments: Sequence[Any]) -> PendingReply:
         """Send a script and return at once."""
         return self.ask("EVALSHA", script(name)[0], len(keys), *keys, *arguments)
 
-    def ask(self, *command: Any) -> Ticket:
+    def ask(self, *command: Any) -> PendingReply:
         """Send a command and return at once."""
-        ticket = Ticket()
+        pending = PendingReply()
         self._connection.send_packed_command([packed([command])])
-        self._waiting.append(ticket)
-        return ticket
+        self._waiting.append(pending)
+        return pending
 
-    def transact(self, pushes: Sequence[Push], name: str, keys: Sequence[Any], arguments: Sequence[Any]) -> Ticket:
+    def transact(
+        self, pushes: Sequence[Push], name: str, keys: Sequence[Any], arguments: Sequence[Any]
+    ) -> PendingReply:
         """Send messages to lists and then a script, as one transaction, and return at once.
 
         A script gets its arguments as copies of its own: pushed beside it, messages cost the server half as much. The
@@ -70,24 +72,24 @@ class Lane:
             return self.send(name, keys, arguments)
         commands: list[Sequence[Any]] = [["LPUSH", key, *messages] for key, messages in pushes]
         commands = [("MULTI",), *commands, ("EVAL", script(name)[1], len(keys), *keys, *arguments), ("EXEC",)]
-        ticket = Ticket(answers=len(commands))
+        pending = PendingReply(answers=len(commands))
         self._connection.send_packed_command([packed(commands)])
-        self._waiting.append(ticket)
-        return ticket
+        self._waiting.append(pending)
+        return pending
 
-    def result(self, ticket: Ticket) -> Any:
+    def result(self, pending: PendingReply) -> Any:
         """Wait for the answer to a request.
 
         Raises:
             redis.RedisError: The script or the connection failed.
         """
-        while not ticket.done:
+        while not pending.done:
             oldest = self._waiting.popleft()
             for _ in range(oldest.answers):
                 answer = self._connection.read_response()
             oldest.answer = answer if oldest.answers == 1 else _of_script(answer)
             oldest.done = True
-        return ticket.answer
+        return pending.answer
 
     def close(self) -> None:
         """Drop the connection; answers that are still under way are never read."""

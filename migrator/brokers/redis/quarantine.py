@@ -14,17 +14,17 @@ from typing import Any
 
 import msgspec
 
-from migrator.brokers.redis.keys import Source, kept_key
+from migrator.brokers.redis.keys import RedisQueue, quarantine_key
 from migrator.errors import RefusedError
 from migrator.plan.model import Endpoint
 from migrator.wire.message import State
-from migrator.wire.quarantined import KeptBack, Reason
+from migrator.wire.quarantined import Quarantined, QuarantineReason
 
 
 class _Head(msgspec.Struct, omit_defaults=True):
     list: str
     copy: str
-    reason: Reason
+    reason: QuarantineReason
     detail: str
     task: str
     id: str
@@ -32,56 +32,58 @@ class _Head(msgspec.Struct, omit_defaults=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeptMessage:
+class QuarantinedMessage:
     """One message that is kept back."""
 
     field: bytes
     #: The list it belongs to.
     list: str
     copy_id: str
-    reason: Reason
+    reason: QuarantineReason
     detail: str
     task: str
     id: str
     #: Seconds since the epoch.
-    kept_at_s: float
+    quarantined_at_s: float
     raw: bytes
 
 
-def kept_entry(source: Source, copy_id: str, number: str, kept: KeptBack, raw: bytes) -> tuple[bytes, bytes]:
+def quarantine_entry(
+    source: RedisQueue, copy_id: str, number: str, quarantined: Quarantined, raw: bytes
+) -> tuple[bytes, bytes]:
     """Return field and value for one message."""
-    field = f"{source.place.wire_queue}|{copy_id}|{number}".encode(errors="surrogateescape")
+    field = f"{source.address.wire_queue}|{copy_id}|{number}".encode(errors="surrogateescape")
     head = _Head(
         list=source.list,
         copy=copy_id.encode(errors="backslashreplace").decode(),
-        reason=kept.reason,
-        detail=kept.detail.encode(errors="backslashreplace").decode()[:500],
-        task=kept.task.encode(errors="backslashreplace").decode(),
-        id=kept.id.encode(errors="backslashreplace").decode(),
+        reason=quarantined.reason,
+        detail=quarantined.detail.encode(errors="backslashreplace").decode()[:500],
+        task=quarantined.task.encode(errors="backslashreplace").decode(),
+        id=quarantined.id.encode(errors="backslashreplace").decode(),
         at=round(time.time(), 3),
     )
     return field, msgspec.json.encode(head) + b"\n" + raw
 
 
-def read_kept(client: Any, endpoint: Endpoint) -> Iterator[KeptMessage]:
+def read_quarantined(client: Any, endpoint: Endpoint) -> Iterator[QuarantinedMessage]:
     """Yield the messages that are kept back on an endpoint's server; a field may come twice while it grows.
 
     Raises:
         RefusedError: Somebody else has written there.
     """
-    for field, value in client.hscan_iter(kept_key(endpoint), count=200):
+    for field, value in client.hscan_iter(quarantine_key(endpoint), count=200):
         line, _, raw = value.partition(b"\n")
         try:
             head = msgspec.json.decode(line, type=_Head)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             name = field.decode(errors="backslashreplace")
             raise RefusedError(
-                f"{kept_key(endpoint)} {name}",
+                f"{quarantine_key(endpoint)} {name}",
                 "an entry of kept-back messages was not written by this tool, or was changed",
                 found=str(error),
                 remedy="look at it (HGET), then set it aside under another key; the others are whole",
             ) from None
-        yield KeptMessage(
+        yield QuarantinedMessage(
             field=field,
             list=head.list,
             copy_id=field.partition(b"|")[2].rpartition(b"|")[0].decode(errors="surrogateescape"),
@@ -89,17 +91,17 @@ def read_kept(client: Any, endpoint: Endpoint) -> Iterator[KeptMessage]:
             detail=head.detail,
             task=head.task,
             id=head.id,
-            kept_at_s=head.at,
+            quarantined_at_s=head.at,
             raw=raw,
         )
 
 
-def count_kept(client: Any, endpoint: Endpoint) -> Counter[tuple[str, State]]:
+def count_quarantined(client: Any, endpoint: Endpoint) -> Counter[tuple[str, State]]:
     """Return how many messages of each queue are kept back."""
     counts: Counter[tuple[str, State]] = Counter()
     known = sorted(endpoint.queues, key=len, reverse=True)
-    for field in client.hscan_iter(kept_key(endpoint), count=1000):
+    for field in client.hscan_iter(quarantine_key(endpoint), count=1000):
         wire = field[0].split(b"|", 1)[0].decode(errors="replace")
         queue = next((name for name in known if wire in (name, f"{name}.DQ")), wire)
-        counts[queue, State.KEPT] += 1
+        counts[queue, State.QUARANTINED] += 1
     return counts

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from migrator.state.journal import Entry, Mark, Phase
+from migrator.state.journal import EntryKind, JournalEntry, Phase
 from migrator.workers.drivers.process_identity import boot_id
 
 
@@ -19,7 +19,7 @@ def moment() -> dict[str, Any]:
     return {"boot_id": boot_id(), "boot_s": time.clock_gettime(time.CLOCK_BOOTTIME), "wall_s": time.time()}
 
 
-def measure_gap(entries: Iterable[Entry], phase: Phase) -> float | None:
+def measure_downtime(entries: Iterable[JournalEntry], phase: Phase) -> float | None:
     """Return the seconds until all lies where ready workers are; None if there was no transfer.
 
     They begin with the first stop signal. Forward the unified workers have been ready for long when the transfer ends;
@@ -28,7 +28,7 @@ def measure_gap(entries: Iterable[Entry], phase: Phase) -> float | None:
     stops = "stop_workers" if phase is Phase.FORWARD else "start_workers"
     begins, moves, ends = [], [], []
     for entry in entries:
-        if entry.phase is phase and entry.mark is Mark.DONE:
+        if entry.phase is phase and entry.mark is EntryKind.DONE:
             if entry.step == stops and "began" in entry.data:
                 begins.append(entry.data["began"])
             if entry.step == "transfer" and "ended" in entry.data:

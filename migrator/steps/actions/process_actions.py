@@ -7,7 +7,8 @@ from functools import partial
 from importlib import import_module
 
 from migrator.errors import UnreachableError
-from migrator.plan.model import Driver, Plan, Process
+from migrator.plan.model import Plan
+from migrator.plan.processes import Driver, Process
 from migrator.report import Finding, Report
 from migrator.steps.actions.downtime import moment
 from migrator.steps.protocol import Action, Context, Facts, error, findings_report, note
@@ -69,7 +70,7 @@ def stop_actions(context: Context, processes: Iterable[Process], *, told_before:
     )
 
 
-def cease(context: Context, step: str, process: Process) -> Facts:
+def cancel_consumers(context: Context, step: str, process: Process) -> Facts:
     """Make a Celery worker take nothing more; the gap begins here.
 
     A worker that we run ourselves and that stays silent gets on without: SIGTERM alone lets it finish its tasks and
@@ -80,7 +81,7 @@ def cease(context: Context, step: str, process: Process) -> Facts:
     import_module("celery.app.control")
     began = moment()
     try:
-        return {"began": began, "queues": drain.cease(context.plan, process, environ=context.environ)}
+        return {"began": began, "queues": drain.cancel_consumers(context.plan, process, environ=context.environ)}
     except UnreachableError as silence:
         if process.driver is not Driver.COMMAND:
             raise
@@ -88,12 +89,12 @@ def cease(context: Context, step: str, process: Process) -> Facts:
         return {"began": began, "queues": (), "silent": str(silence)}
 
 
-def wait_drained(context: Context, process: Process, ceased: Facts) -> Facts:
+def wait_drained(context: Context, process: Process, consumers_cancelled: Facts) -> Facts:
     """Wait until a worker that has ceased has finished its tasks.
 
     If it does not in its time, whoever is there is asked: with a yes the stop that follows breaks off what is left.
     """
-    if ceased.get("silent"):
+    if consumers_cancelled.get("silent"):
         return {"drained_in_s": 0.0}
     try:
         return {"drained_in_s": round(drain.wait_idle(context.plan, process, environ=context.environ), 3)}

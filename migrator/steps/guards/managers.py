@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from migrator.plan.model import Driver, Process
+from migrator.plan.processes import Driver, Process
 from migrator.report import Finding, Report
 from migrator.steps.protocol import Context, error, findings_report
 from migrator.workers import processes
@@ -23,7 +23,7 @@ def guard(context: Context) -> Report:
 
 
 def _managed(context: Context, process: Process) -> Iterator[Finding]:
-    yield from processes.faults(context.plan, process, environ=context.environ)
+    yield from processes.misconfigurations(context.plan, process, environ=context.environ)
     if not is_celery_worker(context.plan, process):
         return
     record = processes.current(context.plan, process, environ=context.environ)

@@ -20,7 +20,7 @@ def guard(context: Context) -> Report:
     """Return which messages would be kept back, and whether one waits longer than the broker allows."""
     tasks = frozenset(context.options.tasks)
     # Workers go on running beside single tasks, and what they hold stays with them.
-    options = TransferOptions(direction=Direction.FORWARD, tasks=tasks, dry_run=True, owners_dead=not tasks)
+    options = TransferOptions(direction=Direction.FORWARD, tasks=tasks, dry_run=True, consumers_stopped=not tasks)
     try:
         plan = transfer(context.plan, environ=context.environ, options=options)
     except MigratorError as failure:
@@ -32,7 +32,7 @@ def guard(context: Context) -> Report:
         "messages",
         findings,
         would_move=plan.moved,
-        would_keep=plan.kept,
+        would_keep=plan.quarantined,
         by_task=dict(plan.by_task),
     )
 

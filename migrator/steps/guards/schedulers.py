@@ -19,7 +19,8 @@ import psutil
 from migrator.brokers.redis.heartbeats import connection
 from migrator.errors import MigratorError
 from migrator.inventory.source_files import python_files
-from migrator.plan.model import Plan, Role
+from migrator.plan.model import Plan
+from migrator.plan.processes import Role
 from migrator.report import Finding, Report
 from migrator.steps.protocol import Context, error, findings_report, warning
 from migrator.wire.message import Side

@@ -46,8 +46,8 @@ def clean_tree(context: Context) -> Report:
     except MigratorError as failure:
         found = error("GIT-MISSING", str(context.plan.folder), "git does not answer", found=failure.found)
         return findings_report("git", [found])
-    kept = [line for line in status.splitlines() if not line.endswith(context.plan.project.retire)]
-    return findings_report("git", list(_tree("\n".join(kept))))
+    quarantined = [line for line in status.splitlines() if not line.endswith(context.plan.project.retire)]
+    return findings_report("git", list(_tree("\n".join(quarantined))))
 
 
 def _git(context: Context) -> Iterator[Finding]:

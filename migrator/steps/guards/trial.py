@@ -19,8 +19,9 @@ import orjson
 
 from migrator.brokers.connect import endpoint_url
 from migrator.errors import MigratorError, did_you_mean
-from migrator.plan.model import Plan, Priority, Process, Role
+from migrator.plan.model import Plan, PriorityLevel
 from migrator.plan.placeholders import fill
+from migrator.plan.processes import Process, Role
 from migrator.project.commands import last_lines, run
 from migrator.report import Finding, Report
 from migrator.steps.protocol import Context, error, findings_report, warning
@@ -120,12 +121,12 @@ def _settings(context: Context, settings: Mapping[str, Any]) -> Iterator[Finding
 
 def _priorities(context: Context, seen: Mapping[str, Any]) -> Iterator[Finding]:
     """Compare the order in which levels are served with the order that the plan means."""
-    served: dict[Priority, list[float]] = {}
+    served: dict[PriorityLevel, list[float]] = {}
     for task in context.plan.tasks:
         if task.name in seen["sent"]:
             number = seen["sent"][task.name]["priority"] or 0
             served.setdefault(task.priority, []).append(_turn(context, int(number)))
-    levels = [level for level in Priority if level in served]
+    levels = [level for level in PriorityLevel if level in served]
     for urgent, other in pairwise(levels):
         found = "; ".join(f"{name}: {sent['priority']}" for name, sent in list(seen["sent"].items())[:4])
         where = f"priorities of {urgent.value} and {other.value} tasks"
@@ -149,14 +150,16 @@ def _turn(context: Context, number: int) -> float:
 
 def _net(context: Context, settings: Mapping[str, Any]) -> Iterator[Finding]:
     plan = context.plan
-    if not plan.cutover.alias_net:
+    if not plan.cutover.legacy_aliases:
         return
-    remedy = "leave alias_net out, and run `migrator transfer --follow` for late producers"
+    remedy = "leave legacy_aliases out, and run `migrator transfer --follow` for late producers"
     for what, found in legacy_aliases.obstacles(plan, context.environ):
-        yield error("ALIAS-UNSUPPORTED", "alias net", what, found=found, remedy=remedy)
+        yield error("ALIAS-UNSUPPORTED", "legacy aliases", what, found=found, remedy=remedy)
     if not settings["catches_aliases"]:
         what = "the unified app has no part that catches legacy names"
-        yield error("ALIAS-UNSUPPORTED", "alias net", what, found="no AliasNet in its consumer", remedy=remedy)
+        yield error(
+            "ALIAS-UNSUPPORTED", "legacy aliases", what, found="no LegacyAliases in its consumer", remedy=remedy
+        )
 
 
 def _schedule(plan: Plan, seen: Mapping[str, Any]) -> Iterator[Finding]:

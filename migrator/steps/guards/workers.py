@@ -14,7 +14,8 @@ from migrator.brokers.connect import connect, endpoint_url, is_on_rabbitmq
 from migrator.brokers.control_listeners import listeners
 from migrator.brokers.redis import heartbeats
 from migrator.errors import MigratorError
-from migrator.plan.model import Endpoint, Process, Role
+from migrator.plan.model import Endpoint
+from migrator.plan.processes import Process, Role
 from migrator.report import Finding, Report
 from migrator.steps.protocol import Context, error, findings_report, warning
 from migrator.wire.message import Side, System

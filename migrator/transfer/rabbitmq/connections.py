@@ -9,25 +9,25 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from migrator.brokers.connect import connect
-from migrator.brokers.rabbitmq.browse import look
+from migrator.brokers.rabbitmq.browse import browse
 from migrator.brokers.rabbitmq.management import Management
-from migrator.brokers.rabbitmq.queues import ALIVE, Spot, arriving_queue, delete_if_empty, spots
+from migrator.brokers.rabbitmq.queues import ALIVE, RabbitQueue, arriving_queue, delete_if_empty, rabbit_queues
 from migrator.brokers.rabbitmq.server import RabbitmqServer
 from migrator.brokers.rabbitmq.server_checks import CONSUMER_TIMEOUT_S
 from migrator.brokers.rabbitmq.staging_headers import ID, own_header
-from migrator.brokers.redis.keys import Source
+from migrator.brokers.redis.keys import RedisQueue
 from migrator.errors import RefusedError
 from migrator.plan.model import Endpoint, Plan
 from migrator.state.state_folder import ensure_state_folder
-from migrator.transfer.connections import Hub
+from migrator.transfer.connections import Connections
 from migrator.transfer.delayed import park_after_ms, release_lead_ms
 from migrator.transfer.lock import retake
 from migrator.transfer.options import TransferOptions
-from migrator.transfer.rabbitmq.dedup_log import Taken, open_taken
+from migrator.transfer.rabbitmq.dedup_log import DedupLog, open_dedup_log
 from migrator.transfer.rabbitmq.dedup_window import was_restarted
-from migrator.transfer.rabbitmq.session import RabbitmqLane, open_lane
+from migrator.transfer.rabbitmq.session import LockedSession, open_lane
 from migrator.wire.message import Side, System
-from migrator.wire.queue_address import Place
+from migrator.wire.queue_address import QueueAddress
 
 _STAY_EVERY_S = 5.0
 #: A server writes acknowledgements when a queue has been quiet for a moment: killed 0.3 s after the last one it brought
@@ -36,20 +36,20 @@ WRITTEN_AFTER_S = 1.0
 
 
 @dataclass(slots=True, kw_only=True)
-class MixedHub:
+class MixedConnections:
     """Every broker of a plan, on Redis or RabbitMQ."""
 
     #: All endpoints; its servers are those on Redis.
-    whole: Hub
+    whole: Connections
     #: Only the endpoints on Redis.
-    redis: Hub
+    redis: Connections
     #: By identity.
     rabbits: dict[str, RabbitmqServer]
-    lanes: dict[str, RabbitmqLane] = field(default_factory=dict)
+    lanes: dict[str, LockedSession] = field(default_factory=dict)
     #: How long a worker may hold a message of the unified queue on RabbitMQ, as far as can be found out.
     consumer_timeout_s: float = CONSUMER_TIMEOUT_S
     #: What queues gave lately, by identity of the server.
-    taken: dict[str, Taken] = field(default_factory=dict)
+    taken: dict[str, DedupLog] = field(default_factory=dict)
     #: Ids of messages that came from other servers before this connection and are not yet in their queues.
     arrived: set[str] = field(default_factory=set)
     _stayed_at: float = 0.0
@@ -76,15 +76,15 @@ class MixedHub:
             lane.compare(restarted=restarted)
             for endpoint in self.endpoints(identity):
                 queue = arriving_queue(endpoint)
-                self.arrived.update(own_header(message, ID) for message in look(lane.connection, queue))
+                self.arrived.update(own_header(message, ID) for message in browse(lane.connection, queue))
 
-    def _remembered(self, identity: str) -> Taken:
+    def _remembered(self, identity: str) -> DedupLog:
         queues = [arriving_queue(endpoint) for endpoint in self.endpoints(identity)]
         for endpoint in self.endpoints(identity):
-            for spot in spots(endpoint):
-                queues += [spot.queue, spot.moving, spot.passed, spot.kept]
+            for rabbit_queue in rabbit_queues(endpoint):
+                queues += [rabbit_queue.queue, rabbit_queue.moving, rabbit_queue.filtered_out, rabbit_queue.quarantined]
         folder = ensure_state_folder(self.whole.plan)
-        self.taken[identity] = found = open_taken(folder, identity, queues)
+        self.taken[identity] = found = open_dedup_log(folder, identity, queues)
         return found
 
     def stay(self, token: str) -> None:
@@ -106,19 +106,19 @@ class MixedHub:
         found = (broker for key, broker in self.whole.brokers.items() if self.whole.identities[key] == identity)
         return next((getattr(broker, "management", None) for broker in found), None)
 
-    def drop_lanes(self, *, lost: bool = False) -> None:
+    def drop_pipelines(self, *, lost: bool = False) -> None:
         """End every connection to RabbitMQ; what was under way is unknown."""
         while self.lanes:
             self.lanes.popitem()[1].close(lost=lost)
 
     def close(self) -> None:
         """Close every connection."""
-        self.drop_lanes()
+        self.drop_pipelines()
         self.whole.close()
 
-    def lane(self, place: Place) -> RabbitmqLane | None:
+    def lane(self, address: QueueAddress) -> LockedSession | None:
         """Return the connection to the RabbitMQ on which a place lies, None for Redis."""
-        return self.lanes.get(self.whole.identity(place))
+        return self.lanes.get(self.whole.identity(address))
 
     def endpoints(self, identity: str) -> tuple[Endpoint, ...]:
         """Return the endpoints on one server."""
@@ -126,25 +126,25 @@ class MixedHub:
             broker.endpoint for key, broker in self.whole.brokers.items() if self.whole.identities[key] == identity
         )
 
-    def spots(self, side: Side) -> tuple[Spot, ...]:
+    def rabbit_queues(self, side: Side) -> tuple[RabbitQueue, ...]:
         """Return every RabbitMQ queue on one side."""
         return tuple(
-            spot
+            rabbit_queue
             for (owner, system), broker in self.whole.brokers.items()
             if owner is side and self.whole.identities[owner, system] in self.rabbits
-            for spot in spots(broker.endpoint)
+            for rabbit_queue in rabbit_queues(broker.endpoint)
         )
 
-    def sources(self, side: Side) -> tuple[Source, ...]:
+    def sources(self, side: Side) -> tuple[RedisQueue, ...]:
         """Return every list in Redis on one side."""
         return tuple(
-            source for source in self.whole.sources(side) if self.whole.identity(source.place) in self.redis.servers
+            source for source in self.whole.sources(side) if self.whole.identity(source.address) in self.redis.servers
         )
 
-    def stays_home(self, spot: Spot) -> bool:
+    def stays_home(self, rabbit_queue: RabbitQueue) -> bool:
         """Say whether all that is taken from a queue goes to the same RabbitMQ."""
-        other = Side.LEGACY if spot.place.side is Side.UNIFIED else Side.UNIFIED
-        home = self.whole.identity(spot.place)
+        other = Side.LEGACY if rabbit_queue.address.side is Side.UNIFIED else Side.UNIFIED
+        home = self.whole.identity(rabbit_queue.address)
         return all(identity == home for (side, _), identity in self.whole.identities.items() if side is other)
 
     def unified_on_rabbitmq(self) -> bool:
@@ -163,7 +163,7 @@ class MixedHub:
         self.whole.park_after_ms = park_after_ms(plan, self.whole.now_ms()) if wanted and self.parks else None
         self.whole.release_lead_ms = release_lead_ms(plan)
 
-    def timed(self) -> Hub:
+    def timed(self) -> Connections:
         """Return all endpoints, with the time for which a worker of the unified queue may really hold a message."""
         if not self.unified_on_rabbitmq():
             return self.whole
@@ -188,17 +188,17 @@ class MixedHub:
         time.sleep(max(0.0, written_at - time.monotonic()))
         for identity, lane in self.lanes.items():
             for endpoint in self.endpoints(identity):
-                for spot in spots(endpoint):
-                    for queue in (spot.moving, spot.passed, spot.kept):
-                        lane.close_intake(queue)
+                for rabbit_queue in rabbit_queues(endpoint):
+                    for queue in (rabbit_queue.moving, rabbit_queue.filtered_out, rabbit_queue.quarantined):
+                        lane.close_consumer(queue)
                         delete_if_empty(lane.connection, queue)
-                lane.close_intake(arriving_queue(endpoint))
+                lane.close_consumer(arriving_queue(endpoint))
                 delete_if_empty(lane.connection, arriving_queue(endpoint))
             self.taken[identity].end(lane.connection)
             delete_if_empty(lane.connection, ALIVE)
 
 
-def open_mixed_hub(plan: Plan, environ: Mapping[str, str]) -> MixedHub:
+def open_mixed_connections(plan: Plan, environ: Mapping[str, str]) -> MixedConnections:
     """Find out where every endpoint lies.
 
     Raises:
@@ -221,20 +221,20 @@ def open_mixed_hub(plan: Plan, environ: Mapping[str, str]) -> MixedHub:
         with broker.server.translated():
             identities[key] = broker.server.identity()
         broker.server = redis_servers.setdefault(identities[key], broker.server)
-    whole = Hub(plan=plan, brokers=opened, servers=redis_servers, identities=identities)
+    whole = Connections(plan=plan, brokers=opened, servers=redis_servers, identities=identities)
     on_redis = {key: broker for key, broker in opened.items() if identities[key] in redis_servers}
-    redis_hub = Hub(plan=plan, brokers=on_redis, servers=redis_servers, identities=identities)
+    redis_connections = Connections(plan=plan, brokers=on_redis, servers=redis_servers, identities=identities)
     _refuse_shared_queues(whole)
-    return MixedHub(whole=whole, redis=redis_hub, rabbits=rabbits)
+    return MixedConnections(whole=whole, redis=redis_connections, rabbits=rabbits)
 
 
-def _refuse_shared_queues(hub: Hub) -> None:
+def _refuse_shared_queues(connections: Connections) -> None:
     taken: dict[tuple[str, str], str] = {}
-    for key, broker in hub.brokers.items():
+    for key, broker in connections.brokers.items():
         name = f"{key[0].value}.{key[1].value}"
         for queue in broker.endpoint.queues:
-            other = taken.setdefault((hub.identities[key], queue), name)
-            if other != name and hub.identities[key].startswith("rabbitmq:"):
+            other = taken.setdefault((connections.identities[key], queue), name)
+            if other != name and connections.identities[key].startswith("rabbitmq:"):
                 raise RefusedError(
                     f"{name}.queues",
                     f"{other} uses the same queue; on RabbitMQ each declares it with other arguments (406)",

@@ -23,7 +23,7 @@ import amqp
 
 from migrator.brokers.rabbitmq.server import ERRORS, patient
 from migrator.errors import UnreachableError
-from migrator.transfer.rabbitmq.dedup_window import Window
+from migrator.transfer.rabbitmq.dedup_window import DedupWindow
 
 _EMPTY_AFTER_S = 0.01
 _WAIT_S = 30.0
@@ -44,7 +44,7 @@ class Queues(Protocol):
         """Wait until every queue that was made is on the server's disk."""
 
 
-class Intake:
+class TransactionalConsumer:
     """One queue, emptied in transactions that may publish as well.
 
     Args:
@@ -55,18 +55,20 @@ class Intake:
         windows: What was taken from the queues of this server before.
     """
 
-    def __init__(self, connection: Any, queue: str, size: int, queues: Queues, *, windows: dict[str, Window]) -> None:
+    def __init__(
+        self, connection: Any, queue: str, size: int, queues: Queues, *, windows: dict[str, DedupWindow]
+    ) -> None:
         self.queue = queue
         self._connection = connection
         self._windows = windows
-        self._window = windows.setdefault(queue, Window(queue=queue))
+        self._window = windows.setdefault(queue, DedupWindow(queue=queue))
         self._taken: list[Any] = []
         self._queues = queues
         self._waiting: deque[Any] = deque()
         self._returned: list[tuple[str, Any]] = []
         self._last_tag = 0
         #: What is to be called when the commit under way is through.
-        self._flight: Callable[[], None] | None = None
+        self._in_flight_batch: Callable[[], None] | None = None
         self._answered = False
         self._channel = connection.channel()
         self._channel.auto_decode = False
@@ -160,15 +162,15 @@ class Intake:
                 self._channel.basic_ack(self._last_tag, multiple=True)
                 self._last_tag = 0
             self._begin()
-        self._flight = then
+        self._in_flight_batch = then
         if wait:
             self.finish()
 
     def finish(self) -> None:
         """Wait until the commit under way is through, if there is one."""
-        if self._flight is None:
+        if self._in_flight_batch is None:
             return
-        then = self._flight
+        then = self._in_flight_batch
         with patient(self._connection, self.queue):
             self._await_answer()
             while self._returned:
@@ -179,7 +181,7 @@ class Intake:
                     self._channel.basic_publish(message, exchange="", routing_key=queue, mandatory=True)
                 self._begin()
                 self._await_answer()
-        self._flight = None
+        self._in_flight_batch = None
         self._window.committed(self._windows)
         then()
 

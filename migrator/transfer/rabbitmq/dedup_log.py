@@ -46,7 +46,7 @@ from migrator.transfer.rabbitmq.dedup_format import (
     known_block,
     number_in,
 )
-from migrator.transfer.rabbitmq.dedup_window import Transaction, Window
+from migrator.transfer.rabbitmq.dedup_window import DedupWindow, Transaction
 
 MAX_BYTES = 8 << 20
 #: A length that no queue of ours ever has.
@@ -54,12 +54,12 @@ _NUMBERS_FROM, _NUMBERS = 1_000_000_000, 1_000_000_000
 
 
 @dataclass(slots=True, kw_only=True)
-class Taken:
+class DedupLog:
     """The windows of one server's queues, and the file."""
 
     file: Path
     #: By queue.
-    windows: dict[str, Window]
+    windows: dict[str, DedupWindow]
     findings: list[Finding] = field(default_factory=list)
     #: When the last transaction was through, by the monotonic clock.
     committed_at: float = 0.0
@@ -121,7 +121,7 @@ class Taken:
         self._close()
         if self._is_ours():
             self.file.unlink()
-        forget_taken(connection)
+        forget_dedup_log(connection)
 
     def _append(self, data: bytes) -> None:
         assert self._descriptor is not None
@@ -229,20 +229,20 @@ class Taken:
             os.close(descriptor)
 
 
-def open_taken(folder: Path, identity: str, queues: Iterable[str]) -> Taken:
-    """Return what is remembered of one server's queues; nothing is read before :meth:`Taken.attach`.
+def open_dedup_log(folder: Path, identity: str, queues: Iterable[str]) -> DedupLog:
+    """Return what is remembered of one server's queues; nothing is read before :meth:`DedupLog.attach`.
 
     Args:
         folder: The plan's state folder.
         identity: What tells the server from any other.
         queues: All queues of the plan on it, ours included.
     """
-    taken = Taken(file=folder / f"taken-{digest(identity).hex()}.bin", windows={})
-    taken.windows.update((queue, Window(queue=queue, log=taken)) for queue in queues)
+    taken = DedupLog(file=folder / f"taken-{digest(identity).hex()}.bin", windows={})
+    taken.windows.update((queue, DedupWindow(queue=queue, log=taken)) for queue in queues)
     return taken
 
 
-def forget_taken(connection: Any) -> None:
+def forget_dedup_log(connection: Any) -> None:
     """Make what any run remembers of this server count for nothing from now on."""
     channel = connection.channel()
     # It is fine with the server if there is none.

@@ -30,7 +30,7 @@ from typing import Any, Protocol
 
 import amqp
 
-from migrator.brokers.rabbitmq.browse import look
+from migrator.brokers.rabbitmq.browse import browse
 from migrator.brokers.rabbitmq.codec import body_of
 from migrator.brokers.rabbitmq.queues import ALIVE
 from migrator.brokers.rabbitmq.staging_headers import ID
@@ -62,7 +62,7 @@ class Log(Protocol):
 
 
 @dataclass(slots=True, kw_only=True)
-class Window:
+class DedupWindow:
     """What one queue gave lately."""
 
     queue: str
@@ -81,30 +81,30 @@ class Window:
         """Note what a transaction will publish, and from which message it was made."""
         self._sent.append((queue, fingerprint(copy), origin.delivery_tag))
 
-    def begin(self, taken: list[Any], windows: Mapping[str, Window]) -> None:
+    def begin(self, taken: list[Any], windows: Mapping[str, DedupWindow]) -> None:
         """A transaction is about to be committed.
 
         Args:
             taken: Its messages.
             windows: Of all queues of the server.
         """
-        place = {message.delivery_tag: index for index, message in enumerate(taken)}
+        address = {message.delivery_tag: index for index, message in enumerate(taken)}
         self._begin(
             Transaction(
                 taken=tuple(map(fingerprint, taken)),
-                sent=tuple((queue, copy, place[tag]) for queue, copy, tag in self._sent),
+                sent=tuple((queue, copy, address[tag]) for queue, copy, tag in self._sent),
             ),
             windows,
         )
         self._sent.clear()
 
-    def _begin(self, transaction: Transaction, windows: Mapping[str, Window]) -> None:
+    def _begin(self, transaction: Transaction, windows: Mapping[str, DedupWindow]) -> None:
         self.pending = transaction if transaction.taken else None
         if self.log is not None and self.pending:
             again = any(queue in windows and windows[queue].knows(copy) for queue, copy, _ in transaction.sent)
             self.log.begin(self.queue, transaction, at_once=again)
 
-    def committed(self, windows: Mapping[str, Window]) -> None:
+    def committed(self, windows: Mapping[str, DedupWindow]) -> None:
         """The transaction is through: remember its messages; what it put into one of the queues belongs there."""
         if self.pending is not None:
             self.apply(self.pending, windows)
@@ -112,7 +112,7 @@ class Window:
             if self.log is not None:
                 self.log.commit(self.queue)
 
-    def apply(self, transaction: Transaction, windows: Mapping[str, Window]) -> None:
+    def apply(self, transaction: Transaction, windows: Mapping[str, DedupWindow]) -> None:
         """Remember what a transaction did."""
         for queue, copy, _ in transaction.sent:
             if queue in windows:
@@ -124,7 +124,7 @@ class Window:
         """The connection was lost: what was put together and not committed will come again."""
         self._sent.clear()
 
-    def settle(self, connection: Any, windows: Mapping[str, Window]) -> None:
+    def resolve_in_doubt(self, connection: Any, windows: Mapping[str, DedupWindow]) -> None:
         """The server was restarted: find out what of the last transaction is there."""
         transaction, self.pending = self.pending, None
         if transaction is None:
@@ -143,7 +143,7 @@ class Window:
         self._begin(Transaction(taken=taken, sent=sent), windows)
         self.committed(windows)
 
-    def weed(self, connection: Any) -> None:
+    def ack_redelivered(self, connection: Any) -> None:
         """The server was restarted: acknowledge what has come back, and leave the rest where it is."""
         due = dict(self._known)
         if not due:
@@ -220,7 +220,7 @@ def note_alive(connection: Any) -> None:
 def _find(connection: Any, queue: str, wanted: Counter[bytes]) -> Counter[bytes]:
     """Return which messages lie in a queue, of those that are looked for."""
     found: Counter[bytes] = Counter()
-    with closing(look(connection, queue)) as messages:
+    with closing(browse(connection, queue)) as messages:
         for number, message in enumerate(messages, 1):
             key = fingerprint(message)
             if found[key] < wanted[key]:
@@ -230,7 +230,7 @@ def _find(connection: Any, queue: str, wanted: Counter[bytes]) -> Counter[bytes]
 
 
 def _head(connection: Any, queue: str) -> Generator[Any, None, None]:
-    with closing(look(connection, queue)) as messages:
+    with closing(browse(connection, queue)) as messages:
         for number, message in enumerate(messages, 1):
             yield message
             _stay(connection, number)

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from migrator.report import Finding, Severity
 from migrator.transfer.options import TransferReport
-from migrator.transfer.rabbitmq.connections import MixedHub
+from migrator.transfer.rabbitmq.connections import MixedConnections
 
 
-def with_findings(report: TransferReport, mixed: MixedHub, made: Collection[str]) -> TransferReport:
+def with_findings(report: TransferReport, mixed: MixedConnections, made: Collection[str]) -> TransferReport:
     """Return the report with what is to be said about RabbitMQ.
 
     Args:
@@ -39,7 +39,7 @@ def with_findings(report: TransferReport, mixed: MixedHub, made: Collection[str]
     return replace(report, findings=tuple(found))
 
 
-def _crashed(report: TransferReport, mixed: MixedHub) -> Iterator[Finding]:
+def _crashed(report: TransferReport, mixed: MixedConnections) -> Iterator[Finding]:
     where = ", ".join(sorted(server.where for server in mixed.rabbits.values()))
     if report.reconnects:
         yield Finding(
@@ -66,7 +66,7 @@ def _reconnected(returned: int) -> str:
     return f"connections were lost; {returned} messages that were carried came back with a broker and were known again"
 
 
-def _late(report: TransferReport, mixed: MixedHub) -> Iterator[Finding]:
+def _late(report: TransferReport, mixed: MixedConnections) -> Iterator[Finding]:
     if report.beyond_visibility:
         yield Finding(
             code="TRANSFER-ETA",

@@ -21,27 +21,28 @@ from typing import Any
 import msgspec
 
 from migrator.brokers.rabbitmq.codec import message_for, raw_of
-from migrator.brokers.rabbitmq.queues import Spot, arriving_queue
+from migrator.brokers.rabbitmq.queues import RabbitQueue, arriving_queue
 from migrator.brokers.rabbitmq.server import count
 from migrator.brokers.rabbitmq.staging_headers import ID, TO, kept_copy, own_header, private_copy, public_copy
-from migrator.brokers.redis.keys import LEDGER, LOCK, Source
+from migrator.brokers.redis.keys import LEDGER, LOCK, RedisQueue
 from migrator.brokers.redis.server import script
 from migrator.transfer.batch import Batch, Item, Work, apply_request, item_copy, prepare, push_request
 from migrator.transfer.lock import LIFE_MS
-from migrator.transfer.rabbitmq.connections import MixedHub
-from migrator.transfer.rabbitmq.consumer import BATCH_BYTES, Intake
-from migrator.transfer.rabbitmq.session import RabbitmqLane
+from migrator.transfer.rabbitmq.connections import MixedConnections
+from migrator.transfer.rabbitmq.consumer import BATCH_BYTES, TransactionalConsumer
+from migrator.transfer.rabbitmq.session import LockedSession
+from migrator.transfer.throttle import most
 from migrator.translation.result import Translation, Translator, ledger_entry
 from migrator.wire.json_codec import UnreadableError
-from migrator.wire.quarantined import KeptBack, Reason
-from migrator.wire.queue_address import Place
+from migrator.wire.quarantined import Quarantined, QuarantineReason
+from migrator.wire.queue_address import QueueAddress
 
 
 @dataclass(slots=True, kw_only=True)
 class RabbitmqMover:
     """Empties queues by one translation."""
 
-    mixed: MixedHub
+    mixed: MixedConnections
     token: str
     stamp: str
     selects: Callable[[Translation], bool]
@@ -51,50 +52,57 @@ class RabbitmqMover:
     should_stop: Callable[[], bool]
     size: int
 
-    def empty_spot(self, spot: Spot, translate: Translator, *, leftovers_only: bool = False) -> None:
+    def empty_queue(self, rabbit_queue: RabbitQueue, translate: Translator, *, leftovers_only: bool = False) -> None:
         """Move what an interrupted run had taken from a RabbitMQ queue, then what it holds, until it is empty.
 
         Raises:
             amqp.AMQPError, redis.RedisError, OSError: Connect again, then call this again.
         """
-        lane = self._home(spot.place)
-        if count(lane.connection, spot.moving) is not None:
-            moving = lane.intake(spot.moving, self.size)
+        lane = self._home(rabbit_queue.address)
+        if count(lane.connection, rabbit_queue.moving) is not None:
+            moving = lane.consumer(rabbit_queue.moving, self.size)
             while batch := moving.take(self.size):
-                self._carry(spot, moving, batch, translate, resumed=True)
-        counted = None if leftovers_only else count(lane.connection, spot.queue)
+                self._carry(rabbit_queue, moving, batch, translate, resumed=True)
+        counted = None if leftovers_only else count(lane.connection, rabbit_queue.queue)
         if counted is not None:
-            source, left = lane.intake(spot.queue, self.size), most(counted.ready)
-            if self.mixed.stays_home(spot):
+            source, left = lane.consumer(rabbit_queue.queue, self.size), most(counted.ready)
+            if self.mixed.stays_home(rabbit_queue):
                 while left > 0 and not self.should_stop() and (batch := source.take(self.size)):
-                    self._carry(spot, source, batch, translate)
+                    self._carry(rabbit_queue, source, batch, translate)
                     left -= len(batch)
             else:
-                self._stage(spot, lane, source, translate, left)
-        lane.close_intake(spot.queue)
-        lane.close_intake(spot.moving)
+                self._stage(rabbit_queue, lane, source, translate, left)
+        lane.close_consumer(rabbit_queue.queue)
+        lane.close_consumer(rabbit_queue.moving)
 
-    def _stage(self, spot: Spot, lane: RabbitmqLane, source: Intake, translate: Translator, left: int) -> None:
+    def _stage(
+        self,
+        rabbit_queue: RabbitQueue,
+        lane: LockedSession,
+        source: TransactionalConsumer,
+        translate: Translator,
+        left: int,
+    ) -> None:
         """Give each message an id on its way through a queue of ours."""
-        moving, staged = lane.intake(lane.own(spot.moving), self.size), 0
+        moving, staged = lane.consumer(lane.own(rabbit_queue.moving), self.size), 0
         while True:
             going_on = left > 0 and not self.should_stop()
             batch = source.take(self.size) if going_on else []
             left -= len(batch)
             for message in batch:
-                source.publish(private_copy(message, {ID: uuid.uuid4().hex}), spot.moving, origin=message)
+                source.publish(private_copy(message, {ID: uuid.uuid4().hex}), rabbit_queue.moving, origin=message)
             if batch:
                 source.commit(wait=False)
             # The batch before goes on its way while the server writes this one.
             if staged:
-                self._carry(spot, moving, moving.take(staged, expected=staged), translate)
+                self._carry(rabbit_queue, moving, moving.take(staged, expected=staged), translate)
             # Only what is safely in the queue of ours may be pushed under its id.
             source.finish()
             staged = len(batch)
             if not batch:
                 return
 
-    def empty_list(self, source: Source, translate: Translator, *, leftovers_only: bool = False) -> None:
+    def empty_list(self, source: RedisQueue, translate: Translator, *, leftovers_only: bool = False) -> None:
         """Move what an interrupted run had claimed from a list in Redis, then what it holds, until it is empty.
 
         Raises:
@@ -121,39 +129,49 @@ class RabbitmqMover:
         for lane, queue in self._arriving():
             lane.finish(queue)
 
-    def _arriving(self) -> Iterator[tuple[RabbitmqLane, str]]:
+    def _arriving(self) -> Iterator[tuple[LockedSession, str]]:
         for identity, lane in self.mixed.lanes.items():
             for endpoint in self.mixed.endpoints(identity):
                 yield lane, arriving_queue(endpoint)
 
     def _carry(
-        self, spot: Spot, intake: Intake, taken: list[Any], translate: Translator, *, resumed: bool = False
+        self,
+        rabbit_queue: RabbitQueue,
+        consumer: TransactionalConsumer,
+        taken: list[Any],
+        translate: Translator,
+        *,
+        resumed: bool = False,
     ) -> None:
         """Carry out one batch from RabbitMQ."""
         self.mixed.stay(self.token)
-        source, home = spot.as_source(), self._home(spot.place)
-        origins = _with_ids(taken, given=intake.queue == spot.moving)
+        source, home = rabbit_queue.as_source(), self._home(rabbit_queue.address)
+        origins = _with_ids(taken, given=consumer.queue == rabbit_queue.moving)
         messages = {copy: public_copy(message) for copy, message in origins.items()}
-        arrived = self._arrived([ledger_entry(spot.place, copy) for copy in messages]) if resumed else set()
+        arrived = self._arrived([ledger_entry(rabbit_queue.address, copy) for copy in messages]) if resumed else set()
         fresh: list[Item] = [
-            (copy.encode(), raw_of(spot.place, message))
+            (copy.encode(), raw_of(rabbit_queue.address, message))
             for copy, message in messages.items()
-            if ledger_entry(spot.place, copy) not in arrived
+            if ledger_entry(rabbit_queue.address, copy) not in arrived
         ]
         encoded: dict[str, Any] = {}
         batch = Batch(source=source, items=fresh, resumed=resumed)
         work = prepare(self.mixed.whole, batch, self._encoding(translate, encoded), self.selects)
         self._push(work, source)
         others = self._send_elsewhere(work, encoded, home)
-        for carried in work.carried:
-            if self.mixed.lane(carried.place) is home:
-                origin = origins[carried.source_copy]
-                intake.publish(encoded[carried.copy_id], home.destination(carried.place), origin=origin)
-        for copy, kept in work.kept:
-            intake.publish(kept_copy(messages[copy], copy, kept), home.own(spot.kept), origin=origins[copy])
-        for copy in map(bytes.decode, work.passed_flat):
-            intake.publish(private_copy(messages[copy], {}), home.own(spot.passed), origin=origins[copy])
-        intake.commit(then=lambda: self.settled(work, len(arrived)), wait=bool(others))
+        for translated in work.translated:
+            if self.mixed.lane(translated.address) is home:
+                origin = origins[translated.source_copy]
+                consumer.publish(encoded[translated.copy_id], home.destination(translated.address), origin=origin)
+        for copy, quarantined in work.quarantined:
+            consumer.publish(
+                kept_copy(messages[copy], copy, quarantined), home.own(rabbit_queue.quarantined), origin=origins[copy]
+            )
+        for copy in map(bytes.decode, work.filtered_flat):
+            consumer.publish(
+                private_copy(messages[copy], {}), home.own(rabbit_queue.filtered_out), origin=origins[copy]
+            )
+        consumer.commit(then=lambda: self.settled(work, len(arrived)), wait=bool(others))
         for lane, queue, number in others:
             self._drain(lane, queue, number)
 
@@ -161,7 +179,7 @@ class RabbitmqMover:
         """Carry out one batch from Redis."""
         self.mixed.stay(self.token)
         source, server = batch.source, self._server(batch.source)
-        keys = [ledger_entry(source.place, item_copy(source, item)) for item in batch.items]
+        keys = [ledger_entry(source.address, item_copy(source, item)) for item in batch.items]
         arrived = self._arrived(keys) if batch.resumed else set()
         fresh = [item for item, key in zip(batch.items, keys, strict=True) if key not in arrived]
         encoded: dict[str, Any] = {}
@@ -191,25 +209,25 @@ class RabbitmqMover:
     def _encoding(self, translate: Translator, encoded: dict[str, Any]) -> Translator:
         """Return the translation, with what AMQP can't hold kept back."""
 
-        def translated(place: Place, copy_id: str, raw: bytes) -> Translation:
-            found = translate(place, copy_id, raw)
-            if isinstance(found, KeptBack):
+        def translated(address: QueueAddress, copy_id: str, raw: bytes) -> Translation:
+            found = translate(address, copy_id, raw)
+            if isinstance(found, Quarantined):
                 return found
-            if self.mixed.lane(place) is not None:
+            if self.mixed.lane(address) is not None:
                 # The id that the copy got when it was taken, whatever is in the message: the ledger goes by it.
                 found = msgspec.structs.replace(found, source_copy=copy_id)
-            if self.mixed.lane(found.place) is not None:
+            if self.mixed.lane(found.address) is not None:
                 try:
-                    encoded[found.copy_id] = message_for(found.place, found.payload)
+                    encoded[found.copy_id] = message_for(found.address, found.payload)
                 except UnreadableError as error:
-                    return KeptBack(Reason.UNREADABLE, str(error), found.source_task, found.id)
+                    return Quarantined(QuarantineReason.UNREADABLE, str(error), found.source_task, found.id)
             return found
 
         return translated
 
-    def _push(self, work: Work, source: Source) -> None:
+    def _push(self, work: Work, source: RedisQueue) -> None:
         """Push to every Redis that is not the source."""
-        home = self.mixed.whole.identity(source.place)
+        home = self.mixed.whole.identity(source.address)
         for identity, groups in work.groups.items():
             server = self.mixed.whole.servers.get(identity)
             if server is not None and identity != home:
@@ -217,35 +235,35 @@ class RabbitmqMover:
                 work.refused += len(server.run("push", [LOCK, *keys], arguments))
 
     def _send_elsewhere(
-        self, work: Work, encoded: dict[str, Any], home: RabbitmqLane | None
-    ) -> list[tuple[RabbitmqLane, str, int]]:
+        self, work: Work, encoded: dict[str, Any], home: LockedSession | None
+    ) -> list[tuple[LockedSession, str, int]]:
         """Publish to every RabbitMQ that is not the source, into the queue of what arrives; return what lies where."""
-        used: dict[str, tuple[RabbitmqLane, str, int]] = {}
-        for carried in work.carried:
-            lane = self.mixed.lane(carried.place)
+        used: dict[str, tuple[LockedSession, str, int]] = {}
+        for translated in work.translated:
+            lane = self.mixed.lane(translated.address)
             if lane is None or lane is home:
                 continue
-            queue = lane.own(arriving_queue(self.mixed.whole.endpoint(carried.place)))
+            queue = lane.own(arriving_queue(self.mixed.whole.endpoint(translated.address)))
             _, _, before = used.get(key := f"{id(lane)} {queue}", (lane, queue, 0))
             used[key] = (lane, queue, before + 1)
             headers = {
-                ID: ledger_entry(work.batch.source.place, carried.source_copy),
-                TO: lane.destination(carried.place),
+                ID: ledger_entry(work.batch.source.address, translated.source_copy),
+                TO: lane.destination(translated.address),
             }
-            lane.intake(queue, self.size).publish(private_copy(encoded[carried.copy_id], headers), queue)
+            lane.consumer(queue, self.size).publish(private_copy(encoded[translated.copy_id], headers), queue)
         for lane, queue, _ in used.values():
-            lane.intake(queue, self.size).commit()
+            lane.consumer(queue, self.size).commit()
         return list(used.values())
 
-    def _drain(self, lane: RabbitmqLane, queue: str, number: int = 0) -> None:
+    def _drain(self, lane: LockedSession, queue: str, number: int = 0) -> None:
         """Move what has arrived to its queues: so many, or all."""
-        intake, left = lane.intake(lane.own(queue), self.size), number or math.inf
+        consumer, left = lane.consumer(lane.own(queue), self.size), number or math.inf
         while most := int(min(left, self.size)):
-            if not (batch := intake.take(most, expected=most if number else 0)):
+            if not (batch := consumer.take(most, expected=most if number else 0)):
                 return
             for message in batch:
-                intake.publish(public_copy(message), own_header(message, TO), origin=message)
-            intake.commit(wait=not number)
+                consumer.publish(public_copy(message), own_header(message, TO), origin=message)
+            consumer.commit(wait=not number)
             left -= len(batch)
             self.mixed.stay(self.token)
 
@@ -257,18 +275,18 @@ class RabbitmqMover:
             found |= {key for key, hit in zip(keys, hits, strict=True) if hit is not None}
         return found
 
-    def _claim(self, source: Source) -> list[Item]:
+    def _claim(self, source: RedisQueue) -> list[Item]:
         server, arguments = self._server(source), [self.token, LIFE_MS, self.size, BATCH_BYTES]
         if source.bodies:
             ids, bodies = server.run("claim_ids", [LOCK, source.list, source.bodies, source.claim], arguments)
             return list(zip(ids, bodies, strict=True))
         return [(b"", raw) for raw in server.run("claim_list", [LOCK, source.list, source.claim], arguments)]
 
-    def _server(self, source: Source) -> Any:
-        return self.mixed.whole.servers[self.mixed.whole.identity(source.place)]
+    def _server(self, source: RedisQueue) -> Any:
+        return self.mixed.whole.servers[self.mixed.whole.identity(source.address)]
 
-    def _home(self, place: Place) -> RabbitmqLane:
-        lane = self.mixed.lane(place)
+    def _home(self, address: QueueAddress) -> LockedSession:
+        lane = self.mixed.lane(address)
         assert lane is not None
         return lane
 
@@ -280,8 +298,3 @@ def _with_ids(taken: list[Any], *, given: bool) -> dict[str, Any]:
         copy = own_header(message, ID) if given else ""
         found[copy if copy and copy not in found else uuid.uuid4().hex] = message
     return found
-
-
-def most(waiting: int) -> int:
-    """Return how many messages to take at most: a producer that is faster than we are must not keep us for ever."""
-    return waiting * 2 + 10_000

@@ -16,7 +16,7 @@ from migrator.brokers.redis.server import CONNECTION_ERRORS as REDIS_CONNECTION_
 from migrator.brokers.redis.server import failure as redis_failure
 from migrator.errors import MigratorError, UnreachableError
 from migrator.transfer.lock import acquire
-from migrator.transfer.rabbitmq.connections import MixedHub
+from migrator.transfer.rabbitmq.connections import MixedConnections
 
 _MAX_CUTS = 100
 _PAUSE_S = 0.2
@@ -24,7 +24,7 @@ _LOCK_AGAIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class First:
+class FirstConnection:
     """How to connect for the first time."""
 
     #: How long to wait for another run's lock.
@@ -34,7 +34,12 @@ class First:
 
 
 def keep_trying(
-    mixed: MixedHub, action: Callable[[], None], *, token: str, limit_s: float, first: First | None = None
+    mixed: MixedConnections,
+    action: Callable[[], None],
+    *,
+    token: str,
+    limit_s: float,
+    first: FirstConnection | None = None,
 ) -> int:
     """Run ``action``, again after each loss of a connection; return how often one was lost or could not be made.
 
@@ -49,30 +54,31 @@ def keep_trying(
         UnreachableError: A connection stayed lost, or can't be made at all.
         RefusedError: A server refuses, or another run took over.
     """
-    losses, cuts, deadline, is_first = 0, 0, 0.0, first is not None
-    needed = is_first
+    losses, cuts, deadline, needed = 0, 0, 0.0, first is not None
     while True:
         try:
             if needed:
-                mixed.drop_lanes(lost=True)
-                acquire(mixed.redis.servers.values(), token, wait_s=0, takeover=False)
-                given = first or First(wait_s=_LOCK_AGAIN_S)
-                mixed.connect(wait_s=given.wait_s, takeover=given.takeover)
+                _connect(mixed, token, first or FirstConnection(wait_s=_LOCK_AGAIN_S))
                 needed, deadline = False, 0.0
             action()
             return losses
         except (redis.RedisError, *ERRORS, UnreachableError) as error:
-            lost = _translated(mixed, error)
             if not _is_transient(error):
-                raise lost from error
-        losses += 1
+                raise _translated(mixed, error) from error
+            lost = _translated(mixed, error)
         # A server that is away is waited for; one that cuts us off again and again is not.
-        cuts += not needed
+        losses, cuts = losses + 1, cuts + (not needed)
         deadline = deadline or time.monotonic() + limit_s
-        if is_first or time.monotonic() > deadline or cuts > _MAX_CUTS:
+        if first is not None or time.monotonic() > deadline or cuts > _MAX_CUTS:
             raise lost
         needed = True
         time.sleep(_PAUSE_S)
+
+
+def _connect(mixed: MixedConnections, token: str, how: FirstConnection) -> None:
+    mixed.drop_pipelines(lost=True)
+    acquire(mixed.redis.servers.values(), token, wait_s=0, takeover=False)
+    mixed.connect(wait_s=how.wait_s, takeover=how.takeover)
 
 
 def _is_transient(error: Exception) -> bool:
@@ -81,7 +87,7 @@ def _is_transient(error: Exception) -> bool:
     return isinstance(error, (*CONNECTION_ERRORS, *REDIS_CONNECTION_ERRORS, UnreachableError))
 
 
-def _translated(mixed: MixedHub, error: Exception) -> MigratorError:
+def _translated(mixed: MixedConnections, error: Exception) -> MigratorError:
     where = ", ".join(sorted({broker.where for broker in mixed.whole.brokers.values()}))
     if isinstance(error, UnreachableError):
         return error

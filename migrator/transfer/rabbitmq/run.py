@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from migrator.brokers.connect import endpoint_url
-from migrator.brokers.rabbitmq.queues import Spot
+from migrator.brokers.rabbitmq.queues import RabbitQueue
 from migrator.brokers.rabbitmq.server import count
 from migrator.brokers.rabbitmq.staging_headers import public_copy
 from migrator.errors import RefusedError
@@ -27,17 +27,17 @@ from migrator.report import Severity
 from migrator.transfer.batch import Work
 from migrator.transfer.delayed import release_parked
 from migrator.transfer.dry_run import preview
-from migrator.transfer.ledger import BatchCounts, Book
+from migrator.transfer.ledger import BatchCounts, Ledger
 from migrator.transfer.lock import acquire, new_token, release
 from migrator.transfer.options import Direction, ShouldStop, Tally, TransferOptions, TransferReport
-from migrator.transfer.progress import Progress
-from migrator.transfer.rabbitmq.connections import MixedHub, open_mixed_hub
+from migrator.transfer.progress import ProgressTeller
+from migrator.transfer.rabbitmq.connections import MixedConnections, open_mixed_connections
 from migrator.transfer.rabbitmq.findings import with_findings
 from migrator.transfer.rabbitmq.mover import RabbitmqMover
-from migrator.transfer.rabbitmq.reconnect import First, keep_trying
+from migrator.transfer.rabbitmq.reconnect import FirstConnection, keep_trying
 from migrator.transfer.report import build_report
 from migrator.transfer.report import count as count_work
-from migrator.transfer.restore import adopt, restore_kept, unpass
+from migrator.transfer.restore import reclaim, restore_filtered, restore_quarantined
 from migrator.transfer.selection import emptied_side, selection, translators
 from migrator.transfer.throttle import Limit
 from migrator.translation.result import Translation, Translator
@@ -50,7 +50,7 @@ def transfer_with_rabbitmq(
     plan: Plan, environ: Mapping[str, str], options: TransferOptions, listener: Listener, should_stop: ShouldStop
 ) -> TransferReport:
     """Move waiting messages where an endpoint is on RabbitMQ; see :func:`migrator.transfer.transfer.transfer`."""
-    mixed = open_mixed_hub(plan, environ)
+    mixed = open_mixed_connections(plan, environ)
     try:
         _guard(mixed)
         mixed.allow_parking(options)
@@ -60,8 +60,8 @@ def transfer_with_rabbitmq(
         token = new_token()
         acquire(mixed.redis.servers.values(), token, wait_s=options.lock_wait_s, takeover=options.takeover)
         try:
-            with Book.open(plan.state_folder / "book.sqlite3") as book:
-                run = _Run(
+            with Ledger.open(plan.state_folder / "book.sqlite3") as book:
+                run = RabbitmqRun(
                     mixed=mixed,
                     options=options,
                     token=token,
@@ -77,7 +77,7 @@ def transfer_with_rabbitmq(
         mixed.close()
 
 
-def _guard(mixed: MixedHub) -> None:
+def _guard(mixed: MixedConnections) -> None:
     for broker in mixed.whole.brokers.values():
         facts = broker.facts()
         if broker.endpoint.side is Side.UNIFIED and facts.visibility_timeout_s:
@@ -88,11 +88,11 @@ def _guard(mixed: MixedHub) -> None:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Run:
-    mixed: MixedHub
+class RabbitmqRun:
+    mixed: MixedConnections
     options: TransferOptions
     token: str
-    book: Book
+    book: Ledger
     listener: Listener
     should_stop: ShouldStop
     unified_url: str
@@ -101,12 +101,12 @@ class _Run:
     started_at: float = field(default_factory=time.monotonic)
     translations: Mapping[tuple[Side, System], Translator] = field(init=False)
     limit: Limit = field(init=False)
-    progress: Progress = field(init=False)
+    progress: ProgressTeller = field(init=False)
 
     def __post_init__(self) -> None:
         self.translations = translators(self.mixed.whole, unified_url=self.unified_url)
         self.limit = Limit(rate=self.options.max_rate)
-        self.progress = Progress(
+        self.progress = ProgressTeller(
             listener=self.listener, tally=self.tally, follow=self.options.follow, started_at=self.started_at
         )
 
@@ -141,11 +141,11 @@ class _Run:
             self._resilient(lambda o=owner: self._finish(filtered if o is side else everything, o))  # type: ignore[misc]
         self._resilient(filtered.drain)
         other = Side.UNIFIED if side is Side.LEGACY else Side.LEGACY
-        for restored in (other, *((side,) if self.options.retry_kept else ())):
+        for restored in (other, *((side,) if self.options.retry_quarantined else ())):
             self._resilient(lambda r=restored: self._restore(r))  # type: ignore[misc]
-        if self.options.owners_dead:
-            lists = [source for source in self.mixed.sources(side) if self._wanted(source.place)]
-            self.tally.adopted = adopt(self.mixed.redis, lists, self.token, silence_s=self.options.silence_s)
+        if self.options.consumers_stopped:
+            lists = [source for source in self.mixed.sources(side) if self._wanted(source.address)]
+            self.tally.reclaimed = reclaim(self.mixed.redis, lists, self.token, silence_s=self.options.silence_s)
             self._resilient(lambda: self._refuse_consumers(side))
         self._release(everything=side is Side.UNIFIED)
 
@@ -168,10 +168,10 @@ class _Run:
         """Finish what an interrupted run had taken on one side, and put back what its filter had left out."""
         for source in self.mixed.sources(side):
             mover.empty_list(source, self._translator(source), leftovers_only=True)
-            unpass(self.mixed.redis, source, self.token)
-        for spot in self.mixed.spots(side):
-            mover.empty_spot(spot, self._translator(spot), leftovers_only=True)
-            self._move_back(spot, spot.passed)
+            restore_filtered(self.mixed.redis, source, self.token)
+        for rabbit_queue in self.mixed.rabbit_queues(side):
+            mover.empty_queue(rabbit_queue, self._translator(rabbit_queue), leftovers_only=True)
+            self._move_back(rabbit_queue, rabbit_queue.filtered_out)
 
     def _sweep(self, mover: RabbitmqMover, side: Side) -> None:
         """Empty every queue once."""
@@ -183,69 +183,71 @@ class _Run:
         self._finish(mover, side)
         mover.drain()
         for source in self.mixed.sources(side):
-            if self._wanted(source.place):
+            if self._wanted(source.address):
                 mover.empty_list(source, self._translator(source))
-                unpass(self.mixed.redis, source, self.token)
-        for spot in self.mixed.spots(side):
-            if self._wanted(spot.place):
-                mover.empty_spot(spot, self._translator(spot))
-                self._move_back(spot, spot.passed)
+                restore_filtered(self.mixed.redis, source, self.token)
+        for rabbit_queue in self.mixed.rabbit_queues(side):
+            if self._wanted(rabbit_queue.address):
+                mover.empty_queue(rabbit_queue, self._translator(rabbit_queue))
+                self._move_back(rabbit_queue, rabbit_queue.filtered_out)
         mover.finish()
 
     def _waiting(self, side: Side) -> Iterator[int]:
         """Yield how many messages wait in each place that is emptied."""
-        for source in filter(lambda source: self._wanted(source.place), self.mixed.sources(side)):
-            server = self.mixed.redis.servers[self.mixed.redis.identity(source.place)]
+        for source in filter(lambda source: self._wanted(source.address), self.mixed.sources(side)):
+            server = self.mixed.redis.servers[self.mixed.redis.identity(source.address)]
             yield int(server.client.llen(source.list))
-        for spot in filter(lambda spot: self._wanted(spot.place), self.mixed.spots(side)):
-            lane = self.mixed.lane(spot.place)
-            counted = None if lane is None else count(lane.connection, spot.queue)
+        for rabbit_queue in filter(
+            lambda rabbit_queue: self._wanted(rabbit_queue.address), self.mixed.rabbit_queues(side)
+        ):
+            lane = self.mixed.lane(rabbit_queue.address)
+            counted = None if lane is None else count(lane.connection, rabbit_queue.queue)
             yield counted.ready if counted else 0
 
     def _restore(self, side: Side) -> None:
-        self.tally.restored += restore_kept(self.mixed.redis, {side}, self.token)
-        for spot in self.mixed.spots(side):
-            self.tally.restored += self._move_back(spot, spot.kept)
+        self.tally.restored += restore_quarantined(self.mixed.redis, {side}, self.token)
+        for rabbit_queue in self.mixed.rabbit_queues(side):
+            self.tally.restored += self._move_back(rabbit_queue, rabbit_queue.quarantined)
 
-    def _move_back(self, spot: Spot, queue: str) -> int:
+    def _move_back(self, rabbit_queue: RabbitQueue, queue: str) -> int:
         """Move all messages of one of our queues to the queue that they came from; return how many."""
-        lane = self.mixed.lane(spot.place)
+        lane = self.mixed.lane(rabbit_queue.address)
         if lane is None or count(lane.connection, queue) is None:
             return 0
-        intake, moved = lane.intake(queue, self.options.batch_size), 0
-        while batch := intake.take(self.options.batch_size):
+        consumer, moved = lane.consumer(queue, self.options.batch_size), 0
+        while batch := consumer.take(self.options.batch_size):
             for message in batch:
-                intake.publish(public_copy(message), lane.destination(spot.place), origin=message)
-            intake.commit(wait=False)
+                consumer.publish(public_copy(message), lane.destination(rabbit_queue.address), origin=message)
+            consumer.commit(wait=False)
             moved += len(batch)
             self.mixed.stay(self.token)
-        lane.close_intake(queue)
+        lane.close_consumer(queue)
         return moved
 
     def _refuse_consumers(self, side: Side) -> None:
         """Wait until nobody consumes the queues that are emptied: what the dead had taken comes back by itself."""
         deadline = time.monotonic() + max(self.options.silence_s, 2.0)
-        for spot in self.mixed.spots(side):
-            lane = self.mixed.lane(spot.place)
-            while lane is not None and self._wanted(spot.place):
-                counted = count(lane.connection, spot.queue)
+        for rabbit_queue in self.mixed.rabbit_queues(side):
+            lane = self.mixed.lane(rabbit_queue.address)
+            while lane is not None and self._wanted(rabbit_queue.address):
+                counted = count(lane.connection, rabbit_queue.queue)
                 if counted is None or not counted.consumers:
                     break
                 if time.monotonic() > deadline:
                     raise RefusedError(
-                        f"{lane.server.where} {spot.queue}",
+                        f"{lane.server.where} {rabbit_queue.queue}",
                         "a worker is still alive and takes messages",
                         found=f"{counted.consumers} consumers",
                         remedy="stop the old workers, then run again",
                     )
                 time.sleep(0.1)
 
-    def _wanted(self, place: Any) -> bool:
+    def _wanted(self, address: Any) -> bool:
         only_from = self.options.system if self.options.direction is Direction.FORWARD else None
-        return (not self.options.queues or place.queue in self.options.queues) and only_from in (None, place.system)
+        return (not self.options.queues or address.queue in self.options.queues) and only_from in (None, address.system)
 
     def _translator(self, source: Any) -> Translator:
-        return self.translations[source.place.side, source.place.system]
+        return self.translations[source.address.side, source.address.system]
 
     def _mover(self, selects: Callable[[Translation], bool]) -> RabbitmqMover:
         def stop() -> bool:
@@ -264,7 +266,9 @@ class _Run:
         )
 
     def _resilient(self, action: Callable[[], None], *, connect_first: bool = False) -> None:
-        first = First(wait_s=self.options.lock_wait_s, takeover=self.options.takeover) if connect_first else None
+        first = (
+            FirstConnection(wait_s=self.options.lock_wait_s, takeover=self.options.takeover) if connect_first else None
+        )
         self.tally.reconnects += keep_trying(
             self.mixed, action, token=self.token, limit_s=self.options.reconnect_s, first=first
         )
@@ -275,11 +279,11 @@ class _Run:
         self.tally.already_there += arrived
         counts = BatchCounts(
             seen=len(work.batch.items) + arrived,
-            published=len(work.carried) - work.refused,
+            published=len(work.translated) - work.refused,
             already_there=work.refused + arrived,
-            kept=len(work.kept),
-            passed=work.passed,
+            quarantined=len(work.quarantined),
+            filtered_out=work.filtered_out,
             without_body=work.without_body,
         )
-        self.book.add(str(work.batch.source.place), work.carried, work.kept, counts)
+        self.book.add(str(work.batch.source.address), work.translated, work.quarantined, counts)
         self.progress.tell()

@@ -20,9 +20,9 @@ import amqp
 from migrator.brokers.rabbitmq.management import Management
 from migrator.brokers.rabbitmq.queues import LOCK, declare_missing, declare_own
 from migrator.brokers.rabbitmq.server import ERRORS, RabbitmqServer, failure
-from migrator.transfer.rabbitmq.consumer import Intake
-from migrator.transfer.rabbitmq.dedup_window import Window, note_alive
-from migrator.wire.queue_address import Place
+from migrator.transfer.rabbitmq.consumer import TransactionalConsumer
+from migrator.transfer.rabbitmq.dedup_window import DedupWindow, note_alive
+from migrator.wire.queue_address import QueueAddress
 
 HEARTBEAT_S = 30
 #: A server tells of a new queue before it is on its disk: a crash takes it back, and what was committed to it as well,
@@ -31,7 +31,7 @@ HEARTBEAT_S = 30
 QUEUE_WRITTEN_AFTER_S = 2.5
 
 
-class RabbitmqLane:
+class LockedSession:
     """The connection that holds the lock of one broker.
 
     Args:
@@ -40,35 +40,35 @@ class RabbitmqLane:
         windows: What the queues of this broker gave before, by queue; it outlives the connection.
     """
 
-    def __init__(self, server: RabbitmqServer, connection: Any, windows: dict[str, Window]) -> None:
+    def __init__(self, server: RabbitmqServer, connection: Any, windows: dict[str, DedupWindow]) -> None:
         self.server = server
         self._windows = windows
         self.connection = connection
-        self._places: dict[str, Place] = {}
+        self._addresses: dict[str, QueueAddress] = {}
         self._known: set[str] = set()
-        self._intakes: dict[str, Intake] = {}
+        self._consumers: dict[str, TransactionalConsumer] = {}
         #: Destinations that were missing.
         self.made: list[str] = []
         self._written_at = 0.0
 
-    def intake(self, queue: str, size: int) -> Intake:
+    def consumer(self, queue: str, size: int) -> TransactionalConsumer:
         """Return the intake of a queue, opened on first use."""
-        intake = self._intakes.get(queue)
-        if intake is None:
-            intake = Intake(self.connection, queue, size, self, windows=self._windows)
-            self._intakes[queue] = intake
-        return intake
+        consumer = self._consumers.get(queue)
+        if consumer is None:
+            consumer = TransactionalConsumer(self.connection, queue, size, self, windows=self._windows)
+            self._consumers[queue] = consumer
+        return consumer
 
     def finish(self, queue: str) -> None:
         """Wait until the commit under way on a queue is through, if there is one."""
-        if queue in self._intakes:
-            self._intakes[queue].finish()
+        if queue in self._consumers:
+            self._consumers[queue].finish()
 
-    def close_intake(self, queue: str) -> None:
+    def close_consumer(self, queue: str) -> None:
         """Stop taking from a queue."""
-        intake = self._intakes.pop(queue, None)
-        if intake is not None:
-            intake.close()
+        consumer = self._consumers.pop(queue, None)
+        if consumer is not None:
+            consumer.close()
 
     def own(self, queue: str) -> str:
         """Return one of our queues' names; it exists from then on."""
@@ -78,12 +78,12 @@ class RabbitmqLane:
             self._known.add(queue)
         return queue
 
-    def destination(self, place: Place) -> str:
+    def destination(self, address: QueueAddress) -> str:
         """Return the queue of a place; it exists from then on."""
-        queue = place.wire_queue
+        queue = address.wire_queue
         if queue not in self._known:
-            self._places[queue] = place
-            if declare_missing(self.connection, place):
+            self._addresses[queue] = address
+            if declare_missing(self.connection, address):
                 self.made.append(queue)
                 self.note_new()
             self._known.add(queue)
@@ -95,9 +95,9 @@ class RabbitmqLane:
             window.abandon()
         if restarted:
             for window in self._windows.values():
-                window.settle(self.connection, self._windows)
+                window.resolve_in_doubt(self.connection, self._windows)
             for window in self._windows.values():
-                window.weed(self.connection)
+                window.ack_redelivered(self.connection)
             note_alive(self.connection)
 
     def alive(self) -> None:
@@ -106,7 +106,7 @@ class RabbitmqLane:
 
     def close(self, *, lost: bool = False) -> None:
         """End the connection, and the lock with it; one that is lost without a word to the server."""
-        self._intakes.clear()
+        self._consumers.clear()
         with suppress(*ERRORS):
             if lost:
                 self.connection.collect()
@@ -124,8 +124,8 @@ class RabbitmqLane:
     def make_again(self, queue: str) -> None:
         """Make a queue that was there and has gone."""
         self._known.discard(queue)
-        if queue in self._places:
-            self.destination(self._places[queue])
+        if queue in self._addresses:
+            self.destination(self._addresses[queue])
         else:
             self.own(queue)
 
@@ -134,9 +134,9 @@ def open_lane(
     server: RabbitmqServer,
     *,
     wait_s: float,
-    windows: dict[str, Window] | None = None,
+    windows: dict[str, DedupWindow] | None = None,
     break_lock: Management | None = None,
-) -> RabbitmqLane:
+) -> LockedSession:
     """Connect and take the lock; py-amqp's errors of the connection pass.
 
     Args:
@@ -155,7 +155,7 @@ def open_lane(
     while True:
         try:
             connection.channel().queue_declare(queue=LOCK, exclusive=True, durable=False, auto_delete=False)
-            return RabbitmqLane(server, connection, {} if windows is None else windows)
+            return LockedSession(server, connection, {} if windows is None else windows)
         except amqp.exceptions.ResourceLocked as error:
             if time.monotonic() >= deadline:
                 with suppress(*ERRORS):

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from migrator.brokers.redis.keys import LEDGER, LOCK, Source
-from migrator.brokers.redis.pipeline import Lane, Ticket
+from migrator.brokers.redis.keys import LEDGER, LOCK, RedisQueue
+from migrator.brokers.redis.pipeline import PendingReply, RedisPipeline
 from migrator.transfer.batch import (
     Batch,
     Group,
@@ -25,7 +25,7 @@ from migrator.transfer.batch import (
     prepare,
     push_request,
 )
-from migrator.transfer.connections import Hub
+from migrator.transfer.connections import Connections
 from migrator.transfer.lock import LIFE_MS
 from migrator.transfer.throttle import Pace
 from migrator.translation.result import Translation, Translator, ledger_entry
@@ -35,19 +35,19 @@ BATCH_BYTES = 4 << 20
 
 
 @dataclass(slots=True, kw_only=True)
-class Flight:
+class InFlightBatch:
     """A batch under way: pushed, applied, not yet settled."""
 
     work: Work
-    pushes: list[tuple[Lane, Ticket]] = field(default_factory=list)
-    applied: Ticket | None = None
+    pushes: list[tuple[RedisPipeline, PendingReply]] = field(default_factory=list)
+    applied: PendingReply | None = None
 
 
 @dataclass(slots=True, kw_only=True)
 class Mover:
     """Empties lists by one translation."""
 
-    hub: Hub
+    connections: Connections
     token: str
     stamp: str
     selects: Callable[[Translation], bool]
@@ -57,12 +57,12 @@ class Mover:
     should_stop: Callable[[], bool]
     pace: Pace
     #: Batches under way; what is left here after an error is looked for in the claim.
-    flights: deque[Flight] = field(default_factory=deque)
+    in_flight_batches: deque[InFlightBatch] = field(default_factory=deque)
     _claimed: int = 0
     #: Something went wrong before: messages may have reached another server already.
     _is_careful: bool = False
 
-    def empty(self, source: Source, translate: Translator, *, limit: int | None = None) -> None:
+    def empty(self, source: RedisQueue, translate: Translator, *, limit: int | None = None) -> None:
         """Move what an interrupted run had claimed, then what the list holds, until it is seen empty.
 
         Args:
@@ -73,52 +73,52 @@ class Mover:
         Raises:
             redis.RedisError: The connection or a script failed; call :meth:`recover`, then this again.
         """
-        lane = self.hub.lane(self.hub.identity(source.place))
+        lane = self.connections.lane(self.connections.identity(source.address))
         batches = self._leftovers(lane, source)
         self._claimed = sum(len(batch.items) for batch in batches)
-        left, ticket = limit, None
+        left, pending = limit, None
         while True:
-            if ticket is None and len(batches) < 2 and (left is None or left > 0):
-                ticket = None if self.should_stop() else self._claim(lane, source)
+            if pending is None and len(batches) < 2 and (left is None or left > 0):
+                pending = None if self.should_stop() else self._claim(lane, source)
             if not batches:
-                if ticket is None:
+                if pending is None:
                     break
-                batches += self._claimed_batch(lane, source, ticket)
-                ticket = None
+                batches += self._claimed_batch(lane, source, pending)
+                pending = None
                 if not batches:
                     break
                 left = None if left is None else left - len(batches[-1].items)
                 continue
-            work = prepare(self.hub, batches.popleft(), translate, self.selects)
-            if ticket is not None:
+            work = prepare(self.connections, batches.popleft(), translate, self.selects)
+            if pending is not None:
                 # The server had the time of the translation for this answer.
-                more = self._claimed_batch(lane, source, ticket)
-                ticket = None
+                more = self._claimed_batch(lane, source, pending)
+                pending = None
                 left = 0 if not more else None if left is None else left - len(more[0].items)
                 batches += more
             self._finish_pushes(lane)
             self._launch(lane, work)
-            self._settle(lane, keep=2 if self.flights[-1].pushes else 1)
+            self._settle(lane, keep=2 if self.in_flight_batches[-1].pushes else 1)
         self._finish_pushes(lane)
         self._settle(lane, keep=0)
 
     def recover(self) -> None:
         """After an error: find out which batches under way were carried out, and count those."""
         self._is_careful = True
-        self.hub.drop_lanes()
-        while self.flights:
-            work = self.flights[0].work
+        self.connections.drop_pipelines()
+        while self.in_flight_batches:
+            work = self.in_flight_batches[0].work
             source = work.batch.source
-            client = self.hub.servers[self.hub.identity(source.place)].client
+            client = self.connections.servers[self.connections.identity(source.address)].client
             head = client.lindex(source.claim, 0)
             first = work.batch.items[0]
-            if self.flights[0].applied is None or head == (first[0] if source.bodies else first[1]):
+            if self.in_flight_batches[0].applied is None or head == (first[0] if source.bodies else first[1]):
                 break
             self.settled(work)
-            self.flights.popleft()
-        self.flights.clear()
+            self.in_flight_batches.popleft()
+        self.in_flight_batches.clear()
 
-    def _leftovers(self, lane: Lane, source: Source) -> deque[Batch]:
+    def _leftovers(self, lane: RedisPipeline, source: RedisQueue) -> deque[Batch]:
         client = lane.server.client
         entries = client.lrange(source.claim, 0, -1)
         batches: deque[Batch] = deque()
@@ -129,24 +129,24 @@ class Mover:
             batches.append(Batch(source=source, items=items, resumed=True, arrived=self._arrived(source, items)))
         return batches
 
-    def _arrived(self, source: Source, items: list[Item]) -> frozenset[str]:
+    def _arrived(self, source: RedisQueue, items: list[Item]) -> frozenset[str]:
         """Return the ledger entries of messages that an interrupted run had pushed to another server."""
-        keys = [ledger_entry(source.place, item_copy(source, item)) for item in items]
+        keys = [ledger_entry(source.address, item_copy(source, item)) for item in items]
         found: set[str] = set()
-        for identity, server in self.hub.servers.items():
-            if identity != self.hub.identity(source.place) and keys:
+        for identity, server in self.connections.servers.items():
+            if identity != self.connections.identity(source.address) and keys:
                 hits: Any = server.client.hmget(LEDGER, [key.encode(errors="surrogateescape") for key in keys])
                 found.update(key for key, hit in zip(keys, hits, strict=True) if hit is not None)
         return frozenset(found)
 
-    def _claim(self, lane: Lane, source: Source) -> Ticket:
+    def _claim(self, lane: RedisPipeline, source: RedisQueue) -> PendingReply:
         arguments = [self.token, LIFE_MS, self.pace.size, BATCH_BYTES]
         if source.bodies:
             return lane.send("claim_ids", [LOCK, source.list, source.bodies, source.claim], arguments)
         return lane.send("claim_list", [LOCK, source.list, source.claim], arguments)
 
-    def _claimed_batch(self, lane: Lane, source: Source, ticket: Ticket) -> list[Batch]:
-        answer = lane.result(ticket)
+    def _claimed_batch(self, lane: RedisPipeline, source: RedisQueue, pending: PendingReply) -> list[Batch]:
+        answer = lane.result(pending)
         items: list[Item]
         if source.bodies:
             ids, bodies = answer
@@ -156,20 +156,20 @@ class Mover:
         self._claimed += len(items)
         return [Batch(source=source, items=items)] if items else []
 
-    def _launch(self, lane: Lane, work: Work) -> None:
+    def _launch(self, lane: RedisPipeline, work: Work) -> None:
         """Send a batch on its way: first to other servers, else at once to its own."""
-        flight = Flight(work=work)
-        home = self.hub.identity(work.batch.source.place)
+        in_flight_batch = InFlightBatch(work=work)
+        home = self.connections.identity(work.batch.source.address)
         for identity, groups in work.groups.items():
             if identity == home:
                 continue
-            other = self.hub.lane(identity)
-            flight.pushes.append((other, self._push(other, groups, is_new=not work.batch.resumed)))
-        self.flights.append(flight)
-        if not flight.pushes:
-            self._apply(lane, flight)
+            other = self.connections.lane(identity)
+            in_flight_batch.pushes.append((other, self._push(other, groups, is_new=not work.batch.resumed)))
+        self.in_flight_batches.append(in_flight_batch)
+        if not in_flight_batch.pushes:
+            self._apply(lane, in_flight_batch)
 
-    def _push(self, other: Lane, groups: dict[str, Group], *, is_new: bool) -> Ticket:
+    def _push(self, other: RedisPipeline, groups: dict[str, Group], *, is_new: bool) -> PendingReply:
         request = note_request(groups, token=self.token, life_ms=LIFE_MS, stamp=self.stamp)
         if request is not None and is_new and not self._is_careful:
             pushes, keys, arguments = request
@@ -177,34 +177,34 @@ class Mover:
         keys, arguments = push_request(groups, token=self.token, life_ms=LIFE_MS, stamp=self.stamp)
         return other.send("push", [LOCK, *keys], arguments)
 
-    def _finish_pushes(self, lane: Lane) -> None:
-        for flight in self.flights:
-            if flight.applied is None:
-                for other, ticket in flight.pushes:
-                    flight.work.refused += len(other.result(ticket))
-                self._apply(lane, flight)
+    def _finish_pushes(self, lane: RedisPipeline) -> None:
+        for in_flight_batch in self.in_flight_batches:
+            if in_flight_batch.applied is None:
+                for other, pending in in_flight_batch.pushes:
+                    in_flight_batch.work.refused += len(other.result(pending))
+                self._apply(lane, in_flight_batch)
 
-    def _apply(self, lane: Lane, flight: Flight) -> None:
+    def _apply(self, lane: RedisPipeline, in_flight_batch: InFlightBatch) -> None:
         pushes, keys, arguments = apply_request(
-            self.hub, flight.work, claimed=self._claimed, token=self.token, life_ms=LIFE_MS
+            self.connections, in_flight_batch.work, claimed=self._claimed, token=self.token, life_ms=LIFE_MS
         )
-        flight.applied = lane.transact(pushes, "apply", [LOCK, *keys], arguments)
-        self._claimed -= len(flight.work.batch.items)
+        in_flight_batch.applied = lane.transact(pushes, "apply", [LOCK, *keys], arguments)
+        self._claimed -= len(in_flight_batch.work.batch.items)
 
-    def _settle(self, lane: Lane, *, keep: int) -> None:
+    def _settle(self, lane: RedisPipeline, *, keep: int) -> None:
         """Wait for the oldest batches until at most ``keep`` are under way."""
-        while len(self.flights) > keep:
-            flight = self.flights[0]
-            if flight.applied is None:
+        while len(self.in_flight_batches) > keep:
+            in_flight_batch = self.in_flight_batches[0]
+            if in_flight_batch.applied is None:
                 return
-            lane.result(flight.applied)
-            self.pace.step(self.hub.lanes.values())
-            self.hub.prolong(self.token)
-            self.settled(flight.work)
-            self.flights.popleft()
+            lane.result(in_flight_batch.applied)
+            self.pace.step(self.connections.lanes.values())
+            self.connections.prolong(self.token)
+            self.settled(in_flight_batch.work)
+            self.in_flight_batches.popleft()
 
 
-def claim_entries(hub: Hub, source: Source) -> int:
+def claim_entries(connections: Connections, source: RedisQueue) -> int:
     """Return how many entries an interrupted run has left in the claim of a list."""
-    length: Any = hub.servers[hub.identity(source.place)].client.llen(source.claim)
+    length: Any = connections.servers[connections.identity(source.address)].client.llen(source.claim)
     return int(length)

@@ -8,14 +8,16 @@ from collections.abc import Callable
 import redis
 
 from migrator.brokers.redis.server import CONNECTION_ERRORS, failure
-from migrator.transfer.connections import Hub
+from migrator.transfer.connections import Connections
 from migrator.transfer.lock import retake
 from migrator.transfer.redis.mover import Mover
 
 _MAX_SURPRISES = 5
 
 
-def keep_trying(hub: Hub, mover: Mover, action: Callable[[], None], *, token: str, limit_s: float) -> int:
+def keep_trying(
+    connections: Connections, mover: Mover, action: Callable[[], None], *, token: str, limit_s: float
+) -> int:
     """Run ``action``, again after each loss of a connection; return how often it was lost.
 
     Args:
@@ -38,17 +40,17 @@ def keep_trying(hub: Hub, mover: Mover, action: Callable[[], None], *, token: st
         except (redis.RedisError, OSError) as error:
             losses += 1
             if not _is_transient(error) or losses > _MAX_SURPRISES * 20:
-                raise failure(_where(hub), error) from error
-            _reconnect(hub, mover, token, error, limit_s)
+                raise failure(_where(connections), error) from error
+            _reconnect(connections, mover, token, error, limit_s)
 
 
-def keep_lock(hub: Hub, token: str) -> None:
+def keep_lock(connections: Connections, token: str) -> None:
     """Prolong the lock on every server; take it again where a restart has lost it.
 
     Raises:
         InterruptedRunError: Another run has it, or has had it since.
     """
-    for server in hub.servers.values():
+    for server in connections.servers.values():
         retake(server, token)
 
 
@@ -60,21 +62,21 @@ def _is_transient(error: Exception) -> bool:
     return isinstance(error, kinds) or str(error).startswith(("CHANGED", "BUSY"))
 
 
-def _reconnect(hub: Hub, mover: Mover, token: str, error: Exception, limit_s: float) -> None:
+def _reconnect(connections: Connections, mover: Mover, token: str, error: Exception, limit_s: float) -> None:
     deadline = time.monotonic() + limit_s
     pause_s = 0.02
     while True:
         try:
-            hub.drop_lanes()
-            keep_lock(hub, token)
+            connections.drop_pipelines()
+            keep_lock(connections, token)
             mover.recover()
             return
         except (redis.RedisError, OSError) as again:
             if not _is_transient(again) or time.monotonic() > deadline:
-                raise failure(_where(hub), error) from again
+                raise failure(_where(connections), error) from again
             time.sleep(pause_s)
             pause_s = min(pause_s * 2, 0.5)
 
 
-def _where(hub: Hub) -> str:
-    return ", ".join(sorted({server.where for server in hub.servers.values()}))
+def _where(connections: Connections) -> str:
+    return ", ".join(sorted({server.where for server in connections.servers.values()}))

@@ -12,21 +12,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from migrator.brokers.redis.keys import Source
+from migrator.brokers.redis.keys import RedisQueue
 from migrator.events import Listener
 from migrator.transfer.batch import Work
-from migrator.transfer.connections import Hub
+from migrator.transfer.connections import Connections
 from migrator.transfer.delayed import park_after_ms, release_lead_ms, release_parked
 from migrator.transfer.dry_run import preview
-from migrator.transfer.ledger import BatchCounts, Book
+from migrator.transfer.ledger import BatchCounts, Ledger
 from migrator.transfer.lock import acquire, new_token, release
 from migrator.transfer.options import ShouldStop, Tally, TransferOptions, TransferReport
 from migrator.transfer.preconditions import guard
-from migrator.transfer.progress import Progress
+from migrator.transfer.progress import ProgressTeller
 from migrator.transfer.redis.mover import Mover, claim_entries
 from migrator.transfer.redis.reconnect import keep_lock, keep_trying
 from migrator.transfer.report import build_report, count
-from migrator.transfer.restore import adopt, restore_kept, unpass
+from migrator.transfer.restore import reclaim, restore_filtered, restore_quarantined
 from migrator.transfer.selection import emptied_side, selected_sources, selection, translators
 from migrator.transfer.throttle import LARGEST, Limit, Pace
 from migrator.translation.result import Translation, Translator
@@ -36,55 +36,55 @@ _FOLLOW_EVERY_S = 0.25
 
 
 def transfer_on_redis(
-    hub: Hub, options: TransferOptions, listener: Listener, should_stop: ShouldStop
+    connections: Connections, options: TransferOptions, listener: Listener, should_stop: ShouldStop
 ) -> TransferReport:
     """Move waiting messages between queues on Redis; see :func:`migrator.transfer.transfer.transfer`."""
     try:
-        guard(hub, options)
-        _allow_parking(hub, options)
+        guard(connections, options)
+        _allow_parking(connections, options)
         if options.dry_run:
-            return preview(hub, options, translators(hub))
+            return preview(connections, options, translators(connections))
         token = new_token()
-        acquire(hub.servers.values(), token, wait_s=options.lock_wait_s, takeover=options.takeover)
+        acquire(connections.servers.values(), token, wait_s=options.lock_wait_s, takeover=options.takeover)
         try:
-            with Book.open(hub.plan.state_folder / "book.sqlite3") as book:
-                run = _Run(hub=hub, options=options, token=token, book=book, listener=listener)
+            with Ledger.open(connections.plan.state_folder / "book.sqlite3") as book:
+                run = RedisRun(connections=connections, options=options, token=token, book=book, listener=listener)
                 return run.execute(should_stop)
         finally:
-            hub.drop_lanes()
-            release(hub.servers.values(), token)
+            connections.drop_pipelines()
+            release(connections.servers.values(), token)
     finally:
-        hub.close()
+        connections.close()
 
 
-def _allow_parking(hub: Hub, options: TransferOptions) -> None:
-    wanted = bool(hub.plan.project.install_package) if options.park is None else options.park
-    hub.park_after_ms = park_after_ms(hub.plan, hub.now_ms()) if wanted else None
-    hub.release_lead_ms = release_lead_ms(hub.plan)
+def _allow_parking(connections: Connections, options: TransferOptions) -> None:
+    wanted = bool(connections.plan.project.install_package) if options.park is None else options.park
+    connections.park_after_ms = park_after_ms(connections.plan, connections.now_ms()) if wanted else None
+    connections.release_lead_ms = release_lead_ms(connections.plan)
 
 
 @dataclass(slots=True, kw_only=True)
-class _Run:
-    hub: Hub
+class RedisRun:
+    connections: Connections
     options: TransferOptions
     token: str
-    book: Book
+    book: Ledger
     listener: Listener
     tally: Tally = field(default_factory=Tally)
     started_at: float = field(default_factory=time.monotonic)
     limit: Limit = field(init=False)
-    progress: Progress = field(init=False)
+    progress: ProgressTeller = field(init=False)
 
     def __post_init__(self) -> None:
         self.limit = Limit(rate=self.options.max_rate)
-        self.progress = Progress(
+        self.progress = ProgressTeller(
             listener=self.listener, tally=self.tally, follow=self.options.follow, started_at=self.started_at
         )
 
     def execute(self, should_stop: ShouldStop) -> TransferReport:
         """Do the whole run and return its report."""
-        self.book.begin(self.options.direction.value, self.hub.plan.fingerprint)
-        filtered = self._mover(selection(self.hub.plan, self.options), should_stop)
+        self.book.begin(self.options.direction.value, self.connections.plan.fingerprint)
+        filtered = self._mover(selection(self.connections.plan, self.options), should_stop)
         self._prepare(filtered, should_stop)
         self._sweep(filtered)
         if self.options.follow:
@@ -93,56 +93,56 @@ class _Run:
             self._idle()
             self._sweep(filtered)
         self.progress.tell(final=True)
-        report = build_report(self.hub, self.options, self.tally, self.started_at)
+        report = build_report(self.connections, self.options, self.tally, self.started_at)
         self.book.finish(report.balance)
         return report
 
     def _prepare(self, filtered: Mover, should_stop: ShouldStop) -> None:
         """Finish what an interrupted run had claimed; put back what belongs into the queues."""
-        side, translations = emptied_side(self.options.direction), translators(self.hub)
+        side, translations = emptied_side(self.options.direction), translators(self.connections)
         everything = self._mover(lambda translation: True, should_stop)
-        for source in self.hub.sources(Side.LEGACY) + self.hub.sources(Side.UNIFIED):
-            mover = filtered if source.place.side is side else everything
+        for source in self.connections.sources(Side.LEGACY) + self.connections.sources(Side.UNIFIED):
+            mover = filtered if source.address.side is side else everything
             self._try(mover, lambda m=mover, s=source: self._finish_claim(m, s, translations))  # type: ignore[misc]
-            unpass(self.hub, source, self.token)
+            restore_filtered(self.connections, source, self.token)
         restored_sides = {Side.UNIFIED if side is Side.LEGACY else Side.LEGACY}
-        restored_sides |= {side} if self.options.retry_kept else set()
-        self.tally.restored = restore_kept(self.hub, restored_sides, self.token)
-        self.tally.released += release_parked(self.hub, everything=side is Side.UNIFIED)
-        if self.options.owners_dead:
-            wanted = selected_sources(self.hub, self.options)
-            self.tally.adopted = adopt(self.hub, wanted, self.token, silence_s=self.options.silence_s)
+        restored_sides |= {side} if self.options.retry_quarantined else set()
+        self.tally.restored = restore_quarantined(self.connections, restored_sides, self.token)
+        self.tally.released += release_parked(self.connections, everything=side is Side.UNIFIED)
+        if self.options.consumers_stopped:
+            wanted = selected_sources(self.connections, self.options)
+            self.tally.reclaimed = reclaim(self.connections, wanted, self.token, silence_s=self.options.silence_s)
 
     def _sweep(self, mover: Mover) -> None:
         """Empty every list once."""
-        wanted, translations = selected_sources(self.hub, self.options), translators(self.hub)
+        wanted, translations = selected_sources(self.connections, self.options), translators(self.connections)
         waiting = {source.list: self._waiting(source) for source in wanted}
         self.progress.expect(sum(waiting.values()))
         for source in wanted:
-            translate = translations[source.place.side, source.place.system]
+            translate = translations[source.address.side, source.address.system]
             # A producer that is faster than we are must not keep us here for ever.
             limit = waiting[source.list] * 2 + 10_000
             self._try(mover, lambda s=source, t=translate, n=limit: mover.empty(s, t, limit=n))  # type: ignore[misc]
-            unpass(self.hub, source, self.token)
+            restore_filtered(self.connections, source, self.token)
 
     def _idle(self) -> None:
         """Wait a moment before the next sweep, and keep the lock meanwhile."""
         self.book.flush()
         time.sleep(_FOLLOW_EVERY_S)
-        _allow_parking(self.hub, self.options)
+        _allow_parking(self.connections, self.options)
         mover = self._mover(lambda translation: True, lambda: True)
-        self._try(mover, lambda: keep_lock(self.hub, self.token))
+        self._try(mover, lambda: keep_lock(self.connections, self.token))
         if emptied_side(self.options.direction) is Side.LEGACY:
-            self.tally.released += release_parked(self.hub)
+            self.tally.released += release_parked(self.connections)
 
     def _mover(self, selects: Callable[[Translation], bool], should_stop: ShouldStop) -> Mover:
         def stop() -> bool:
             return self.limit.wait(
-                self.tally.handled, should_stop=should_stop, meanwhile=lambda: self.hub.prolong(self.token)
+                self.tally.handled, should_stop=should_stop, meanwhile=lambda: self.connections.prolong(self.token)
             )
 
         return Mover(
-            hub=self.hub,
+            connections=self.connections,
             token=self.token,
             stamp=f"{int(time.time())}",
             selects=selects,
@@ -151,17 +151,19 @@ class _Run:
             pace=Pace(most=self.limit.most(min(self.options.batch_size, LARGEST))),
         )
 
-    def _finish_claim(self, mover: Mover, source: Source, translations: dict[tuple[Side, System], Translator]) -> None:
-        if claim_entries(self.hub, source):
-            mover.empty(source, translations[source.place.side, source.place.system], limit=0)
+    def _finish_claim(
+        self, mover: Mover, source: RedisQueue, translations: dict[tuple[Side, System], Translator]
+    ) -> None:
+        if claim_entries(self.connections, source):
+            mover.empty(source, translations[source.address.side, source.address.system], limit=0)
 
     def _try(self, mover: Mover, action: Callable[[], None]) -> None:
         self.tally.reconnects += keep_trying(
-            self.hub, mover, action, token=self.token, limit_s=self.options.reconnect_s
+            self.connections, mover, action, token=self.token, limit_s=self.options.reconnect_s
         )
 
-    def _waiting(self, source: Source) -> int:
-        server = self.hub.servers[self.hub.identity(source.place)]
+    def _waiting(self, source: RedisQueue) -> int:
+        server = self.connections.servers[self.connections.identity(source.address)]
         with server.translated():
             return int(server.client.llen(source.list))
 
@@ -169,14 +171,14 @@ class _Run:
         count(self.tally, work, beyond_ms=math.inf)
         counts = BatchCounts(
             seen=len(work.batch.items),
-            published=len(work.carried) - work.refused,
+            published=len(work.translated) - work.refused,
             already_there=work.refused + work.arrived,
-            kept=len(work.kept),
-            passed=work.passed,
+            quarantined=len(work.quarantined),
+            filtered_out=work.filtered_out,
             without_body=work.without_body,
         )
-        self.book.add(str(work.batch.source.place), work.carried, work.kept, counts)
+        self.book.add(str(work.batch.source.address), work.translated, work.quarantined, counts)
         if work.without_body:
             gone = [name.decode(errors="surrogateescape") for name, raw in work.batch.items if raw is None]
-            self.book.add_gone(str(work.batch.source.place), gone)
+            self.book.add_gone(str(work.batch.source.address), gone)
         self.progress.tell()

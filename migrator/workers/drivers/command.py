@@ -19,8 +19,9 @@ from pathlib import Path
 import orjson
 
 from migrator.errors import RefusedError, UnreachableError, UsageError
-from migrator.plan.model import Plan, Process
+from migrator.plan.model import Plan
 from migrator.plan.placeholders import fill
+from migrator.plan.processes import Process
 from migrator.report import Finding
 from migrator.state.state_folder import ensure_state_folder
 from migrator.workers.drivers.process_identity import Identity, boot_id, descendants, identify, started_at, wait_gone
@@ -144,7 +145,7 @@ def why_stopped(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> 
     return "it is not running"
 
 
-def faults(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[Finding, ...]:
+def misconfigurations(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[Finding, ...]:
     """Return nothing: what we start ourselves is only ever sent SIGTERM."""
     return ()
 

@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from migrator.errors import RefusedError
-from migrator.plan.model import Plan, Process, Role
+from migrator.plan.model import Plan
+from migrator.plan.processes import Process, Role
 from migrator.report import Finding, Severity
 from migrator.state.state_folder import ensure_state_folder
 from migrator.wire.message import System

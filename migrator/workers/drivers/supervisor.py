@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from migrator.errors import RefusedError, UnreachableError, UsageError, did_you_mean
-from migrator.plan.model import Plan, Process, Role
+from migrator.plan.model import Plan
+from migrator.plan.processes import Process, Role
 from migrator.report import Finding, Severity
 from migrator.wire.message import Side
 from migrator.workers.drivers.managed import (
@@ -142,7 +143,7 @@ def why_stopped(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> 
     return f"supervisord says {now.state}: {now.description}"
 
 
-def faults(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[Finding, ...]:
+def misconfigurations(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[Finding, ...]:
     """Return what is dangerous about how supervisord is configured for this program."""
     with supervisord(process, environ) as server:
         info(process, server)

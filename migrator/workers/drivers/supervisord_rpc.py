@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 from xml.parsers.expat import ExpatError
 
 from migrator.errors import MigratorError, RefusedError, UnreachableError, UsageError
-from migrator.plan.model import Process
 from migrator.plan.placeholders import expand
+from migrator.plan.processes import Process
 from migrator.redaction import redact
 
 CALL_TIMEOUT_S = 5.0

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from migrator.errors import MigratorError, RefusedError, UnreachableError, UsageError
-from migrator.plan.model import Process
+from migrator.plan.processes import Process
 
 CALL_TIMEOUT_S = 10.0
 PROPERTIES = (

@@ -20,7 +20,8 @@ import time
 from collections.abc import Mapping
 
 from migrator.errors import RefusedError, UnreachableError, UsageError, did_you_mean
-from migrator.plan.model import Plan, Process, Role
+from migrator.plan.model import Plan
+from migrator.plan.processes import Process, Role
 from migrator.report import Finding, Severity
 from migrator.wire.message import Side
 from migrator.workers.drivers import systemctl
@@ -106,7 +107,7 @@ def why_stopped(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> 
     return f"systemd says {_facts(process, environ).text}"
 
 
-def faults(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[Finding, ...]:
+def misconfigurations(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[Finding, ...]:
     """Return what is dangerous about how the unit is configured."""
     facts = _facts(process, environ)
     found = [*_deadly(process, facts)]

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from migrator.errors import RefusedError, UnreachableError
-from migrator.plan.model import Process, Role
+from migrator.plan.processes import Process, Role
 from migrator.wire.message import System
 from migrator.workers.drivers.process_identity import Identity, send_signal, wait_gone
 

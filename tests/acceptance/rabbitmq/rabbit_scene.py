@@ -127,7 +127,7 @@ class RabbitScene:
         for name in QUEUES:
             broker = self.broker(name)
             for message in broker.scan():
-                found["kept" if message.state is State.KEPT else name, message.id] += 1
+                found["kept" if message.state is State.QUARANTINED else name, message.id] += 1
             broker.close()
         return found
 

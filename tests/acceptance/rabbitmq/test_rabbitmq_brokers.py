@@ -187,7 +187,7 @@ def test_what_only_a_rollback_needs_is_removed(rabbit_only: RabbitScene, rabbit:
     scene.apply("debug_task")
     with pytest.raises(RefusedError, match="in use"):
         remove(server, endpoints[0])
-    assert scene.forward().kept == 1
+    assert scene.forward().quarantined == 1
     assert "tqm.kept.legacy.celery.celery" in queues()
     for endpoint in endpoints:
         remove(server, endpoint)

@@ -20,12 +20,14 @@ from shop import end_everything
 from codemods.runner import rewrite
 from migrator.demo.scratch import Scratch, commit, create_scratch, find_fixtures, git, manage
 from migrator.demo.servers import demo_servers
-from migrator.demo.stage import Stage
+from migrator.demo.system import SystemUnderTest
 from migrator.events import ignore
 from migrator.plan.loader import load_plan
 from migrator.report import Report
 from migrator.runner import cutover
+from migrator.runner.report import RunReport
 from migrator.state.journal import open_journal
+from migrator.steps.protocol import RunOptions
 from migrator.wire.message import Side
 from migrator.wiring import guarded
 from migrator.workers.start_stop import list_processes
@@ -44,25 +46,27 @@ def environ(tmp_path: Path, rabbit: RabbitServer, vhost: str) -> Iterator[dict[s
 
 
 @pytest.fixture
-def stage(tmp_path: Path, environ: dict[str, str]) -> Iterator[Stage]:
+def system(tmp_path: Path, environ: dict[str, str]) -> Iterator[SystemUnderTest]:
     scratch = create_scratch(find_fixtures(None), tmp_path, environ)
     folder = scratch.plan.folder
     git(folder, "config", "user.name", "Operator")
     git(folder, "config", "user.email", "operator@example.org")
     put_on_rabbitmq(folder)
-    stage = Stage(scratch=replace(scratch, plan=load_plan(scratch.plan.file)), listener=ignore, messages=0, seed=5)
+    system = SystemUnderTest(
+        scratch=replace(scratch, plan=load_plan(scratch.plan.file)), listener=ignore, messages=0, seed=5
+    )
     try:
-        yield stage
+        yield system
     finally:
-        for load in stage.loads:
+        for load in system.loads:
             load.stop()
-        end_everything(stage.scratch.plan)
+        end_everything(system.scratch.plan)
 
 
-def run(scratch: Scratch, command: str) -> cutover.RunReport:
+def run(scratch: Scratch, command: str) -> RunReport:
     """Run one command; proof and conversion are other tests' business."""
-    options = replace(guarded(scratch.plan, cutover.RunOptions()), check_proof=green, check_source=green)
-    report: cutover.RunReport = getattr(cutover, command)(scratch.plan, environ=scratch.environ, options=options)
+    options = replace(guarded(scratch.plan, RunOptions()), check_proof=green, check_source=green)
+    report: RunReport = getattr(cutover, command)(scratch.plan, environ=scratch.environ, options=options)
     assert report.ok, (report.failure, [str(finding) for finding in report.findings])
     running = {s.name for s in list_processes(scratch.plan, environ=scratch.environ) if s.state == "running"}
     side = Side.LEGACY if command == "rollback" else Side.UNIFIED
@@ -79,9 +83,9 @@ def convert(scratch: Scratch) -> None:
     commit(scratch.plan.folder, "Convert to the unified tasks")
 
 
-def longest_delay_s(stage: Stage) -> float:
+def longest_delay_s(system: SystemUnderTest) -> float:
     """Return the longest delay of what was enqueued before the cutover."""
-    lines = (stage.scratch.folder / "enqueued-6.jsonl").read_text().splitlines()
+    lines = (system.scratch.folder / "enqueued-6.jsonl").read_text().splitlines()
     return max(float(json.loads(line)["delay_s"]) for line in lines)
 
 
@@ -91,48 +95,48 @@ def longest_eta(scratch: Scratch) -> float:
     return max(entry.data.get("longest_eta_at") or 0.0 for entry in entries if entry.step == "verify")
 
 
-def over_to_redis(stage: Stage) -> None:
+def over_to_redis(system: SystemUnderTest) -> None:
     """Cut over again with the same plan: where the unified queue lies is said by the environment."""
-    scratch = stage.scratch
+    scratch = system.scratch
     convert(scratch)
-    stage.scratch = replace(scratch, environ={**scratch.environ, "UNIFIED_URL": scratch.environ["REDIS_URL"]})
-    assert run(stage.scratch, "cutover").moved
+    system.scratch = replace(scratch, environ={**scratch.environ, "UNIFIED_URL": scratch.environ["REDIS_URL"]})
+    assert run(system.scratch, "cutover").moved
 
 
-def test_there_and_back(stage: Stage) -> None:
+def test_there_and_back(system: SystemUnderTest) -> None:
     """Every id is accounted for by what the sample's processes wrote down and what lies in the brokers."""
-    scratch = stage.scratch
+    scratch = system.scratch
     before = git(scratch.plan.folder, "rev-parse", "HEAD").strip()
     manage(scratch, ["migrate", "--verbosity", "0"])
-    stage.start(Side.LEGACY)
+    system.start(Side.LEGACY)
     started = time.time()
-    stage.enqueue(150)
+    system.enqueue(150)
     convert(scratch)
-    with stage.load() as load:
+    with system.load() as load:
         load.rate = REQUESTS_A_SECOND
         there = run(scratch, "cutover")
-        stage.enqueue(40)
+        system.enqueue(40)
         back = run(scratch, "rollback")
         assert git(scratch.plan.folder, "diff", "--stat", before) == ""
-    assert there.moved and back.moved and there.gap_s is not None
+    assert there.moved and back.moved and there.downtime_s is not None
     # Most delayed messages were held by the unified workers when that was found out.
-    assert longest_eta(scratch) > started + longest_delay_s(stage) - 1
+    assert longest_eta(scratch) > started + longest_delay_s(system) - 1
     long = os.environ.get("RABBITMQ_LONG") == "1"
     if long:
-        over_to_redis(stage)
+        over_to_redis(system)
     deadline = time.monotonic() + 120
-    stage.stop()
+    system.stop()
     while alive := [s for s in list_processes(scratch.plan, environ=scratch.environ) if s.state != "stopped"]:
         # A busy machine: one that takes longer than its time is told again, and then the others.
         assert time.monotonic() < deadline, [(s.name, s.state, Path(s.log).read_text()[-1500:]) for s in alive]
-        stage.stop()
+        system.stop()
     # What a worker held comes back to its queue when the server has noticed that its connection is gone.
     deadline = time.monotonic() + 60
-    while not (account := stage.account("the end", quiet=True)).balanced and time.monotonic() < deadline:
+    while not (account := system.account("the end", quiet=True)).balanced and time.monotonic() < deadline:
         time.sleep(1)
     assert account.balanced, account
     assert account.enqueued > 190
-    here, other = stage.depths(Side.UNIFIED), stage.depths(Side.LEGACY)
+    here, other = system.depths(Side.UNIFIED), system.depths(Side.LEGACY)
     if not long:
         here, other = other, here
     # Some run an hour from now: they are where the last command brought them.

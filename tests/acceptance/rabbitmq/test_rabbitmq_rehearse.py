@@ -106,7 +106,7 @@ def test_there_and_back_in_a_virtual_host_like_the_real_one(
         done = run(shop, RehearsalOptions(), look)
         assert [report.moved for report in done.runs] == [40, 40, 40]
         assert done.messages == 40
-        assert all(report.gap_s is not None for report in done.runs)
+        assert all(report.downtime_s is not None for report in done.runs)
         assert before == {queue: amqp_content(url, queue) for queue in before}
         assert any("marked as redelivered" in note for note in done.notes)
     assert seen["queues"]["default"]["x-max-priority"] == seen["queues"]["default.DQ"]["x-max-priority"] == 10

@@ -51,6 +51,6 @@ def test_what_has_run_is_known_from_a_snapshot(rabbit_only: RabbitScene) -> None
     write_snapshot(scene.plan, environ=scene.environ, file=scene.plan.state_folder / "snapshots" / "run-1.snapshot")
     make_room(scene.broker("dramatiq"))
     make_room(scene.broker("celery"))
-    for identity, place in ((sent, "legacy.dramatiq default"), (applied, "legacy.celery celery")):
+    for identity, address in ((sent, "legacy.dramatiq default"), (applied, "legacy.celery celery")):
         found = locate(scene.plan, environ=scene.environ, identity=identity)
-        assert ([seen.place for seen in found.recorded], found.sightings) == ([place], ())
+        assert ([seen.address for seen in found.recorded], found.sightings) == ([address], ())

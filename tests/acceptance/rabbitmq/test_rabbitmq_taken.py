@@ -125,7 +125,7 @@ def killed_run(scene: RabbitScene, direction: Direction = Direction.FORWARD) -> 
     """Kill a transfer that has moved something; return what it has carried."""
     with doomed_run(scene, TransferOptions(batch_size=25, max_rate=50, direction=direction)) as pid:
         os.kill(pid, signal.SIGKILL)
-    return [identity for (place, identity) in scene.ids() if place == "unified"]
+    return [identity for (address, identity) in scene.ids() if address == "unified"]
 
 
 @contextmanager

@@ -47,12 +47,12 @@ def test_there_and_back_gives_the_same_bytes(any_scene: RabbitScene, rabbit: Rab
     before = scene.legacy()
     assert sum(len(content) for content in before.values()) == 150
     out = scene.forward()
-    assert (out.moved, out.kept, out.balance) == (150, 0, 0)
+    assert (out.moved, out.quarantined, out.balance) == (150, 0, 0)
     assert not any(scene.legacy().values())
     assert scene.ids() == {("unified", identity): 1 for identity in ids}
     assert len(scene.unified_calls()) == 150
     back = scene.back()
-    assert (back.moved, back.kept, back.balance) == (150, 0, 0), back.kept_messages[:3]
+    assert (back.moved, back.quarantined, back.balance) == (150, 0, 0), back.quarantined_messages[:3]
     assert as_counter(scene.legacy()) == as_counter(before)
     assert scene.forward().moved == 150
     assert scene.back().moved == 150
@@ -85,7 +85,7 @@ def test_arguments_times_and_attempts(any_scene: RabbitScene) -> None:
     big = scene.apply("update_single_asset_task", "B", expires=9000)
     started = time.time()
     report = scene.forward()
-    assert (report.moved, report.kept) == (3, 0)
+    assert (report.moved, report.quarantined) == (3, 0)
     assert scene.unified_calls() == {
         later: ("tasks.fetch_stock_prices", [], {"symbols": ["A"], "limit": 3}),
         limited: ("tasks.calculate_indicators", [], {"symbols": ["MSFT"], "period": 50}),
@@ -105,12 +105,12 @@ def test_what_has_no_successor_is_kept_and_comes_back(any_scene: RabbitScene) ->
     scene.send("health_check_task")
     before = scene.legacy()
     report = scene.forward()
-    assert (report.moved, report.kept) == (1, 2)
+    assert (report.moved, report.quarantined) == (1, 2)
     assert dict(report.reasons) == {"retired-task": 1, "unknown-task": 1}
-    assert {identity for (place, identity), _ in scene.ids().items() if place == "kept"} == {retired, unknown}
-    assert report.left == {"celery:celery kept": 1, "dramatiq:default kept": 1}
+    assert {identity for (address, identity), _ in scene.ids().items() if address == "kept"} == {retired, unknown}
+    assert report.left == {"celery:celery quarantined": 1, "dramatiq:default quarantined": 1}
     again = scene.forward()
-    assert (again.seen, again.kept) == (0, 0)
+    assert (again.seen, again.quarantined) == (0, 0)
     assert scene.back().restored == 2
     assert as_counter(scene.legacy()) == as_counter(before)
 
@@ -120,13 +120,13 @@ def test_born_unified_goes_back_in_its_legacy_form(any_scene: RabbitScene) -> No
     twins = [scene.apply_unified("tasks.calculate_indicators", ["BTC"], 20) for _ in range(3)]
     gone = scene.apply_unified("tasks.fetch_unified_crypto")
     report = scene.back()
-    assert (report.moved, report.kept) == (3, 1)
+    assert (report.moved, report.quarantined) == (3, 1)
     legacy = list(scene.broker("celery").scan())
     assert sorted(message.id for message in legacy) == sorted(twins)
     assert {message.task for message in legacy} == {"tasks.celery_tasks.calculate_indicators_task"}
     assert [dict(message.kwargs) for message in legacy] == [{"symbol": "BTC", "period": 20}] * 3
-    assert scene.forward(retry_kept=True).moved == 3
-    assert {identity for (place, identity), _ in scene.ids().items() if place == "unified"} == {*twins, gone}
+    assert scene.forward(retry_quarantined=True).moved == 3
+    assert {identity for (address, identity), _ in scene.ids().items() if address == "unified"} == {*twins, gone}
 
 
 def test_only_some_tasks(any_scene: RabbitScene) -> None:
@@ -135,8 +135,8 @@ def test_only_some_tasks(any_scene: RabbitScene) -> None:
     others = [scene.apply("health_check_task"), scene.send("health_check_task"), scene.send("fetch_news_task")]
     before = scene.legacy()
     report = scene.forward(tasks=frozenset({"tasks.fetch_yahoo_stocks"}))
-    assert (report.moved, report.passed, report.balance) == (1, 3, 0)
-    places = {identity: place for place, identity in scene.ids()}
+    assert (report.moved, report.filtered_out, report.balance) == (1, 3, 0)
+    places = {identity: address for address, identity in scene.ids()}
     assert places == {mine: "unified", others[0]: "celery", others[1]: "dramatiq", others[2]: "dramatiq"}
     scene.back()
     assert as_counter(scene.legacy()) == as_counter(before)
@@ -148,7 +148,7 @@ def test_a_dry_run_takes_nothing(any_scene: RabbitScene) -> None:
     scene.send("nobody_knows_this")
     before = scene.legacy()
     dry = scene.forward(dry_run=True)
-    assert (dry.moved, dry.kept) == (60, 1)
+    assert (dry.moved, dry.quarantined) == (60, 1)
     assert list(dry.examples) == ["unknown-task"]
     assert scene.legacy() == before
     assert scene.forward().moved == 60
@@ -163,10 +163,10 @@ def test_long_messages(any_scene: RabbitScene) -> None:
     before = scene.legacy()
     report = scene.forward()
     on_rabbit = scene.urls["unified"].startswith("amqp")
-    assert (report.moved, report.kept) == ((1, 1) if on_rabbit else (2, 0))
+    assert (report.moved, report.quarantined) == ((1, 1) if on_rabbit else (2, 0))
     assert [m.id for m in scene.broker("unified").scan()] == ([long] if on_rabbit else [long, wild])
     if on_rabbit:
-        assert report.kept_messages[0].id == wild and "AMQP" in report.kept_messages[0].detail
+        assert report.quarantined_messages[0].id == wild and "AMQP" in report.quarantined_messages[0].detail
     scene.back()
     assert as_counter(scene.legacy()) == as_counter(before)
 
@@ -182,7 +182,7 @@ def test_any_bytes_are_kept_not_lost(rabbit_only: RabbitScene) -> None:
     put(scene, "celery", b"[]", content_type="application/json", message_id="theirs", correlation_id="c" * 255)
     before = scene.legacy()
     report = scene.forward()
-    assert (report.moved, report.kept, report.balance) == (2, 4, 0)
+    assert (report.moved, report.quarantined, report.balance) == (2, 4, 0)
     assert scene.back().restored == 4
     assert as_counter(scene.legacy()) == as_counter(before)
 
@@ -193,7 +193,7 @@ def test_mangled_messages_are_carried_or_kept_as_they_were(rabbit_only: RabbitSc
     put_mangled(scene, 1000, random.Random(5))
     before = whole(scene)
     report = scene.forward()
-    assert (report.balance, report.moved > 100, report.kept > 100) == (0, True, True)
+    assert (report.balance, report.moved > 100, report.quarantined > 100) == (0, True, True)
     assert scene.back().balance == 0
     after = whole(scene)
     assert not list((before - after).elements())[:3] and not list((after - before).elements())[:3]
@@ -204,9 +204,9 @@ def test_a_message_that_expires_does_not_expire_with_us(rabbit_only: RabbitScene
     scene.apply("debug_task", expiration=600)
     ((body, before),) = amqp_content(scene.urls["celery"], "celery")
     assert before["expiration"] == "600000"
-    assert scene.forward().kept == 1
-    ((kept_body, kept),) = amqp_content(scene.urls["celery"], "tqm.kept.legacy.celery.celery")
-    assert kept_body == body and "expiration" not in kept
+    assert scene.forward().quarantined == 1
+    ((kept_body, quarantined),) = amqp_content(scene.urls["celery"], "tqm.kept.legacy.celery.celery")
+    assert kept_body == body and "expiration" not in quarantined
     assert scene.back().restored == 1
     assert amqp_content(scene.urls["celery"], "celery") == [(body, before)]
 
@@ -389,9 +389,9 @@ def test_a_live_worker_is_refused(rabbit_only: RabbitScene, tmp_path: Path) -> N
     with dramatiq_worker(scene, tmp_path) as worker:
         until(lambda: scene.broker("dramatiq").depths()["default", State.DELAYED] == 0)
         with pytest.raises(RefusedError, match="still alive"):
-            scene.forward(owners_dead=True, silence_s=0.5)
+            scene.forward(consumers_stopped=True, silence_s=0.5)
         worker.kill()
-        report = scene.forward(owners_dead=True)
+        report = scene.forward(consumers_stopped=True)
     assert (report.moved, report.balance) == (3, 0)
 
 
@@ -504,7 +504,7 @@ def test_a_limited_run_tells_how_long_it_takes(any_scene: RabbitScene, monkeypat
     monkeypatch.setattr(Limit, "wait", wait)
     options = TransferOptions(max_rate=10.0, tasks=frozenset({"health_check_task"}))
     report = transfer(scene.plan, environ=scene.environ, options=options, listener=told.append)
-    assert (report.moved, report.passed, report.balance) == (16, 40, 0)
+    assert (report.moved, report.filtered_out, report.balance) == (16, 40, 0)
     assert scene.ids() == {("unified", i): 1 for i in wanted} | {("dramatiq", i): 1 for i in left}
     assert done[-1] == 16 and max(after - before for before, after in itertools.pairwise(done)) <= 2
     assert {event.total for event in told if event.done} == {56}

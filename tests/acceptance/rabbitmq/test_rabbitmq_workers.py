@@ -96,7 +96,7 @@ def test_carried_messages_run_once_and_by_priority(any_scene: RabbitScene, tmp_p
     assert times(log, r"RAN ([\w-]+) .* at=([\d.]+)")[soon] > due - 0.1
     assert "PRECONDITION" not in log.read_text()
     report = scene.back()
-    assert (report.moved, report.kept) == (2, 0), report.kept_messages
+    assert (report.moved, report.quarantined) == (2, 0), report.quarantined_messages
     found = {message.id: message for message in scene.broker("dramatiq").scan()}
     assert set(found) == {later, retried}
     assert found[retried].attempts == 1 and dict(found[retried].kwargs) == {"query": "gold", "count": 3}

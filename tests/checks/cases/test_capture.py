@@ -12,7 +12,7 @@ from dramatiq.brokers.redis import RedisBroker
 from shop_project import RESTOCK, RESTOCK_ACTOR, check, copy_shop
 
 from checks.cases.capture import capture
-from checks.cases.load import Kind, load_cases
+from checks.cases.load import CaseKind, load_cases
 from migrator.brokers.connect import connect
 from migrator.embedded_redis import EmbeddedServer, embedded_server
 from migrator.plan.model import Plan
@@ -62,7 +62,7 @@ def test_each_shape_becomes_a_case_once(plan: Plan, server: EmbeddedServer) -> N
         f"dramatiq:{RESTOCK_ACTOR}": 2,
     }
     cases = load_cases(folder, plan)
-    assert {case.kind for case in cases.cases} == {Kind.CAPTURED}
+    assert {case.kind for case in cases.cases} == {CaseKind.CAPTURED}
     # By name and type: amount or none, a name or none; one actor's call.
     assert len(report.written) == len(cases.cases) == 4
     assert capture(plan, environ=environ(server), folder=folder).written == ()
@@ -98,7 +98,7 @@ def test_nothing_is_taken_from_the_brokers(plan: Plan, server: EmbeddedServer) -
 def test_captured_cases_run(plan: Plan, server: EmbeddedServer) -> None:
     report = capture(plan, environ=environ(server), folder=plan.folder / "cases", per_task=1)
     run = check(plan, names=("captured-*",), noise=False)
-    captured = [item for item in run.comparisons if item.kind == Kind.CAPTURED.value]
+    captured = [item for item in run.comparisons if item.kind == CaseKind.CAPTURED.value]
     assert len(captured) == len(report.written) == 2
     # No answers were written for them yet, and that is told.
     assert all("no answer to this request" in item.mismatches[0].reason for item in captured)

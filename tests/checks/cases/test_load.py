@@ -102,7 +102,7 @@ def test_worlds_are_shared_and_the_cases_own_answers_win(plan: Plan) -> None:
         '[[rows]]\nmodel = "shop.Item"\nfields = { name = "a" }\n[[http]]\ncontains = "/"\n'
     )
     add_case(plan, "one", CALL, worlds=["stock"], http=[{"contains": "/stock/", "status": 500}])
-    world = load(plan).cases[0].world
+    world = load(plan).cases[0].initial_state
     assert [answer["contains"] for answer in world.http] == ["/stock/", "/"]
     assert len(world.rows) == 1
 
@@ -122,7 +122,7 @@ def test_a_cassette_gives_answers(plan: Plan) -> None:
     file = add_case(plan, "one", CALL, cassettes=["day.yaml"])
     assert "cassettes: 'day.yaml' can't be read (FileNotFoundError" in problems(plan)
     file.with_name("day.yaml").write_text(CASSETTE)
-    (answer,) = load(plan).cases[0].world.http
+    (answer,) = load(plan).cases[0].initial_state.http
     assert (answer["method"], answer["contains"], answer["times"]) == ("GET", "/stock/apple?day=1", 1)
     assert (answer["body"], answer["headers"]) == ('{"stock": 5}', {"Content-Type": "application/json"})
 

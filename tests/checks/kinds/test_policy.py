@@ -16,7 +16,7 @@ from dramatiq.results import Results
 from dramatiq.results.backends import RedisBackend as ResultBackend
 
 from checks.kinds import policy
-from checks.protocol import Context
+from checks.protocol import KindContext
 from migrator.agent.describe import _actor, _task
 from migrator.agent.locks import locks
 from migrator.plan.loader import load_plan
@@ -135,7 +135,7 @@ def test_a_unified_task_is_held_against_the_plan() -> None:
     planned["tasks.fetch_news"]["max_retries"] = 9
     planned["tasks.health_check"]["queue"] = "elsewhere"
     described = {"unified": {"tasks": {name: {"policy": found} for name, found in planned.items()}}}
-    context = Context(plan=plan, cases=(), described=described, bare={})
+    context = KindContext(plan=plan, cases=(), described=described, bare={})
     wrong = [item for item in policy.compare(context) if item.case.startswith("plan:") and item.mismatches]
     assert {(m.case, m.path, m.legacy, m.unified) for item in wrong for m in item.mismatches} == {
         ("plan:tasks.fetch_news", "policy.planned.max_retries", 3, 9),

@@ -14,7 +14,8 @@ import pytest
 from corpus_project import PLAN, make_project
 
 from codemods.files import writer
-from codemods.runner import Mode, rewrite
+from codemods.report import Mode
+from codemods.runner import rewrite
 from codemods.undo import check_undo, undo_rewrite
 from migrator.errors import ExitCode, InterruptedRunError, RefusedError, UsageError
 
@@ -306,7 +307,8 @@ def test_a_tree_that_names_nothing_is_settled_without_the_parser(tmp_path: Path)
     child = f"""
 import sys
 from pathlib import Path
-from codemods.runner import Mode, rewrite
+from codemods.report import Mode
+from codemods.runner import rewrite
 from migrator.plan.loader import load_plan
 assert rewrite(load_plan(Path({str(plan.file)!r})), mode=Mode.CHECK).files_seen == 3
 raise SystemExit("libcst" in sys.modules)

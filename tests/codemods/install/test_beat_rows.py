@@ -13,7 +13,8 @@ import pytest
 from corpus_project import PLAN, make_project
 
 from codemods.install.beat_rows import FILE, installs_beat_rows
-from codemods.runner import Mode, rewrite
+from codemods.report import Mode
+from codemods.runner import rewrite
 from codemods.undo import undo_rewrite
 from migrator.plan.arguments import adapt
 from migrator.plan.loader import load_plan

@@ -8,7 +8,8 @@ import pytest
 from corpus_project import JOBS, PLAN, make_project
 
 from codemods.pipeline.prefilter import prefilter
-from codemods.runner import Mode, rewrite
+from codemods.report import Mode
+from codemods.runner import rewrite
 
 WORTH = prefilter(["add_actor", "legacy.actors", "dramatiq"], ["actors", "tasks"])
 

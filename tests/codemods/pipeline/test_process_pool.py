@@ -15,7 +15,8 @@ from corpus_project import make_project
 from in_place import make_in_place
 
 from codemods.pipeline import process_pool, worker
-from codemods.runner import Mode, rewrite
+from codemods.report import Mode
+from codemods.runner import rewrite
 from migrator.errors import MigratorError
 
 SEND = "from legacy.actors import add_actor\n\nadd_actor.send(1, 2)\n"
@@ -81,9 +82,9 @@ def test_no_process_is_left(tmp_path: Path) -> None:
 @pytest.mark.parametrize("which", [0, 1])
 def test_a_worker_that_dies_stops_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: int) -> None:
     plan = make_project(tmp_path, FILES)
-    original = process_pool.Crew.survey
+    original = process_pool.ProcessPool.survey
 
-    def survey(self: process_pool.Crew, index: object) -> object:
+    def survey(self: process_pool.ProcessPool, index: object) -> object:
         first = self.process
         assert first is not None and first.pid is not None
         found = [psutil.Process(first.pid)]
@@ -93,7 +94,7 @@ def test_a_worker_that_dies_stops_everything(tmp_path: Path, monkeypatch: pytest
         os.kill(found[which].pid, signal.SIGKILL)
         return original(self, index)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(process_pool.Crew, "survey", survey)
+    monkeypatch.setattr(process_pool.ProcessPool, "survey", survey)
     with pytest.raises(MigratorError, match="nothing was written"):
         rewrite(plan)
     assert (tmp_path / "src/m1.py").read_text().startswith(SEND)
@@ -105,13 +106,14 @@ def test_killed_it_leaves_no_worker_waiting(tmp_path: Path) -> None:
 import time
 from pathlib import Path
 from codemods.pipeline import process_pool
-from codemods.runner import Mode, rewrite
+from codemods.report import Mode
+from codemods.runner import rewrite
 from migrator.plan.loader import load_plan
 process_pool._WORTH_BYTES, process_pool._processors, process_pool._PARENT_POLL_S = 1, lambda: 3, 0.2
 def survey(self, index):
     print("here", flush=True)
     time.sleep(120)
-process_pool.Crew.survey = survey
+process_pool.ProcessPool.survey = survey
 rewrite(load_plan(Path({str(plan.file)!r})), mode=Mode.CHECK)
 """
     with subprocess.Popen([sys.executable, "-c", child], stdout=subprocess.PIPE) as running:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from in_place import BROKER, make_in_place
 
-from codemods.runner import Mode, rewrite
+from codemods.report import Mode
+from codemods.runner import rewrite
 
 IMPORT = "from celery import shared_task\n\n\n"
 DEFAULT = (

@@ -8,7 +8,8 @@ import pytest
 from celery.schedules import crontab
 from corpus_project import make_project
 
-from codemods.runner import Mode, rewrite
+from codemods.report import Mode
+from codemods.runner import rewrite
 from codemods.schedules.schedule_text import crontab_call
 from codemods.schedules.triggers import cron, from_crontab, interval, named_weekdays
 

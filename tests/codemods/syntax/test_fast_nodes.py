@@ -8,12 +8,12 @@ import sys
 import libcst as cst
 import pytest
 
-from codemods.syntax.fast_nodes import lighten
+from codemods.syntax.fast_nodes import make_fast
 
 CHILD = """
 import libcst as cst
-from codemods.syntax.fast_nodes import lighten
-assert lighten()
+from codemods.syntax.fast_nodes import make_fast
+assert make_fast()
 assert cst.Name.__hash__ is object.__hash__
 cst.Name("")  # not checked any more
 assert cst.parse_module("a = b\\n").code == "a = b\\n"
@@ -38,21 +38,21 @@ def test_nodes_that_do_something_else_when_they_are_made_are_left_alone(monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(cst.CSTNode, "__post_init__", more)
-        assert not lighten()
+        assert not make_fast()
     untouched()
 
 
 def test_nodes_that_are_equal_by_value_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(cst.Name, "__eq__", lambda self, other: self.value == other.value)
-        assert not lighten()
+        assert not make_fast()
     untouched()
 
 
 def test_what_was_changed_is_put_back_if_a_parse_does_not_print_back(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("codemods.syntax.fast_nodes._SAMPLE", "this is no Python\n")
-        assert not lighten()
+        assert not make_fast()
     untouched()
 
 
@@ -60,9 +60,9 @@ def test_nodes_that_are_not_frozen_are_still_themselves() -> None:
     """LibCST is imported once a process, so this takes another one."""
     code = """
 import dataclasses
-from codemods.syntax.fast_import import unfrozen_nodes
+from codemods.syntax.fast_import import fast_import
 original = dataclasses.dataclass
-with unfrozen_nodes():
+with fast_import():
     import libcst
     @dataclasses.dataclass(frozen=True)
     class Mine:

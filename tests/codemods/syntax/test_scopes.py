@@ -9,7 +9,7 @@ import libcst as cst
 import pytest
 from libcst.metadata import Assignment, BuiltinAssignment, ByteSpanPositionProvider, MetadataWrapper, ScopeProvider
 
-from codemods.syntax.scope_walk import read_tree
+from codemods.syntax.read_tree import read_tree
 from codemods.syntax.source import read_source
 from codemods.syntax.spans import character_spans, statement_spans
 

@@ -15,7 +15,7 @@ import time_machine
 from shop import Shop, eventually
 
 from migrator.errors import RefusedError, UnreachableError, UsageError
-from migrator.plan.model import Process
+from migrator.plan.processes import Process
 from migrator.wire.message import Side
 from migrator.workers import readiness
 from migrator.workers.drivers import command, terminate

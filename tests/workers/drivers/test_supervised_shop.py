@@ -62,7 +62,7 @@ def test_workers_are_started_drained_stopped_and_stay_stopped(site: tuple[Shop, 
     )
     with shop.redis() as client:
         eventually(lambda: client.hlen("unacked") and list(client.scan_iter("dramatiq:__acks__.*.default")))
-    assert drain.cease(shop.plan, celery, environ=shop.environ) == ("celery",)
+    assert drain.cancel_consumers(shop.plan, celery, environ=shop.environ) == ("celery",)
     drain.wait_idle(shop.plan, celery, environ=shop.environ)
     assert 1 in orders_done(shop), "it waits for what is being run"
     stop_side(shop.plan, Side.LEGACY, environ=shop.environ)
@@ -112,8 +112,8 @@ def test_there_and_back_under_supervisord(site: tuple[Shop, Supervised]) -> None
     # What has just been started is STARTING for a second.
     eventually(lambda: {name for name, state in states(supervised).items() if state == "RUNNING"} == UNIFIED)
     assert {states(supervised)[name] for name in LEGACY} == {"STOPPED"}
-    assert there.gap_s is not None
-    assert there.gap_s < 60, "on a machine that does other things too; benchmarks say how long it is"
+    assert there.downtime_s is not None
+    assert there.downtime_s < 60, "on a machine that does other things too; benchmarks say how long it is"
     assert there.moved >= 10
     eventually(lambda: len(orders_done(shop)) == 30, timeout_s=90)
 

@@ -19,7 +19,7 @@ from supervised import Supervised, end, running_supervisord, script
 
 from migrator.embedded_redis import free_port
 from migrator.errors import ExitCode, RefusedError, UnreachableError, UsageError
-from migrator.plan.model import Driver, Process, Role
+from migrator.plan.processes import Driver, Process, Role
 from migrator.report import Severity
 from migrator.wire.message import System
 from migrator.workers import processes
@@ -207,7 +207,7 @@ def test_it_refuses_to_stop_what_supervisord_would_kill(shop: Shop, supervised: 
 
 def test_what_is_dangerous_in_the_configuration_is_found(shop: Shop, supervised: Supervised) -> None:
     def codes(name: str, **changes: object) -> dict[str, Severity]:
-        found = processes.faults(shop.plan, program(shop, supervised, name, **changes), environ=shop.environ)
+        found = processes.misconfigurations(shop.plan, program(shop, supervised, name, **changes), environ=shop.environ)
         return {finding.code: finding.severity for finding in found}
 
     worker = process_named(shop.plan, "old-celery")
@@ -220,7 +220,7 @@ def test_what_is_dangerous_in_the_configuration_is_found(shop: Shop, supervised:
         "MANAGER-STOP-GROUP": Severity.WARNING,
     }
     assert codes("rude", role=worker.role, system=System.DRAMATIQ)["MANAGER-STOP-GROUP"] is Severity.ERROR
-    assert processes.faults(shop.plan, worker, environ=shop.environ) == ()
+    assert processes.misconfigurations(shop.plan, worker, environ=shop.environ) == ()
 
 
 def test_a_program_that_has_left_the_configuration_while_it_runs(shop: Shop) -> None:
@@ -230,7 +230,7 @@ def test_a_program_that_has_left_the_configuration_while_it_runs(shop: Shop) -> 
         file = supervised.folder / "supervisord.conf"
         file.write_text(file.read_text().replace("[program:one]", "[program:two]"))
         supervised.ctl("reread")
-        (finding,) = processes.faults(shop.plan, one, environ=shop.environ)
+        (finding,) = processes.misconfigurations(shop.plan, one, environ=shop.environ)
         assert finding.code == "MANAGER-STALE-CONFIG"
 
 
@@ -240,7 +240,7 @@ def test_a_supervisord_that_is_down(shop: Shop) -> None:
         record = processes.start(shop.plan, one, environ=shop.environ)
         supervised.child.kill()
         supervised.child.wait(10)
-        for act in (processes.current, processes.start, processes.stop, processes.faults):
+        for act in (processes.current, processes.start, processes.stop, processes.misconfigurations):
             with pytest.raises(UnreachableError) as caught:
                 act(shop.plan, one, environ=shop.environ)
             assert caught.value.exit_code is ExitCode.UNREACHABLE

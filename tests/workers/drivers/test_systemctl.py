@@ -11,7 +11,7 @@ import pytest
 
 from migrator.errors import MigratorError, RefusedError, UnreachableError, UsageError
 from migrator.plan.loader import load_plan
-from migrator.plan.model import Driver, Process, Role
+from migrator.plan.processes import Driver, Process, Role
 from migrator.wire.message import Side
 from migrator.workers.drivers import systemctl, systemd
 
@@ -105,7 +105,7 @@ def test_a_unit_whose_main_process_is_guessed_is_refused(tmp_path: Path, kind: s
     program.write_text(f"#!/bin/sh\nexec /bin/cat {answer}\n")
     program.chmod(0o755)
     plan = load_plan(SHOP)
-    for act in (systemd.current, systemd.start, systemd.signal_stop, systemd.faults):
+    for act in (systemd.current, systemd.start, systemd.signal_stop, systemd.misconfigurations):
         with pytest.raises(RefusedError, match=f"is of a type that is not supported .found: Type={kind}|Type={kind}"):
             act(plan, WORKER, environ={**os.environ, "PATH": str(tmp_path)})
     answer.write_text((DATA / "systemctl-show-running.txt").read_text() + "Type=simple\n")

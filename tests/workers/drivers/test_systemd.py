@@ -13,7 +13,7 @@ from shop import Shop, eventually, in_child, options, orders_done, send_orders
 from systemd_user import UserManager, running_systemd, shop_under_systemd, why_not
 
 from migrator.errors import ExitCode, RefusedError, UnreachableError, UsageError
-from migrator.plan.model import Driver, Process, Role
+from migrator.plan.processes import Driver, Process, Role
 from migrator.report import Severity
 from migrator.runner import cutover
 from migrator.runner.report import RunOutcome
@@ -159,7 +159,7 @@ def test_what_systemd_would_kill_is_not_stopped(site: Shop) -> None:
 
 def test_what_is_dangerous_in_a_unit_is_found(site: Shop, manager: UserManager) -> None:
     def codes(name: str, **changes: object) -> dict[str, Severity]:
-        found = processes.faults(site.plan, unit(site, name, **changes), environ=site.environ)
+        found = processes.misconfigurations(site.plan, unit(site, name, **changes), environ=site.environ)
         return {finding.code: finding.severity for finding in found}
 
     assert codes("web") == codes("patient") == {}

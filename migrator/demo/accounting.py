@@ -18,7 +18,7 @@ from migrator.wire.message import Message, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class Execution:
     """One execution that ended."""
 
     id: str
@@ -37,7 +37,7 @@ class Account:
     run: int
     waiting: int
     #: Kept back by the transfer with a reason, or given up by the legacy system in its own dead letter queue.
-    kept: int
+    quarantined: int
     #: Ids that are nowhere.
     lost: tuple[str, ...]
     #: Ids that ran twice in the same attempt, or ran and still wait in that attempt.
@@ -49,7 +49,7 @@ class Account:
         return not self.lost and not self.duplicated
 
 
-def read_runs(folder: Path) -> Iterator[Run]:
+def read_runs(folder: Path) -> Iterator[Execution]:
     """Yield every execution that ended, from the audit files; a line still being written is left out."""
     for file in sorted(folder.glob("*.jsonl")):
         for line in file.read_bytes().splitlines(keepends=True):
@@ -57,7 +57,7 @@ def read_runs(folder: Path) -> Iterator[Run]:
                 continue
             event = orjson.loads(line)
             if event["event"] == "end":
-                yield Run(
+                yield Execution(
                     id=event["id"],
                     task=event["task"],
                     system=event["system"],
@@ -108,8 +108,8 @@ def take(enqueued: Iterable[str], messages: Iterable[Message], audit: Path, *, q
     ids = set(enqueued)
     found = [message for message in messages if message.id in ids]
     lying = [message for message in found if message.state is not State.DEAD]
-    kept = {message.id for message in found if message.state in (State.KEPT, State.DEAD)}
-    waiting = {message.id for message in lying} - kept
+    quarantined = {message.id for message in found if message.state in (State.QUARANTINED, State.DEAD)}
+    waiting = {message.id for message in lying} - quarantined
     ended = Counter((run.id, run.retries) for run in read_runs(audit) if run.id in ids)
     finished = {identifier for identifier, _retries in ended}
     duplicated = {identifier for (identifier, _retries), times in ended.items() if times > 1}
@@ -121,7 +121,7 @@ def take(enqueued: Iterable[str], messages: Iterable[Message], audit: Path, *, q
         enqueued=len(ids),
         run=len(finished),
         waiting=len(waiting - finished),
-        kept=len(kept - finished),
-        lost=tuple(sorted(ids - finished - waiting - kept)),
+        quarantined=len(quarantined - finished),
+        lost=tuple(sorted(ids - finished - waiting - quarantined)),
         duplicated=tuple(sorted(duplicated)),
     )

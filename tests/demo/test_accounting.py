@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from migrator.demo.account import read_ids, read_runs, settle, take
+from migrator.demo.accounting import read_ids, read_runs, settle, take
 from migrator.wire.message import Message, State, System
 
 
@@ -27,7 +27,7 @@ def message(identifier: str, state: State = State.READY, attempts: int = 0) -> M
 
 
 def test_each_id_is_in_one_place(tmp_path: Path) -> None:
-    lying = [message("waits"), message("kept", State.KEPT), message("dead", State.DEAD), message("not ours")]
+    lying = [message("waits"), message("kept", State.QUARANTINED), message("dead", State.DEAD), message("not ours")]
     account = take(["ran", "waits", "kept", "dead"], lying, ran(tmp_path, ("ran", 0, "ok")), quiet=True)
     assert (account.enqueued, account.run, account.waiting, account.kept) == (4, 1, 1, 2)
     assert account.balanced

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from migrator.demo.decisions import dismiss
+from migrator.demo.suppressions import dismiss
 from migrator.report import Finding, Severity
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from migrator.brokers.connect import connect
-from migrator.demo.account import Account, read_ids, settle, take
+from migrator.demo.accounting import Account, read_ids, settle, take
 from migrator.demo.load import Load
 from migrator.demo.scratch import Scratch, manage
 from migrator.errors import MigratorError
@@ -23,7 +23,7 @@ WORK_OFF_TIMEOUT_S = 60.0
 
 
 @dataclass(slots=True, kw_only=True)
-class Stage:
+class SystemUnderTest:
     """One running scratch system."""
 
     scratch: Scratch
@@ -35,7 +35,7 @@ class Stage:
     loads: list[Load] = field(default_factory=list)
     #: Measured values by name, in the order in which they were measured.
     measured: dict[str, Any] = field(default_factory=dict)
-    accounts: dict[str, Account] = field(default_factory=dict)
+    tallies: dict[str, Account] = field(default_factory=dict)
     #: What was expected, and whether it was so.
     checks: dict[str, bool] = field(default_factory=dict)
 
@@ -90,8 +90,8 @@ class Stage:
             account = take(self.enqueued(), self.scan(), self.scratch.audit_folder, quiet=True)
         else:
             account = settle(self.enqueued, self.scratch.audit_folder, self.scan)
-        self.accounts[name] = account
-        places = f"{account.run:,} run + {account.waiting:,} waiting + {account.kept:,} kept"
+        self.tallies[name] = account
+        places = f"{account.run:,} run + {account.waiting:,} waiting + {account.quarantined:,} kept"
         wrong = f"lost {len(account.lost)}, duplicated {len(account.duplicated)}"
         self.tell(name, f"{account.enqueued:,} enqueued = {places}; {wrong}")
         return account
