@@ -1,14 +1,12 @@
-"""Start the unified scheduler (beat), now that its workers have everything.
-
-Undo stops it.
-"""
+"""Start the unified scheduler (beat), now that its workers have everything."""
 
 from __future__ import annotations
 
 from migrator.plan.processes import Role
 from migrator.report import Report
-from migrator.steps.actions.process_actions import start_actions, stop_actions, verify_ready, verify_stopped
-from migrator.steps.protocol import Action, Context, Step, processes
+from migrator.steps.actions.process_actions import verify_stopped
+from migrator.steps.actions.process_step import start_step
+from migrator.steps.protocol import Context, processes
 from migrator.wire.message import Side
 
 
@@ -17,26 +15,4 @@ def check(context: Context) -> Report:
     return verify_stopped(context, processes(context, Side.LEGACY, Role.SCHEDULER))
 
 
-def actions(context: Context) -> tuple[Action, ...]:
-    """Start each unified scheduler and wait until it has begun."""
-    return start_actions(context, processes(context, Side.UNIFIED, Role.SCHEDULER))
-
-
-def verify(context: Context) -> Report:
-    """Every unified scheduler runs."""
-    return verify_ready(context, processes(context, Side.UNIFIED, Role.SCHEDULER))
-
-
-def undo(context: Context) -> tuple[Action, ...]:
-    """Stop the unified schedulers."""
-    return stop_actions(context, processes(context, Side.UNIFIED, Role.SCHEDULER))
-
-
-STEP = Step(
-    name="start_scheduler",
-    title="Start the unified scheduler",
-    check=check,
-    actions=actions,
-    verify=verify,
-    undo=undo,
-)
+STEP = start_step("start_scheduler", "Start the unified scheduler", Role.SCHEDULER, check=check)
