@@ -34,7 +34,7 @@ def check_plan(plan: Plan, sources: SourceFiles | None = None) -> Report:
 
 
 def check_way_back(plan: Plan) -> Report:
-    """Name the files that were changed since the rewrite: a way back restores them too, git keeps the changes."""
+    """Name the files that were changed since the rewrite: a rollback restores them too, git keeps the changes."""
     from codemods.undo import check_undo
 
     report = check_undo(plan)

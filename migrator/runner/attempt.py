@@ -21,7 +21,7 @@ def attempt(step: str, action: Action) -> Facts:
     except OSError as failure:
         found = failure.strerror or str(failure)
         where = failure.filename or step
-        raise MigratorError(where, action.sentence, found=found, remedy=f"settle it, {again}") from failure
+        raise MigratorError(where, action.sentence, found=found, remedy=f"correct that, {again}") from failure
     except RedisError as failure:
         found = redact(f"{type(failure).__name__}: {failure}")
         raise UnreachableError(step, action.sentence, found=found, remedy=f"look at the broker, {again}") from failure

@@ -1,10 +1,10 @@
 """The one-way door: say when it may be gone through, and go through it.
 
-A rollback is worth having until everything that was carried over has had its turn: until the last delayed message
-was due, and for as long as a failed task may still retry. Where legacy aliases are on, it must also have caught nothing
-for a while: who sent under a legacy name yesterday may do so today. That quiet time is computed and said. Then the
-workers leave the legacy queues, the keys that only a rollback or the net needs are deleted by their exact names, and
-the run is closed.
+A rollback is worth having until every message that was transferred has had its turn: until the last delayed message was
+due, and for as long as a failed task may still retry. Where legacy aliases are on, it must also have caught nothing for
+a while: who sent under a legacy name yesterday may do so today. That quiet period is computed and printed. Then the
+workers leave the legacy queues, the keys that only a rollback or the legacy aliases need are deleted by their exact
+names, and the run is closed.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _complete(context: Context) -> RunReport:
     looked = _look(context)
     actions = [(f"delete:{key}", f"delete {key} at {where}") for where, key in _keys(context)]
     results = tuple(ActionResult(id=name, sentence=sentence, outcome="planned") for name, sentence in actions)
-    step = StepResult(name="complete", title="Close the way back", outcome="planned", actions=results)
+    step = StepResult(name="complete", title="Remove what only a rollback needs", outcome="planned", actions=results)
     if context.options.dry_run or looked.errors:
         outcome = RunOutcome.PLANNED if context.options.dry_run else RunOutcome.REFUSED
         code = ExitCode.REFUSED if looked.errors else ExitCode.CLEAN
@@ -84,7 +84,7 @@ def _complete(context: Context) -> RunReport:
 
 
 def take_down(plan: Plan, environ: Mapping[str, str]) -> None:
-    """Let the unified workers leave the legacy queues; the net's keys go with the others."""
+    """Let the unified workers leave the legacy queues; the keys of the legacy aliases go with the others."""
     legacy_aliases.forget_queues(plan, environ)
     for worker in plan.select(side=Side.UNIFIED, role=Role.WORKER):
         legacy_aliases.stop_consuming(plan, worker, environ=environ)
@@ -116,10 +116,10 @@ def _too_early(quiet: QuietPeriod) -> Iterator[Finding]:
     if quiet.messages_at > now:
         yield error(
             "COMPLETE-TOO-EARLY",
-            "quiet time",
+            "quiet period",
             f"has {(quiet.messages_at - now) / 60:.0f} minutes to go",
             found=f"until {utc(quiet.messages_at)}",
-            remedy="wait: until then a carried message may still be due or retry, and a rollback is worth having",
+            remedy="wait: until then a transferred message may still be due or retry, and a rollback is worth having",
         )
     if quiet.names_at > now:
         names = ", ".join(f"{hit.name} ({hit.count}, last {utc(hit.last_at)})" for hit in quiet.hits[:3])

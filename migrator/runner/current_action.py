@@ -54,7 +54,7 @@ def how_it_ends(plan: Plan, now: CurrentAction, owner: str) -> tuple[str, ...]:
     found = list(_by_itself(plan, now))
     pid = _PID.search(owner)
     interrupt = f"Ctrl-C in its terminal, or `kill -TERM {pid['pid']}`" if pid else "Ctrl-C in its terminal"
-    then = f"then `migrator {again}` goes on" + (f" and `migrator {back}` takes it back" if back != again else "")
+    then = f"then `migrator {again}` goes on" + (f" and `migrator {back}` undoes it" if back != again else "")
     return (*found, f"{interrupt}, interrupts it; {then}")
 
 

@@ -1,6 +1,6 @@
-"""Take the lock, run the steps, write the journal; go on after a crash; take everything back when a step fails.
+"""Take the lock, run the steps, write the journal; go on after a crash; undo everything when a step fails.
 
-One run is a cutover with its way back. Three functions: :func:`cutover`, :func:`rollback`, :func:`status`.
+One run is a cutover with its rollback. Three functions: :func:`cutover`, :func:`rollback`, :func:`status`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def cutover(
         require_same_plan(plan, state)
         if state.state is MigrationState.ROLLING_BACK:
             remedy = "`migrator rollback` goes on"
-            raise RefusedError(f"run {state.run}", "is being taken back", found=f"at {state.step}", remedy=remedy)
+            raise RefusedError(f"run {state.run}", "is being rolled back", found=f"at {state.step}", remedy=remedy)
         if state.state is MigrationState.COMPLETED:
             return unchanged("cutover", state, "the migration is complete")
         if state.state in (MigrationState.MIGRATED, MigrationState.MIGRATING):
@@ -79,7 +79,7 @@ def cutover(
 def rollback(
     plan: Plan, *, environ: Mapping[str, str], options: RunOptions | None = None, listener: Listener = ignore
 ) -> RunReport:
-    """Take back what the last run has done, messages that were enqueued since included.
+    """Undo what the last run has done, messages that were enqueued since included.
 
     Raises:
         RefusedError: Another run is going on, the plan changed, or the one-way door is behind us.
@@ -96,9 +96,13 @@ def rollback(
         state = read_state(journal.entries())
         require_same_plan(plan, state)
         if state.state is MigrationState.COMPLETED:
-            raise RefusedError(f"run {state.run}", "was completed: its way back is closed", remedy="see RUNBOOK.md")
+            raise RefusedError(
+                f"run {state.run}",
+                "is complete: it can't be rolled back",
+                remedy="`migrator restore FILE` puts the messages of a snapshot back",
+            )
         if state.state in (MigrationState.LEGACY, MigrationState.ROLLED_BACK):
-            return unchanged("rollback", state, "there is nothing to take back")
+            return unchanged("rollback", state, "there is nothing to roll back")
         context = _context(plan, environ, journal, options, listener)
         require_same_places(context, state)
         _note_takeover(context, Phase.BACK, taken_over)
@@ -112,10 +116,10 @@ def status(plan: Plan, *, environ: Mapping[str, str]) -> MigrationStatus:
 
 
 def _sweep(context: Context, state: RunState) -> RunReport:
-    """Carry over what somebody has sent to the legacy queues since; a migrated system needs nothing else."""
+    """Transfer what somebody has sent to the legacy queues since; a migrated system needs nothing else."""
     facts = move(context, Direction.FORWARD, consumers_stopped=False)
     context.journal.write(entry(context.run, Phase.FORWARD, EntryKind.NOTE, "transfer", text="sweep", data=dict(facts)))
-    late = f"; {facts['moved']} late messages were carried over" if facts["moved"] or facts["quarantined"] else ""
+    late = f"; {facts['moved']} late messages were transferred" if facts["moved"] or facts["quarantined"] else ""
     report = unchanged("cutover", state, f"the system is migrated already{late}")
     return replace(report, moved=int(facts["moved"]), quarantined=int(facts["quarantined"]), reasons=facts["reasons"])
 
@@ -169,14 +173,12 @@ def _after_failure(context: Context, failure: StepFailedError, results: list[Ste
     undone: list[StepResult] = []
     outcome, text = RunOutcome.STOPPED, str(failure)
     if not context.options.no_undo:
-        context.listener(
-            Event(kind=EventKind.NOTE, step=failure.step.name, text=f"{failure}; everything is taken back")
-        )
+        context.listener(Event(kind=EventKind.NOTE, step=failure.step.name, text=f"{failure}; everything is undone"))
         try:
             undone = _back(context, read_state(context.journal.entries()))
             outcome = RunOutcome.UNDONE
         except StepFailedError as second:
-            text = f"{failure}\nthe way back failed too: {second}"
+            text = f"{failure}\nthe rollback failed too: {second}"
     report = summarize(context, "cutover", outcome, results, began=began)
     return replace(report, undone=tuple(undone), failure=text, exit_code=failure.exit_code)
 
@@ -222,7 +224,7 @@ def _dry_cutover(context: Context) -> RunReport:
 def _dry_rollback(context: Context) -> RunReport:
     state = read_state(context.journal.entries())
     if state.state in (MigrationState.LEGACY, MigrationState.ROLLED_BACK):
-        return unchanged("rollback", state, "there is nothing to take back")
+        return unchanged("rollback", state, "there is nothing to roll back")
     require_same_places(context, state)
     back = [step for step in ROLLBACK if step.name in state.begun]
     results = [planned(step, step.undo(context) + step.undo_late(context)) for step in back]

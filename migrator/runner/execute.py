@@ -24,7 +24,7 @@ from migrator.steps.protocol import Action, Context, Step, nothing_to_do
 
 
 class StepFailedError(MigratorError):
-    """A step failed; carries the report that says so and the error's own exit code."""
+    """A step failed; holds the report that says so and the error's own exit code."""
 
     def __init__(self, step: Step, cause: MigratorError, report: Report | None = None) -> None:
         super().__init__(cause.where, cause.what, found=cause.found, remedy=cause.remedy)
@@ -59,7 +59,7 @@ def run_forward(context: Context, step: Step) -> StepResult:
 
 
 def run_back(context: Context, step: Step) -> StepResult:
-    """Take a step back, if it was begun and not yet taken back.
+    """Undo a step, if it was begun and not yet undone.
 
     Raises:
         StepFailedError: An action failed.
@@ -68,7 +68,7 @@ def run_back(context: Context, step: Step) -> StepResult:
 
 
 def begin_back(context: Context, step: Step) -> StepResult:
-    """Take back what the messages wait for; :func:`end_back` does the rest.
+    """Undo what the messages wait for; :func:`end_back` does the rest.
 
     Raises:
         StepFailedError: An action failed.
@@ -88,7 +88,7 @@ def begin_back(context: Context, step: Step) -> StepResult:
 
 
 def end_back(context: Context, step: Step, begun: StepResult) -> StepResult:
-    """Do what is left of taking a step back, and record that it was taken back.
+    """Do what is left of undoing a step, and record that it was undone.
 
     Raises:
         StepFailedError: An action failed.
@@ -106,7 +106,7 @@ def end_back(context: Context, step: Step, begun: StepResult) -> StepResult:
 
 
 def run_all_back(context: Context, steps: Sequence[Step]) -> list[StepResult]:
-    """Take steps back in this order; what no message waits for is done when all messages are back.
+    """Undo steps in this order; what no message waits for is done when all messages are back.
 
     Raises:
         StepFailedError: An action failed.

@@ -47,19 +47,19 @@ class QuietPeriod:
     #: When legacy aliases were enabled; 0 if they are off.
     aliases_enabled_at: float
     legacy_aliases_quiet_s: float
-    #: What the net has caught, the latest first.
+    #: What the legacy aliases have caught, the latest first.
     hits: tuple[AliasHit, ...]
     #: By how much our clock was set forward since the cutover, negative for back; contained in the moments above.
     set_s: float = 0.0
 
     @property
     def messages_at(self) -> float:
-        """When nothing that was carried over can still be due or retry."""
+        """When nothing that was transferred can still be due or retry."""
         return max(self.done_at, self.eta_at) + self.retry_horizon_s
 
     @property
     def names_at(self) -> float:
-        """When nobody is expected to send a legacy name any more; 0 without a net."""
+        """When nobody is expected to send a legacy name any more; 0 without legacy aliases."""
         last = max((self.aliases_enabled_at, *(hit.last_at for hit in self.hits)))
         return last + max(self.legacy_aliases_quiet_s, self.retry_horizon_s) if self.aliases_enabled_at else 0.0
 
@@ -70,7 +70,7 @@ class QuietPeriod:
 
 
 def quiet_period(plan: Plan, environ: Mapping[str, str], entries: tuple[JournalEntry, ...]) -> QuietPeriod:
-    """Compute the quiet time from the journal and from what the legacy aliases have counted."""
+    """Compute the quiet period from the journal and from what the legacy aliases have counted."""
     due = [line.data.get("longest_eta_at") for line in entries if line.step == "verify" and line.mark is EntryKind.DONE]
     enabled = [line.at.timestamp() for line in entries if (line.step, line.action, line.mark) == ALIASES_ENABLED]
     ends = [line for line in entries if line.mark is EntryKind.RUN_DONE]
@@ -98,7 +98,7 @@ def _set_since(end: JournalEntry) -> float:
 
 
 def reasons(quiet: QuietPeriod) -> tuple[str, ...]:
-    """Say what the quiet time is made of."""
+    """Say what the quiet period is made of."""
     found = [f"the cutover ended {utc(quiet.done_at)}"]
     found.append(f"the last delayed message is due {utc(quiet.eta_at)}" if quiet.eta_at else "no message is delayed")
     found.append(f"a failed task may retry for {quiet.retry_horizon_s:g} s")

@@ -19,9 +19,9 @@ class RunOutcome(StrEnum):
     PLANNED = "planned"
     #: A guard refused before anything was changed.
     REFUSED = "refused"
-    #: A step failed, and everything was taken back.
+    #: A step failed, and everything was undone.
     UNDONE = "undone"
-    #: A step failed and the run stopped there, as asked for, or the way back failed too.
+    #: A step failed and the run stopped there, as asked for, or the rollback failed too.
     STOPPED = "stopped"
     #: It stopped after the step that was asked for; the same command continues.
     PAUSED = "paused"
@@ -66,7 +66,7 @@ class RunReport:
     #: Unified names of the tasks that alone were to be moved; empty for a whole run.
     tasks: tuple[str, ...] = ()
     steps: tuple[StepResult, ...] = ()
-    #: What the steps of the way back did, if a failed step was undone.
+    #: What the steps of the rollback did, if a failed step was undone.
     undone: tuple[StepResult, ...] = ()
     findings: tuple[Finding, ...] = ()
     #: Facts of the preflight by name.
@@ -75,12 +75,12 @@ class RunReport:
     downtime_s: float | None = None
     moved: int = 0
     quarantined: int = 0
-    #: Kept back messages by reason.
+    #: Quarantined messages by reason.
     reasons: Mapping[str, int] = field(default_factory=dict)
     elapsed_s: float = 0.0
     #: The error that ended the run; empty if none did.
     failure: str = ""
-    #: What a way back does not bring back.
+    #: What a rollback does not bring back.
     cannot_undo: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     #: Commands that come next.

@@ -1,7 +1,7 @@
-"""At the end of a way back: whoever of the legacy side ran before the run runs again.
+"""At the end of a rollback: every legacy process that ran before the run runs again.
 
-A process that was started early on the way back may have died since, or may never have been stopped and was killed by
-somebody else. The way back has not ended while one of them is missing.
+A process that was started early in the rollback may have died since, or may never have been stopped and was killed by
+somebody else. The rollback has not ended while one of them is missing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def restart_legacy(context: Context) -> None:
     """Start the legacy processes that ran before and don't run now, and wait until they are ready.
 
     Raises:
-        StepFailedError: One of them does not start; the way back can be run again.
+        StepFailedError: One of them does not start; the rollback can be run again.
     """
     try:
         _restart_legacy(context)

@@ -1,4 +1,4 @@
-"""What must still be as it was when a run was begun, before anything goes on with it or takes it back.
+"""What must still be as it was when a run was begun, before a run goes on or is rolled back.
 
 The plan and the source, and where the messages and the tables lie: a shell that lacks a variable, or has another one,
 would otherwise make a rollback empty queues of another server. Places are recorded without user and password.

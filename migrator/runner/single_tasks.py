@@ -53,7 +53,7 @@ class TaskMoves:
 
 
 def read_moves(entries: Iterable[JournalEntry]) -> TaskMoves:
-    """Return what the journal tells of single tasks; a whole run takes them along, there and back."""
+    """Return what the journal tells of single tasks; a whole run takes them along, forward and back."""
     moved: dict[str, None] = {}
     begun: dict[str, Phase] = {}
     for line in entries:
@@ -134,7 +134,7 @@ def _require_plain(options: RunOptions) -> None:
     whole = {"--until": options.until, "--postpone-file": options.postpone_file, "--no-undo": options.no_undo}
     given = [name for name, value in whole.items() if value]
     if given:
-        what = "nothing is stopped for a single task, and nothing is taken back by itself"
+        what = "nothing is stopped for a single task, and nothing is undone by itself"
         raise UsageError(f"--task with {', '.join(given)}", what, remedy=f"leave out {', '.join(given)}")
 
 
@@ -211,7 +211,7 @@ def _execute(context: Context, phase: Phase, actions: tuple[Action, ...], report
         raise
     except MigratorError as failure:
         context.journal.write(entry(context.run, phase, EntryKind.FAILED, STEP, text=str(failure)))
-        text = f"{failure}\nnothing has to be taken back: `{command_of(phase, names)}` goes on"
+        text = f"{failure}\nnothing has to be undone: `{command_of(phase, names)}` goes on"
         return replace(report, outcome=RunOutcome.STOPPED, exit_code=failure.exit_code, failure=text)
     context.journal.write(entry(context.run, phase, EntryKind.DONE, STEP, data={**facts, "tasks": names}))
     elapsed_s = time.monotonic() - began
@@ -242,4 +242,4 @@ def _held(facts: Mapping[str, Any], phase: Phase) -> tuple[str, ...]:
 
 def _title(names: Iterable[str], phase: Phase) -> str:
     where = "to the unified queues" if phase is Phase.FORWARD else "back to the legacy queues"
-    return f"carry the waiting messages of {', '.join(names)} {where}"
+    return f"transfer the waiting messages of {', '.join(names)} {where}"

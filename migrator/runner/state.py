@@ -33,7 +33,7 @@ class RunState:
     done: tuple[str, ...] = ()
     #: Steps of which at least one forward action was begun.
     begun: tuple[str, ...] = ()
-    #: Steps that have been taken back.
+    #: Steps that have been undone.
     undone: tuple[str, ...] = ()
     #: Finished action ids by (phase, step).
     actions: Mapping[tuple[Phase, str], frozenset[str]] = field(default_factory=dict)

@@ -40,7 +40,7 @@ class MigrationStatus:
     moving: RunProgress | None = None
     #: What the legacy aliases have caught, the latest first.
     alias_hits: tuple[AliasHit, ...] = ()
-    #: What the quiet time before `complete` is made of, when all is migrated.
+    #: What the quiet period before `complete` is made of, when all is migrated.
     quiet: tuple[str, ...] = ()
     #: Steps done, forward or back.
     done: tuple[str, ...]

@@ -1,6 +1,6 @@
 """What was done: one JSON line per fact, on disk before anybody relies on it; and the lock that keeps runs apart.
 
-A run is one cutover with everything that belongs to it, its way back included. Runs are numbered from 1.
+A run is one cutover with everything that belongs to it, its rollback included. Runs are numbered from 1.
 A torn last line (the machine went down while it was written) is cut off and counts as never written.
 Nothing here may hold a secret: texts pass through :func:`redact`.
 """
@@ -63,7 +63,7 @@ class JournalEntry:
     #: Action id; empty for entries about a step or the run.
     action: str = ""
     text: str = ""
-    #: Facts that a later step or the way back needs, JSON-serializable.
+    #: Facts that a later step or the rollback needs, JSON-serializable.
     data: Mapping[str, Any] = field(default_factory=dict)
     operator: str = ""
     host: str = ""
@@ -133,7 +133,7 @@ def read_journal(file: Path) -> tuple[JournalEntry, ...]:
                 f"{file}:{number}",
                 "is no journal entry",
                 found=line[:60].decode("utf-8", "replace"),
-                remedy="restore the file from a backup; without it the way back is not known",
+                remedy="restore the file from a backup; without it a rollback is not possible",
             ) from error
     return tuple(entries)
 
@@ -196,6 +196,8 @@ def _rename(document: dict[str, Any]) -> None:
     if document["step"] == "alias_net":
         document["step"] = "legacy_aliases"
         document["action"] = "enable" if document["action"] == "hang" else document["action"]
+    if document["action"].startswith("cease:"):
+        document["action"] = document["action"].replace("cease:", "cancel:", 1)
     if "kept" in document["data"]:
         document["data"]["quarantined"] = document["data"].pop("kept")
 

@@ -1,7 +1,7 @@
 """How far a long run has come, for whoever asks from another terminal: one small file in the state folder.
 
 It is replaced a few times a second at most and never waited for: it tells, nothing depends on it. What was done for
-good stands in the journal and in the books of the transfer.
+good stands in the journal and in the ledgers of the transfer.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Optional (``[cutover] legacy_aliases = true`` in the plan). The unified workers begin to consume the legacy Celery
 queues, run each legacy name as the unified task that took its place, and count it. It comes after the transfer: until
 then legacy workers consume these queues, and what they hold could not be told from what unified workers hold. Late
-senders of Dramatiq are not caught: ``migrator transfer --follow`` carries their messages. Undo makes the workers leave
-the legacy queues before anything legacy starts again. The counts stay.
+senders of Dramatiq are not caught: ``migrator transfer --follow`` transfers their messages. Undo makes the workers
+leave the legacy queues before anything legacy starts again. The counts stay.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def check(context: Context) -> Report:
 
 
 def actions(context: Context) -> tuple[Action, ...]:
-    """Write the net down, then tell each running worker."""
+    """Write the legacy aliases to the broker, then tell each running worker."""
     plan = context.plan
     if not plan.cutover.legacy_aliases:
         return ()
@@ -76,7 +76,7 @@ def verify(context: Context) -> Report:
 
 
 def undo(context: Context) -> tuple[Action, ...]:
-    """Take the net down; the table goes last, when no worker can receive a legacy name any more."""
+    """Disable the legacy aliases; the table goes last, when no worker can receive a legacy name any more."""
     plan = context.plan
     if not plan.cutover.legacy_aliases:
         return ()

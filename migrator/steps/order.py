@@ -1,7 +1,7 @@
-"""The steps of a cutover, in order, and the order in which they are taken back.
+"""The steps of a cutover, in order, and the order in which they are undone.
 
 Everything that can fail without touching the legacy system comes first: the additive database migration and the start
-of the unified workers. Only then are legacy processes stopped. The way back is not the exact reverse: unified workers
+of the unified workers. Only then are legacy processes stopped. A rollback is not the exact reverse: unified workers
 must be gone before their table goes, the legacy source must be back before a legacy process starts, and a worker must
 be there before its messages come. The legacy aliases come down first: unified workers must have left the legacy queues
 before anybody legacy works there again.
@@ -45,7 +45,7 @@ STEPS: tuple[Step, ...] = (
     retire_files.STEP,
 )
 
-#: In the order in which they are taken back.
+#: In the order in which they are undone.
 ROLLBACK: tuple[Step, ...] = (
     retire_files.STEP,
     legacy_aliases.STEP,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from migrator.report import Report, merge
-from migrator.steps.guards import brokers, database, managers, messages, schedulers, source, trial, workers
+from migrator.steps.guards import brokers, database, managers, messages, schedulers, source, worker_probe, workers
 from migrator.steps.protocol import Context, Step, nothing_to_check, nothing_to_do
 
 NAME = "preflight"
@@ -15,7 +15,7 @@ GUARDS = (
     managers.guard,
     workers.guard,
     schedulers.guard,
-    trial.guard,
+    worker_probe.guard,
     messages.guard,
 )
 

@@ -51,7 +51,7 @@ class RunOptions:
     hooks: Path | None = None
     #: Unified task names that alone are to be moved; empty for all.
     tasks: tuple[str, ...] = ()
-    #: `complete` may drop messages that were kept back; they stay in the snapshots.
+    #: `complete` may drop messages that are quarantined; they stay in the snapshots.
     discard_quarantined: bool = False
     ready_timeout_s: float = 60.0
     #: Asked, on a terminal, about a process that has not ended in its time; without it such a process stops the run.
@@ -64,9 +64,9 @@ class RunOptions:
     check_source: Callable[[], Report] | None = None
     #: Does the plan name every legacy task?
     check_inventory: Callable[[], Report] | None = None
-    #: Can the rewrite be taken back as it stands?
+    #: Can the rewrite be undone as it stands?
     check_undo_source: Callable[[], Report] | None = None
-    #: Take the rewrite back; returns the changed paths, relative to the plan's folder. Repeatable.
+    #: Undo the rewrite; returns the changed paths, relative to the plan's folder. Repeatable.
     undo_source: Callable[[], tuple[str, ...]] | None = None
 
 
@@ -102,7 +102,7 @@ class Step:
     actions: Callable[[Context], tuple[Action, ...]]
     #: Has it worked?
     verify: Callable[[Context], Report]
-    #: What takes it back, from what its actions recorded; repeatable.
+    #: What undoes it, from what its actions recorded; repeatable.
     undo: Callable[[Context], tuple[Action, ...]]
     #: What of the undo no message has to wait for: in a rollback it is done when they are all back.
     undo_late: Callable[[Context], tuple[Action, ...]] = nothing_to_do

@@ -60,7 +60,7 @@ def undo(context: Context) -> tuple[Action, ...]:
 
 def cannot_undo(context: Context) -> tuple[str, ...]:
     """Return what stays in the history."""
-    return ("the commits stay in the history; the way back adds commits of its own",)
+    return ("the commits stay in the history; a rollback adds commits of its own",)
 
 
 def _retire(context: Context, files: tuple[str, ...]) -> Facts:

@@ -36,7 +36,7 @@ def actions(context: Context) -> tuple[Action, ...]:
 
 
 def verify(context: Context) -> Report:
-    """The file is as long as when it was written and read back; reading it again would only lengthen the gap."""
+    """The file is as long as when it was written and read back; reading it again would only lengthen the downtime."""
     facts = recorded(context, NAME, "write")
     file = snapshot_file(context)
     size = file.stat().st_size if file.exists() else None

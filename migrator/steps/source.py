@@ -1,6 +1,6 @@
 """The line in the sand for the source tree: from the next step on, legacy processes are stopped.
 
-They can only be started again from legacy source, so every way back that goes over this line also takes the rewrite
+They can only be started again from legacy source, so every rollback that goes past this step also takes the rewrite
 back, in one commit, which comes when the workers have their messages: what git's hooks take is nobody's to wait for.
 Forward it only notes the commit; the rewrite itself was made and committed before.
 """
@@ -35,10 +35,10 @@ def actions(context: Context) -> tuple[Action, ...]:
 
 
 def undo(context: Context) -> tuple[Action, ...]:
-    """Take the rewrite back."""
+    """Undo the rewrite."""
     if context.options.undo_source is None:
         return nothing_to_do(context)
-    return (Action(id="undo", sentence="take the rewrite of the source back", run=partial(_undo, context)),)
+    return (Action(id="undo", sentence="undo the rewrite of the source", run=partial(_undo, context)),)
 
 
 def undo_late(context: Context) -> tuple[Action, ...]:
@@ -56,8 +56,10 @@ def verify(context: Context) -> Report:
 def cannot_undo(context: Context) -> tuple[str, ...]:
     """Return what the operator has to do again for the next cutover."""
     if context.options.undo_source is None:
-        return ("the source tree stays as it is: no recorded rewrite to take back",)
-    return ("the source is taken back too: before the next cutover run `migrator rewrite-imports` and commit",)
+        return ("the source tree stays as it is: no recorded rewrite to undo",)
+    return (
+        "the rewrite of the source is undone too: before the next cutover run `migrator rewrite-imports` and commit",
+    )
 
 
 def _note(context: Context) -> Facts:
@@ -88,7 +90,7 @@ def _undo(context: Context) -> Facts:
 
 def _commit(context: Context) -> Facts:
     paths = recorded(context, NAME, "undo", phase=Phase.BACK).get("paths", ())
-    subject = "Take the rewrite of the task modules back"
+    subject = "Undo the rewrite of the task modules"
     commit = commit_paths(context, "undo-source", subject=subject, paths=paths, way_back=True)
     return {"commit": commit}
 

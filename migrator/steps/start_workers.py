@@ -31,11 +31,11 @@ def verify(context: Context) -> Report:
 
 
 def undo(context: Context) -> tuple[Action, ...]:
-    """Cease, drain and tell each to stop."""
+    """Cancel its consumers, drain it and tell it to stop, each worker."""
     workers = processes(context, Side.UNIFIED, Role.WORKER)
     ceasing = tuple(
         Action(
-            id=f"cease:{p.name}",
+            id=f"cancel:{p.name}",
             sentence=f"tell {p.name} to take no more messages",
             run=partial(_cancel_consumers, context, p),
         )
@@ -61,7 +61,7 @@ def _cancel_consumers(context: Context, process: Process) -> Facts:
 
 
 def _drain(context: Context, process: Process) -> Facts:
-    return wait_drained(context, process, recorded(context, NAME, f"cease:{process.name}", phase=Phase.BACK))
+    return wait_drained(context, process, recorded(context, NAME, f"cancel:{process.name}", phase=Phase.BACK))
 
 
 def _signal(context: Context, process: Process) -> None:

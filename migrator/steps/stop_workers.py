@@ -1,7 +1,7 @@
 """Stop the legacy workers without losing what they have taken.
 
-Celery workers first cease to consume, confirmed by reply, and finish; then all workers get SIGTERM, by pid and start
-time, at the same moment. From the first of these signals on the tasks wait: the gap that the run reports begins here.
+Celery workers first stop consuming, confirmed by reply, and finish; then all workers get SIGTERM, by pid and start
+time, at the same moment. From the first of these signals on tasks wait: the downtime that the run reports begins here.
 One that does not end in its time stops the run; on a terminal its fate is asked for, never taken for granted.
 Undo starts those that ran before, or lets them consume again if they were not told to stop yet. In a rollback the
 messages come back while they start: whoever is ready first begins with them.
@@ -58,13 +58,13 @@ def check(context: Context) -> Report:
 
 
 def actions(context: Context) -> tuple[Action, ...]:
-    """Note the children, cease, drain, signal, wait."""
+    """Note the children, cancel consumers, drain, signal, wait."""
     workers = _workers(context)
     celery = [process for process in workers if process.system is System.CELERY]
     names = ", ".join(process.name for process in workers)
     return (
         Action(id="note", sentence=f"note the processes of {names}", run=partial(_note, context)),
-        *(_each("cease", "tell {} to take no more messages", _cancel_consumers, context, p) for p in celery),
+        *(_each("cancel", "tell {} to take no more messages", _cancel_consumers, context, p) for p in celery),
         _signal_all(context, System.DRAMATIQ, "Dramatiq"),
         *(_each("drain", "wait until {} has finished its tasks", _drain, context, p) for p in celery),
         _signal_all(context, System.CELERY, "Celery"),
@@ -133,7 +133,7 @@ def _cancel_consumers(context: Context, process: Process) -> Facts:
 
 
 def _drain(context: Context, process: Process) -> Facts:
-    return wait_drained(context, process, recorded(context, NAME, f"cease:{process.name}", phase=Phase.FORWARD))
+    return wait_drained(context, process, recorded(context, NAME, f"cancel:{process.name}", phase=Phase.FORWARD))
 
 
 def _signal(context: Context, system: System) -> Facts:
@@ -159,7 +159,7 @@ def _resume(context: Context, process: Process) -> Facts:
     state = state_of(context.plan, process, environ=context.environ)
     if state.state != "running":
         return {"resumed": ()}
-    queues = tuple(recorded(context, NAME, f"cease:{process.name}").get("queues", ()))
+    queues = tuple(recorded(context, NAME, f"cancel:{process.name}").get("queues", ()))
     endpoint = context.plan.endpoint(System.CELERY)
     queues = queues or (endpoint.queues if endpoint is not None else ())
     drain.resume(context.plan, process, queues, environ=context.environ)

@@ -1,6 +1,6 @@
-"""Carry every waiting and delayed message from the legacy queues to the unified ones, and back as undo.
+"""Transfer every waiting and delayed message from the legacy queues to the unified ones, and back as undo.
 
-All legacy workers are gone by now, so what they had claimed is taken too. What can't be translated is kept back with
+All legacy workers are gone by now, so what they had claimed is taken too. What can't be translated is quarantined with
 its reason and brought back by the undo; what was enqueued since goes back in its legacy form.
 The transfer itself survives a crash at any point: a second call finishes what the first began.
 """
@@ -20,7 +20,7 @@ from migrator.transfer.transfer import transfer
 from migrator.wire.message import Side, State
 
 NAME = "transfer"
-MOVE_BACK = "carry all messages back to the legacy queues"
+MOVE_BACK = "transfer all messages back to the legacy queues"
 
 
 def check(context: Context) -> Report:
@@ -31,7 +31,7 @@ def check(context: Context) -> Report:
 def actions(context: Context) -> tuple[Action, ...]:
     """Move all."""
     run = partial(move, context, Direction.FORWARD)
-    return (Action(id="move", sentence="carry all messages to the unified queues", run=run),)
+    return (Action(id="move", sentence="transfer all messages to the unified queues", run=run),)
 
 
 def verify(context: Context) -> Report:
@@ -62,7 +62,7 @@ def cannot_undo(context: Context) -> tuple[str, ...]:
     """Return what has happened for good."""
     return (
         "tasks that have run since stay done",
-        "messages of unified tasks without a legacy form are kept back and listed",
+        "messages of unified tasks without a legacy form are quarantined and listed",
     )
 
 
@@ -95,7 +95,7 @@ OPEN_STATES = (State.READY, State.DELAYED, State.CLAIMED, State.MOVING)
 
 STEP = Step(
     name=NAME,
-    title="Carry the messages over",
+    title="Transfer the messages",
     check=check,
     actions=actions,
     verify=verify,

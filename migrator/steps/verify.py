@@ -35,7 +35,7 @@ NAME = "verify"
 
 def actions(context: Context) -> tuple[Action, ...]:
     """Sweep once more."""
-    sentence = "carry over what late producers may have sent"
+    sentence = "transfer what late producers may have sent"
     return (Action(id="sweep", sentence=sentence, run=partial(_sweep, context)),)
 
 
@@ -53,9 +53,9 @@ def verify(context: Context) -> Report:
 
 
 def _sweep(context: Context) -> Facts:
-    # While the legacy aliases hangs, unified workers hold legacy messages: what is claimed is not lost.
+    # While legacy aliases are on, unified workers hold legacy messages: what is claimed is not lost.
     facts = dict(move(context, Direction.FORWARD, consumers_stopped=not context.plan.cutover.legacy_aliases))
-    # The gap ended with the transfer step; this sweep is no part of it.
+    # The downtime ended with the transfer step; this sweep is no part of it.
     facts.pop("ended")
     return {**facts, "longest_eta_at": _longest_eta(context)}
 

@@ -111,7 +111,7 @@ def test_a_unified_worker_that_dies_after_the_transfer_takes_everything_back(sho
 
 
 @pytest.mark.acceptance
-@pytest.mark.parametrize("action", ["copy all messages", "carry all messages to"])
+@pytest.mark.parametrize("action", ["copy all messages", "transfer all messages to"])
 def test_a_broker_that_goes_down_in_the_middle_and_comes_back(shop: Shop, action: str) -> None:
     start_legacy(shop)
     send_orders(shop, 0, 40, later_s=900)

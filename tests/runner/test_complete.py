@@ -73,6 +73,6 @@ def test_only_after_the_quiet_time_and_with_nothing_left(shop: Shop) -> None:
         )
         assert client.llen("unified") + client.hlen("unacked") == 2, "what waits for unified workers stays"
     assert cutover.status(shop.plan, environ=shop.environ).state is MigrationState.COMPLETED
-    with pytest.raises(RefusedError, match="was completed: its way back is closed"):
+    with pytest.raises(RefusedError, match="is complete: it can't be rolled back"):
         cutover.rollback(shop.plan, environ=shop.environ, options=options())
     assert complete(shop.plan, environ=shop.environ).outcome is RunOutcome.UNCHANGED

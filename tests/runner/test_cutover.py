@@ -135,7 +135,7 @@ def test_a_step_that_fails_is_undone_with_everything_before_it(shop: Shop) -> No
         in report.failure
     )
     assert running(shop) == LEGACY
-    assert shop.git("log", "-1", "--format=%s") == "Take the rewrite of the task modules back"
+    assert shop.git("log", "-1", "--format=%s") == "Undo the rewrite of the task modules"
     assert shop.git("status", "--porcelain") == ""
     assert cutover.status(shop.plan, environ=shop.environ).state is MigrationState.ROLLED_BACK
     eventually(lambda: len(orders_done(shop)) == 30)
@@ -219,7 +219,7 @@ def test_a_dry_run_lists_everything_and_leaves_nothing_behind(shop: Shop) -> Non
     assert report.outcome is RunOutcome.PLANNED
     assert [step.name for step in report.steps] == [step.name for step in STEPS[1:]]
     sentences = [action.sentence for step in report.steps for action in step.actions]
-    assert "carry all messages to the unified queues" in sentences
+    assert "transfer all messages to the unified queues" in sentences
     assert "manage.py migrate jobs" in sentences
     assert report.cannot_undo
     assert not shop.plan.state_folder.exists()

@@ -63,7 +63,7 @@ def test_a_disk_that_fills_up_stops_the_run_and_the_same_command_goes_on(
         size = (shop.plan.state_folder / "journal.jsonl").stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
-    listener = beginning("carry all messages to", fill)
+    listener = beginning("transfer all messages to", fill)
     code = in_child(partial(cutover.cutover, shop.plan, environ=shop.environ, options=options(), listener=listener))
     said = capfd.readouterr().out
     assert code == ExitCode.INTERRUPTED, said
@@ -86,7 +86,7 @@ def test_a_file_that_somebody_changes_meanwhile_takes_everything_back_and_stays_
     def change() -> None:
         file.write_text(before + "# a late fix\n")
 
-    listener = beginning("carry all messages to", change)
+    listener = beginning("transfer all messages to", change)
     report = cutover.cutover(shop.plan, environ=shop.environ, options=options(), listener=listener)
     assert report.outcome is RunOutcome.UNDONE, report.failure
     assert report.exit_code is ExitCode.REFUSED

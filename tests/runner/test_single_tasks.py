@@ -71,7 +71,7 @@ def test_an_interrupt_in_mid_move_is_said_and_the_same_command_goes_on(shop: Sho
     given = options(tasks=("jobs.mail",))
 
     def interrupt(event: Event) -> None:
-        if event.text.startswith("carry the waiting messages of jobs.mail") and event.kind is EventKind.ACTION:
+        if event.text.startswith("transfer the waiting messages of jobs.mail") and event.kind is EventKind.ACTION:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(InterruptedRunError, match=r"--task jobs\.mail: was interrupted; .*cutover --task jobs\.mail`"):

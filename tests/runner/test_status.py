@@ -107,7 +107,7 @@ def test_a_waiting_run_says_which_command_ends_it(shop: Shop, monkeypatch: pytes
         hold.unlink()
         thread.join(60)
     assert f"`rm {hold}` ends the wait" in shown, shown
-    assert "migrator rollback` takes it back" in shown
+    assert "migrator rollback` undoes it" in shown
     assert reports[0].outcome.value == "paused"
     after = cutover.status(shop.plan, environ=shop.environ)
     assert (after.current_action, after.ends) == ("", ())
@@ -125,10 +125,10 @@ def test_each_kind_of_wait_names_its_end(shop: Shop) -> None:
     assert "20 s after its begin" in waiting("drain:old-celery", "wait until old-celery has finished its tasks")
     assert "`migrator workers stop legacy --kill old-celery`" in waiting("gone:old-celery", "wait")
     assert "ready or has ended" in waiting("ready:new-worker", "wait until new-worker is ready")
-    forward = waiting("move", "carry all messages")
+    forward = waiting("move", "transfer all messages")
     assert "`kill -TERM 4711`, interrupts it; then `migrator cutover` goes on" in forward
-    assert "takes it back" in forward
-    assert "takes it back" not in waiting("move-back", "carry", Phase.BACK)
-    assert waiting("move-back", "carry", Phase.BACK, "") == "nobody is at it: `migrator rollback` goes on"
+    assert "undoes it" in forward
+    assert "undoes it" not in waiting("move-back", "transfer", Phase.BACK)
+    assert waiting("move-back", "transfer", Phase.BACK, "") == "nobody is at it: `migrator rollback` goes on"
     journal.write(entry(1, Phase.BACK, EntryKind.DONE, "step", action="move-back"))
     assert current_action(journal.entries(), 1) is None

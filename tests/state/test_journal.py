@@ -95,6 +95,19 @@ def test_a_folder_that_can_not_be_written_is_refused(plan: Plan) -> None:
         write(plan)
 
 
+def test_what_an_earlier_version_wrote_has_the_names_of_this_one(plan: Plan) -> None:
+    journal = open_journal(plan)
+    for step, action in (("alias_net", "hang"), ("stop_workers", "cease:celery"), ("transfer", "move")):
+        journal.write(entry(1, Phase.FORWARD, EntryKind.DONE, step, action=action, data={"kept": 2, "moved": 1}))
+    entries = read_journal(journal.file)
+    assert [(line.step, line.action) for line in entries] == [
+        ("legacy_aliases", "enable"),
+        ("stop_workers", "cancel:celery"),
+        ("transfer", "move"),
+    ]
+    assert entries[2].data == {"quarantined": 2, "moved": 1}
+
+
 def test_a_second_operator_is_refused_and_told_who_is_at_it(plan: Plan) -> None:
     code = (
         "import sys, time; from pathlib import Path; from migrator.plan.loader import load_plan\n"

@@ -19,7 +19,7 @@ from migrator.plan.loader import load_plan
 from migrator.plan.processes import Process
 from migrator.report import Report, Severity
 from migrator.state.journal import open_journal
-from migrator.steps.guards import brokers, database, messages, schedulers, source, trial, workers
+from migrator.steps.guards import brokers, database, messages, schedulers, source, worker_probe, workers
 from migrator.steps.order import STEPS
 from migrator.steps.protocol import Context
 from migrator.wire.message import System
@@ -135,7 +135,7 @@ def test_messages_without_a_successor_are_announced_and_a_far_eta_is_refused(sho
     shop.run("from jobs.old_dramatiq import polish; [polish.send(n) for n in range(3)]")
     report = messages.guard(context(shop))
     assert codes(report) == set()
-    assert [finding.what for finding in report.findings if finding.code == "MESSAGES-KEPT"] == ["3 will be kept back"]
+    assert [finding.what for finding in report.findings if finding.code == "MESSAGES-QUARANTINED"] == ["3 will be quarantined"]
     shop.run("from jobs.old_celery import pack_order; pack_order.apply_async((1,), countdown=7200)")
     assert "ETA-BEYOND-VISIBILITY" in codes(messages.guard(context(shop)))
 
@@ -214,7 +214,7 @@ def settings_of_the_shop(shop: Shop, *lines: str) -> None:
 
 
 def test_a_trial_worker_shows_what_settings_would_spoil(shop: Shop) -> None:
-    report = trial.guard(context(shop))
+    report = worker_probe.guard(context(shop))
     assert codes(report) == set(), [str(finding) for finding in report.errors]
     assert codes(report, Severity.WARNING) == {"PRIORITY-FLAT"}, "the shop sends both levels alike"
     settings_of_the_shop(
@@ -226,7 +226,7 @@ def test_a_trial_worker_shows_what_settings_would_spoil(shop: Shop) -> None:
         "app.conf.beat_schedule = {'nightly': {'task': 'jobs.old_celery.pack_order', 'schedule': 60}}",
         "pack.priority, mail.priority = 9, 0",
     )
-    seen = {finding.code: str(finding) for finding in trial.guard(context(shop)).errors}
+    seen = {finding.code: str(finding) for finding in worker_probe.guard(context(shop)).errors}
     assert set(seen) == {
         "TASK-EAGER",
         "TASK-QUEUE",
@@ -242,29 +242,29 @@ def test_a_trial_worker_shows_what_settings_would_spoil(shop: Shop) -> None:
 
 def test_the_order_of_priorities_is_the_brokers(shop: Shop) -> None:
     settings_of_the_shop(shop, "pack.priority, mail.priority = 0, 9")
-    assert codes(trial.guard(context(shop)), Severity.WARNING) == set()
+    assert codes(worker_probe.guard(context(shop)), Severity.WARNING) == set()
     environ = {**shop.environ, "SHOP_BROKER": "amqp://guest@127.0.0.1:1//"}
-    assert codes(trial.guard(context(shop, environ=environ))) == {"PRIORITY-INVERTED"}
+    assert codes(worker_probe.guard(context(shop, environ=environ))) == {"PRIORITY-INVERTED"}
 
 
 def test_a_task_that_no_unified_worker_would_know_and_an_app_that_cant_be_imported(shop: Shop) -> None:
     file = shop.folder / "src/jobs/unified.py"
     file.write_text(file.read_text().replace('name="jobs.mail"', 'name="jobs.mails"'))
-    (finding,) = trial.guard(context(shop)).errors
+    (finding,) = worker_probe.guard(context(shop)).errors
     assert finding.code == "TASK-NOT-REGISTERED"
     assert "jobs.mails" in finding.remedy
     file.write_text("raise RuntimeError('no such broker, password hunter2')\n")
-    (finding,) = trial.guard(context(shop)).errors
-    assert finding.code == "TRIAL-FAILED"
+    (finding,) = worker_probe.guard(context(shop)).errors
+    assert finding.code == "WORKER-PROBE-FAILED"
     assert "RuntimeError" in str(finding)
 
 
 def test_a_net_that_nobody_would_catch_with_is_refused(shop: Shop) -> None:
     shop.plan.file.write_text(shop.plan.file.read_text() + "\n[cutover]\nlegacy_aliases = true\n")
     plan = load_plan(shop.plan.file)
-    assert codes(trial.guard(context(shop, plan=plan))) == {"ALIAS-UNSUPPORTED"}
+    assert codes(worker_probe.guard(context(shop, plan=plan))) == {"ALIAS-UNSUPPORTED"}
     elsewhere = replace(plan, unified=replace(plan.unified, url="redis://elsewhere/0", priority_steps=(0, 9)))
-    whats = {finding.what for finding in trial.guard(context(shop, plan=elsewhere)).errors}
+    whats = {finding.what for finding in worker_probe.guard(context(shop, plan=elsewhere)).errors}
     assert len([what for what in whats if what.startswith("unified workers ")]) == 3
 
 

@@ -26,7 +26,7 @@ def find_commit(context: Context, what: str) -> str:
 def commit_paths(context: Context, what: str, *, subject: str, paths: Iterable[str], way_back: bool = False) -> str:
     """Commit exactly these paths as they are in the tree, and return the hash; empty if they don't differ from HEAD.
 
-    A commit on the way back brings back what was committed before: no hook and no missing signature may stand between
+    A commit of a rollback brings back what was committed before: no hook and no missing signature may stand between
     the operator and the legacy system, so one that is refused is made without them.
     """
     done = find_commit(context, what)

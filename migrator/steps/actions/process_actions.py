@@ -71,9 +71,9 @@ def stop_actions(context: Context, processes: Iterable[Process], *, told_before:
 
 
 def cancel_consumers(context: Context, step: str, process: Process) -> Facts:
-    """Make a Celery worker take nothing more; the gap begins here.
+    """Make a Celery worker take nothing more; the downtime begins here.
 
-    A worker that we run ourselves and that stays silent gets on without: SIGTERM alone lets it finish its tasks and
+    A worker that we run ourselves and that does not answer does without: SIGTERM alone lets it finish its tasks and
     give the rest back, and what counts in the end is that it is gone. A process manager may signal its children as
     well, which loses their tasks, so there silence is a failure.
     """
@@ -90,7 +90,7 @@ def cancel_consumers(context: Context, step: str, process: Process) -> Facts:
 
 
 def wait_drained(context: Context, process: Process, consumers_cancelled: Facts) -> Facts:
-    """Wait until a worker that has ceased has finished its tasks.
+    """Wait until a worker whose consumers are cancelled has finished its tasks.
 
     If it does not in its time, whoever is there is asked: with a yes the stop that follows breaks off what is left.
     """

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from migrator.brokers.rabbitmq.server_checks import CONSUMER_TIMEOUT_S
 from migrator.errors import MigratorError
 from migrator.report import Finding, Report
-from migrator.steps.guards.trial import on_redis
+from migrator.steps.guards.worker_probe import on_redis
 from migrator.steps.protocol import Context, error, findings_report, warning
 from migrator.transfer.options import Direction, TransferOptions, TransferReport
 from migrator.transfer.transfer import transfer
@@ -17,7 +17,7 @@ SAID_HERE = frozenset({"TRANSFER-ETA", "TRANSFER-PARKED", "TRANSFER-CLAIMED"})
 
 
 def guard(context: Context) -> Report:
-    """Return which messages would be kept back, and whether one waits longer than the broker allows."""
+    """Return which messages would be quarantined, and whether one waits longer than the broker allows."""
     tasks = frozenset(context.options.tasks)
     # Workers go on running beside single tasks, and what they hold stays with them.
     options = TransferOptions(direction=Direction.FORWARD, tasks=tasks, dry_run=True, consumers_stopped=not tasks)
@@ -40,9 +40,9 @@ def guard(context: Context) -> Report:
 def _kept(plan: TransferReport) -> Iterator[Finding]:
     for reason, count in plan.reasons.items():
         yield warning(
-            "MESSAGES-KEPT",
+            "MESSAGES-QUARANTINED",
             "waiting messages",
-            f"{count} will be kept back",
+            f"{count} will be quarantined",
             found=str(reason),
             remedy="they stay safe and come back with a rollback",
         )

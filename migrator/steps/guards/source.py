@@ -40,7 +40,7 @@ def guard(context: Context) -> Report:
 
 
 def clean_tree(context: Context) -> Report:
-    """Return whether git has everything that a way back would overwrite; files being retired don't count."""
+    """Return whether git has everything that a rollback would overwrite; files being retired don't count."""
     try:
         status = git(context.plan, "status", "--porcelain", "--untracked-files=no", "--", ".", environ=context.environ)
     except MigratorError as failure:
@@ -94,5 +94,5 @@ def _tree(status: str) -> Iterator[Finding]:
             "git",
             f"{len(unknown)} files are not under version control",
             found=", ".join(unknown[:3]),
-            remedy="add or ignore them; a way back does not touch them",
+            remedy="add or ignore them; a rollback does not touch them",
         )

@@ -1,6 +1,6 @@
-"""Would a unified worker know every task, read what is carried over to it, and take urgent work first?
+"""Would a unified worker know every task, read what is transferred to it, and take urgent work first?
 
-A trial worker is asked (:mod:`migrator.agent.worker_probe`): the project's own code with the project's own settings,
+A worker probe is run (:mod:`migrator.agent.worker_probe`): the project's own code with the project's own settings,
 not what the plan hopes.
 
 Source: kombu/transport/redis.py (lists by `priority_steps` and `sep`, `global_keyprefix`, `visibility_timeout`).
@@ -29,33 +29,35 @@ from migrator.wire.message import Side
 from migrator.workers import legacy_aliases
 from migrator.workers.drivers.command import environment
 
-TRIAL_TIMEOUT_S = 60.0
+PROBE_TIMEOUT_S = 60.0
 SCRIPT = Path(__file__).parents[2] / "agent" / "worker_probe.py"
 APP_OPTIONS = ("-A", "--app")
 
 
 def guard(context: Context) -> Report:
-    """Return what a trial worker shows."""
+    """Return what the worker probe shows."""
     try:
         seen = ask(context)
     except (MigratorError, orjson.JSONDecodeError, IndexError) as failure:
         remedy = "import the unified app in the project by hand to see why"
-        return findings_report("trial worker", [error("TRIAL-FAILED", "unified app", str(failure), remedy=remedy)])
+        return findings_report(
+            "worker probe", [error("WORKER-PROBE-FAILED", "unified app", str(failure), remedy=remedy)]
+        )
     findings = [*_tasks(context.plan, seen), *_settings(context, seen["settings"]), *_priorities(context, seen)]
     findings += [*_net(context, seen["settings"]), *_schedule(context.plan, seen)]
-    return findings_report("trial worker", findings, checked=len(context.plan.tasks))
+    return findings_report("worker probe", findings, checked=len(context.plan.tasks))
 
 
 def ask(context: Context) -> Any:
-    """Run the trial worker and return its answer."""
+    """Run the worker probe and return its answer."""
     plan, environ = context.plan, context.environ
     worker = next(iter(plan.select(side=Side.UNIFIED, role=Role.WORKER)), None)
     own = environment(plan, worker, environ=environ) if worker is not None else dict(environ)
-    python = fill(plan, "{python}", environ=environ, where="trial") or sys.executable
+    python = fill(plan, "{python}", environ=environ, where="worker probe") or sys.executable
     tasks = [f"{task.name}={task.path}" for task in plan.tasks]
     command = [python, str(SCRIPT), plan.project.settings, application(worker), *tasks]
     folder = plan.folder / worker.directory if worker is not None and worker.command else plan.source_root
-    code, output, errors = run(command, folder=folder, environ=own, limit_s=TRIAL_TIMEOUT_S)
+    code, output, errors = run(command, folder=folder, environ=own, limit_s=PROBE_TIMEOUT_S)
     if code != 0:
         raise MigratorError(str(folder), "the unified app can't be imported", found=last_lines(errors or output))
     return orjson.loads(output.strip().splitlines()[-1])
@@ -103,7 +105,7 @@ def _settings(context: Context, settings: Mapping[str, Any]) -> Iterator[Finding
     transport = settings["transport"]
     given = transport.get("sep", "\x06\x16"), tuple(transport.get("priority_steps", (0, 3, 6, 9)))
     if given != (unified.priority_separator, unified.priority_steps):
-        what = "unified workers read other lists than messages are carried to"
+        what = "unified workers read other lists than messages are transferred to"
         found = f"settings have steps {list(given[1])}, the plan {list(unified.priority_steps)}"
         remedy = "write `priority_steps` and `priority_separator` under [unified] as the settings have them"
         yield error("PRIORITY-STEPS", "settings", what, found=found, remedy=remedy)
@@ -136,7 +138,7 @@ def _priorities(context: Context, seen: Mapping[str, Any]) -> Iterator[Finding]:
             yield error("PRIORITY-INVERTED", where, what, found=found, remedy=remedy)
         elif max(served[urgent]) == min(served[other]):
             what = "are served alike"
-            remedy = "nothing if it was so before; carried messages keep the order that the plan gives"
+            remedy = "nothing if it was so before; transferred messages keep the order that the plan gives"
             yield warning("PRIORITY-FLAT", where, what, found=found, remedy=remedy)
 
 
