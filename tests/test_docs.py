@@ -63,6 +63,13 @@ def anchor(title: str) -> str:
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
+def options() -> set[str]:
+    """Return every option of every command."""
+    commands = [importlib.import_module(module).command for module, _ in COMMANDS.values()]
+    found = {option for command in commands for parameter in command.params for option in parameter.opts}
+    return {*found, "--help"}
+
+
 def glossary() -> list[tuple[str, str]]:
     """Return each term with its explanation."""
     return re.findall(r"^- \*\*(.+?)\*\*: (.*(?:\n  .*)*)$", GLOSSARY, re.MULTILINE)
@@ -112,9 +119,7 @@ def test_the_glossary_is_in_alphabetical_order_and_short() -> None:
 def test_what_the_glossary_names_exists() -> None:
     from migrator.workers.processes import DRIVERS
 
-    commands = [importlib.import_module(module).command for module, _ in COMMANDS.values()]
-    options = {option for command in commands for parameter in command.params for option in parameter.opts}
-    names = {*COMMANDS, *(f"migrator {name}" for name in COMMANDS), *options, *DRIVERS, *Side, *System}
+    names = {*COMMANDS, *(f"migrator {name}" for name in COMMANDS), *options(), *DRIVERS, *Side, *System}
     for term, explanation in glossary():
         for name in re.findall(r"`([^`]+)`", explanation):
             assert name in names or name in RUNBOOK or (ROOT / name).exists(), f"{term}: {name}"
@@ -165,14 +170,27 @@ def test_every_reason_code_is_explained_and_every_explained_one_exists() -> None
     assert explained - codes == set(), "in RUNBOOK.md only"
 
 
-def test_every_rewrite_and_every_check_kind_is_in_the_runbook() -> None:
-    from codemods.pipeline.registry import rewrites
+def first_column(title: str) -> list[str]:
+    """Return the names in the first column of the table in a section of the runbook."""
+    section = re.split(r"^##", RUNBOOK.partition(f"# {title}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+    cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+    return [name for cell in cells for name in re.findall(r"`([\w-]+)`", cell)]
 
-    for rewrite in rewrites():
-        assert f"`{rewrite.name}`" in RUNBOOK, rewrite.name
-    for path in (ROOT / "checks" / "kinds").glob("*.py"):
-        if path.stem != "__init__":
-            assert f"`{path.stem}`" in RUNBOOK, path.stem
+
+def test_every_rewrite_check_kind_and_quarantine_reason_is_in_the_runbook_and_the_reverse() -> None:
+    from checks.registry import kinds
+    from codemods.pipeline.registry import rewrites
+    from migrator.wire.quarantined import QuarantineReason
+
+    assert sorted(first_column("Rewrites")) == [rewrite.name for rewrite in rewrites()]
+    assert first_column("Check kinds") == list(kinds())
+    assert sorted(first_column("Why a message is quarantined")) == sorted(QuarantineReason)
+
+
+@pytest.mark.parametrize("name", ["README.md", "RUNBOOK.md", "CHANGELOG.md", "docs/glossary.md"])
+def test_a_document_names_no_option_that_does_not_exist(name: str) -> None:
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", without_code_blocks((ROOT / name).read_text())))
+    assert named - options() <= {"--parity"}, "no option of a command, nor of the pytest plugin"
 
 
 def test_the_two_commands_are_make_targets_and_ci_runs_the_tests() -> None:

@@ -27,8 +27,8 @@ print(json.dumps([reached, sorted(tasks._scraper_cache), os.environ["DJANGO_SETT
 
 def bare_environment(**more: str) -> dict[str, str]:
     """No keys, no URLs, no settings module."""
-    kept = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
-    return {name: value for name, value in os.environ.items() if name in kept} | more
+    inherited = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
+    return {name: value for name, value in os.environ.items() if name in inherited} | more
 
 
 def python(*arguments: str, cwd: Path, code: int = 0, **environ: str) -> str:
