@@ -117,7 +117,7 @@ class Worker:
 def wait_until(
     happened: Callable[[], bool], what: str, *, timeout: float = 30, log: Callable[[], str] = lambda: ""
 ) -> None:
-    """Wait until something happens; the failure names it."""
+    """Wait for something, and say what when it does not come."""
     deadline = time.monotonic() + timeout
     while not happened():
         assert time.monotonic() < deadline, f"{what}: not within {timeout} s\n{log()[-6000:]}"
