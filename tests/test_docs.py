@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -14,10 +15,13 @@ import pytest
 from migrator.cli.main import COMMANDS
 from migrator.errors import ExitCode
 from migrator.steps.order import STEPS
+from migrator.wire.message import Side, System
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 RUNBOOK = (ROOT / "RUNBOOK.md").read_text()
+GLOSSARY = (ROOT / "docs" / "glossary.md").read_text()
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "RUNBOOK.md", "docs/glossary.md")
 CODE = re.compile(r"[A-Z]{2,}(?:-[A-Z]+)*")
 
 
@@ -44,17 +48,102 @@ def codes_of(path: Path) -> Iterator[str]:
                 yield value
 
 
-def test_every_command_stands_in_the_readme() -> None:
+def without_code_blocks(text: str) -> str:
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def headings(text: str) -> list[tuple[int, str]]:
+    """Return the level and title of each heading below the document's own."""
+    found = re.findall(r"^(##+) (.+)$", without_code_blocks(text), re.MULTILINE)
+    return [(len(marks), title) for marks, title in found]
+
+
+def anchor(title: str) -> str:
+    """Return the fragment that GitHub and GitLab give a heading: no punctuation, lower case, hyphens for spaces."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def options() -> set[str]:
+    """Return every option of every command."""
+    commands = [importlib.import_module(module).command for module, _ in COMMANDS.values()]
+    found = {option for command in commands for parameter in command.params for option in parameter.opts}
+    return {*found, "--help"}
+
+
+def glossary() -> list[tuple[str, str]]:
+    """Return each term with its explanation."""
+    return re.findall(r"^- \*\*(.+?)\*\*: (.*(?:\n  .*)*)$", GLOSSARY, re.MULTILINE)
+
+
+def test_every_command_is_in_the_readme() -> None:
     for name in COMMANDS:
         assert f"| `migrator {name}` |" in README
 
 
-def test_the_readme_names_no_command_that_is_not_there() -> None:
-    named = set(re.findall(r"migrator ([a-z][a-z-]+)", README + RUNBOOK))
-    assert named - set(COMMANDS) <= {"demo"}
+@pytest.mark.parametrize("name", [*DOCUMENTS, "CHANGELOG.md"])
+def test_a_document_names_no_command_that_does_not_exist(name: str) -> None:
+    text = (ROOT / name).read_text()
+    assert set(re.findall(r"migrator ([a-z][a-z-]+)", text)) <= set(COMMANDS)
 
 
-def test_every_exit_code_stands_in_the_readme() -> None:
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_the_links_of_a_document_lead_somewhere(name: str) -> None:
+    file = ROOT / name
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", without_code_blocks(file.read_text())):
+        path, _, fragment = target.partition("#")
+        there = (file.parent / path).resolve() if path else file
+        assert there.exists(), f"{name}: {target}"
+        if fragment:
+            assert fragment in {anchor(title) for _, title in headings(there.read_text())}, f"{name}: {target}"
+
+
+def test_the_contents_of_the_runbook_are_its_headings() -> None:
+    contents = RUNBOOK.partition("## Contents\n")[2].partition("\n## ")[0].strip()
+    expected = [
+        f"{'  ' * (level - 2)}- [{title}](#{anchor(title)})"
+        for level, title in headings(RUNBOOK)
+        if title != "Contents"
+    ]
+    assert contents.splitlines() == expected
+    assert len(set(expected)) == len(expected)
+
+
+def test_the_glossary_is_in_alphabetical_order_and_short() -> None:
+    terms = [term.lower() for term, _ in glossary()]
+    assert len(terms) > 40
+    assert terms == sorted(set(terms))
+    for term, explanation in glossary():
+        assert len(explanation.split()) <= 50, term
+
+
+def test_what_the_glossary_names_exists() -> None:
+    from migrator.workers.processes import DRIVERS
+
+    names = {*COMMANDS, *(f"migrator {name}" for name in COMMANDS), *options(), *DRIVERS, *Side, *System}
+    for term, explanation in glossary():
+        for name in re.findall(r"`([^`]+)`", explanation):
+            assert name in names or name in RUNBOOK or (ROOT / name).exists(), f"{term}: {name}"
+            assert "/" not in name or (ROOT / name).exists(), f"{term}: {name}"
+
+
+def test_readme_and_contributing_link_to_the_glossary() -> None:
+    for name in ("README.md", "CONTRIBUTING.md", "RUNBOOK.md"):
+        assert "(docs/glossary.md)" in (ROOT / name).read_text()
+
+
+def test_the_tree_in_contributing_is_the_tree() -> None:
+    tree = (ROOT / "CONTRIBUTING.md").read_text().partition("```text\n")[2].partition("```")[0]
+    for package in ("migrator", "codemods", "checks"):
+        shown = tree.partition(f"{package}/\n")[2]
+        shown = re.split(r"^\w+/$", shown, maxsplit=1, flags=re.MULTILINE)[0]
+        for path in (ROOT / package).iterdir():
+            if path.is_dir() and path.name != "__pycache__":
+                assert f"{path.name}/" in shown, f"{package}/{path.name}"
+            elif path.suffix == ".py" and path.stem != "__init__":
+                assert path.name in shown, f"{package}/{path.name}"
+
+
+def test_every_exit_code_is_in_the_readme() -> None:
     for code in ExitCode:
         assert f"| {int(code)} | " in README
 
@@ -65,7 +154,7 @@ def test_every_step_has_its_section_in_the_runbook() -> None:
 
 
 @pytest.mark.parametrize("step", [step.name for step in STEPS])
-def test_the_section_of_a_step_says_what_one_needs_at_night(step: str) -> None:
+def test_the_section_of_a_step_has_every_part(step: str) -> None:
     found = re.search(rf"^### {step}\n.*?(?=^##)", RUNBOOK, re.MULTILINE | re.DOTALL)
     assert found, step
     for part in ("Before", "Do", "See", "Undo", "What if"):
@@ -81,14 +170,27 @@ def test_every_reason_code_is_explained_and_every_explained_one_exists() -> None
     assert explained - codes == set(), "in RUNBOOK.md only"
 
 
-def test_every_rewrite_and_every_check_stands_in_the_runbook() -> None:
-    from codemods.pipeline.registry import rewrites
+def first_column(title: str) -> list[str]:
+    """Return the names in the first column of the table in a section of the runbook."""
+    section = re.split(r"^##", RUNBOOK.partition(f"# {title}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+    cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+    return [name for cell in cells for name in re.findall(r"`([\w-]+)`", cell)]
 
-    for rewrite in rewrites():
-        assert f"`{rewrite.name}`" in RUNBOOK, rewrite.name
-    for path in (ROOT / "checks" / "kinds").glob("*.py"):
-        if path.stem != "__init__":
-            assert f"`{path.stem}`" in RUNBOOK, path.stem
+
+def test_every_rewrite_check_kind_and_quarantine_reason_is_in_the_runbook_and_the_reverse() -> None:
+    from checks.registry import kinds
+    from codemods.pipeline.registry import rewrites
+    from migrator.wire.quarantined import QuarantineReason
+
+    assert sorted(first_column("Rewrites")) == [rewrite.name for rewrite in rewrites()]
+    assert first_column("Check kinds") == list(kinds())
+    assert sorted(first_column("Why a message is quarantined")) == sorted(QuarantineReason)
+
+
+@pytest.mark.parametrize("name", ["README.md", "RUNBOOK.md", "CHANGELOG.md", "docs/glossary.md"])
+def test_a_document_names_no_option_that_does_not_exist(name: str) -> None:
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", without_code_blocks((ROOT / name).read_text())))
+    assert named - options() <= {"--parity"}, "no option of a command, nor of the pytest plugin"
 
 
 def test_the_two_commands_are_make_targets_and_ci_runs_the_tests() -> None:

@@ -1,4 +1,4 @@
-"""Run git and the project's manage.py: argument lists, bounded, their last words in the error, no secrets."""
+"""Run git and the project's manage.py for a bounded time; an error has their last lines, without secrets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def manage(plan: Plan, *arguments: str, environ: Mapping[str, str], manage_serve
     """Run ``manage.py`` in the project, with the plan's settings, and return its output.
 
     Args:
-        standing: Does it more quickly, as long as it lives.
+        manage_server: Runs it faster, as long as it lives.
 
     Raises:
         UnreachableError: It failed; most often the database is down or the settings can't be imported.
@@ -38,13 +38,16 @@ def manage(plan: Plan, *arguments: str, environ: Mapping[str, str], manage_serve
     code, output, errors = answer
     if code != 0:
         raise UnreachableError(
-            where, "failed", found=last_lines(errors or output), remedy=f"run it in {plan.source_root} to see all of it"
+            where,
+            "failed",
+            found=last_lines(errors or output),
+            remedy=f"run it in {plan.source_root} to see the whole output",
         )
     return output
 
 
 def with_settings(plan: Plan, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment in which Django takes the plan's settings, whatever the caller's shell exports."""
+    """Return an environment in which Django uses the plan's settings, whatever the caller's shell exports."""
     return {**environ, "DJANGO_SETTINGS_MODULE": plan.project.settings}
 
 
@@ -57,7 +60,7 @@ def git(plan: Plan, *arguments: str, environ: Mapping[str, str]) -> str:
     code, output, errors = run(["git", *arguments], folder=plan.folder, environ=environ, limit_s=GIT_TIMEOUT_S)
     if code != 0:
         raise RefusedError(
-            f"git {' '.join(arguments[:2])}", "failed", found=last_lines(errors or output), remedy="settle it with git"
+            f"git {' '.join(arguments[:2])}", "failed", found=last_lines(errors or output), remedy="correct it with git"
         )
     return output.strip()
 

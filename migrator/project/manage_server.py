@@ -1,7 +1,7 @@
-"""A ``manage.py`` that has imported the project before its commands are needed: while they run, no task is worked on.
+"""A ``manage.py`` that has imported the project before its commands are needed: no worker runs tasks while they run.
 
-It is only ever quicker than one ``manage.py`` a command, never needed: when it is gone, the caller runs the command by
-itself. Its commands have to be repeatable, because nobody knows what one has done whose answer did not come.
+It is only faster than a ``manage.py`` per command, never required: when it is gone, the caller starts ``manage.py``
+itself. Its commands have to be repeatable, because it is unknown what a command has done if its answer did not arrive.
 
 Source: django/core/management/commands/shell.py (``--command`` leaves standard input alone).
 """
@@ -29,7 +29,7 @@ _END_TIMEOUT_S = 5.0
 
 @dataclass(slots=True)
 class ManageServer:
-    """The process, and what it has written that was not read yet."""
+    """The process, and its output that was not read yet."""
 
     process: subprocess.Popen[bytes]
     unread: bytes = field(default=b"")
@@ -38,7 +38,7 @@ class ManageServer:
         """Run a command and return its status, output and errors; None if the process is gone.
 
         Raises:
-            UnreachableError: It takes longer than ``limit_s`` seconds; the process was ended.
+            UnreachableError: It takes longer than ``limit_s`` seconds; the process was killed.
         """
         assert self.process.stdin is not None
         try:
@@ -65,7 +65,7 @@ class ManageServer:
                 raise UnreachableError(
                     "manage.py",
                     "has not answered in time",
-                    remedy="run the same command again; see what the database does",
+                    remedy="run the same command again; check what the database is doing",
                 )
             read = os.read(self.process.stdout.fileno(), 65536)
             if not read:
@@ -75,7 +75,7 @@ class ManageServer:
 
 @contextmanager
 def running_manage_server(plan: Plan, environ: Mapping[str, str]) -> Iterator[ManageServer | None]:
-    """Start one and end it; None if it can't be executed. It imports while the caller goes on."""
+    """Start one, and end it on exit; None if it can't be executed. It imports while the caller continues."""
     command = [fill(plan, part, environ=environ, where="project.manage") for part in plan.project.manage]
     loop = Path(__file__).parents[1].joinpath("agent", "manage_loop.py").read_text(encoding="utf-8")
     try:
@@ -97,7 +97,7 @@ def running_manage_server(plan: Plan, environ: Mapping[str, str]) -> Iterator[Ma
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Close its input, which ends it; what it may still write has a reader until then."""
+    """Close its input, which ends it; its output is read until then, so that it can still write."""
     assert process.stdin is not None
     assert process.stdout is not None
     with suppress(OSError):

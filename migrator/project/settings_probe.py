@@ -1,6 +1,6 @@
 """Ask the project's own code, in a process of its own, which brokers and databases it would use.
 
-A rehearsal must not reach what is in production. The asking is done by :mod:`migrator.agent.settings_probe`.
+A rehearsal must not reach production. The process runs :mod:`migrator.agent.settings_probe`.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Reach:
     brokers: tuple[str, ...]
     #: ``name@host``; for SQLite the file and nothing behind the @.
     databases: tuple[str, ...]
-    #: Where else a task could have an effect, by what it is: caches, results, mail; without secrets.
+    #: What else a task could reach, by kind: caches, result backends, mail servers; without secrets.
     others: Mapping[str, str]
 
 
 def probe(plan: Plan, *, environ: Mapping[str, str]) -> Reach:
-    """Import the project's task modules and return what they are set up to use.
+    """Import the project's task modules and return what they are configured to use.
 
     Raises:
         RefusedError: They can't be imported.
@@ -47,7 +47,10 @@ def probe(plan: Plan, *, environ: Mapping[str, str]) -> Reach:
     code, output, errors = run(command, folder=plan.source_root, environ=environ, limit_s=PROBE_TIMEOUT_S)
     if code != 0:
         raise RefusedError(
-            str(plan.source_root), "the project can't be imported", found=last_lines(errors), remedy="see why by hand"
+            str(plan.source_root),
+            "the project can't be imported",
+            found=last_lines(errors),
+            remedy="import it by hand to see why",
         )
     found = orjson.loads(output.strip().splitlines()[-1])
     others = {name: redact(where) for name, where in sorted(found["others"].items())}

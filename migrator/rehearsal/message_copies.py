@@ -1,8 +1,8 @@
-"""Keep the copies of a rehearsal from being run, while everything else goes on as it will in the real run.
+"""Keep the message copies of a rehearsal from being run, while everything else happens as in the real run.
 
-Copies enter when the legacy workers are gone, and while they lie in a unified queue no unified worker consumes. Before
-one consumes again they are put aside: renamed on Redis, carried to a queue of ours on RabbitMQ. They come back for the
-way back, when no worker runs.
+Copies are put into the queues when the legacy workers are gone. While they are in a unified queue, no unified worker
+consumes. Before one consumes again, they are set aside: renamed on Redis, moved to a queue of ours on RabbitMQ. They
+are restored for the rollback, when no worker runs.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from migrator.wire.message import Side
 from migrator.workers import drain
 from migrator.workers.start_stop import start_side, stop_side
 
-#: Where copies lie while unified workers consume, on the scratch Redis.
+#: Prefix of the copies' keys while unified workers consume, on the scratch Redis.
 ASIDE = "rehearsal-aside:"
 
 
 @dataclass(slots=True, kw_only=True)
 class CopyRun:
-    """The scratch world, and the operator who keeps copies from being run in it."""
+    """The scratch system, and what keeps copies from being run in it."""
 
     plan: Plan
     environ: Mapping[str, str]
     #: The copies; None if there are none.
     snapshot: Path | None
     listener: Listener
-    #: Seconds that the operator of the scratch world has taken; no part of any gap.
-    taken_s: float = 0.0
+    #: Seconds spent on the copies; they are no part of the downtime.
+    overhead_s: float = 0.0
     consumers_cancelled: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def listen(self, event: Event) -> None:
-        """Pass an event on, and do between two steps what keeps copies from being run."""
+        """Pass an event on, and between two steps do what keeps copies from being run."""
         self.listener(event)
         began = time.monotonic()
         if event.kind is EventKind.STEP_FINISHED and event.step == "stop_workers":
@@ -57,13 +57,13 @@ class CopyRun:
             }
             if self.snapshot is not None:
                 restore_snapshot(self.plan, environ=self.environ, file=self.snapshot, replace=True)
-            self.taken_s += time.monotonic() - began
+            self.overhead_s += time.monotonic() - began
         elif event.kind is EventKind.STEP_FINISHED and event.step == "transfer":
-            self._hide()
+            self._set_aside()
         elif event.kind is EventKind.ACTION and event.done == 0 and event.text == MOVE_BACK:
             stop_side(self.plan, Side.LEGACY, environ=self.environ)
-            self._show()
-            self.taken_s += time.monotonic() - began
+            self._restore()
+            self.overhead_s += time.monotonic() - began
         elif event.kind is EventKind.STEP_UNDONE and event.step == "transfer":
             _empty(self.plan, self.environ)
             start_side(self.plan, Side.LEGACY, environ=self.environ)
@@ -73,27 +73,27 @@ class CopyRun:
         for side in Side:
             stop_side(self.plan, side, environ=self.environ)
 
-    def _hide(self) -> None:
-        """Put the copies out of sight, and let the unified workers consume again."""
-        _swap(self.plan, self.environ, hide=True)
+    def _set_aside(self) -> None:
+        """Set the copies aside, and let the unified workers consume again."""
+        _move(self.plan, self.environ, aside=True)
         for worker in self.plan.select(side=Side.UNIFIED, role=Role.WORKER):
             drain.resume(self.plan, worker, self.consumers_cancelled[worker.name], environ=self.environ)
 
-    def _show(self) -> None:
-        """Put the copies back for the transfer; no worker runs now."""
-        _swap(self.plan, self.environ, hide=False)
+    def _restore(self) -> None:
+        """Restore the copies for the transfer; no worker runs now."""
+        _move(self.plan, self.environ, aside=False)
 
 
-def _swap(plan: Plan, environ: Mapping[str, str], *, hide: bool) -> None:
+def _move(plan: Plan, environ: Mapping[str, str], *, aside: bool) -> None:
     if is_on_rabbitmq(plan.unified, environ):
         server = RabbitmqServer(endpoint_url(plan.unified, environ))
         for queue in plan.unified.queues:
-            source, target = (queue, ASIDE_QUEUE + queue) if hide else (ASIDE_QUEUE + queue, queue)
-            carry_all(server, source, target, declare=hide)
+            source, target = (queue, ASIDE_QUEUE + queue) if aside else (ASIDE_QUEUE + queue, queue)
+            carry_all(server, source, target, declare=aside)
         return
     with connection(plan.unified, environ) as client:
         for name in _unified_keys(plan):
-            source, target = (name, ASIDE + name) if hide else (ASIDE + name, name)
+            source, target = (name, ASIDE + name) if aside else (ASIDE + name, name)
             if client is not None and client.exists(source):
                 client.rename(source, target)
 

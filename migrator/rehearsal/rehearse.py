@@ -1,11 +1,11 @@
-"""Rehearse the whole thing: forward, back and forward again, on a clone, scratch brokers and a scratch database.
+"""Rehearse a migration: cutover, rollback and cutover again, on a clone, scratch brokers and a scratch database.
 
-The waiting messages are copied, carried over and back for real, but no copy is ever run: a rehearsal must send no mail
-twice (:mod:`migrator.rehearsal.message_copies`). Only workers take part: schedulers and producers would make new work
-of their own. Before anything is started, the project's own code is asked what it would connect to; any broker but a
-scratch one and any database but a file in the scratch folder is refused. Variables that name a broker's server, such as
-that of a cache, name the scratch one instead; others are set by the plan's ``[rehearsal.environment]``. Whatever is
-left that a task could reach is said.
+The waiting messages are copied, and the copies are moved there and back, but none is ever run: a rehearsal must not
+send mail a second time (:mod:`migrator.rehearsal.message_copies`). Only workers take part: schedulers and producers
+would send messages of their own. Before anything is started, the project's own code is asked what it would connect
+to; any broker other than a scratch one, and any database other than a file in the scratch folder, is refused.
+Variables that name a broker's server, such as that of a cache, are pointed to the scratch one; others are set by the
+plan's ``[rehearsal.environment]``. Whatever else a task could reach is reported.
 """
 
 from __future__ import annotations
@@ -40,39 +40,39 @@ from migrator.wire.message import Side
 from migrator.workers.start_stop import start_side
 
 OptionsFor = Callable[[Plan, RunOptions], RunOptions]
-#: What of the state folder belongs to the source rather than to this system.
+#: Entries of the state folder that belong to the source and not to the running system.
 SOURCE_STATE = ("rewrite.json", "undo", "proof.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RehearsalOptions:
-    """What an operator may choose."""
+    """Options of a rehearsal."""
 
     #: Folder to work in and keep; a temporary one if None.
     scratch: Path | None = None
-    #: Copy the messages that wait now. On RabbitMQ that is seen: they are marked as redelivered.
+    #: Copy the messages that wait now. On RabbitMQ that leaves a trace: they are marked as redelivered.
     waiting: bool = True
     #: Copy the messages of this snapshot instead.
     snapshot: Path | None = None
-    #: URL of an empty virtual host to rehearse in; if empty one is made on the real server.
+    #: URL of an empty virtual host to rehearse in; if empty, one is created on the real server.
     rabbitmq: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rehearsal:
-    """What a rehearsal has shown."""
+    """The result of a rehearsal."""
 
-    #: Forward, back, forward; fewer if one failed.
+    #: Cutover, rollback, cutover; fewer if one failed.
     runs: tuple[RunReport, ...]
     #: Copies of waiting messages that took part.
     messages: int
     elapsed_s: float
-    #: What the clone's processes could reach outside the scratch world; no task ran that would have.
+    #: What the clone's processes could reach outside the scratch environment; no task ran that would have reached it.
     notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """True if all three went through."""
+        """True if all three succeeded."""
         return len(self.runs) == 3 and all(report.outcome is RunOutcome.DONE for report in self.runs)
 
 
@@ -84,17 +84,17 @@ def rehearse(
     chosen: RehearsalOptions | None = None,
     listener: Listener = ignore,
 ) -> Rehearsal:
-    """Go forward, back and forward on scratch copies, and return the three reports with their timings.
+    """Cut over, roll back and cut over again on scratch copies; return the three reports with their timings.
 
     Args:
-        plan: Of the real system, which is only read.
+        plan: The plan of the real system, which is only read.
         environ: Its environment.
         options_for: Adds the guards of a real run for the plan of the clone.
-        chosen: What the operator has chosen.
+        chosen: The operator's options.
         listener: Told about the progress.
 
     Raises:
-        RefusedError: The project would reach something that is not scratch, or there is nowhere to rehearse.
+        RefusedError: The project would reach something that is not scratch, or there is no broker to rehearse on.
     """
     began, chosen = time.monotonic(), chosen or RehearsalOptions()
     with ExitStack() as stack:
@@ -104,13 +104,13 @@ def rehearse(
         copies = messages, size_bytes
         scratch = build(plan, folder, environ, rabbitmq=chosen.rabbitmq, copies=copies, stack=stack)
         own = environment(clone, scratch, environ)
-        notes = (*_seen(plan, environ, chosen), *scratch.notes, *require_scratch(clone, own, scratch))
+        notes = (*_copying_notes(plan, environ, chosen), *scratch.notes, *require_scratch(clone, own, scratch))
         for text in notes:
             listener(Event(kind=EventKind.NOTE, step="rehearse", text=text))
-        stage = CopyRun(plan=clone, environ=own, snapshot=snapshot, listener=listener)
-        stack.callback(stage.end)
+        copy_run = CopyRun(plan=clone, environ=own, snapshot=snapshot, listener=listener)
+        stack.callback(copy_run.end)
         options = replace(options_for(clone, RunOptions()), check_proof=options_for(plan, RunOptions()).check_proof)
-        runs = _there_and_back(stage, options)
+        runs = _run_all(copy_run, options)
     return Rehearsal(runs=runs, messages=messages, elapsed_s=time.monotonic() - began, notes=notes)
 
 
@@ -134,49 +134,49 @@ def _copies(
 
 
 def _require_classic(plan: Plan, environ: Mapping[str, str]) -> None:
-    """Refuse to read quorum queues: each look counts as a delivery, and after some a message is dropped."""
+    """Refuse to read quorum queues: each read counts as a delivery, and they limit the deliveries of a message."""
     url = environ.get(URL_VARIABLE, "")
     for endpoint in (*plan.legacy, plan.unified):
         if not is_on_rabbitmq(endpoint, environ):
             continue
         server = RabbitmqServer(endpoint_url(endpoint, environ))
-        for form in read_declarations(server, Management(url) if url else None, endpoint):
-            if form.arguments.get("x-queue-type", "classic") != "classic":
+        for declaration in read_declarations(server, Management(url) if url else None, endpoint):
+            if declaration.arguments.get("x-queue-type", "classic") != "classic":
                 raise RefusedError(
-                    f"{server.where} {form.name}",
-                    "copying its messages would count as a delivery of each, and it gives up after some",
-                    found=str(form.arguments["x-queue-type"]),
+                    f"{server.where} {declaration.name}",
+                    "copying counts as a delivery of each message, and the queue drops a message after too many",
+                    found=str(declaration.arguments["x-queue-type"]),
                     remedy="rehearse with --no-waiting, or with the --snapshot of an earlier run",
                 )
 
 
-def _seen(plan: Plan, environ: Mapping[str, str], chosen: RehearsalOptions) -> Iterator[str]:
-    """Say what copying does to messages on RabbitMQ, and what it can't see there."""
+def _copying_notes(plan: Plan, environ: Mapping[str, str], chosen: RehearsalOptions) -> Iterator[str]:
+    """Say what copying does to messages on RabbitMQ, and which it can't read there."""
     if chosen.waiting and chosen.snapshot is None and has_rabbitmq(plan, environ):
         yield (
-            "the waiting messages on RabbitMQ were read and given back: they keep their places and are marked as "
-            "redelivered; what workers hold is not among the copies"
+            "the waiting messages on RabbitMQ were read and returned: they keep their order and are marked as "
+            "redelivered; messages that workers hold are not among the copies"
         )
 
 
-def _there_and_back(stage: CopyRun, options: RunOptions) -> tuple[RunReport, ...]:
-    plan, environ = stage.plan, stage.environ
+def _run_all(copy_run: CopyRun, options: RunOptions) -> tuple[RunReport, ...]:
+    plan, environ = copy_run.plan, copy_run.environ
     converted = git(plan, "rev-parse", "HEAD", environ=environ)
     for name in SOURCE_STATE:
         _copy(plan.state_folder / name, plan.state_folder / f"before-{name}")
     manage(plan, "migrate", "--verbosity", "0", environ=environ)
     manage(plan, "migrate", plan.project.app_label, "zero", "--verbosity", "0", environ=environ)
-    start_side(plan, Side.LEGACY, environ=environ, listener=stage.listener)
+    start_side(plan, Side.LEGACY, environ=environ, listener=copy_run.listener)
     runs: list[RunReport] = []
     for command in (cutover, rollback, cutover):
-        stage.taken_s = 0.0
-        report = command(plan, environ=environ, options=options, listener=stage.listen)
-        downtime_s = None if report.downtime_s is None else max(0.0, round(report.downtime_s - stage.taken_s, 3))
+        copy_run.overhead_s = 0.0
+        report = command(plan, environ=environ, options=options, listener=copy_run.listen)
+        downtime_s = None if report.downtime_s is None else max(0.0, round(report.downtime_s - copy_run.overhead_s, 3))
         runs.append(replace(report, downtime_s=downtime_s))
         if report.outcome is not RunOutcome.DONE:
             break
         if command is rollback:
-            # The way back has taken the rewrite back; the second way there needs it again.
+            # The rollback has undone the rewrite; the second cutover needs it again.
             git(plan, "reset", "--hard", "--quiet", converted, environ=environ)
             for name in SOURCE_STATE:
                 _copy(plan.state_folder / f"before-{name}", plan.state_folder / name)

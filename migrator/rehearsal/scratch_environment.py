@@ -1,7 +1,7 @@
-"""The scratch world of a rehearsal: its brokers, the environment that names them, and the proof that nothing else is.
+"""The scratch environment of a rehearsal: brokers, the variables that name them, the check that nothing else is used.
 
-Redis: a server of our own on this machine. RabbitMQ: a virtual host of our own on the operator's server, made like the
-real one through the management plugin and removed afterwards; or one on a scratch server that the operator names.
+Redis: a server of our own on this machine. RabbitMQ: a virtual host of our own on the operator's server, created like
+the real one through the management plugin and deleted afterwards; or one on a scratch server that the operator names.
 """
 
 from __future__ import annotations
@@ -32,48 +32,48 @@ class ScratchEnvironment:
 
     folder: Path
     redis: EmbeddedServer | None = None
-    #: Scratch URL by real URL, RabbitMQ's.
+    #: RabbitMQ: scratch URL by real URL.
     rabbits: dict[str, str] = field(default_factory=dict)
-    #: What the operator ought to know about it.
+    #: What the operator should know about it.
     notes: list[str] = field(default_factory=list)
     databases: dict[str, int] = field(default_factory=dict)
 
     def on_redis(self, real: str) -> str:
-        """Return the scratch URL for a URL of Redis; equal ones get equal ones."""
+        """Return the scratch URL for a URL of Redis; the same one for the same URL."""
         assert self.redis is not None
         return self.redis.url(self.databases.setdefault(real, len(self.databases)))
 
     def on_rabbitmq(self, real: str) -> str:
-        """Return the scratch URL for a URL of RabbitMQ; of a virtual host that is not in the plan, any one of ours."""
+        """Return the scratch URL for a URL of RabbitMQ; any scratch one if its virtual host is not in the plan."""
         for known, scratch in self.rabbits.items():
             if RabbitmqServer(known).virtual_host == RabbitmqServer(real).virtual_host:
                 return scratch
         return next(iter(self.rabbits.values()))
 
     def holds(self, url: str) -> bool:
-        """Say whether a broker's URL is one of this world's; results by ``rpc://`` go where the broker is."""
+        """Say whether a broker's URL is a scratch one; results by ``rpc://`` go to the broker itself."""
         if url.startswith("rpc:"):
             return True
         if urlsplit(url).scheme in ("amqp", "amqps", "pyamqp"):
-            return _place(url) in {_place(scratch) for scratch in self.rabbits.values()}
+            return _address(url) in {_address(scratch) for scratch in self.rabbits.values()}
         return self.redis is not None and server_of(url) == ("127.0.0.1", self.redis.port)
 
 
 def build(
     plan: Plan, folder: Path, environ: Mapping[str, str], *, rabbitmq: str, copies: tuple[int, int], stack: ExitStack
 ) -> ScratchEnvironment:
-    """Start or make the scratch brokers that a plan needs; ``stack`` ends or removes them.
+    """Start or create the scratch brokers that a plan needs; ``stack`` stops or deletes them.
 
     Args:
-        plan: Of the real system.
-        folder: Of the rehearsal.
+        plan: The plan of the real system.
+        folder: The folder of the rehearsal.
         environ: The real environment.
-        rabbitmq: URL of a scratch virtual host; empty if we are to make one on the real server.
+        rabbitmq: URL of a scratch virtual host; if empty, one is created on the real server.
         copies: How many messages will be copied, and their size in bytes.
-        stack: Ends or removes what is made.
+        stack: Stops or deletes what is created.
 
     Raises:
-        RefusedError: There is no place to rehearse in, or no right to make one.
+        RefusedError: There is no broker to rehearse on, or no permission to create one.
     """
     scratch = ScratchEnvironment(folder=folder)
     real = {
@@ -84,7 +84,7 @@ def build(
     if real and rabbitmq:
         _use_given(plan, environ, scratch, rabbitmq, stack)
     elif real:
-        _make(plan, environ, scratch, copies, stack)
+        _create(plan, environ, scratch, copies, stack)
     on_redis = any(not is_on_rabbitmq(endpoint, environ) for endpoint in (*plan.legacy, plan.unified))
     if on_redis or any("{redis}" in value for value in plan.rehearsal.values()):
         scratch.redis = stack.enter_context(embedded_server(folder=folder / "redis"))
@@ -92,17 +92,17 @@ def build(
 
 
 def environment(plan: Plan, scratch: ScratchEnvironment, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of the scratch world: every variable with a URL of a broker's server names ours.
+    """Return the environment of a rehearsal: every variable with a URL of a broker's server names the scratch one.
 
     Raises:
-        RefusedError: The plan names a server word for word.
+        RefusedError: The plan names a server literally.
     """
     own, servers = dict(environ), {}
     for endpoint in (*plan.legacy, plan.unified):
         match = _NAME.fullmatch(endpoint.url)
         if match is None:
             where = f"{endpoint.side.value}.{endpoint.system.value}.broker"
-            raise RefusedError(where, "names its server word for word", remedy="write ${NAME:-URL} to rehearse")
+            raise RefusedError(where, "names its server literally", remedy="write ${NAME:-URL} to rehearse")
         real = endpoint_url(endpoint, environ)
         move = scratch.on_rabbitmq if is_on_rabbitmq(endpoint, environ) else scratch.on_redis
         servers[server_of(real)] = move
@@ -111,7 +111,7 @@ def environment(plan: Plan, scratch: ScratchEnvironment, environ: Mapping[str, s
         if "://" in value and own[name] == value and server_of(value) in servers:
             own[name] = servers[server_of(value)](value)
     if scratch.rabbits and not any(server_of(url) in servers for url in scratch.rabbits.values()):
-        # It is the plugin of the real server, and would tell about the real queues of the same names.
+        # It is the plugin of the real server, and would report the real queues of the same names.
         own.pop(URL_VARIABLE, None)
     redis = f"redis://127.0.0.1:{scratch.redis.port}" if scratch.redis else ""
     for name, value in plan.rehearsal.items():
@@ -150,7 +150,7 @@ def server_of(url: str) -> tuple[str, int | str]:
         return url, ""
 
 
-def _place(url: str) -> tuple[str, int | str, str]:
+def _address(url: str) -> tuple[str, int | str, str]:
     host, port = server_of(url)
     return host, port, unquote(urlsplit(url).path[1:]) or "/"
 
@@ -173,51 +173,53 @@ def _use_given(
         remedy = "name another virtual host, or another server"
         raise RefusedError("--rabbitmq", "is the real virtual host", found=given.where, remedy=remedy)
     if len(identities) > 1:
-        what = "stands for one virtual host, and the plan has more"
-        remedy = f"name the management plugin in {URL_VARIABLE}, and leave --rabbitmq away"
+        what = "names one virtual host, and the plan has several"
+        remedy = f"set {URL_VARIABLE} to the management plugin's URL, and leave --rabbitmq out"
         raise RefusedError("--rabbitmq", what, found=", ".join(sorted(identities)), remedy=remedy)
     declarations.require_unused(given, endpoints)
     scratch.rabbits = dict.fromkeys(servers, rabbitmq)
-    forms = [form for endpoint in endpoints for form in _declarations(endpoint, environ)]
+    found = [declaration for endpoint in endpoints for declaration in _declarations(endpoint, environ)]
     stack.callback(declarations.delete_queues, given, endpoints)
-    declarations.declare_like(given, forms)
-    scratch.notes.append(f"RabbitMQ's part takes place at {given.where}; policies of the real server are not there")
+    declarations.declare_like(given, found)
+    scratch.notes.append(
+        f"messages on RabbitMQ are rehearsed at {given.where}, without the policies of the real server"
+    )
 
 
-def _make(
+def _create(
     plan: Plan, environ: Mapping[str, str], scratch: ScratchEnvironment, copies: tuple[int, int], stack: ExitStack
 ) -> None:
-    """Make a virtual host for each real one."""
+    """Create a virtual host for each real one."""
     management_url = environ.get(URL_VARIABLE, "")
     if not management_url:
         raise RefusedError(
             "rehearsal",
-            "needs a virtual host of its own on RabbitMQ, and there is no way to make one",
+            "needs a virtual host of its own on RabbitMQ, and can't create one",
             found=f"no {URL_VARIABLE}",
-            remedy=f"name the management plugin in {URL_VARIABLE} (its user needs the tag `administrator`), or name an "
-            "empty virtual host with --rabbitmq",
+            remedy=f"set {URL_VARIABLE} to the management plugin's URL (its user needs the tag `administrator`), or "
+            "name an empty virtual host with --rabbitmq",
         )
     management = Management(management_url)
     before = scratch_vhost.left_behind(management)
     if before:
         scratch.notes.append(
-            f"left behind by a rehearsal that was killed, unless one is under way: {', '.join(before)}; "
-            "`rabbitmqctl delete_vhost` removes it"
+            f"left behind by a rehearsal that was killed, unless it still runs: {', '.join(before)}; "
+            "`rabbitmqctl delete_vhost` deletes it"
         )
     scratch_vhost.require_room(management, messages=copies[0], size_bytes=copies[1])
-    made: dict[str, str] = {}
+    created: dict[str, str] = {}
     endpoints = tuple(_on_rabbitmq(plan, environ))
     users = [unquote(urlsplit(endpoint_url(endpoint, environ)).username or "guest") for endpoint in endpoints]
     for endpoint in endpoints:
         url = endpoint_url(endpoint, environ)
         server = RabbitmqServer(url)
         scratch_vhost.require_same_server(management, server)
-        if server.virtual_host not in made:
+        if server.virtual_host not in created:
             name = scratch_vhost.create(management, server, plan_name=plan.name, users=users)
             stack.callback(scratch_vhost.remove, management, name)
-            made[server.virtual_host] = name
-            scratch.notes.append(f"RabbitMQ's part takes place in the virtual host {name} at {server.where}")
-        scratch.rabbits[url] = scratch_vhost.moved_to(url, made[server.virtual_host])
+            created[server.virtual_host] = name
+            scratch.notes.append(f"messages on RabbitMQ are rehearsed in the virtual host {name} at {server.where}")
+        scratch.rabbits[url] = scratch_vhost.moved_to(url, created[server.virtual_host])
         declarations.declare_like(RabbitmqServer(scratch.rabbits[url]), _declarations(endpoint, environ))
 
 

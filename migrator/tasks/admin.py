@@ -1,4 +1,4 @@
-"""Dead letters in Django's admin: look, send again, mark as dealt with."""
+"""Dead letters in Django's admin: view, send again, mark as resolved."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ class TaskFailureAdmin(admin.ModelAdmin):
     readonly_fields = tuple(field.name for field in TaskFailure._meta.fields if field.name != "note")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody invents a failure."""
+        """Return False: only workers create rows."""
         return False
 
     @admin.display(description="exception")
@@ -32,7 +32,7 @@ class TaskFailureAdmin(admin.ModelAdmin):
 
     @admin.action(description="Send the call again", permissions=["change"])
     def send_again(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
-        """Send each call again; say which could not be."""
+        """Send each call again, and report those that could not be sent."""
         sent = 0
         for key in chosen.values_list("pk", flat=True):
             try:
@@ -47,7 +47,7 @@ class TaskFailureAdmin(admin.ModelAdmin):
 
     @admin.action(description="Mark as resolved", permissions=["change"])
     def mark_resolved(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
-        """Mark each as dealt with."""
+        """Mark each as resolved."""
         for key in chosen.values_list("pk", flat=True):
             resolve_failure(key, f"by {request.user}")
         self.message_user(request, "marked as resolved")

@@ -1,7 +1,7 @@
 """The base class of all unified tasks: backoff, retries of what failed, dead letters.
 
-A body raises, and this class decides. It waits 60, 120, 240, 480, 960 s, or as long as the provider asked for if that
-is longer; when the retries are used up the call becomes a dead letter.
+A task body raises, and this class decides what happens: it waits 60, 120, 240, 480, 960 s, or as long as the provider
+asked for if that is longer; when the retries are used up, the call becomes a dead letter.
 Source: celery/app/autoretry.py, celery/app/task.py (`Task.retry`).
 """
 
@@ -46,23 +46,23 @@ class PartialFailureError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        #: What is still to be done.
+        #: Symbols that are still to be done.
         self.remaining: list[str] = []
-        #: Done in this attempt.
+        #: Number of symbols done in this attempt.
         self.succeeded = 0
         self.retry_after: float | None = None
 
 
 class UnifiedTask(Task):
-    """Retries with exponential backoff and keeps what fails for good."""
+    """Retries with exponential backoff, and stores what fails permanently as a dead letter."""
 
     abstract = True
     autoretry_for = (Exception,)
     dont_autoretry_for = (BadArgumentsError, ImproperlyConfigured)
     acks_late = True
     reject_on_worker_lost = True
-    #: The run of a process that was killed counts as an attempt, or a call that exhausts the memory would kill one
-    #: process after the other for ever.
+    #: A run whose process was killed counts as an attempt; otherwise a call that exhausts the memory would kill one
+    #: process after another forever.
     retry_on_worker_lost = True
     default_retry_delay = LOST_WORKER_DELAY_S
 
@@ -77,7 +77,7 @@ class UnifiedTask(Task):
         return max(backoff, retry_after_s(exc) or 0)
 
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
-        """Refuse a call that doesn't fit; put a call back that waits longer than one hop."""
+        """Refuse arguments that don't fit; send a call again that has to wait longer than one hop."""
         try:
             inspect.signature(self.run).bind(*args, **kwargs)
         except TypeError as error:
@@ -112,7 +112,7 @@ class UnifiedTask(Task):
             raise Reject(refused.reason, requeue=True) from refused
 
     def on_failure(self, exc: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
-        """Keep the call as a dead letter: what of it is still to be done."""
+        """Store as a dead letter what is still to be done of the call."""
         if isinstance(exc, PartialFailureError):
             args, kwargs = (), self.narrowed(exc.remaining, args, kwargs)
         known = self.request.id == task_id  # a hard time limit is reported outside of the request
@@ -160,7 +160,7 @@ _OF_ONE_DELIVERY = frozenset({SUCCEEDED_HEADER, NOT_BEFORE_HEADER, "redelivered"
 
 @task_failure.connect
 def keep_when_worker_lost(sender: Any, task_id: str, exception: Any, **call: Any) -> None:
-    """Keep a call whose process was killed in its last attempt: Celery calls no `on_failure` then."""
+    """Store a call whose process was killed in its last attempt: Celery does not call `on_failure` then."""
     if isinstance(sender, UnifiedTask) and isinstance(exception, WorkerLostError):
         sender.on_failure(exception, task_id, call["args"], call["kwargs"], call["einfo"])
 

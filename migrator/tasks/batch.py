@@ -1,4 +1,4 @@
-"""Runs one action for each symbol and tells what came of it."""
+"""Runs one action for each symbol and reports the results."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def run_batch(task: UnifiedTask, source: str, symbols: list[str], act: Callable[
     """Act on each symbol; one failure doesn't stop the others.
 
     Raises:
-        PartialFailureError: in a worker, if a symbol failed, so that the rest is tried again. Called directly nobody
-            would try again: then the failures are only in the result.
+        PartialFailureError: in a worker, if a symbol failed, so that the failed ones are retried. A direct call is
+            never retried: there the failures are only in the result.
     """
     started = time.monotonic()
     failures: dict[str, Exception] = {}
@@ -33,7 +33,7 @@ def run_batch(task: UnifiedTask, source: str, symbols: list[str], act: Callable[
         except SoftTimeLimitExceeded as error:
             failures |= dict.fromkeys(symbols[position:], error)
             break
-        except Exception as error:  # noqa: BLE001  # a provider may raise anything, and the others' turn comes
+        except Exception as error:  # noqa: BLE001  # a provider may raise anything; the other symbols still run
             logger.warning(
                 "task=%s id=%s source=%s symbol=%s error=%r", task.name, task.request.id, source, symbol, error
             )

@@ -36,7 +36,7 @@ class UnifiedCelery(Celery):
     """Celery that gives each message the priority of its task on the broker in use."""
 
     def send_task(self, name: str, *args: Any, **options: Any) -> Any:
-        """Send a task; every way of sending one ends here: delay, chains, groups, retries, beat, names."""
+        """Send a task. Every way of sending ends here: delay, chains, groups, retries, beat, send by name."""
         options["priority"] = resolve(
             options.get("priority"), task_name=name, broker_url=self.conf.broker_write_url or ""
         )
@@ -84,7 +84,7 @@ def _defaults() -> dict[str, Any]:
 
 @app.on_after_configure.connect
 def complete_settings(source: Any, **_: Any) -> None:
-    """Set what the project leaves open.
+    """Set the defaults that the project does not set.
 
     Not by `app.add_defaults`: those would win over the project's settings.
     Source: celery/utils/collections.py (`ChainMap.add_defaults` puts them before the configuration).
@@ -111,8 +111,8 @@ def _fit_to_broker(source: Any) -> None:
 
 
 @worker_ready.connect
-def take_in_spooled_dead_letters(sender: Any, **_: Any) -> None:
-    """Take in what was spooled while the database was down."""
+def import_spooled_dead_letters(sender: Any, **_: Any) -> None:
+    """Import the dead letters that were spooled while the database was down."""
     if sender.app is not app:
         return
     from .dead_letter import close_idle_connections, import_after_outage

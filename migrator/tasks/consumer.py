@@ -1,4 +1,4 @@
-"""A consumer that keeps what it can't run.
+"""A consumer that stores what it can't run as dead letters.
 
 Celery deletes a message of an unknown task, one that it can't decode and one that is no task at all, with a line in
 the log. Here such a message first becomes a dead letter with all its bytes.
@@ -27,9 +27,9 @@ _WRONG_SHAPE = (KeyError, ValueError, TypeError, AttributeError)
 
 
 class ForgivingMessage(virtual.Message):
-    """A message, or whatever else lay in the queue's list, as a message that nobody can read.
+    """A message; any other element of the queue's list becomes a message that can't be read.
 
-    Kombu takes the KeyError of a foreign element for a lost connection, and the element is gone.
+    Kombu treats the KeyError of a foreign element as a lost connection, and the element is lost.
     Source: kombu/transport/virtual/base.py (`Message.__init__`, `Channel.basic_consume`).
     """
 
@@ -41,12 +41,12 @@ class ForgivingMessage(virtual.Message):
 
 
 class DeadLetterConsumer(Consumer):
-    """Writes a dead letter before a message is thrown away."""
+    """Writes a dead letter before a message is discarded."""
 
     _handle: Any = None
 
     def connect(self) -> Any:
-        """Connect, with messages that don't choke on foreign elements."""
+        """Connect with a message class that accepts foreign elements."""
         connection = super().connect()
         channel = connection.default_channel
         if getattr(channel, "Message", None) is virtual.Message:  # brokers that kombu imitates; not RabbitMQ
@@ -54,8 +54,8 @@ class DeadLetterConsumer(Consumer):
         return connection
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
-        """A task that this worker doesn't know: by a legacy name while legacy aliases are on, else a dead letter."""
-        if "id" not in message.headers:  # Celery's own handler would stumble over it
+        """Run a task that has a legacy alias under its unified name; store any other unknown one as a dead letter."""
+        if "id" not in message.headers:  # Celery's own handler would fail on it
             return self.on_invalid_task(body, message, exc)
         if legacy_aliases.take(message):
             self._handle(message)
@@ -64,22 +64,22 @@ class DeadLetterConsumer(Consumer):
         return None
 
     def on_unknown_message(self, body: Any, message: Any) -> None:
-        """A message that is no task."""
+        """Store a dead letter for a message that is not a task message."""
         if self._keep(message, "not a task message: it has no task name"):
             super().on_unknown_message(body, message)
 
     def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
-        """A task message that breaks the protocol."""
+        """Store a dead letter for a task message that breaks the protocol."""
         if self._keep(message, f"invalid task message: {type(exc).__name__}: {exc}"):
             super().on_invalid_task(body, message, exc)
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
-        """A body that can't be read."""
+        """Store a dead letter for a message whose body can't be read."""
         if self._keep(message, f"unreadable body: {type(exc).__name__}: {exc}"):
             super().on_decode_error(message, exc)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Any:
-        """Wrap the handler: a message of the wrong shape is kept, too, instead of stopping the consumer."""
+        """Wrap the handler: a message of the wrong shape becomes a dead letter too, and does not stop the consumer."""
         handle = super().create_task_handler(*args, **kwargs)
 
         def on_task_received(message: Any) -> Any:
@@ -94,7 +94,7 @@ class DeadLetterConsumer(Consumer):
         return on_task_received
 
     def _keep(self, message: Any, reason: str) -> bool:
-        """Return whether the message may be thrown away now."""
+        """Store a dead letter; return whether the message may be discarded now."""
         headers = message.headers if isinstance(message.headers, dict) else {}
         kept = send_to_dead_letter(
             headers.get("task") or "(no task name)", *_call(message), reason, delivery=_delivery(message, headers)
@@ -102,7 +102,7 @@ class DeadLetterConsumer(Consumer):
         close_idle_connections()
         if kept is not Kept.LOG:
             return True
-        # Unacknowledged it stays with the broker, which delivers it again; it takes no other message's place.
+        # Unacknowledged, it stays with the broker, which delivers it again. One more may be prefetched in its place.
         logger.critical("dead_letter=left_with_broker reason=%s", reason)
         self.qos.increment_eventually()
         return False
@@ -126,7 +126,7 @@ def _call(message: Any) -> tuple[Any, Any]:
     """Return the arguments as far as they can be read."""
     try:
         args, kwargs, _ = message.decode()
-    except Exception:  # noqa: BLE001  # unreadable is one of the reasons to be here; the raw message is kept
+    except Exception:  # noqa: BLE001  # an unreadable body is one of the reasons to be here; the raw message is stored
         return [], {}
     return args, kwargs
 

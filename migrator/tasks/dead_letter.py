@@ -1,6 +1,6 @@
-"""Keeps calls that failed for good: in the database, in a spool file while that is down, in the log as a last resort.
+"""Stores calls that failed permanently: in the database, in a spool file while that is down, else in the log.
 
-A record has a key that is the same for the same failure, so recording it twice, or taking a spool file in twice,
+A record has a key that is the same for the same failure, so recording it twice, or importing a spool file twice,
 leaves one row.
 """
 
@@ -25,13 +25,13 @@ from .exact_json import encode
 
 logger = logging.getLogger(__name__)
 
-#: Spooled records taken in after a successful dead letter, so that one failing task never pays for a long outage.
+#: Spooled records imported after each stored dead letter, so that one failing task never pays for a long outage.
 IMPORT_BATCH = 50
 #: Key of the dead letter from which a raw message was sent again.
 REPLAY_HEADER = "x-dead-letter"
 _KEYS = uuid.UUID("6a2f0a53-6c0e-4be7-9d53-1d8f0f0f7a10")
 _NAME_LENGTH = 255
-#: What a spool file raises that is no dead letter; anything else is taken for a database that is down.
+#: What a spool file raises that is not a dead letter; any other exception means that the database is down.
 _BAD_RECORD = (ValueError, TypeError, KeyError, FieldError, ValidationError, DataError, IntegrityError)
 
 
@@ -49,7 +49,7 @@ class Delivery:
     """What is known about the message besides the call."""
 
     task_id: str = ""
-    #: Tells copies of a message with the same task id apart, and stays the same when one is delivered again.
+    #: Differs between copies of a message with the same task id, and stays the same when one is delivered again.
     copy_id: str = ""
     queue: str = ""
     priority: int | None = None
@@ -63,17 +63,17 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportReport:
-    """What became of the spool."""
+    """The result of an import."""
 
     imported: int = 0
     already_known: int = 0
     unreadable: tuple[str, ...] = ()
-    #: Not looked at: the limit was reached or the database went away.
+    #: Not processed: the limit was reached or the database went away.
     left: int = 0
 
 
 def copy_id(properties: Mapping[str, Any], headers: Mapping[str, Any]) -> str:
-    """Return what tells this copy of a message apart: the tag that Redis keeps, and the row it was sent again from."""
+    """Return what identifies this copy of a message: the tag that Redis keeps, and the row it was sent again from."""
     tag = properties.get("delivery_tag")
     return f"{tag if isinstance(tag, str) else ''}/{headers.get(REPLAY_HEADER, '')}"
 
@@ -81,7 +81,7 @@ def copy_id(properties: Mapping[str, Any], headers: Mapping[str, Any]) -> str:
 def send_to_dead_letter(
     task_name: str, args: Any, kwargs: Any, exception: Any, delivery: Delivery | None = None
 ) -> Kept:
-    """Keep a call that failed for good. Never raises: the caller is a worker that has more to do.
+    """Store a call that failed permanently. Never raises: the caller is a worker, which goes on.
 
     Called inside a transaction, the row belongs to that transaction.
     """
@@ -134,7 +134,7 @@ def import_spooled(limit: int | None = None) -> ImportReport:
         try:
             record = spool.read(path)
             created = _insert(record)
-        except FileNotFoundError:  # another worker has just taken it in
+        except FileNotFoundError:  # another worker has just imported it
             known += 1
             continue
         except _BAD_RECORD as error:
@@ -151,7 +151,7 @@ def import_spooled(limit: int | None = None) -> ImportReport:
 
 
 def import_after_outage(limit: int | None = None) -> None:
-    """Take in the spool without ever raising; for the worker."""
+    """Import the spool without ever raising; for the worker."""
     try:
         report = import_spooled(limit)
     except Exception:  # an unreadable folder must not stop a worker
@@ -175,7 +175,7 @@ def close_idle_connections() -> None:
 def _keep(record: dict[str, Any]) -> Kept:
     try:
         _insert(record)
-    except Exception:  # down, read-only, not migrated, no room: the spool takes it
+    except Exception:  # down, read-only, not migrated, no space: it goes to the spool
         logger.warning(
             "dead_letter=database_failed task=%s id=%s", record["task_name"], record["task_id"], exc_info=True
         )
@@ -184,7 +184,7 @@ def _keep(record: dict[str, Any]) -> Kept:
         return Kept.DATABASE
     try:
         path = spool.write(record)
-    except Exception:  # no room or no right: the log is all that is left
+    except Exception:  # no space or no permission: only the log is left
         logger.critical("dead_letter=log_only record=%s", json.dumps(record), exc_info=True)
         return Kept.LOG
     logger.error("dead_letter=spooled task=%s id=%s file=%s", record["task_name"], record["task_id"], path)
@@ -217,7 +217,7 @@ def _create(record: dict[str, Any]) -> bool:
 
 
 def _key(delivery: Delivery, call: str) -> uuid.UUID:
-    """Return the same key for the same failure of the same message, so that a redelivery doesn't double it."""
+    """Return the same key for the same failure of the same message, so that a redelivery doesn't duplicate it."""
     if not delivery.task_id:
         return uuid.uuid4()
     text = f"{delivery.task_id}\n{delivery.copy_id}\n{delivery.attempts}\n{call}"

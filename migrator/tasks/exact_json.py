@@ -10,17 +10,17 @@ from typing import Any
 
 from kombu.utils import json
 
-_UNSAYABLE = (TypeError, ValueError, OverflowError, RecursionError)
+_NOT_JSON = (TypeError, ValueError, OverflowError, RecursionError)
 
 
 def encode(value: Any) -> tuple[str, bool]:
     """Return the JSON text and whether decoding it gives the value back.
 
-    What JSON can't say is kept as `{"__repr__": "..."}`, for people to read; such a call can't be sent again.
+    A value that JSON can't represent becomes `{"__repr__": "..."}`, for people to read: that call can't be sent again.
     """
     try:
         return json.dumps(value), True
-    except _UNSAYABLE:
+    except _NOT_JSON:
         return json.dumps(_readable(value)), False
 
 
@@ -37,7 +37,7 @@ def _readable(value: Any, depth: int = 0) -> Any:
             return [_readable(item, depth + 1) for item in value]
     try:
         json.dumps(value)
-    except _UNSAYABLE:
+    except _NOT_JSON:
         return {"__repr__": _repr(value)}
     return value
 

@@ -1,7 +1,7 @@
-"""Take in dead letters that a rollback exported: the rows of a `dumpdata` file, each exactly once, by their key.
+"""Import dead letters that a rollback exported: the rows of a `dumpdata` file, each exactly once, by their key.
 
-Everything comes back as it was: status, note, moments (to the millisecond). Only the row's number
-is new, because the old one may be taken by now.
+Everything is restored as it was: status, note, times (to the millisecond). Only the primary key is new, because the
+old one may be in use.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .models import TaskFailure
 
 
 def import_exported(paths: list[Path]) -> ImportReport:
-    """Take in the rows of these files; a file that can't be read as a whole is not taken in at all."""
+    """Import the rows of these files; of a file that can't be read completely, nothing is imported."""
     imported = known = 0
     unreadable: list[str] = []
     for path in paths:
@@ -43,9 +43,9 @@ def _create(row: TaskFailure) -> bool:
     row.pk = None
     try:
         with transaction.atomic():
-            row.save_base(raw=True, force_insert=True)  # raw: moments stay what they were
+            row.save_base(raw=True, force_insert=True)  # raw: times are not changed
     except IntegrityError:
         if not TaskFailure.objects.filter(key=row.key).exists():
             raise
-        return False  # somebody else was quicker
+        return False  # another process has just created it
     return True

@@ -12,7 +12,7 @@ from .celery import app
 from .host_settings import host_setting, load_object
 from .providers import _scraper_cache, get_cache
 
-#: Waiting for the broker.
+#: Longest wait for the broker.
 BROKER_TIMEOUT_S = 3.0
 
 

@@ -23,7 +23,7 @@ DEFAULTS: dict[str, Any] = {
     "CACHE": "utils.services.cache_manager.CacheManager",
     "ASSET_MODEL": "assets.Asset",
     "PRICE_MODEL": "assets.AssetPricesHistoric",
-    #: Symbols taken when a caller names none: dotted paths of lists (of a dict, its keys count).
+    #: Symbols used when a caller names none: dotted paths of lists (or of dicts, whose keys are used).
     "STOCKS": "data.universe.STOCKS",
     "COINS": "data.universe.COINS",
     #: Folder for dead letters while the database is down; None: var/dead_letters below the project.
@@ -57,12 +57,12 @@ def load_object(dotted: str, *, setting_name: str) -> Any:
     except ImportError as error:
         raise ImproperlyConfigured(
             f"settings.UNIFIED_TASKS[{setting_name!r}]: can't be imported (found {dotted!r}: {error}); "
-            "name something of the project"
+            "name an object of the project"
         ) from error
 
 
 def load_model(setting_name: str) -> Any:
-    """Return the model named by a seam."""
+    """Return the model that a host setting names."""
     from django.apps import apps
     from django.core.exceptions import ImproperlyConfigured
 

@@ -16,11 +16,11 @@ from django.utils import timezone
 from .host_settings import load_model
 from .providers import get_cache
 
-#: Fewer stored prices say nothing.
+#: With fewer stored prices nothing is calculated.
 MINIMUM_POINTS = 20
 CACHE_KIND = "indicators"
 CACHE_TIMEOUT_S = 3600
-#: Older prices are not looked at.
+#: Older prices are not used.
 LOOK_BACK = timedelta(days=365)
 
 

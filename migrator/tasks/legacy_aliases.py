@@ -1,9 +1,9 @@
-"""The legacy aliases: late messages under legacy Celery names run as the unified tasks that took their place.
+"""Legacy aliases: late messages with legacy Celery names run as the unified tasks that replace them. Redis only.
 
-While a migration has hung the net, two things lie on the broker: the set of legacy queues that workers consume as well,
-and the table of legacy names with what becomes of their arguments. A worker that receives a name which it doesn't know
-looks it up there, and then runs the call under the unified name: once, with that task's retries and dead letter. Each
-hit is counted by name and time. Nothing lies there in a system without a net; Redis only.
+While a migration has legacy aliases enabled, two keys are on the broker: the set of legacy queues that workers consume
+as well, and the table of legacy names with the changes of their arguments. A worker that receives an unknown name looks
+it up in that table, and then runs the call under the unified name: once, with that task's retries and dead letter. Each
+hit is counted by name and time. Without legacy aliases these keys don't exist.
 Source: celery/worker/consumer/consumer.py (`add_task_queue`, `create_task_handler`).
 """
 
@@ -23,28 +23,28 @@ logger = logging.getLogger(__name__)
 QUEUES = "tqm:alias:queues"
 #: Hash: legacy name -> JSON with ``name``, ``parameters`` and ``arguments``.
 TABLE = "tqm:alias:table"
-#: Hash: legacy name -> how many messages came under it.
+#: Hash: legacy name -> number of messages that arrived with it.
 HITS = "tqm:alias:hits"
-#: Hash: legacy name -> when the last one came, in ms since the epoch.
+#: Hash: legacy name -> when the last one arrived, in ms since the epoch.
 LAST = "tqm:alias:last"
 
 
 class LegacyAliases(bootsteps.StartStopStep):
-    """Consumes the legacy queues as long as the net hangs; looks once, at the worker's start and each reconnect."""
+    """Consumes the legacy queues while legacy aliases are on; reads them at the worker's start and each reconnect."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def start(self, parent: Any) -> None:
-        """Consume what the net names; a net hung later is told to the worker by the migration."""
+        """Consume the legacy queues. If aliases are enabled later, the migration adds the queues by remote control."""
         for queue in _queues(parent):
             parent.add_task_queue(queue)
             logger.info("legacy_aliases=consuming queue=%s", queue)
 
 
 def take(message: Any) -> bool:
-    """Turn a message under a legacy name into one under the unified name, if the net knows it; say whether.
+    """Give a message with a legacy alias its unified name and arguments; return whether it has one.
 
-    The message keeps its id, ETA, expiry and number of retries. One whose arguments can't be turned is left as it is.
+    The message keeps its id, ETA, expiry and number of retries. If its arguments can't be converted, it is not changed.
     """
     channel = message.channel
     if not hasattr(channel, "_q_for_pri"):  # not Redis
@@ -66,14 +66,14 @@ def take(message: Any) -> bool:
     queue = alias["queue"]
     message.body, message._decoded_cache = body, None
     message.headers = {**message.headers, "task": alias["name"], "alias": name}
-    # A retry goes to the queue that the delivery names: from now on it is a unified task's.
+    # A retry goes to the queue that the delivery names, which has to be the unified one from now on.
     message.delivery_info = {**message.delivery_info, "exchange": queue, "routing_key": queue}
     logger.info("legacy_aliases=hit task=%s as=%s id=%s", name, alias["name"], message.headers.get("id"))
     return True
 
 
 def adapt(alias: Mapping[str, Any], args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """Return the unified form of a legacy call; the same rules as the migration's own adapters.
+    """Return the arguments of a legacy call for its unified task, by the same rules as the migration's plan.
 
     Raises:
         ValueError: The call does not fit the legacy task.
@@ -122,7 +122,7 @@ def _queues(parent: Any) -> list[str]:
             with channel.conn_or_acquire() as client:
                 names = client.smembers(QUEUES)
     except (*parent.connection_errors, *parent.channel_errors):
-        # Without a connection the consumer starts again, and this step with it.
+        # Without a connection the consumer restarts, and this step with it.
         logger.warning("legacy_aliases=unknown", exc_info=True)
         return []
     return sorted(name.decode() if isinstance(name, bytes) else name for name in names)

@@ -11,7 +11,7 @@ from .base import BadArgumentsError
 from .host_settings import load_model
 from .providers import get_cache, get_finnhub_scraper, get_unified_crypto_provider, get_yahoo_scraper
 
-#: Rows deleted in one statement: a long one would hold the table.
+#: Rows deleted in one statement: a long one would lock the table.
 DELETE_BATCH = 2000
 
 QUOTE_TIMEOUT_S = 300

@@ -1,4 +1,4 @@
-"""Dead letters: calls that failed for good, or that no worker could run."""
+"""Dead letters: calls that failed permanently, or that no worker could run."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .exact_json import decode
 
 
 class TaskFailure(models.Model):
-    """One call that failed for good, with everything needed to make it again."""
+    """One call that failed permanently, with everything needed to send it again."""
 
     class Status(models.TextChoices):
-        """What became of it."""
+        """Whether somebody has dealt with it, and how."""
 
         OPEN = "open", "open"
         RETRIED = "retried", "sent again"

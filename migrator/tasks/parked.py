@@ -1,6 +1,6 @@
-"""Messages that are due too late for Celery on Redis wait beside the queue; the workers take them in in time.
+"""Messages that are due too late for Celery on Redis wait beside the queue; the workers release them in time.
 
-A worker holds a message with an ETA unacknowledged until it is due, and Redis hands it to another one after the
+A worker holds a message with an ETA unacknowledged until it is due, and Redis gives it to another worker after the
 visibility timeout, so it would run several times. The migration therefore parks messages that are due late in the
 sorted set `tqm:parked`, scored by the time (ms since the epoch) at which they may go into the queue.
 Source: kombu/transport/redis.py (`restore_visible`, `_q_for_pri`).
@@ -31,7 +31,7 @@ return 0
 
 
 class ReleaseParked(bootsteps.StartStopStep):
-    """Looks for parked messages as long as the worker runs; does nothing on other brokers than Redis."""
+    """Releases parked messages as long as the worker runs; does nothing on brokers other than Redis."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
@@ -40,25 +40,25 @@ class ReleaseParked(bootsteps.StartStopStep):
         self.timer: Any = None
 
     def start(self, parent: Any) -> None:
-        """Look now, and again and again."""
+        """Release what is due, now and periodically."""
         timeout_s = (parent.app.conf.broker_transport_options or {}).get("visibility_timeout", 3600)
         self.release(parent)
         self.timer = parent.timer.call_repeatedly(min(30.0, timeout_s / 16), self.release, (parent,))
 
     def stop(self, parent: Any) -> None:
-        """Look no more."""
+        """Cancel the timer."""
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
 
     def release(self, parent: Any) -> int:
-        """Take in what is due soon; return how many. A lost connection is tried again the next time."""
+        """Release what is due soon; return how many. After a lost connection it is tried again the next time."""
         try:
             with parent.app.connection_for_write() as connection:
                 channel = connection.default_channel
                 return release_parked(channel) if hasattr(channel, "_q_for_pri") else 0
         except (*parent.connection_errors, *parent.channel_errors):
-            logger.warning("parked messages could not be looked at; trying again", exc_info=True)
+            logger.warning("parked messages could not be read; trying again", exc_info=True)
             return 0
 
 
@@ -74,5 +74,5 @@ def release_parked(channel: Any, *, now_ms: float | None = None) -> int:
                 key = channel._q_for_pri(queue, properties.get("priority") or 0)
                 released += client.eval(_RELEASE, 2, PARKED, key, raw)
     if released:
-        logger.info("%d parked messages taken in", released)
+        logger.info("%d parked messages released", released)
     return released

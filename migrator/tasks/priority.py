@@ -38,7 +38,7 @@ _NUMBERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskPolicy:
-    """What the queue owes a task."""
+    """Priority and number of retries of a task."""
 
     priority: Priority
     #: Runs after the first one; 0: none.
@@ -70,7 +70,7 @@ def higher_runs_first(broker_url: str) -> bool:
 
 
 def resolve(priority: Priority | int | None, *, task_name: str, broker_url: str) -> int:
-    """Return the number for a message: a given number stays, a level is translated, nothing means the task's own."""
+    """Return the number for a message: a number stays, a level is translated, None means the task's own level."""
     if priority is None:
         policy = POLICIES.get(task_name)
         priority = policy.priority if policy else Priority.MEDIUM

@@ -1,6 +1,6 @@
-"""Providers and services of the host project, created when first needed and once a process.
+"""Providers and services of the host project, created on first use and once per process.
 
-Nothing is created at import, and a constructor that fails (an API key that isn't there yet) is tried again next time.
+Nothing is created at import, and a constructor that fails (an API key is still missing) is tried again next time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What operators do with dead letters: look, send again, mark as dealt with.
+"""What operators do with dead letters: view, send again, mark as resolved.
 
 Used by the admin, by `manage.py taskfailures` and by code.
 """
@@ -16,9 +16,9 @@ from .models import TaskFailure
 
 logger = logging.getLogger(__name__)
 
-#: Waiting for the broker when a call is sent again.
+#: Longest wait for the broker when a call is sent again.
 SEND_TIMEOUT_S = 10.0
-#: A broker that is down must not hold the row's transaction: one more attempt, then an error.
+#: A broker that is down must not keep the row's transaction open: one more attempt, then an error.
 _RETRY_POLICY = {"max_retries": 1, "interval_start": 0.2, "interval_max": 0.5}
 
 
@@ -72,7 +72,7 @@ def retry_failure(reference: str | int) -> str:
                 f"{failure.kwargs[:200]}); call the task by hand and resolve this one"
             )
         if failure.raw and not failure.queue:
-            raise CannotReplayError(f"{reference}: it was no task message; look at `raw` and resolve it")
+            raise CannotReplayError(f"{reference}: it is not a task message; see `raw` and resolve it")
         if failure.raw:
             _send_raw(failure)
         else:
@@ -82,7 +82,7 @@ def retry_failure(reference: str | int) -> str:
 
 
 def resolve_failure(reference: str | int, note: str = "") -> None:
-    """Mark a dead letter as dealt with; resolving twice changes nothing."""
+    """Mark a dead letter as resolved; resolving twice changes nothing."""
     from django.utils import timezone
 
     failure = find_failure(reference)

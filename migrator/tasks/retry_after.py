@@ -11,24 +11,24 @@ from typing import Any
 def retry_after_s(exc: Any) -> float | None:
     """Return the wait that an exception carries, in seconds: its `retry_after`, or a response's Retry-After header.
 
-    The header holds seconds or an HTTP date. Anything else counts as no wish.
+    The header holds seconds or an HTTP date. Anything else is ignored.
     """
-    wish = getattr(exc, "retry_after", None)
-    if wish is None:
+    asked = getattr(exc, "retry_after", None)
+    if asked is None:
         headers: Any = getattr(getattr(exc, "response", None), "headers", None)
-        wish = headers.get("Retry-After") if hasattr(headers, "get") else None
-    if wish is None and isinstance(exc, BaseException) and exc.__cause__ is not None:
+        asked = headers.get("Retry-After") if hasattr(headers, "get") else None
+    if asked is None and isinstance(exc, BaseException) and exc.__cause__ is not None:
         return retry_after_s(exc.__cause__)
-    return _seconds(wish)
+    return _seconds(asked)
 
 
-def _seconds(wish: Any) -> float | None:
-    if wish is None:
+def _seconds(asked: Any) -> float | None:
+    if asked is None:
         return None
     try:
-        seconds = float(wish)
+        seconds = float(asked)
     except (TypeError, ValueError):
-        seconds = _until(str(wish))
+        seconds = _until(str(asked))
     return seconds if math.isfinite(seconds) and seconds > 0 else None
 
 

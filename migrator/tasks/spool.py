@@ -1,4 +1,4 @@
-"""Dead letters on disk while the database can't take them: one fsynced file each, moved into place by a rename."""
+"""Dead letters on disk while the database can't store them: one fsynced file each, moved into place by a rename."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .host_settings import spool_folder
 
 
 def write(record: dict[str, Any]) -> Path:
-    """Keep a record; when this returns it survives a power cut. Writing the same key again changes nothing."""
+    """Write a record; when this returns it survives a power cut. Writing the same key again changes nothing."""
     folder = spool_folder()
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
@@ -30,18 +30,18 @@ def write(record: dict[str, Any]) -> Path:
 
 
 def pending() -> list[Path]:
-    """Return the kept records, oldest first."""
+    """Return the files of the spooled records, oldest first."""
     found = []
     for path in spool_folder().glob("*.json"):
         try:
             found.append((path.stat().st_mtime_ns, path))
-        except FileNotFoundError:  # another worker has just taken it in
+        except FileNotFoundError:  # another worker has just imported it
             continue
     return [path for _, path in sorted(found)]
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return a kept record; ValueError if the file is none."""
+    """Return a spooled record; ValueError if the file does not hold one."""
     record = json.loads(path.read_bytes())
     if not isinstance(record, dict) or "key" not in record:
         raise ValueError(f"{path}: not a dead letter (found {type(record).__name__}); move it away")
@@ -49,7 +49,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def remove(path: Path) -> None:
-    """Forget a record that is in the database now."""
+    """Remove the file of a record that is in the database now."""
     path.unlink(missing_ok=True)
     _sync_folder(path.parent)
 

@@ -182,7 +182,7 @@ def cache_warming(self: UnifiedTask, symbols: list[str] | None = None) -> dict[s
 
 @unified_task
 def health_check(self: UnifiedTask) -> dict[str, Any]:
-    """Tell how broker, database, cache and providers are, and how many dead letters wait. Never fails."""
+    """Report the state of broker, database, cache and providers, and the open dead letters. Never fails."""
     started = time.monotonic()
     report = health.report()
     result = summary(self, "health_check", started, total=len(report["checks"]), failed=list(report["errors"]))

@@ -1,4 +1,4 @@
-"""A `manage.py` that stands ready answers as one that is started for the command, and is never needed."""
+"""A manage server answers like a `manage.py` that is started for the command, and is never required."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from migrator.state.journal import Phase, open_journal
 from migrator.steps import transfer
 from migrator.steps.protocol import Action, Context, Step, nothing_to_check, nothing_to_do
 
-#: One after the other: apply, look, write a row down, take back, ask for a row of a table that is gone.
+#: In this order: apply, show, export a row, unapply, ask for a row of a table that no longer exists.
 COMMANDS = (
     ("migrate", "jobs", "--noinput"),
     ("showmigrations", "jobs"),
@@ -29,7 +29,7 @@ COMMANDS = (
 )
 
 
-def said(shop: Shop, command: tuple[str, ...], file: Path, manage_server: ManageServer | None) -> str:
+def answer_of(shop: Shop, command: tuple[str, ...], file: Path, manage_server: ManageServer | None) -> str:
     arguments = [part.format(file=file) for part in command]
     try:
         return manage(shop.plan, *arguments, environ=shop.environ, manage_server=manage_server)
@@ -38,48 +38,48 @@ def said(shop: Shop, command: tuple[str, ...], file: Path, manage_server: Manage
 
 
 def noisy(shop: Shop) -> None:
-    """The project prints whenever it is imported, without an end of line."""
+    """Let the project print whenever it is imported, without a newline."""
     settings = shop.folder / "src" / "shop" / "settings.py"
     settings.write_text(settings.read_text() + "\nprint('welcome to the shop', end='')\n")
 
 
-def keep_failure(shop: Shop) -> None:
+def store_failure(shop: Shop) -> None:
     with closing(sqlite3.connect(shop.folder / "src" / "shop.sqlite3")) as database, database:
         database.execute("insert into jobs_taskfailure (task_name) values ('letter')")
 
 
 @pytest.mark.timeout(240)
-def test_it_answers_like_one_started_for_each_command(shop: Shop, tmp_path: Path) -> None:
+def test_it_answers_like_a_process_for_each_command(shop: Shop, tmp_path: Path) -> None:
     found = []
     noisy(shop)
     with running_manage_server(shop.plan, shop.environ) as manage_server:
         assert manage_server is not None
-        for way in (None, manage_server):
-            file, words = tmp_path / f"rows-{way is None}.json", []
+        for server in (None, manage_server):
+            file, answers = tmp_path / f"rows-{server is None}.json", []
             for command in COMMANDS:
-                words.append(said(shop, command, file, way).removeprefix("welcome to the shop"))
+                answers.append(answer_of(shop, command, file, server).removeprefix("welcome to the shop"))
                 if command[0] == "migrate" and "zero" not in command:
-                    keep_failure(shop)
+                    store_failure(shop)
             assert "letter" in file.read_text()
-            found.append((words, file.read_text()))
-        (plain, rows), (quick, same_rows) = found
+            found.append((answers, file.read_text()))
+        (slow, rows), (fast, same_rows) = found
         assert manage_server.process.poll() is None
     assert manage_server.process.returncode == 0
-    assert quick[1] == plain[1] == "jobs\n [X] 0001_initial\n"
+    assert fast[1] == slow[1] == "jobs\n [X] 0001_initial\n"
     assert rows == same_rows
-    for words in (plain, quick):
-        assert [text.startswith("failed: ") for text in words] == [False, False, False, False, True]
-        assert "no such table: jobs_taskfailure" in words[-1]
+    for answers in (slow, fast):
+        assert [text.startswith("failed: ") for text in answers] == [False, False, False, False, True]
+        assert "no such table: jobs_taskfailure" in answers[-1]
 
 
 @pytest.mark.timeout(120)
-def test_one_that_is_gone_is_not_needed(shop: Shop, tmp_path: Path) -> None:
+def test_one_that_has_died_is_not_required(shop: Shop, tmp_path: Path) -> None:
     with running_manage_server(shop.plan, shop.environ) as manage_server:
         assert manage_server is not None
         manage_server.process.kill()
         manage_server.process.wait(timeout=20)
-        assert "[ ] 0001_initial" in said(shop, ("showmigrations", "jobs"), tmp_path, manage_server)
-        assert "[ ] 0001_initial" in said(shop, ("showmigrations", "jobs"), tmp_path, manage_server), (
+        assert "[ ] 0001_initial" in answer_of(shop, ("showmigrations", "jobs"), tmp_path, manage_server)
+        assert "[ ] 0001_initial" in answer_of(shop, ("showmigrations", "jobs"), tmp_path, manage_server), (
             "the pipe is broken now"
         )
     wrong = replace(shop.plan.project, manage=("/no/such/python", "manage.py"))
@@ -87,8 +87,8 @@ def test_one_that_is_gone_is_not_needed(shop: Shop, tmp_path: Path) -> None:
         assert manage_server is None
 
 
-def test_what_no_message_waits_for_comes_when_they_are_back(shop: Shop) -> None:
-    """Source and workers of the legacy side are begun with before the transfer and ended after it, in this order."""
+def test_what_no_message_waits_for_is_done_after_the_transfer(shop: Shop) -> None:
+    """The undo of source and workers begins before the transfer and ends after it, in this order."""
     done: list[str] = []
 
     def acts(*names: str) -> Callable[[Context], tuple[Action, ...]]:
@@ -115,7 +115,7 @@ def test_what_no_message_waits_for_comes_when_they_are_back(shop: Shop) -> None:
     assert [action.id for action in results[0].actions] == ["write", "commit"]
     lines = [line.action for line in journal.entries(1) if line.phase is Phase.BACK and line.action]
     assert lines == [name for name in expected for _ in range(2)]
-    # Nothing is done twice, and without a transfer nothing is put off.
+    # Nothing is done twice, and without a transfer nothing is postponed.
     run_all_back(context, steps)
     assert done == expected
     done.clear()

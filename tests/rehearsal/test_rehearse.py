@@ -1,4 +1,4 @@
-"""A rehearsal: everything for real on scratch, nothing of the real system touched, no copy ever run."""
+"""A rehearsal: everything happens on scratch copies, the real system is not touched, and no copy is ever run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def options_for(plan: Plan, options: RunOptions) -> RunOptions:
 
 
 @pytest.mark.acceptance
-def test_forward_back_and_forward_with_copies_that_are_never_run(shop: Shop) -> None:
+def test_cutover_rollback_and_cutover_with_copies_that_are_never_run(shop: Shop) -> None:
     send_orders(shop, 0, 100)
     head = shop.git("rev-parse", "HEAD")
     with shop.redis() as client:
@@ -35,7 +35,7 @@ def test_forward_back_and_forward_with_copies_that_are_never_run(shop: Shop) -> 
     assert not shop.plan.state_folder.exists()
     with shop.redis() as client:
         assert sorted(client.keys()) == before
-    # What was rehearsed is still there to be done.
+    # The real messages still wait for the real run.
     start_legacy(shop, ["old-dramatiq", "old-celery"])
     eventually(lambda: len(orders_done(shop)) == 75)
 
@@ -43,7 +43,7 @@ def test_forward_back_and_forward_with_copies_that_are_never_run(shop: Shop) -> 
 def test_a_project_that_would_reach_a_real_broker_or_database_is_refused(shop: Shop) -> None:
     settings = shop.folder / "src/jobs/unified.py"
     settings.write_text(settings.read_text().replace('os.environ["SHOP_BROKER"]', f'"{shop.server.url(0)}"'))
-    shop.git("commit", "-q", "-a", "-m", "A broker word for word")
+    shop.git("commit", "-q", "-a", "-m", "Name a broker literally")
     with pytest.raises(RefusedError, match=r"the project would use a real broker \(redis://127\.0\.0\.1:"):
         rehearse(shop.plan, environ=shop.environ, options_for=options_for)
     shop.git("revert", "--no-edit", "HEAD")
@@ -55,7 +55,7 @@ def test_a_project_that_would_reach_a_real_broker_or_database_is_refused(shop: S
         rehearse(shop.plan, environ=shop.environ, options_for=options_for)
 
 
-def test_the_probe_says_what_the_code_would_use(shop: Shop) -> None:
+def test_the_probe_reports_what_the_code_would_use(shop: Shop) -> None:
     reach = probe(shop.plan, environ=shop.environ)
     assert {url.rstrip("/") for url in reach.brokers} == {shop.server.url(0)}
     assert reach.databases == (f"{shop.folder / 'src' / 'shop.sqlite3'}@",)

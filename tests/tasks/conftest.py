@@ -37,7 +37,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory, redis_server: EmbeddedSe
 
 @pytest.fixture
 def host(installed: Host, redis_url: str, market: Market) -> Host:
-    """The installed project with an empty broker, no rows and an obedient market."""
+    """The installed project with an empty broker, no rows and a market that answers."""
     installed.python(
         "from assets.models import *\n"
         "for model in (TaskFailure, Asset, AssetType, Article): model.objects.all().delete()"

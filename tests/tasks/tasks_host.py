@@ -43,7 +43,7 @@ class Host:
         return done.stdout
 
     def python(self, source: str) -> Any:
-        """Run Python inside the project; it puts its answer into `answer`."""
+        """Run Python inside the project; the code assigns its result to `answer`."""
         text = (
             "import json, os\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'hostsettings')\n"
             "import django; django.setup()\n"
@@ -59,7 +59,7 @@ class Host:
             return [json.loads(raw) for name in lists for raw in reversed(client.lrange(name, 0, -1))]
 
     def failures(self) -> list[dict[str, Any]]:
-        """Return all dead letters, the newest first, as `taskfailures show` tells them."""
+        """Return all dead letters, the newest first, as `taskfailures show` prints them."""
         rows: list[dict[str, Any]] = self.python(
             "from tasks.management.commands.taskfailures import _whole\n"
             "answer = [_whole(row) for row in TaskFailure.objects.all()]"
@@ -68,7 +68,7 @@ class Host:
 
     @contextmanager
     def worker(self, *options: str, **environ: str) -> Iterator[Worker]:
-        """Run a worker, ready when the block begins."""
+        """Run a worker; it is ready when the block begins."""
         log = self.folder / f"worker-{time.monotonic_ns()}.log"
         fixed = ("-m", "celery", "-A", "tasks", "worker", "--loglevel=info", "-n", f"w{time.monotonic_ns()}@%h")
         with log.open("wb") as output:
@@ -100,11 +100,11 @@ class Worker:
         return self.log.read_text(errors="replace")
 
     def wait_for(self, text: str, *, times: int = 1, timeout: float = 30) -> None:
-        """Wait until the log has a text."""
+        """Wait until the log contains a text."""
         wait_until(lambda: self.text().count(text) >= times, f"{text!r} x{times}", timeout=timeout, log=self.text)
 
     def stop(self) -> None:
-        """Stop warmly; kill after 20 s."""
+        """Stop it with SIGTERM; kill it after 20 s."""
         if self.process.poll() is None:
             self.process.terminate()
             try:
@@ -142,7 +142,7 @@ def install(folder: Path, *, broker_url: str, result_url: str, market_url: str, 
 
 
 def environment(broker_url: str, result_url: str, market_url: str) -> dict[str, str]:
-    """Return this process' environment, with the host's settings and without anybody else's."""
+    """Return this process' environment, with the host's settings and without other settings."""
     ours = {
         name: value for name, value in os.environ.items() if not name.startswith(("CELERY_", "DJANGO_", "DATABASE"))
     }

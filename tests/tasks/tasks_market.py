@@ -1,4 +1,4 @@
-"""A market server for these tests: answers quotes, and fails for the symbols it is told to."""
+"""A market server for these tests: it answers quotes, and fails for chosen symbols."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Market:
-    """What the server does, and what it was asked."""
+    """What the server answers, and which requests it received."""
 
     url: str = ""
-    #: symbol -> (status, headers, how often yet); -1: for ever.
+    #: symbol -> (status, headers, remaining times); -1: forever.
     failures: dict[str, list] = field(default_factory=dict)
-    #: symbol -> how long the answer takes; clearing it sets free who waits.
+    #: symbol -> how long the answer takes; clearing it releases waiting requests.
     delays_s: dict[str, float] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
 

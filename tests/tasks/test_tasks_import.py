@@ -27,8 +27,8 @@ print(json.dumps([reached, sorted(tasks._scraper_cache), os.environ["DJANGO_SETT
 
 def bare_environment(**more: str) -> dict[str, str]:
     """No keys, no URLs, no settings module."""
-    kept = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
-    return {name: value for name, value in os.environ.items() if name in kept} | more
+    inherited = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
+    return {name: value for name, value in os.environ.items() if name in inherited} | more
 
 
 def python(*arguments: str, cwd: Path, code: int = 0, **environ: str) -> str:
@@ -42,7 +42,7 @@ def python(*arguments: str, cwd: Path, code: int = 0, **environ: str) -> str:
 
 @pytest.mark.parametrize("package", ["migrator.tasks", "tasks"])
 def test_import_needs_nothing(tmp_path: Path, package: str) -> None:
-    """No Redis, no network, no keys, no settings: no socket, no provider, all names of the guide."""
+    """No Redis, no network, no keys, no settings: no socket, no provider, all documented names."""
     if package == "tasks":
         shutil.copytree(APP, tmp_path / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
     reached, created, settings_module, sendable, names = json.loads(

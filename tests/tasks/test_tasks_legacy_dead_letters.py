@@ -26,7 +26,7 @@ TRACEBACK = "Traceback (most recent call last):\n  File x\nValueError: no such s
 
 
 def letters() -> list[bytes]:
-    """Return three dead letters: one that the plan translates, one that it retires, one that is no message."""
+    """Return three dead letters: one that the plan translates, one that it retires, one that is not a message."""
 
     def message(actor: str, *args: Any, **options: Any) -> bytes:
         sent: dramatiq.Message[Any] = dramatiq.Message(
@@ -59,7 +59,7 @@ def on_rabbitmq(rabbit: RabbitServer, bodies: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("server", ["redis", "rabbitmq"])
-def test_dead_letters_are_taken_over_once(host: Host, rabbit: RabbitServer, server: str, tmp_path: Path) -> None:
+def test_dead_letters_are_imported_once(host: Host, rabbit: RabbitServer, server: str, tmp_path: Path) -> None:
     plan, bodies = load_plan(PLAN), letters()
     url = rabbit.url() if server == "rabbitmq" else host.broker_url
     environ = {"DRAMATIQ_BROKER_URL": url, "CELERY_BROKER_URL": host.broker_url}
@@ -80,7 +80,7 @@ def test_dead_letters_are_taken_over_once(host: Host, rabbit: RabbitServer, serv
     assert (json.loads(stock["kwargs"]), stock["attempts"]) == ({"symbols": ["A"], "limit": 3}, 5)
     assert (stock["exception"], stock["traceback"]) == ("ValueError: no such symbol", TRACEBACK)
     assert [rows[name]["replayable"] for name in rows] == [name.startswith("tasks.") for name in rows]
-    # One that came meanwhile was not exported, so it stays.
+    # One that arrived in between was not exported, so it stays.
     put([letters()[0]] if server == "rabbitmq" else [])
     assert delete_dead_letters(plan, exported.messages, environ=environ) == 3
     assert delete_dead_letters(plan, exported.messages, environ=environ) == 0

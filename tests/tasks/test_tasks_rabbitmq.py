@@ -21,7 +21,7 @@ def rabbit_host(tmp_path: Path, rabbit: RabbitServer, redis_server: EmbeddedServ
 
 
 def test_high_runs_first(rabbit_host: Host, market: Market) -> None:
-    """The same calls as on Redis, the same order, other numbers; and unknown tasks are kept there as well."""
+    """The same calls and order as on Redis, with other numbers; unknown tasks become dead letters as well."""
     market.delays_s["SLOW"] = 60
     with rabbit_host.worker("--pool=solo", "--concurrency=1") as worker:
         rabbit_host.python("u.fetch_yahoo_stocks.delay(symbols=['SLOW'])")

@@ -18,8 +18,8 @@ from tasks_market import Market
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(120)]
 
 
-def test_guide_word_for_word(host: Host, market: Market) -> None:
-    """Migrate, worker, a task, inspect, beat, dead letters: the commands of the guide, in the installed copy."""
+def test_the_documented_commands(host: Host, market: Market) -> None:
+    """Migrate, worker, a task, inspect, beat, dead letters: as documented, in the installed copy."""
     assert host.run("manage.py", "makemigrations", "tasks", "--check") == "No changes detected in app 'tasks'\n"
     with host.worker("--concurrency=1") as worker:
         result = host.python("r = u.fetch_yahoo_stocks.delay(symbols=['AAPL', 'MSFT'])\nanswer = r.get(timeout=20)")
@@ -40,8 +40,8 @@ def test_guide_word_for_word(host: Host, market: Market) -> None:
     assert host.python("answer = len(TaskFailure.objects.all()[:100])") == 0
 
 
-def test_beat_runs_the_guide_schedule(host: Host) -> None:
-    """The project has no schedule of its own, so beat has the guide's three entries."""
+def test_beat_runs_the_default_schedule(host: Host) -> None:
+    """The project has no schedule of its own, so beat has the three default entries."""
     entries = host.python(
         "from tasks.celery import app\nfrom celery.beat import Scheduler\n"
         "answer = {e.name: [e.task, e.kwargs, str(e.schedule)] for e in Scheduler(app).schedule.values()}"
@@ -64,7 +64,7 @@ def test_beat_runs_the_guide_schedule(host: Host) -> None:
     assert sent_priorities["tasks.calculate_indicators"] == 5
 
 
-def test_retry_carries_only_what_failed(host: Host, market: Market) -> None:
+def test_a_retry_covers_only_what_failed(host: Host, market: Market) -> None:
     """The message of the retry: narrowed arguments, same id, queue, priority and headers, 60 s later."""
     market.fail("BAD")
     with host.worker("--pool=solo") as worker:
@@ -84,8 +84,8 @@ def test_retry_carries_only_what_failed(host: Host, market: Market) -> None:
     assert market.requests == ["yahoo/AAPL", "yahoo/BAD", "yahoo/MSFT"]
 
 
-def test_used_up_retries_leave_one_dead_letter(host: Host, market: Market) -> None:
-    """The last attempt of two symbols, one of which fails: the dead letter asks for that one only."""
+def test_exhausted_retries_leave_one_dead_letter(host: Host, market: Market) -> None:
+    """In the last attempt of two symbols one fails: the dead letter holds only that one."""
     market.fail("BAD")
     with host.worker("--pool=solo") as worker:
         host.python("u.fetch_yahoo_stocks.apply_async(args=[['AAPL', 'BAD']], task_id='call-2', retries=5)")
@@ -106,7 +106,7 @@ def test_used_up_retries_leave_one_dead_letter(host: Host, market: Market) -> No
     assert (after["status"], after["retry_task_id"]) == ("retried", answer["failures"][0]["task_id"])
 
 
-def test_messages_that_cannot_run_are_kept(host: Host, market: Market, client: redis.Redis) -> None:
+def test_messages_that_cannot_run_become_dead_letters(host: Host, market: Market, client: redis.Redis) -> None:
     """Unknown task, wrong arguments, broken body, foreign type, wrong shapes: rows with the raw message."""
     host.python("u.fetch_yahoo_stocks.delay(symbols=['AAPL'])")
     (good,) = host.queued()
@@ -124,7 +124,7 @@ def test_messages_that_cannot_run_are_kept(host: Host, market: Market, client: r
     with host.worker("--concurrency=1") as worker:
         for name, change in bad.items():
             client.lpush("unified", json.dumps(_changed(good, name, change)))
-        # What Dramatiq would put into a list, and no message at all.
+        # What Dramatiq would put into a list, and something that is not a message.
         client.lpush("unified", '{"actor_name": "a", "args": [12345678901234567890]}', '"text"')
         host.python("u.app = None\nfrom tasks.celery import app\napp.send_task('tasks.cleanup_old_data', [1, 2, 3])")
         host.python("u.fetch_yahoo_stocks.apply_async(kwargs={'symbols': ['MSFT']}, task_id='after')")
@@ -153,7 +153,7 @@ def test_messages_that_cannot_run_are_kept(host: Host, market: Market, client: r
     text = host.run("manage.py", "taskfailures", "--format", "json", "retry", *numbers, code=1)
     answer = json.loads(text)
     assert [row["task_id"] for row in answer["failures"]] == ["unknown"]
-    assert "no task message" in answer["errors"][0]
+    assert "not a task message" in answer["errors"][0]
     (again,) = host.queued()
     assert _body(again) == _body(good)
     assert again["headers"]["task"] == "tasks.gone"
@@ -163,7 +163,7 @@ def test_messages_that_cannot_run_are_kept(host: Host, market: Market, client: r
 
 
 def test_high_runs_first(host: Host, market: Market) -> None:
-    """While one worker is blocked, calls pile up in the worst order; they run by level, however they were sent."""
+    """While a worker is blocked, calls queue up in the worst order; they run by level, however they were sent."""
     market.delays_s["SLOW"] = 60
     with host.worker("--pool=solo") as worker:
         host.python("u.fetch_yahoo_stocks.delay(symbols=['SLOW'])")
@@ -211,7 +211,7 @@ def test_killed_pool_process_loses_nothing(host: Host, market: Market) -> None:
 
 
 def test_calls_that_kill_their_process(host: Host, market: Market) -> None:
-    """Memory used up in the last attempt, and a hard time limit: dead letters, and the worker goes on."""
+    """Memory exhausted in the last attempt, and a hard time limit: dead letters, and the worker keeps running."""
     with host.worker("--concurrency=1") as worker:
         host.python(
             "u.fetch_yahoo_stocks.apply_async(args=[['POISON']], task_id='poison', retries=5)\n"
@@ -230,10 +230,10 @@ def test_calls_that_kill_their_process(host: Host, market: Market) -> None:
 
 
 def test_killed_worker_loses_nothing(host: Host, market: Market, client: redis.Redis) -> None:
-    """SIGKILL of the whole worker: another one gets the message when the visibility timeout is over."""
+    """SIGKILL of the whole worker: another one gets the message after the visibility timeout."""
     market.delays_s["SLOW"] = 60
     environ = {"HOST_VISIBILITY_TIMEOUT": "2"}
-    # Prefork: a solo worker would not even get to acknowledging too early.
+    # Prefork: a solo worker could not acknowledge too early in any case.
     with host.worker("--concurrency=1", **environ) as worker:
         host.python("u.fetch_yahoo_stocks.apply_async(args=[['SLOW']], task_id='survivor')")
         wait_until(lambda: market.requests == ["yahoo/SLOW"], "the task to start", log=worker.text)
@@ -241,7 +241,7 @@ def test_killed_worker_loses_nothing(host: Host, market: Market, client: redis.R
         worker.process.wait(5)
     market.delays_s.clear()
     assert client.hlen("unacked") == 1
-    # A worker looks for messages of the dead when it starts, and then every 100 s.
+    # A worker looks for unacknowledged messages of others when it starts, and then every 100 s.
     time.sleep(2)
     with host.worker("--pool=solo", **environ) as second:
         second.wait_for("[survivor] succeeded", timeout=40)
@@ -267,7 +267,7 @@ def test_database_down_then_up(host: Host, market: Market) -> None:
 
 
 def test_long_waits_come_in_hops(host: Host, market: Market) -> None:
-    """A wait longer than the visibility timeout: the call runs when its time has come, once, with all its attempts."""
+    """A wait longer than the visibility timeout: the call runs once, when it is due, with all its attempts."""
     market.fail("BUSY")
     with host.worker("--pool=solo", HOST_VISIBILITY_TIMEOUT="4") as worker:
         due_at = time.time() + 5
@@ -278,7 +278,7 @@ def test_long_waits_come_in_hops(host: Host, market: Market) -> None:
         wait_until(lambda: bool(market.requests), "the call", log=worker.text)
         assert time.time() >= due_at - 1
         worker.wait_for("[hopper] retry", times=3)
-    # 60 s of backoff are longer than a hop of 2 s as well: the message says when it is due.
+    # 60 s of backoff are longer than a hop of 2 s as well: the message states when it is due.
     (message,) = host.queued()
     assert message["headers"]["retries"] == 1
     assert message["headers"]["x-not-before"] == pytest.approx(time.time() + 60, abs=40)

@@ -69,7 +69,7 @@ def run(shop: Shop, chosen: RehearsalOptions, look: Callable[[], None]) -> Rehea
     """Rehearse; ``look`` is called when the scratch world is ready and nothing runs in it yet."""
 
     def listen(event: Event) -> None:
-        if event.kind is EventKind.NOTE and event.step == "rehearse" and "takes place" in event.text:
+        if event.kind is EventKind.NOTE and event.step == "rehearse" and "are rehearsed" in event.text:
             look()
 
     done = rehearse(shop.plan, environ=shop.environ, options_for=options_for, chosen=chosen, listener=listen)

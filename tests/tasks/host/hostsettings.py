@@ -1,4 +1,4 @@
-"""Settings of a small host project: the guide's Celery settings, everything else from the environment."""
+"""Settings of a small host project: the documented Celery settings, everything else from the environment."""
 
 import os
 from pathlib import Path
@@ -67,7 +67,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "polling_interval": 0.1,
 }
 
-# How long a worker waits for the result of a process that is gone; 10 s by default.
+# How long a worker waits for the result of a process that has died; 10 s by default.
 CELERY_WORKER_LOST_WAIT = 1
 
 MARKET_URL = os.environ.get("MARKET_URL", "")

@@ -53,8 +53,8 @@ def clean(market: Market, tmp_path: Path) -> Iterator[None]:
     cache.clear()
     settings.MARKET_URL = market.url
     settings.UNIFIED_TASKS["SPOOL_DIR"] = tmp_path / "spool"
-    for kept in (_scraper_cache, _service_cache, providers.CREATED):
-        kept.clear()
+    for cached in (_scraper_cache, _service_cache, providers.CREATED):
+        cached.clear()
     with redis.Redis.from_url(settings.CELERY_BROKER_URL, socket_timeout=5) as client:
         client.flushall()
     yield

@@ -27,7 +27,7 @@ from migrator.tasks.replay import CannotReplayError, resolve_failure, retry_fail
 
 @pytest.fixture
 def no_table() -> Any:
-    """A database without the table, as good as one that is down."""
+    """A database without the table behaves like one that is down."""
     with connection.schema_editor() as editor:
         editor.alter_db_table(TaskFailure, "tasks_taskfailure", "tasks_taskfailure_away")
     done = []
@@ -50,8 +50,8 @@ def queued() -> list[dict[str, Any]]:
         return [json.loads(raw) for name in lists for raw in client.lrange(name, 0, -1)]
 
 
-def test_the_guide_call() -> None:
-    """The four arguments of the guide are enough; the traceback is the one being handled."""
+def test_the_documented_call() -> None:
+    """The four documented arguments are enough; the traceback is the one being handled."""
     try:
         raise ValueError("no such thing")
     except ValueError as error:
@@ -85,7 +85,7 @@ def test_nan_comes_back() -> None:
     assert math.isnan(TaskFailure.objects.get().arguments[0][0])
 
 
-def test_what_json_cannot_say_is_readable_and_refused() -> None:
+def test_what_json_cannot_represent_is_readable_and_refused() -> None:
     send_to_dead_letter("tasks.x", [{1, }, 5], {"f": object}, "reason")  # fmt: skip
     row = TaskFailure.objects.get()
     assert json.loads(row.args) == [{"__repr__": "{1}"}, 5]
@@ -154,7 +154,7 @@ def test_numbers_that_no_column_holds() -> None:
     assert (row.attempts, row.priority) == (None, None)
 
 
-def test_spooled_and_taken_in_once(no_table: Any, tmp_path: Path) -> None:
+def test_spooled_and_imported_once(no_table: Any, tmp_path: Path) -> None:
     before = datetime.now(UTC)
     for number in range(3):
         delivery = Delivery(task_id=f"id-{number}", attempts=4, queue="unified", priority=5, headers={"x-tqm": "1"})
@@ -177,7 +177,7 @@ def test_spooled_and_taken_in_once(no_table: Any, tmp_path: Path) -> None:
     assert (row.attempts, row.queue, row.priority, json.loads(row.headers)) == (4, "unified", 5, {"x-tqm": "1"})
 
 
-def test_next_dead_letter_takes_the_spool_in(no_table: Any) -> None:
+def test_next_dead_letter_imports_the_spool(no_table: Any) -> None:
     send_to_dead_letter("tasks.x", [1], {}, "while down")
     no_table()
     send_to_dead_letter("tasks.x", [2], {}, "up again")
@@ -219,14 +219,14 @@ def test_unreadable_spool_file_stops_nothing(no_table: Any, tmp_path: Path) -> N
     assert len(list((tmp_path / "spool").iterdir())) == 3
 
 
-def test_draft_of_a_process_that_died_is_no_record(tmp_path: Path) -> None:
+def test_draft_of_a_process_that_died_is_not_a_record(tmp_path: Path) -> None:
     (tmp_path / "spool").mkdir()
     (tmp_path / "spool" / ".half.draft").write_text('{"key": ')
     assert import_spooled() == dead_letter.ImportReport()
 
 
 def test_stale_connection_is_replaced() -> None:
-    """The server has closed the connection meanwhile: the row goes to the database all the same."""
+    """The server has closed the connection in between: the row goes to the database anyway."""
     if connection.vendor != "postgresql":
         pytest.skip("SQLite has no connection to lose")
     pid = connection.cursor().execute("SELECT pg_backend_pid()").fetchone()[0]
@@ -329,7 +329,7 @@ def test_admin_lists_retries_and_resolves() -> None:
 
 
 def as_exported(row: dict[str, Any]) -> dict[str, Any]:
-    """A row as a JSON file of Django has it: moments in milliseconds."""
+    """A row as in a JSON file of Django: times in milliseconds."""
     moments = {
         name: value.replace(microsecond=value.microsecond // 1000 * 1000)
         for name, value in row.items()

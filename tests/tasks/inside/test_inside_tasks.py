@@ -120,7 +120,7 @@ def test_counts_add_up_over_the_attempts(market: Market) -> None:
     assert market.requests == ["yahoo/AAPL", "yahoo/BAD", "yahoo/MSFT", "yahoo/BAD"]
 
 
-def test_used_up_retries(market: Market) -> None:
+def test_exhausted_retries(market: Market) -> None:
     market.fail("BAD")
     in_worker(u.fetch_coingecko_cryptos, retries=3, args=[["BAD", "ETH"], 9])
     assert sent() == []
@@ -134,7 +134,7 @@ def test_once_retried_task_and_never_retried_task() -> None:
     assert u.batch_update_popular.autoretry_for == ()
 
 
-def test_policy_of_the_guide() -> None:
+def test_documented_policies() -> None:
     levels = {task.name.partition(".")[2]: (task.priority, task.max_retries) for task in tasks()}
     assert levels == {
         "fetch_yahoo_stocks": (0, 5), "fetch_alpha_stocks": (0, 5), "fetch_binance_cryptos": (0, 5),
@@ -179,7 +179,7 @@ def test_unknown_setting_is_named() -> None:
         del settings.UNIFIED_TASKS["PROVIDER"]
 
 
-def test_direct_call_tells_the_failures(market: Market) -> None:
+def test_direct_call_reports_the_failures(market: Market) -> None:
     market.fail("BAD")
     result = u.fetch_yahoo_stocks(["AAPL", "BAD"])
     assert (result["total"], result["success"], result["failed_symbols"]) == (2, 1, ["BAD"])
@@ -215,8 +215,8 @@ def test_soft_time_limit_keeps_what_is_done(market: Market, monkeypatch: pytest.
     assert call(sent()[0])[1]["symbols"] == ["LATE", "NEXT"]
 
 
-def test_refused_retry_puts_the_message_back() -> None:
-    """The broker takes no new message: Celery would drop the old one; here it is asked for again."""
+def test_refused_retry_requeues_the_message() -> None:
+    """The broker refuses the new message: Celery would drop the old one; here it is requeued."""
     url = app.conf.broker_url
     app.conf.broker_url = "redis://127.0.0.1:1/0"
     app.amqp._producer_pool = app._pool = None
@@ -232,7 +232,7 @@ def test_refused_retry_puts_the_message_back() -> None:
 
 
 def test_retry_in_a_body_is_not_swallowed(market: Market) -> None:
-    """A body written in the guide's way: `except Exception` around, `raise self.retry()` inside."""
+    """A body with `except Exception` around and `raise self.retry()` inside."""
     u.fetch_news.push_request(
         id="x", called_directly=False, retries=2, delivery_info={"exchange": "", "routing_key": "q"}
     )
@@ -391,7 +391,7 @@ def test_health() -> None:
     json.dumps(result)
 
 
-def test_active_symbols_of_the_guide() -> None:
+def test_active_symbols() -> None:
     for symbol in ("C", "A", "B"):
         asset(symbol)
     asset("BTC", "crypto")

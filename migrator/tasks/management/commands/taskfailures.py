@@ -19,7 +19,7 @@ from ...replay import CannotReplayError, find_failure, list_failures, resolve_fa
 
 
 class Command(BaseCommand):
-    """Looks at, retries, resolves and imports dead letters."""
+    """Shows, retries, resolves and imports dead letters."""
 
     help = "Dead letters: list, show, retry, resolve, import."
 
@@ -34,13 +34,13 @@ class Command(BaseCommand):
         for name, text in (
             ("show", "everything about one"),
             ("retry", "send again"),
-            ("resolve", "mark as dealt with"),
+            ("resolve", "mark as resolved"),
         ):
             action = actions.add_parser(name, help=text)
             action.add_argument("id", nargs="+", help="number or key")
             if name == "resolve":
                 action.add_argument("--note", default="")
-        taking = actions.add_parser("import", help="take in what was spooled while the database was down, or exported")
+        taking = actions.add_parser("import", help="import what was spooled while the database was down, or exported")
         taking.add_argument("file", nargs="*", type=Path, help="rows that a rollback exported, instead of the spool")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -74,9 +74,9 @@ class Command(BaseCommand):
 
     def _import(self, options: dict[str, Any]) -> dict[str, Any]:
         report = import_exported(options["file"]) if options["file"] else import_spooled()
-        errors = [f"{file}: unreadable; look at it and move it away" for file in report.unreadable]
+        errors = [f"{file}: unreadable; check it and move it away" for file in report.unreadable]
         if report.left:
-            errors.append(f"{report.left} not taken in: the database does not answer; run the command again")
+            errors.append(f"{report.left} not imported: the database does not answer; run the command again")
         return {
             "imported": report.imported,
             "already_known": report.already_known,
