@@ -135,7 +135,9 @@ def test_messages_without_a_successor_are_announced_and_a_far_eta_is_refused(sho
     shop.run("from jobs.old_dramatiq import polish; [polish.send(n) for n in range(3)]")
     report = messages.guard(context(shop))
     assert codes(report) == set()
-    assert [finding.what for finding in report.findings if finding.code == "MESSAGES-QUARANTINED"] == ["3 will be quarantined"]
+    assert [finding.what for finding in report.findings if finding.code == "MESSAGES-QUARANTINED"] == [
+        "3 will be quarantined"
+    ]
     shop.run("from jobs.old_celery import pack_order; pack_order.apply_async((1,), countdown=7200)")
     assert "ETA-BEYOND-VISIBILITY" in codes(messages.guard(context(shop)))
 
