@@ -30,7 +30,7 @@ from migrator.steps.order import STEPS
 
 RUNBOOK = Path(__file__).resolve().parents[1] / "RUNBOOK.md"
 #: What may be printed or not, as it happens: how far a transfer is, and what the preflight has found in the messages.
-PASSING = re.compile(r"^(?:      \S+: \d.* a second|      workers: |  kept back: |warning |error |info |         )")
+PASSING = re.compile(r"^(?:      \S+: \d.* a second|      workers: |  quarantined: |warning |error |info |         )")
 BLOCK = re.compile(r"(<!-- printed: (?P<name>[\w ]+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 COMMAND_TIMEOUT_S = 300
 
@@ -116,7 +116,7 @@ def _plain(line: str) -> str:
         r" [ \d,]*\d\.\d(?= |$)", lambda found: "N.N".rjust(len(found[0])) if "  " in found[0] else " N.N", line
     )
     line = re.sub(r"\(\d+\.\d s\)", "(N.N s)", line)
-    return re.sub(r"(carried over: |kept back: )[\d,]+", r"\1N", line)
+    return re.sub(r"(moved: |quarantined: )[\d,]+", r"\1N", line)
 
 
 if __name__ == "__main__":

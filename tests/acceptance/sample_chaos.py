@@ -213,7 +213,7 @@ class Chaos:
         output = "".join(lines)
         self.outcome.attempts += 1
         self.outcome.resumed += resumed
-        self.outcome.undone += "everything was taken back" in output
+        self.outcome.undone += "FAILED and was undone" in output
         self._look(" ".join([command, *arguments]), fault if suffered else "", process.wait(10), output)
         return suffered
 
