@@ -24,7 +24,7 @@ from sample_scene import Scene, open_scene, prepare
 from codemods.report import Mode
 from codemods.runner import rewrite
 from migrator.demo.scratch import commit
-from migrator.demo.suppressions import dismiss
+from migrator.demo.suppressions import suppress_leftovers
 from migrator.state.proof import write_proof
 from migrator.steps.order import STEPS
 
@@ -69,7 +69,7 @@ def printed(folder: Path) -> dict[str, str]:
     with open_scene(folder) as scene:
         plan = scene.system.scratch.plan
         prepare(scene, 60)
-        dismiss(plan.folder, rewrite(plan, mode=Mode.CHECK).leftovers)
+        suppress_leftovers(plan.folder, rewrite(plan, mode=Mode.CHECK).leftovers)
         commit(plan.folder, "Decide about the places that the rewrite leaves alone")
         rewrite(plan)
         commit(plan.folder, "Convert to the unified tasks")
