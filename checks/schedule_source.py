@@ -3,7 +3,7 @@
 The rewrite removes such entries, so their file is read as the record of the rewrite stores it
 (``.migrator/rewrite.json``), or as it is if nothing changed it. Nothing is imported: only literal values are known, and
 a computed one is reported as such.
-Forms: those that :mod:`migrator.inventory.beat_entries` names. Source: ``celery/schedules.py``; periodiq's and
+Supported forms: those of :mod:`migrator.inventory.beat_entries`. Source: ``celery/schedules.py``; periodiq's and
 dramatiq-crontab's ``cron``; APScheduler's ``CronTrigger`` (0 is Monday, and fields below the first given one are 0).
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 from migrator.inventory.module_facts import ModuleFacts, read_module
 from migrator.plan.model import Plan
 
-#: Celery's fields in the order of a crontab line and of its own parameters, and their names at APScheduler.
+#: Celery's fields in the order of a crontab line and of its own parameters, and APScheduler's names for them.
 _FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 _POSITIONS = ("minute", "hour", "day_of_week", "day_of_month", "month_of_year")
 _APSCHEDULER = ("minute", "hour", "day", "month", "day_of_week")

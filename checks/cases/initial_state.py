@@ -110,7 +110,7 @@ def _answer(table: TomlTable, folder: Path) -> Mapping[str, Any]:
         except OSError as error:
             table.problem("file", f"{name!r} can't be read", str(error))
     if not answer["contains"] and not answer["method"]:
-        table.problem("contains", "is missing", "say which requests this answers")
+        table.problem("contains", "is missing", "define which requests it answers")
     table.close()
     return answer
 

@@ -104,7 +104,7 @@ class CaseError(UsageError):
     """Cases have problems; every one is listed."""
 
     def __init__(self, where: str, problems: tuple[str, ...]) -> None:
-        super().__init__(where, f"{len(problems)} problem(s) in the cases", remedy="correct these and run again")
+        super().__init__(where, f"{len(problems)} problem(s) in the cases", remedy="correct them and run again")
         self.problems = problems
 
     def __str__(self) -> str:

@@ -45,7 +45,7 @@ class Comparison:
 
     @property
     def outcome(self) -> Outcome:
-        """The gravest outcome of any path."""
+        """The most severe outcome of all paths."""
         found = {mismatch.outcome for mismatch in self.mismatches}
         order = (Outcome.NOT_COMPARED, Outcome.MISMATCHED, Outcome.WAIVED)
         return next((outcome for outcome in order if outcome in found), Outcome.MATCHED)

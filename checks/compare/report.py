@@ -23,7 +23,7 @@ class NoisyPath:
     task: str
     system: str
     path: str
-    #: In how many of how many cases of that task.
+    #: The number of cases with noise, of all cases of that task.
     seen: int
     of: int
     #: An example of the values of two runs, and the most likely reason.

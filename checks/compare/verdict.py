@@ -90,7 +90,7 @@ def untested(plan: Plan, comparisons: Sequence[Comparison]) -> tuple[Finding, ..
             code="PARITY-NO-CONTROL",
             severity=Severity.INFO,
             where=task.name,
-            what="replaces no legacy task, so there is nothing to compare it with",
+            what="replaces no legacy task, so it can't be compared",
             remedy="cover it with tests of its own",
         )
         for task in plan.tasks

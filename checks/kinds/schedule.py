@@ -26,7 +26,7 @@ from migrator.wire.message import System
 #: How many firing times are compared, and how many around each daylight saving change.
 FIRINGS = 1_000
 FIRINGS_AT_CHANGE = 60
-#: Any Monday will do; it is the same on every run.
+#: An arbitrary Monday, the same in every run.
 START_AT = datetime(2026, 3, 2, tzinfo=UTC)
 
 

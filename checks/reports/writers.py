@@ -1,4 +1,4 @@
-"""Write a parity report as documents: JSON, JUnit XML, one HTML page, and what GitHub shows."""
+"""Write a parity report as documents: JSON, JUnit XML, one HTML page, and GitHub annotations and summary."""
 
 from __future__ import annotations
 

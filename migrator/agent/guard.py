@@ -54,5 +54,5 @@ def close_network(ports: frozenset[int]) -> None:
 
 
 def _refuse(target: str) -> None:
-    RECORDER.note("violations", f"network access to {target}, which is no fixture of the case")
-    raise ConnectionRefusedError(f"{target}: a parity case may only talk to its fixtures")
+    RECORDER.note("violations", f"network access to {target}, which is not a fixture of the case")
+    raise ConnectionRefusedError(f"{target}: a parity case may only connect to its fixtures")

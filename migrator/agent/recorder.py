@@ -21,7 +21,7 @@ class Recorder:
     messages: list[dict[str, Any]] = field(default_factory=list)
     dead_letters: list[dict[str, Any]] = field(default_factory=list)
     logs: list[dict[str, Any]] = field(default_factory=list)
-    #: Things a case may not do, such as talking to a server that is no fixture.
+    #: Forbidden actions of a case, such as connecting to a server that is not a fixture.
     violations: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 

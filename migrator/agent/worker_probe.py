@@ -19,7 +19,7 @@ from typing import Any
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Import, send, answer."""
+    """Import the app, send each task once and print the answer."""
     settings, name, *tasks = arguments
     os.environ["DJANGO_SETTINGS_MODULE"] = settings
     # As with `python -m celery`: the project's folder, not this script's, whose modules have names of their own.

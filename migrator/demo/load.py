@@ -18,7 +18,7 @@ class Load:
     """A thread that posts to the API until it is stopped, and stores every id in the answers."""
 
     port: int
-    #: Requests a second.
+    #: Requests per second.
     rate: float = 10.0
     ids: list[str] = field(default_factory=list)
     #: Requests without an answer, for example while the API is restarted.
