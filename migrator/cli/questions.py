@@ -31,7 +31,7 @@ def ask_kill(listener: Listener, *, yes: bool) -> Callable[[Process, str], bool]
         with getattr(listener, "paused", nullcontext)():
             click.echo(f"\n{text}", err=True)
             return click.confirm(
-                f"Kill {process.name}? (No stops the run here; it can be resumed.)", default=False, err=True
+                f"Kill {process.name} (no stops the run here; it can be resumed)?", default=False, err=True
             )
 
     return ask
