@@ -51,7 +51,7 @@ class TaskAgent(TaskListener):
         """Return the queues that the consumer reads."""
         return [queue.name for queue in self.consumer.task_consumer.queues] if self.consumer else []
 
-    def settle(self) -> None:
+    def finish_background_work(self) -> None:
         """Do nothing: in the solo pool nothing of a task outlives it."""
 
     def strategy(self, task: Any, app: Any, consumer: Any, **options: Any) -> Any:

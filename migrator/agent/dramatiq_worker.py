@@ -49,7 +49,7 @@ class ActorAgent(ActorListener):
         """Return the queues that the worker reads."""
         return list(self.worker.consumers) if self.worker else []
 
-    def settle(self) -> None:
+    def finish_background_work(self) -> None:
         """Let coroutines that the actor left running finish."""
         finish_coroutines()
 

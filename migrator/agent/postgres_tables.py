@@ -115,7 +115,7 @@ class PostgresDatabase:
             source = f"{schema}.{quote(target.name)} WHERE {quote(target.key[0])} = %s"
             found = self._all(f"SELECT {quote(target.natural)} AS name FROM {source}", value)
             if found:
-                return plain(found[0]["name"])
+                return sqlite_value(found[0]["name"])
         return value
 
     def _only(self, schema: str, other: str, name: str) -> list[dict[str, Any]]:
@@ -126,7 +126,7 @@ class PostgresDatabase:
             f"SELECT {self.columns[name]} FROM (SELECT t.*, t::text AS parity_text FROM {schema}.{quoted} t) AS a"
             f" WHERE NOT EXISTS (SELECT FROM {other}.{quoted} b WHERE b::text = a.parity_text) {order}"
         )
-        return [{column: plain(value) for column, value in row.items()} for row in rows]
+        return [{column: sqlite_value(value) for column, value in row.items()} for row in rows]
 
     def _digest(self, schema: str, name: str) -> Any:
         """Return the count and two sums of the rows' hashes, which don't depend on the order of rows."""
@@ -198,7 +198,7 @@ def make_postgres(location: DatabaseLocation, alias: str, migrate: Callable[[], 
     return database
 
 
-def plain(value: Any) -> Any:
+def sqlite_value(value: Any) -> Any:
     """Return a value as SQLite stores it for Django."""
     if isinstance(value, bool):
         return int(value)

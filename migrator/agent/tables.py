@@ -75,7 +75,7 @@ def describe_changes(table: TableFacts, before: Iterable[Row], after: Iterable[R
     old_rows = {_key(table, row, index): row for index, row in enumerate(before)}
     new_rows = {_key(table, row, -1 - index): row for index, row in enumerate(after)}
 
-    def plain(row: Row) -> dict[str, Any]:
+    def described(row: Row) -> dict[str, Any]:
         return {
             name: label(table.foreign[name], value) if name in table.foreign else value
             for name, value in row.items()
@@ -85,14 +85,14 @@ def describe_changes(table: TableFacts, before: Iterable[Row], after: Iterable[R
     updated = []
     for key, row in new_rows.items():
         if key in old_rows:
-            old, new = plain(old_rows[key]), plain(row)
+            old, new = described(old_rows[key]), described(row)
             changed = {name: [old[name], new[name]] for name in new if not _same(old[name], new[name])}
             name = row.get(table.natural, list(key)) if table.natural else list(key)
             updated.append({"key": name, "changes": changed})
     found = {
-        "inserted": [plain(row) for key, row in new_rows.items() if key not in old_rows],
+        "inserted": [described(row) for key, row in new_rows.items() if key not in old_rows],
         "updated": updated,
-        "deleted": [plain(row) for key, row in old_rows.items() if key not in new_rows],
+        "deleted": [described(row) for key, row in old_rows.items() if key not in new_rows],
     }
     return {kind: rows for kind, rows in found.items() if rows}
 

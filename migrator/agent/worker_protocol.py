@@ -35,7 +35,7 @@ class Agent(Protocol):
     def queues(self) -> list[str]:
         """Return the queues that the worker reads."""
 
-    def settle(self) -> None:
+    def finish_background_work(self) -> None:
         """Wait, for a bounded time, for what the task left running."""
 
 
@@ -104,7 +104,7 @@ class Hook:
         if agent.broken:
             self._return_to_now()
             return {"broken": agent.broken}
-        agent.settle()
+        agent.finish_background_work()
         observation = self.session.observe(self.run, agent.ended)
         self._return_to_now()
         spent = {"duration_s": agent.finished_at - agent.started_at, "run_s": time.monotonic() - self.began}

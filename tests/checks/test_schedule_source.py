@@ -88,9 +88,9 @@ def test_a_computed_value_is_not_guessed(plan: Plan) -> None:
 
 def test_the_source_before_the_rewrite_is_read(plan: Plan) -> None:
     file = plan.source_root / "shop" / "schedule.py"
-    kept = plan.state_folder / "undo" / "first" / "src" / "shop" / "schedule.py"
-    kept.parent.mkdir(parents=True)
-    kept.write_text(SOURCE)
+    original = plan.state_folder / "undo" / "first" / "src" / "shop" / "schedule.py"
+    original.parent.mkdir(parents=True)
+    original.write_text(SOURCE)
     file.write_text("# rewritten\n")
     record = plan.state_folder / "rewrite.json"
     record.write_text(json.dumps({"version": 1, "runs": [{"id": "first", "undone_at": ""}]}))
