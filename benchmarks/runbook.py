@@ -24,13 +24,13 @@ from sample_scene import Scene, open_scene, prepare
 from codemods.report import Mode
 from codemods.runner import rewrite
 from migrator.demo.scratch import commit
-from migrator.demo.suppressions import dismiss
+from migrator.demo.suppressions import suppress_leftovers
 from migrator.state.proof import write_proof
 from migrator.steps.order import STEPS
 
 RUNBOOK = Path(__file__).resolve().parents[1] / "RUNBOOK.md"
 #: What may be printed or not, as it happens: how far a transfer is, and what the preflight has found in the messages.
-PASSING = re.compile(r"^(?:      \S+: \d.* a second|      workers: |  kept back: |warning |error |info |         )")
+PASSING = re.compile(r"^(?:      \S+: \d.* a second|      workers: |  quarantined: |warning |error |info |         )")
 BLOCK = re.compile(r"(<!-- printed: (?P<name>[\w ]+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 COMMAND_TIMEOUT_S = 300
 
@@ -69,7 +69,7 @@ def printed(folder: Path) -> dict[str, str]:
     with open_scene(folder) as scene:
         plan = scene.system.scratch.plan
         prepare(scene, 60)
-        dismiss(plan.folder, rewrite(plan, mode=Mode.CHECK).leftovers)
+        suppress_leftovers(plan.folder, rewrite(plan, mode=Mode.CHECK).leftovers)
         commit(plan.folder, "Decide about the places that the rewrite leaves alone")
         rewrite(plan)
         commit(plan.folder, "Convert to the unified tasks")
@@ -116,7 +116,7 @@ def _plain(line: str) -> str:
         r" [ \d,]*\d\.\d(?= |$)", lambda found: "N.N".rjust(len(found[0])) if "  " in found[0] else " N.N", line
     )
     line = re.sub(r"\(\d+\.\d s\)", "(N.N s)", line)
-    return re.sub(r"(carried over: |kept back: )[\d,]+", r"\1N", line)
+    return re.sub(r"(moved: |quarantined: )[\d,]+", r"\1N", line)
 
 
 if __name__ == "__main__":

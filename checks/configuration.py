@@ -1,4 +1,4 @@
-"""What the parity check has to know about a project besides its plan: ``parity.toml`` beside the plan, data only."""
+"""Settings of the parity check beyond the plan: ``parity.toml`` next to the plan, data only."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from migrator.plan.toml_table import Problems, TomlTable
 
 FILE_NAME = "parity.toml"
 DEFAULT_CASE_TIMEOUT_S = 20.0
-#: Databases of the scratch server that a side may use.
+#: Databases of the scratch server that a process may use.
 SCRATCH_DBS = 4
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)")
 
 
 class RuleKind(StrEnum):
-    """How values at a path are compared, where equality is not what is meant."""
+    """How values at a path are compared, where plain equality is not wanted."""
 
     UNORDERED = "unordered"
     TOLERANCE = "tolerance"
@@ -46,16 +46,16 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """How sides are run."""
+    """How control and candidate processes are run."""
 
-    #: The folder of ``parity.toml``, from which its paths start.
+    #: The folder of ``parity.toml``, to which its paths are relative.
     folder: Path
     cases: Path
     waivers: Path
     case_timeout_s: float
-    #: Environment of each side; ``{redis}``, ``{scratch}`` and ``{http}`` are filled in.
+    #: Environment of each process; ``{redis}``, ``{scratch}`` and ``{http}`` are filled in.
     environment: Mapping[str, str]
-    #: Variables with which the modules are imported once where nothing is configured; empty for not at all.
+    #: Variables of the bare environment in which the modules are imported once; empty to skip that.
     bare_environment: Mapping[str, str]
     #: Argument list of the fixture server; ``{python}``, ``{port_file}`` and ``{folder}`` are filled in. Empty if none.
     upstream: tuple[str, ...]
@@ -63,7 +63,7 @@ class Configuration:
 
 
 def load_configuration(plan: Plan, *, file: Path | None = None) -> Configuration:
-    """Read ``parity.toml``; without one, cases are looked for in ``parity/cases`` beside the plan.
+    """Read ``parity.toml``; without one, cases are expected in ``parity/cases`` next to the plan.
 
     Raises:
         UsageError: A named file is missing, or it can't be read.
@@ -86,18 +86,18 @@ def load_configuration(plan: Plan, *, file: Path | None = None) -> Configuration
 
 
 def broker_environment(plan: Plan) -> dict[str, str]:
-    """Return the variables that the plan's broker URLs are read from, all pointing at the scratch server."""
+    """Return the variables that the plan's broker URLs are read from, all set to the scratch server."""
     urls = [*(endpoint.url for endpoint in plan.legacy), plan.unified.url]
     return {match["name"]: "{redis}/0" for url in urls for match in _VARIABLE.finditer(url)}
 
 
 def fixture_command(configuration: Configuration, *, port_file: Path) -> list[str]:
     """Return the argument list that starts the fixture server."""
-    places = {"{python}": sys.executable, "{port_file}": str(port_file), "{folder}": str(configuration.folder)}
+    placeholders = {"{python}": sys.executable, "{port_file}": str(port_file), "{folder}": str(configuration.folder)}
     command = []
     for part in configuration.upstream:
-        for name, value in places.items():
-            part = part.replace(name, value)  # noqa: PLW2901 - each place in turn
+        for name, value in placeholders.items():
+            part = part.replace(name, value)  # noqa: PLW2901 - each placeholder in turn
         command.append(part)
     return command
 
@@ -129,6 +129,6 @@ def _rule(table: TomlTable) -> Rule:
         cases=table.texts("cases", default=("*",)),
     )
     if rule.kind is RuleKind.TOLERANCE and not rule.tolerance:
-        table.problem("tolerance", "is missing", "a tolerance rule says how large a difference may be")
+        table.problem("tolerance", "is missing", "a tolerance rule needs the largest difference that is accepted")
     table.close()
     return rule

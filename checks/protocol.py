@@ -1,4 +1,4 @@
-"""What a kind of parity is given, and what it gives: comparisons, judged by the same waivers as cases."""
+"""The interface of a kind of parity check: it is given a context and yields comparisons, waived like those of cases."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from migrator.report import Mismatch, Outcome
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KindContext:
-    """What a kind may look at."""
+    """The data that a kind compares."""
 
     plan: Plan
     cases: tuple[Case, ...]
-    #: By system (``dramatiq``, ``celery``, ``unified``): ``tasks`` and ``schedules`` as the side describes them.
+    #: By system (``dramatiq``, ``celery``, ``unified``): ``tasks`` and ``schedules`` as its process describes them.
     described: Mapping[str, Mapping[str, Any]]
-    #: By system: what importing the modules gave in a bare environment.
+    #: By system: the result of importing the modules in a bare environment.
     bare: Mapping[str, Mapping[str, Any]]
-    #: Calls that wait in the live brokers; None if nobody asked for them.
+    #: Calls that wait in the live brokers; None if they were not read.
     waiting: Waiting | None = None
 
     def facts(self, system: str, name: str) -> Mapping[str, Any]:
-        """Return what a side says of a task; ``broken`` with the reason if nothing."""
-        side = self.described.get(system, {})
-        if "broken" in side:
-            return side
-        found: Mapping[str, Any] = side.get("tasks", {}).get(name, {"broken": "the side doesn't know this task"})
+        """Return the description of a task; ``broken`` with the reason if there is none."""
+        description = self.described.get(system, {})
+        if "broken" in description:
+            return description
+        unknown = {"broken": f"{system} has no task of this name"}
+        found: Mapping[str, Any] = description.get("tasks", {}).get(name, unknown)
         return found
 
 
@@ -40,9 +41,9 @@ def pair(kind: str, mapping: TaskMapping, legacy: Mapping[str, Any], unified: Ma
     """Return the comparison of two descriptions of one mapped task; either may be ``broken``."""
     case, system = f"{kind}:{mapping.name}", mapping.system.value
     frame: dict[str, Any] = {"case": case, "task": mapping.unified, "system": system}
-    broken = [(name, side["broken"]) for name, side in (("legacy", legacy), ("unified", unified)) if "broken" in side]
+    broken = [(name, item["broken"]) for name, item in (("legacy", legacy), ("unified", unified)) if "broken" in item]
     if broken:
-        reason = f"the {broken[0][0]} side could not be looked at: {broken[0][1]}"
+        reason = f"the {broken[0][0]} side could not be described: {broken[0][1]}"
         found = [Mismatch(path=kind, outcome=Outcome.NOT_COMPARED, reason=reason, **frame)]
     else:
         found = [

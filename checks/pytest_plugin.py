@@ -1,7 +1,7 @@
-"""Each parity case as a test item: ``pytest --parity``.
+"""Collect each parity case as a test item: ``pytest --parity``.
 
-The check itself runs once, for the items that were selected, when the first of them runs; with several pytest-xdist
-workers one of them runs it and the others wait for its report.
+The check itself runs once, for the selected items, when the first of them runs; with several pytest-xdist workers, one
+of them runs it and the others wait for its report.
 Source: https://docs.pytest.org/en/stable/how-to/writing_plugins.html and xdist's ``workerinput["testrunuid"]``.
 """
 
@@ -16,29 +16,31 @@ from typing import Any
 
 import pytest
 
-#: Item for everything that is not a case: policy, wire, signature, schedule and import parity, waivers.
+#: The item for everything that is not a case: policy, wire, signature, schedule and import parity, waivers.
 WHOLE = "plan-and-waivers"
 _DOCUMENT: pytest.StashKey[Mapping[str, Any]] = pytest.StashKey()
 
 
 class ParityError(Exception):
-    """The unified task does something else than the legacy one."""
+    """The unified task behaves differently from the legacy one."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--parity`` and ``--parity-plan``."""
-    group = parser.getgroup("parity", "parity of legacy and unified tasks")
-    group.addoption("--parity", action="store_true", help="collect parity cases as test items")
-    group.addoption("--parity-plan", default="migration.toml", metavar="FILE", help="the plan (migration.toml)")
+    group = parser.getgroup("parity", "parity of legacy and unified Celery tasks")
+    group.addoption("--parity", action="store_true", help="Collect the parity cases of a migration plan as test items.")
+    group.addoption(
+        "--parity-plan", default="migration.toml", metavar="FILE", help="The plan (default: migration.toml)."
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
-    config.addinivalue_line("markers", "parity: a parity case, collected with --parity")
+    """Register the marker."""
+    config.addinivalue_line("markers", "parity: a parity case; collected with --parity")
 
 
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Add the cases to whatever else was collected."""
+    """Add the parity cases to the collected items."""
     if config.getoption("--parity"):
         plan_file = Path(config.getoption("--parity-plan"))
         full = plan_file if plan_file.is_absolute() else config.invocation_params.dir / plan_file
@@ -47,7 +49,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
 
 
 class _Cases(pytest.Collector):
-    """The cases of a plan."""
+    """The collector of a plan's cases."""
 
     def collect(self) -> list[pytest.Item]:
         """Return one item for each comparison, and one for everything else."""
@@ -75,7 +77,7 @@ class CaseItem(pytest.Item):
             self.extra_keyword_matches.add(word)
 
     def runtest(self) -> None:
-        """Look this comparison up in the report."""
+        """Fail if the report has a difference for this item."""
         document = _document(self.session, self.path)
         if self.name == WHOLE:
             self._whole(document)
@@ -83,17 +85,17 @@ class CaseItem(pytest.Item):
         case, _, system = self.name.removesuffix("]").partition("[")
         found = [item for item in document["comparisons"] if (item["case"], item["system"]) == (case, system)]
         if not found:
-            raise ParityError(f"{self.name} was never compared")
+            raise ParityError(f"{self.name} was not compared")
         self._judge(found)
 
     def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
-        """Show the differences instead of this file."""
+        """Return the differences instead of a traceback."""
         if isinstance(excinfo.value, ParityError):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        """Say where this comes from."""
+        """Return the plan as the location of this item."""
         return self.path, 0, f"parity: {self.name}"
 
     def _whole(self, document: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The kinds of parity besides running cases: every module of :mod:`checks.kinds`, found by walking the folder."""
+"""The kinds of parity checks besides running cases: the modules of :mod:`checks.kinds`, found by walking the folder."""
 
 from __future__ import annotations
 

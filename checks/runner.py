@@ -1,7 +1,7 @@
-"""Run every case on every side and judge what was seen: ``parity_check``.
+"""Run every case on legacy and unified tasks and compare the observations: ``parity_check``.
 
-The host project is imported in child processes only. Two lanes run at a time; each is one system under one set of
-circumstances, so that the legacy systems run twice (another clock, hash seed and order) and show their own noise.
+The host project is imported in child processes only. Two variants run at a time; a variant is one system under one set
+of conditions. Each system runs twice (with another clock, hash seed and order), which shows its own noise.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from checks.kinds.schedule import untraceable
 from checks.registry import compare_all
 from checks.reports.writers import write_reports
 from checks.runs.observe import Request, Seen, Variations, context, observe
-from checks.waiting_messages import Waiting, look
+from checks.waiting_messages import Waiting, read_waiting
 from migrator.errors import UsageError
 from migrator.events import Listener, ignore
 from migrator.plan.model import Plan
@@ -35,49 +35,49 @@ from migrator.state.proof import discard_proof, paths_digest, source_digest, too
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityOptions:
-    """How to run; the defaults are what a gate wants."""
+    """How to run; the defaults are those of a CI gate."""
 
     #: Folder of cases; the one that ``parity.toml`` names if None.
     cases: Path | None = None
     #: Another ``parity.toml``.
     configuration: Path | None = None
-    #: Patterns of unified task names and case names; empty for all. A part of the cases gives no proof.
+    #: Patterns of unified task names and case names; empty for all. A run over some of the cases writes no proof.
     tasks: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
-    #: Child processes at a time.
+    #: Variants that run at a time.
     processes: int = 2
     #: A fresh process for each call.
     isolate: bool = False
-    #: Messages travel through workers of the project on a scratch broker.
+    #: Send messages through the project's workers on a scratch broker.
     through_broker: bool = False
-    #: URL of a PostgreSQL server on which each side gets databases of its own; SQLite files if empty.
+    #: URL of a PostgreSQL server on which each process gets databases of its own; SQLite files if empty.
     database: str = ""
-    #: Bind what waits in the live brokers to the new tasks' signatures, too; only reads them.
+    #: Also bind the waiting messages of the live brokers to the unified tasks' signatures; only reads them.
     waiting: bool = False
-    #: Run the legacy side twice to know its noise.
+    #: Run each system twice to know its noise.
     noise: bool = True
     #: Hash seeds and clock offset of the runs.
     variations: Variations = field(default_factory=Variations)
-    #: Ids of waivers whose present differences are accepted and written into the lock.
+    #: Ids of waivers whose current differences are accepted and written to the lock file.
     accept: tuple[str, ...] = ()
-    #: Drop accepted contents that no longer differ.
+    #: Remove accepted differences that no longer occur.
     prune: bool = False
 
 
 def parity_check(
     plan: Plan, *, environ: Mapping[str, str], options: ParityOptions, listener: Listener = ignore
 ) -> ParityReport:
-    """Compare every mapped legacy task with its successor on every case.
+    """Compare every mapped legacy task with its unified task on every case.
 
     Args:
-        plan: The plan; its project is run as it stands, with legacy and unified modules in place.
-        environ: Where children find interpreter and libraries; broker and database URLs in it are never used.
+        plan: The plan; its project is run as it is, with legacy and unified modules in the source.
+        environ: Tells children where interpreter and libraries are; its broker and database URLs are never used.
         options: What to run and how.
-        listener: Told about progress.
+        listener: Receives progress events.
 
     Raises:
         UsageError: Cases, waivers or configuration are wrong, or the unified tasks are not installed.
-        UnreachableError: The fixture server or the scratch broker does not come up.
+        UnreachableError: The fixture server or the scratch broker does not start.
     """
     started_at, started, source = datetime.now(UTC), time.monotonic(), source_digest(plan)
     configuration = load_configuration(plan, file=options.configuration)
@@ -86,22 +86,26 @@ def parity_check(
     check_installed(plan)
     chosen = load_cases(configuration.cases, plan)
     cases, whole = _selected(chosen, options)
-    load_waivers(configuration.waivers)  # what is wrong with them is told before anything is started
-    asked = _asked(plan, configuration, (cases, whole), options)
-    seen = observe(asked, environ=environ, processes=options.processes, listener=listener)
-    waiting = look(plan, environ) if options.waiting and whole else None
-    report = _judged(asked, seen, waiting, options)
+    load_waivers(configuration.waivers)  # problems in them are reported before anything is started
+    request = _request(plan, configuration, (cases, whole), options)
+    seen = observe(request, environ=environ, processes=options.processes, listener=listener)
+    waiting = read_waiting(plan, environ) if options.waiting and whole else None
+    report = _judged(request, seen, waiting, options)
     report = replace(
         report,
-        findings=(*_unmoved(plan, source), *report.findings),
+        findings=(*_source_changed(plan, source), *report.findings),
         started_at=started_at.isoformat(timespec="seconds"),
         elapsed_s=time.monotonic() - started,
-        facts={**_facts(plan, configuration), **_manner(options), "waiting": list(waiting.told) if waiting else []},
+        facts={
+            **_facts(plan, configuration),
+            **_run_options(options),
+            "waiting": list(waiting.summary) if waiting else [],
+        },
     )
     return _published(plan, report, configuration)
 
 
-def _asked(
+def _request(
     plan: Plan, configuration: Configuration, chosen: tuple[tuple[Case, ...], bool], options: ParityOptions
 ) -> Request:
     return Request(
@@ -140,21 +144,21 @@ def _selected(chosen: CaseSet, options: ParityOptions) -> tuple[tuple[Case, ...]
     return cases, len(cases) == len(chosen.cases)
 
 
-def _judged(asked: Request, seen: Seen, waiting: Waiting | None, options: ParityOptions) -> ParityReport:
-    plan, configuration = asked.plan, asked.configuration
-    comparisons, disagreements = judge(plan, asked.cases, seen, configuration.rules)
-    untold: list[Finding] = []
-    if asked.whole and asked.cases:
-        described = context(asked, seen, waiting)
-        comparisons += tuple(compare_all(described))
-        untold = untraceable(described)
-    waivers = _revised(load_waivers(configuration.waivers), comparisons, options, whole=asked.whole)
-    report = concluded(plan, comparisons, waivers, whole=asked.whole)
-    return replace(report, disagreements=disagreements, findings=(*report.findings, *untold))
+def _judged(request: Request, seen: Seen, waiting: Waiting | None, options: ParityOptions) -> ParityReport:
+    plan, configuration = request.plan, request.configuration
+    comparisons, disagreements = judge(plan, request.cases, seen, configuration.rules)
+    untraced: list[Finding] = []
+    if request.whole and request.cases:
+        kind_context = context(request, seen, waiting)
+        comparisons += tuple(compare_all(kind_context))
+        untraced = untraceable(kind_context)
+    waivers = _revised(load_waivers(configuration.waivers), comparisons, options, whole=request.whole)
+    report = concluded(plan, comparisons, waivers, whole=request.whole)
+    return replace(report, disagreements=disagreements, findings=(*report.findings, *untraced))
 
 
 def _revised(waivers: Waivers, comparisons: Sequence[Comparison], options: ParityOptions, *, whole: bool) -> Waivers:
-    """Return the waivers with what is to be accepted or dropped, and write their lock if that was asked for."""
+    """Return the waivers after ``--accept`` and ``--prune``, and write their lock file if either was given."""
     found = tuple(mismatch for comparison in comparisons for mismatch in comparison.mismatches)
     if options.accept:
         known = tuple(waiver.id for waiver in waivers.waivers)
@@ -166,11 +170,11 @@ def _revised(waivers: Waivers, comparisons: Sequence[Comparison], options: Parit
     return waivers
 
 
-def _unmoved(plan: Plan, source: str) -> tuple[Finding, ...]:
-    """Return a finding if the source is not what it was when the run began: part of it compared something else."""
+def _source_changed(plan: Plan, source: str) -> tuple[Finding, ...]:
+    """Return a finding if the source changed since the run began: part of the run compared other code."""
     if source_digest(plan) == source:
         return ()
-    what, remedy = "the source was changed while it was compared", "run again, and leave it alone meanwhile"
+    what, remedy = "the source was changed during the run", "run again, and don't change the source meanwhile"
     where = str(plan.source_root)
     return (Finding(code="PARITY-SOURCE-CHANGED", severity=Severity.ERROR, where=where, what=what, remedy=remedy),)
 
@@ -185,8 +189,8 @@ def _facts(plan: Plan, configuration: Configuration) -> dict[str, Any]:
     }
 
 
-def _manner(options: ParityOptions) -> dict[str, Any]:
-    """Return how the run was made, as far as it matters to whoever reads the report."""
+def _run_options(options: ParityOptions) -> dict[str, Any]:
+    """Return the options of the run that matter to a reader of the report."""
     return {
         "through_broker": options.through_broker,
         "isolated": options.isolate,
@@ -195,7 +199,7 @@ def _manner(options: ParityOptions) -> dict[str, Any]:
 
 
 def _published(plan: Plan, report: ParityReport, configuration: Configuration) -> ParityReport:
-    """Write the documents, then the proof if the run was green and whole; a red run takes an old proof away."""
+    """Write the reports, then the proof if the run was green and whole; a red run removes an earlier proof."""
     files = write_reports(report, plan.state_folder / "reports")
     if report.ok and report.whole:
         lock = configuration.waivers.with_suffix(".lock.json")

@@ -1,9 +1,9 @@
-"""Schedule entries that stood outside the legacy modules, read from the source as it was before the rewrite.
+"""Schedule entries outside the legacy modules, read from the source as it was before the rewrite.
 
-The rewrite takes such entries out, so their file is read as the record of the rewrite keeps it
-(``.migrator/rewrite.json``), or as it stands if nothing changed it. Nothing is imported: only what is written out is
-known, and what is computed says so.
-Forms: those that :mod:`migrator.inventory.beat_entries` names. Source: ``celery/schedules.py``; periodiq's and
+The rewrite removes such entries, so their file is read as the record of the rewrite stores it
+(``.migrator/rewrite.json``), or as it is if nothing changed it. Nothing is imported: only literal values are known, and
+a computed one is reported as such.
+Supported forms: those of :mod:`migrator.inventory.beat_entries`. Source: ``celery/schedules.py``; periodiq's and
 dramatiq-crontab's ``cron``; APScheduler's ``CronTrigger`` (0 is Monday, and fields below the first given one are 0).
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 from migrator.inventory.module_facts import ModuleFacts, read_module
 from migrator.plan.model import Plan
 
-#: Celery's fields in the order of a crontab line and of its own parameters, and their names at APScheduler.
+#: Celery's fields in the order of a crontab line and of its own parameters, and APScheduler's names for them.
 _FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 _POSITIONS = ("minute", "hour", "day_of_week", "day_of_month", "month_of_year")
 _APSCHEDULER = ("minute", "hour", "day", "month", "day_of_week")
@@ -28,17 +28,17 @@ _UNITS = ("weeks", "days", "hours", "minutes", "seconds", "milliseconds")
 
 
 class _ComputedError(ValueError):
-    """Something that is not written out."""
+    """A value that is not literal."""
 
 
 def read_entry(plan: Plan, name: str) -> dict[str, Any] | None:
-    """Return what ``module:entry`` said, ``broken`` with the reason where that is not written out, or None.
+    """Return the entry ``module:entry``, ``broken`` with the reason where it is not literal, or None.
 
     Shape: ``{"system", "task", "args", "kwargs"}`` with ``crontab`` or ``every_s``.
     """
     module, _, entry = name.partition(":")
-    place = plan.source_root.joinpath(*module.split("."))
-    for file in (place.with_suffix(".py"), place / "__init__.py"):
+    path = plan.source_root.joinpath(*module.split("."))
+    for file in (path.with_suffix(".py"), path / "__init__.py"):
         for source in _sources(plan, file):
             try:
                 facts = read_module(plan.source_root, file, source)
@@ -53,14 +53,14 @@ def read_entry(plan: Plan, name: str) -> dict[str, Any] | None:
 
 
 def _sources(plan: Plan, file: Path) -> Iterator[bytes]:
-    """Yield the file as it was before each recorded rewrite, oldest first, and as it is."""
+    """Yield the file as it was before each recorded rewrite, oldest first, then as it is now."""
     path = file.relative_to(plan.folder).as_posix()
     record = plan.state_folder / "rewrite.json"
     runs = json.loads(record.read_text(encoding="utf-8"))["runs"] if record.is_file() else []
     for run in runs:
-        kept = plan.state_folder / "undo" / run["id"] / path
-        if not run.get("undone_at") and kept.is_file():
-            yield kept.read_bytes()
+        original = plan.state_folder / "undo" / run["id"] / path
+        if not run.get("undone_at") and original.is_file():
+            yield original.read_bytes()
     if file.is_file():
         yield file.read_bytes()
 
@@ -126,7 +126,7 @@ def _decorated(facts: ModuleFacts, node: ast.FunctionDef | ast.AsyncFunctionDef)
 
 
 def _job(facts: ModuleFacts, node: ast.Call, named: Mapping[str, ast.expr]) -> dict[str, Any]:
-    """Return when an APScheduler job runs."""
+    """Return the times of an APScheduler job."""
     trigger = node.args[1] if len(node.args) > 1 else named.get("trigger")
     if isinstance(trigger, ast.Call):
         return _times(facts, trigger)
@@ -156,7 +156,7 @@ def _times(facts: ModuleFacts, node: ast.expr) -> dict[str, Any]:
         return {"crontab": " ".join([*rest, _named_days(days)])}
     if name == "CronTrigger":
         return _cron_trigger(values)
-    raise _ComputedError(f"{ast.unparse(node)[:80]} is no schedule that can be read")
+    raise _ComputedError(f"{ast.unparse(node)[:80]} is not a schedule that can be read")
 
 
 def _cron_trigger(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def _cron_trigger(values: Mapping[str, Any]) -> dict[str, Any]:
         given = given or name in values
     unknown = set(values) - set(_APSCHEDULER)
     if unknown or not given:
-        raise _ComputedError(f"a trigger with {', '.join(sorted(unknown)) or 'no field'} has no crontab")
+        raise _ComputedError(f"a trigger with {', '.join(sorted(unknown)) or 'no field'} can't be written as a crontab")
     month, day, days, hour, minute = fields
     return {"crontab": f"{minute} {hour} {day} {month} {_named_days(days)}"}
 
@@ -183,7 +183,7 @@ def _field(value: Any) -> str:
 
 
 def _constant(facts: ModuleFacts, node: ast.expr) -> Any:
-    """Return what is written out, also through a module constant or a product of numbers."""
+    """Return a literal value, also one that is a module constant or a product of numbers."""
     if isinstance(node, ast.Name) and node.id in facts.values:
         return _constant(facts, facts.values[node.id])
     if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mult, ast.Add)):

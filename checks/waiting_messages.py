@@ -1,7 +1,7 @@
-"""Every message that waits in the live brokers, held against the unified tasks' signatures. Only reads, and only Redis.
+"""Bind every message that waits in the live brokers to the unified tasks' signatures. Only reads, and only Redis.
 
-A look into RabbitMQ takes each message and gives it back, which marks it as delivered once more; so it is left alone
-here, and ``--capture`` reads it when asked to.
+Browsing RabbitMQ takes each message and returns it, which marks it as redelivered; so RabbitMQ is skipped here, and
+``--capture`` reads it on request.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from migrator.plan.arguments import adapt
 from migrator.plan.model import Endpoint, Plan
 from migrator.wire.message import Message, State, System
 
-#: Examples that are kept of the calls that don't fit one task.
+#: Examples per task of calls that don't bind.
 EXAMPLES = 10
 _WAITING = frozenset({State.READY, State.DELAYED, State.CLAIMED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """The calls that wait, by legacy task, each as the unified task would be called."""
+    """The waiting calls by legacy task, each with the arguments of the unified call."""
 
-    #: By system and legacy name: how many messages there are.
+    #: By system and legacy name: the number of messages.
     counts: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    #: By system and legacy name: distinct forms of a call, as number of positions and names, with a message's id.
-    forms: Mapping[tuple[str, str], Mapping[tuple[int, tuple[str, ...]], str]] = field(default_factory=dict)
-    #: By system and legacy name: messages that the plan's adapter can't carry over.
-    unfit: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
-    #: What was read and what was not, a sentence for each broker.
-    told: Sequence[str] = ()
+    #: By system and legacy name: distinct shapes of a call (number of positionals, keywords), with a message id.
+    shapes: Mapping[tuple[str, str], Mapping[tuple[int, tuple[str, ...]], str]] = field(default_factory=dict)
+    #: By system and legacy name: messages whose arguments the plan's adapter can't convert.
+    not_adaptable: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
+    #: What was read and what was not, one sentence per broker.
+    summary: Sequence[str] = ()
 
     def unbound(self, system: str, name: str, signature: Signature) -> list[str]:
-        """Return what does not bind of a legacy task's messages, by example."""
-        found = list(self.unfit.get((system, name), ()))
-        for (positions, names), example in self.forms.get((system, name), {}).items():
+        """Return examples of a legacy task's messages that don't bind to the signature."""
+        found = list(self.not_adaptable.get((system, name), ()))
+        for (positions, names), example in self.shapes.get((system, name), {}).items():
             try:
                 signature.bind(*range(positions), **dict.fromkeys(names))
             except TypeError as error:
@@ -46,28 +46,30 @@ class Waiting:
         return found[:EXAMPLES]
 
 
-def look(plan: Plan, environ: Mapping[str, str]) -> Waiting:
-    """Read every waiting message of the legacy queues whose broker answers."""
+def read_waiting(plan: Plan, environ: Mapping[str, str]) -> Waiting:
+    """Read every waiting message of the legacy queues whose broker can be reached."""
     counts: Counter[tuple[str, str]] = Counter()
-    forms: dict[tuple[str, str], dict[tuple[int, tuple[str, ...]], str]] = {}
-    unfit: dict[tuple[str, str], list[str]] = {}
-    told = []
+    shapes: dict[tuple[str, str], dict[tuple[int, tuple[str, ...]], str]] = {}
+    not_adaptable: dict[tuple[str, str], list[str]] = {}
+    summary = []
     for endpoint in plan.legacy:
         before = counts.total()
         try:
             for message in _messages(endpoint, environ):
-                _take(plan, message, counts, forms, unfit)
+                _add(plan, message, counts, shapes, not_adaptable)
         except MigratorError as error:
-            told.append(f"{endpoint.system.value}: waiting messages were not looked at: {error}")
+            summary.append(f"{endpoint.system.value}: waiting messages were not read: {error}")
             continue
         number = counts.total() - before
-        told.append(f"{endpoint.system.value}: {number:,} waiting messages of mapped tasks were bound to the new ones")
-    return Waiting(counts=counts, forms=forms, unfit=unfit, told=tuple(told))
+        summary.append(
+            f"{endpoint.system.value}: {number:,} waiting messages were bound to the unified tasks' signatures"
+        )
+    return Waiting(counts=counts, shapes=shapes, not_adaptable=not_adaptable, summary=tuple(summary))
 
 
 def _messages(endpoint: Endpoint, environ: Mapping[str, str]) -> Iterator[Message]:
     if endpoint_url(endpoint, environ).partition("://")[0] in ("amqp", "amqps"):
-        raise MigratorError("RabbitMQ", "is only read when asked to", remedy="migrator parity-check --capture")
+        raise MigratorError("RabbitMQ", "is only read on request", remedy="migrator parity-check --capture")
     broker = connect(endpoint, environ)
     try:
         yield from (message for message in broker.scan() if message.state in _WAITING)
@@ -75,12 +77,12 @@ def _messages(endpoint: Endpoint, environ: Mapping[str, str]) -> Iterator[Messag
         broker.close()
 
 
-def _take(
+def _add(
     plan: Plan,
     message: Message,
     counts: Counter[tuple[str, str]],
-    forms: dict[tuple[str, str], dict[tuple[int, tuple[str, ...]], str]],
-    unfit: dict[tuple[str, str], list[str]],
+    shapes: dict[tuple[str, str], dict[tuple[int, tuple[str, ...]], str]],
+    not_adaptable: dict[tuple[str, str], list[str]],
 ) -> None:
     mapping = plan.mapping(System(message.system), message.task)
     if mapping is None:
@@ -90,9 +92,9 @@ def _take(
     try:
         args, kwargs = adapt(mapping, message.args, message.kwargs)
     except AdaptationError as error:
-        examples = unfit.setdefault(name, [])
+        examples = not_adaptable.setdefault(name, [])
         if len(examples) < EXAMPLES:
             examples.append(f"waiting message {message.id}: {error.what}")
         return
-    form = (len(args), tuple(sorted(kwargs)))
-    forms.setdefault(name, {}).setdefault(form, message.id)
+    shape = (len(args), tuple(sorted(kwargs)))
+    shapes.setdefault(name, {}).setdefault(shape, message.id)

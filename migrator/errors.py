@@ -1,4 +1,4 @@
-"""Failures with an exit code and a sentence that says where, what and what to do."""
+"""Errors with an exit code and a message that says where, what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What a command's exit status means; the same for every command."""
+    """The exit codes; they mean the same for every command."""
 
-    #: Done, and nothing differs.
+    #: Success, no differences.
     CLEAN = 0
     #: Differences were found: files would change, a mismatch, leftovers.
     DIFFERENCES = 1
@@ -20,18 +20,18 @@ class ExitCode(IntEnum):
     UNREACHABLE = 3
     #: A guard refused: going on could lose something.
     REFUSED = 4
-    #: Interrupted; the same command continues.
+    #: Interrupted; the same command resumes.
     INTERRUPTED = 5
 
 
 class MigratorError(Exception):
-    """A failure that a person can act on.
+    """An error that the operator can act on.
 
     Args:
-        where: File, key path, queue, process or server, as exactly as known.
+        where: File, key path, queue, process or server, as exact as possible.
         what: What is wrong, in one clause.
-        found: What was seen there; left out when there is nothing to show.
-        remedy: What to do next; a command where there is one.
+        found: What was found there; empty if there is nothing to show.
+        remedy: What to do next; a command if there is one.
     """
 
     exit_code: ExitCode = ExitCode.USAGE
@@ -57,11 +57,11 @@ class PlanError(UsageError):
     """The plan has problems; all of them are listed.
 
     Args:
-        problems: One sentence each, key path first.
+        problems: One sentence each, beginning with the key path.
     """
 
     def __init__(self, where: str, problems: tuple[str, ...]) -> None:
-        super().__init__(where, f"{len(problems)} problem(s) in the plan", remedy="correct these and run again")
+        super().__init__(where, f"{len(problems)} problem(s) in the plan", remedy="correct them and run again")
         self.problems = problems
 
     def __str__(self) -> str:
@@ -87,7 +87,7 @@ class InterruptedRunError(MigratorError):
 
 
 def sentence(*, where: str, what: str, found: str = "", remedy: str = "") -> str:
-    """Return ``where: what (found); remedy`` with the empty parts left out."""
+    """Return ``where: what (found); remedy`` without the empty parts."""
     text = f"{where}: {what}" if where else what
     if found:
         text += f" ({found})"
@@ -97,10 +97,10 @@ def sentence(*, where: str, what: str, found: str = "", remedy: str = "") -> str
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``did you mean 'nearest'?``, or an empty string if nothing known is near."""
+    """Return ``did you mean 'nearest'?``, or an empty string if no known name is similar."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"did you mean {close[0]!r}?" if close else ""
 
 
 class AdaptationError(MigratorError):
-    """A call's arguments do not fit the plan; the message stays where it is."""
+    """The arguments of a call don't fit the plan; the message stays in its queue."""

@@ -1,4 +1,4 @@
-"""What a long run tells whoever watches: plain values, rendered by the command line."""
+"""Progress events of a long run: plain values, rendered by the command line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class EventKind(StrEnum):
-    """What happened."""
+    """The kind of an event."""
 
     STEP_STARTED = "step-started"
     STEP_FINISHED = "step-finished"
@@ -22,14 +22,14 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One thing that happened in a run."""
+    """One event of a run."""
 
     kind: EventKind
     #: Step name, or the phase of a run without steps.
     step: str
-    #: One sentence for a person.
+    #: One sentence to display.
     text: str = ""
-    #: Work done and work known, for PROGRESS; total None while unknown.
+    #: Work done and total work, for PROGRESS; the total is None while unknown.
     done: int = 0
     total: int | None = None
     elapsed_s: float = 0.0
@@ -39,4 +39,4 @@ Listener = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """Take an event and do nothing."""
+    """Ignore an event."""

@@ -1,4 +1,4 @@
-"""Blanks secrets in texts that reach a report, a log or the journal."""
+"""Redact secrets in texts for reports, logs and the journal."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import re
 
 
 def redact(text: str) -> str:
-    """Return ``text`` with user and password of every URL blanked, also of one that is not escaped."""
+    """Return ``text`` with user and password of every URL replaced by ``***``, even if they are not escaped."""
     return re.sub(r"(?i)(://)\S*?(@)(?=[^@\s;,]*(?:[\s;,]|$))|([?&](?:password|username)=)[^&\s]*", r"\1\3***\2", text)

@@ -1,4 +1,4 @@
-"""What was found: findings of guards and checks, and differences between two sides.
+"""Findings of guards and checks, and differences between legacy and unified tasks.
 
 Differences are data; failures are exceptions (:mod:`migrator.errors`).
 """
@@ -14,19 +14,19 @@ from migrator.errors import ExitCode, sentence
 
 
 class Severity(StrEnum):
-    """How a finding bears on going on."""
+    """Whether a finding stops a run."""
 
-    #: Going on is refused.
+    #: The run is refused.
     ERROR = "error"
-    #: Going on is allowed; a person should know.
+    #: The run may go on, but the finding deserves attention.
     WARNING = "warning"
-    #: A fact worth printing.
+    #: Information only.
     INFO = "info"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that a guard, step or codemod noticed."""
+    """One finding of a guard, step or codemod."""
 
     #: Stable reason code, such as ``BROKER-EVICTION``; documented in RUNBOOK.md.
     code: str
@@ -41,25 +41,25 @@ class Finding:
 
 
 class Outcome(StrEnum):
-    """What comparing one path of one case gave."""
+    """The result of comparing one path of one case."""
 
     MATCHED = "matched"
     MISMATCHED = "mismatched"
     WAIVED = "waived"
-    #: A side could not be run; never counted as equal.
+    #: The legacy or unified task could not be run; never counted as equal.
     NOT_COMPARED = "could-not-compare"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mismatch:
-    """One difference between the legacy and the unified side of a case."""
+    """One difference between the legacy and the unified task in a case."""
 
     case: str
     #: Unified task name.
     task: str
-    #: The legacy side: ``dramatiq`` or ``celery``.
+    #: The legacy system: ``dramatiq`` or ``celery``.
     system: str
-    #: Where in the observation, such as ``effects.rows.assets_price.inserted``.
+    #: Path in the observation, such as ``effects.rows.assets_price.inserted``.
     path: str
     outcome: Outcome
     legacy: Any = None
@@ -70,24 +70,24 @@ class Mismatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The result of a check. Nothing checked is never green."""
+    """The result of a check. A report that checked nothing is never ok."""
 
     subject: str
-    #: How many things were looked at.
+    #: The number of items that were checked.
     checked: int
     findings: tuple[Finding, ...] = ()
     mismatches: tuple[Mismatch, ...] = ()
-    #: Measured numbers and names by key, JSON-serializable.
+    #: Measurements and facts by key, JSON-serializable.
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        """The findings that forbid going on."""
+        """The findings that stop the run."""
         return tuple(finding for finding in self.findings if finding.severity is Severity.ERROR)
 
     @property
     def ok(self) -> bool:
-        """True if something was checked and nothing forbids going on."""
+        """True if something was checked and there is neither an error nor an open difference."""
         open_outcomes = (Outcome.MISMATCHED, Outcome.NOT_COMPARED)
         return self.checked > 0 and not self.errors and all(m.outcome not in open_outcomes for m in self.mismatches)
 
@@ -98,7 +98,7 @@ class Report:
 
 
 def merge(subject: str, reports: Iterable[Report]) -> Report:
-    """Return one report with everything the given ones hold, in their order."""
+    """Return one report with the contents of the given ones, in their order."""
     parts = tuple(reports)
     facts: dict[str, Any] = {}
     for part in parts:

@@ -1,7 +1,7 @@
-"""Make cases from messages that wait in the brokers, so that real arguments are compared. Only reads the brokers.
+"""Create cases from messages that wait in the brokers, so that real arguments are compared. Only reads the brokers.
 
-For each legacy task a few messages of different shape are taken: two calls with the same arguments by name and type
-say the same. What looks like a secret is replaced by a word of the same length before anything is written.
+For each legacy task a few messages of different shape are selected; two calls whose arguments have the same names and
+types have the same shape. A value that looks like a secret is replaced by one of the same length before it is written.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from migrator.plan.model import Plan
 from migrator.report import Finding, Severity
 from migrator.wire.message import Message
 
-#: Cases made for one legacy task.
+#: Cases created for one legacy task.
 PER_TASK = 5
 #: Names whose values are never written.
 _SECRET_NAME = re.compile(
     r"pass(word|wd)?|secret|token|api_?key|authorization|cookie|session|credential|email|iban", re.I
 )
-#: Values that look like a secret whatever they are called: JSON web tokens, keys, addresses, URLs with a password.
+#: Values that look like a secret, whatever their name: JSON web tokens, keys, addresses, URLs with a password.
 _SECRET_VALUE = re.compile(
     r"eyJ[\w-]{8,}\.[\w-]{8,}|\b[A-Fa-f0-9]{32,}\b|\b(?:sk|pk|ghp|xox[bp])[-_][\w-]{10,}|[\w.+-]+@[\w-]+\.\w+"
     r"|://[^/\s:@]+:[^/\s@]+@"
@@ -37,17 +37,17 @@ _SECRET_VALUE = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureReport:
-    """What was made of what waits."""
+    """What ``--capture`` has read and written."""
 
-    #: Messages that were looked at.
+    #: Messages that were read.
     seen: int
-    #: Names of the cases that were written.
+    #: Names of the new cases.
     written: tuple[str, ...] = ()
     #: Messages by legacy task.
     by_task: Mapping[str, int] = field(default_factory=dict)
     #: Values that were replaced.
     masked: int = 0
-    #: Messages that don't fit the plan: they could not be carried over either.
+    #: Messages that don't fit the plan: they could not be moved either.
     findings: tuple[Finding, ...] = ()
 
 
@@ -57,15 +57,15 @@ def capture(plan: Plan, *, environ: Mapping[str, str], folder: Path, per_task: i
     Args:
         plan: Names brokers, queues and tasks.
         environ: Where broker URLs are filled in from.
-        folder: The folder of cases; a case that is there already is left alone.
-        per_task: Most cases for one legacy task.
+        folder: The folder of cases; an existing case is not changed.
+        per_task: Maximum number of cases for one legacy task.
 
     Raises:
         UnreachableError: A broker doesn't answer.
     """
     by_task: Counter[str] = Counter()
     findings: list[Finding] = []
-    taken: dict[str, dict[str, Message]] = {}
+    selected: dict[str, dict[str, Message]] = {}
     for message in _waiting(plan, environ):
         label = f"{message.system.value}:{message.task}"
         by_task[label] += 1
@@ -73,13 +73,13 @@ def capture(plan: Plan, *, environ: Mapping[str, str], folder: Path, per_task: i
         if finding is not None:
             findings.append(finding)
         elif plan.mapping(message.system, message.task) is not None:
-            shapes = taken.setdefault(label, {})
+            shapes = selected.setdefault(label, {})
             if len(shapes) < per_task:
                 shapes.setdefault(_shape(message), message)
     masked = _Masked()
     written = [
         name
-        for shapes in taken.values()
+        for shapes in selected.values()
         for message in shapes.values()
         for name in [_write(message, folder, masked)]
         if name
@@ -95,12 +95,12 @@ def capture(plan: Plan, *, environ: Mapping[str, str], folder: Path, per_task: i
 
 @dataclass(slots=True)
 class _Masked:
-    """Replace what looks like a secret, and count."""
+    """Replace values that look like secrets, and count them."""
 
     count: int = 0
 
     def value(self, value: Any, name: str = "") -> Any:
-        """Return ``value`` without secrets; ``name`` is what it is called."""
+        """Return ``value`` without secrets; ``name`` is its parameter or key."""
         if isinstance(value, Mapping):
             return {key: self.value(item, str(key)) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
@@ -127,7 +127,7 @@ def _shape(message: Message) -> str:
         if isinstance(value, Mapping):
             return {key: shape(item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
-            # No item, one, or several: that is where loops differ.
+            # No item, one, or several: these are the shapes that matter to a loop.
             return [shape(item) for item in value[:2]]
         return type(value).__name__
 
@@ -147,8 +147,8 @@ def _write(message: Message, folder: Path, masked: _Masked) -> str:
     target.mkdir(parents=True)
     (target / "call.json").write_text(json.dumps(call, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     lines = [
-        "# Made from a waiting message. Add the rows and answers that this call needs.",
-        f'title = "As it waited in queue {json.dumps(message.queue)[1:-1]}"',
+        "# Captured from a waiting message. Add the rows and HTTP answers that this call needs.",
+        f'title = "Captured from queue {json.dumps(message.queue)[1:-1]}"',
         'kind = "captured"',
         f"attempts = {message.attempts}",
         "",
@@ -162,7 +162,7 @@ def _write(message: Message, folder: Path, masked: _Masked) -> str:
 
 
 def _unfitting(plan: Plan, message: Message) -> Finding | None:
-    """Return what keeps a message of a mapped task from its unified form, or None."""
+    """Return why a message of a mapped task can't be converted to the unified call, or None."""
     mapping = plan.mapping(message.system, message.task)
     if mapping is None:
         return None
@@ -175,6 +175,6 @@ def _unfitting(plan: Plan, message: Message) -> Finding | None:
             where=f"{message.system.value}:{message.task} {message.id}",
             what=error.what,
             found=error.found,
-            remedy="correct the plan's parameters or arguments: this message could not be carried over",
+            remedy="correct the plan's parameters or arguments: this message could not be moved",
         )
     return None

@@ -1,7 +1,7 @@
-"""Recorded HTTP exchanges as a case's answers: cassettes that vcrpy wrote, as YAML or JSON.
+"""Recorded HTTP exchanges as a case's answers: vcrpy cassettes in YAML or JSON.
 
-Each exchange answers once, as vcrpy plays it by default. The host that was recorded doesn't matter: the project asks
-the fixture address, and the path with its query decides.
+Each exchange answers once, as vcrpy plays it by default. The recorded host is ignored: the project sends its requests
+to the fixture server, and the path with its query selects the answer.
 Source: vcrpy's serialized form (``vcr/serialize.py``): ``interactions`` of ``request`` and ``response``, version 1.
 """
 
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-#: Headers that describe how the recorded body travelled, not what it says.
-_OF_THE_JOURNEY = frozenset(
+#: Headers that describe how the recorded body was transferred, not its content.
+_TRANSFER_HEADERS = frozenset(
     {"content-encoding", "transfer-encoding", "content-length", "connection", "keep-alive", "set-cookie", "date"}
 )
 
@@ -23,7 +23,7 @@ def read_cassette(file: Path) -> list[Mapping[str, Any]]:
     """Return the answers of a cassette, in the order in which they were recorded.
 
     Raises:
-        ValueError: It can't be read, or is no cassette; the message says why.
+        ValueError: It can't be read, or is not a cassette; the message has the reason.
     """
     try:
         text = file.read_text(encoding="utf-8")
@@ -51,7 +51,7 @@ def _answer(interaction: Mapping[str, Any]) -> Mapping[str, Any]:
     headers = {
         name: value[0] if isinstance(value, list) else value
         for name, value in response.get("headers", {}).items()
-        if name.lower() not in _OF_THE_JOURNEY
+        if name.lower() not in _TRANSFER_HEADERS
     }
     return {
         "method": request["method"].upper(),

@@ -1,4 +1,4 @@
-"""What a case finds when it begins: rows, cache entries and answers of the outside world, as data."""
+"""The initial state of a case: rows, cache entries and answers to HTTP requests, as data."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from migrator.plan.toml_table import Problems, TomlTable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InitialState:
-    """What is there before the call; JSON-safe, sent to the side's process as it is."""
+    """The state before the call; JSON-safe, sent to the control and candidate processes as it is."""
 
     #: ``{"model": "app.Model", "fields": {…}}``; strings such as ``@clock-30d`` are moments.
     rows: tuple[Mapping[str, Any], ...] = ()
     #: ``{"key", "value", "timeout_s"}``.
     cache: tuple[Mapping[str, Any], ...] = ()
-    #: Answers that stand before the fixture server's own (:mod:`migrator.agent.http_fixture`).
+    #: Answers that take precedence over the fixture server's (:mod:`migrator.agent.http_fixture`).
     http: tuple[Mapping[str, Any], ...] = ()
 
 
 def read_table(file: Path, problems: Problems) -> dict[str, Any]:
-    """Return a TOML file's content; what keeps it from being read is a problem."""
+    """Return a TOML file's content; if it can't be read, add a problem."""
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -37,12 +37,12 @@ def read_table(file: Path, problems: Problems) -> dict[str, Any]:
 
 
 def label(file: Path) -> str:
-    """Return a file's name with its folder, as problems call it."""
+    """Return a file's name with its folder, as it appears in problems."""
     return f"{file.parent.name}/{file.name}"
 
 
 def initial_state_file(file: Path, problems: Problems) -> InitialState:
-    """Read a world that several cases share."""
+    """Read a world: an initial state that several cases share."""
     table = TomlTable(read_table(file, problems), label(file), problems)
     initial_state = read_initial_state(table, file.parent, problems)
     table.close()
@@ -50,7 +50,7 @@ def initial_state_file(file: Path, problems: Problems) -> InitialState:
 
 
 def read_initial_state(table: TomlTable, folder: Path, problems: Problems) -> InitialState:
-    """Read the rows, cache entries and answers of a case or a shared world."""
+    """Read the rows, cache entries and answers of a case or a world."""
     rows = [_row(child) for child in table.tables("rows")]
     for name in table.texts("rows_files", default=()):
         rows += _rows_file(folder / name, table, problems)
@@ -110,13 +110,13 @@ def _answer(table: TomlTable, folder: Path) -> Mapping[str, Any]:
         except OSError as error:
             table.problem("file", f"{name!r} can't be read", str(error))
     if not answer["contains"] and not answer["method"]:
-        table.problem("contains", "is missing", "say which requests this answers")
+        table.problem("contains", "is missing", "define which requests it answers")
     table.close()
     return answer
 
 
 def merge_initial_states(initial_states: list[InitialState]) -> InitialState:
-    """Return one world; the last one's answers come first."""
+    """Return one initial state; the answers of the last one come first."""
     return InitialState(
         rows=tuple(row for initial_state in initial_states for row in initial_state.rows),
         cache=tuple(entry for initial_state in initial_states for entry in initial_state.cache),

@@ -1,7 +1,7 @@
-"""Parity cases: data only, one folder each, read and validated whole.
+"""Parity cases: data only, one folder each, read and validated as a whole.
 
-``<cases>/<name>/case.toml`` says which legacy call is made in which world; what the unified task is called with
-follows from the plan. Worlds that several cases share lie in ``<cases>/_worlds/<world>.toml``.
+``<cases>/<name>/case.toml`` defines the legacy call and the initial state; the arguments of the unified task follow
+from the plan. An initial state that several cases share is a *world*, ``<cases>/_worlds/<world>.toml``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ DEFAULT_CLOCK = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
 
 class CaseKind(StrEnum):
-    """What a case is there to show; a mapped task should have each of these."""
+    """What a case exercises; a mapped task should have each of these."""
 
     USUAL = "usual"
     EMPTY = "empty"
@@ -42,12 +42,12 @@ class CaseKind(StrEnum):
     TOTAL = "total"
     MALFORMED = "malformed"
     BOUNDARY = "boundary"
-    #: Made from a message that waited in a broker.
+    #: Captured from a message that waited in a broker.
     CAPTURED = "captured"
 
 
 class Expected(StrEnum):
-    """How a run may end, where the case says so."""
+    """How a run must end, if the case defines it."""
 
     ANYTHING = "anything"
     VALUE = "value"
@@ -58,7 +58,7 @@ class Expected(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One legacy call and the unified call that the plan makes of it."""
+    """One legacy call and the unified call that the plan converts it to."""
 
     mapping: TaskMapping
     #: Import path of the unified task.
@@ -71,7 +71,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One case: the same question to each system."""
+    """One case: the same call to each system."""
 
     name: str
     title: str
@@ -80,13 +80,13 @@ class Case:
     task: str
     clock_at: datetime
     seed: int
-    #: Retries that the message has behind it.
+    #: Retries of the message so far.
     attempts: int
     calls: tuple[Call, ...]
     initial_state: InitialState
     #: How the unified run must end.
     unified_ends: Expected = Expected.ANYTHING
-    #: How the legacy runs must end; says that an exception there is the behaviour to compare, not a broken side.
+    #: How the legacy runs must end; with ``exception``, an exception is the behaviour to compare, not a broken task.
     legacy_ends: Expected = Expected.ANYTHING
 
 
@@ -104,7 +104,7 @@ class CaseError(UsageError):
     """Cases have problems; every one is listed."""
 
     def __init__(self, where: str, problems: tuple[str, ...]) -> None:
-        super().__init__(where, f"{len(problems)} problem(s) in the cases", remedy="correct these and run again")
+        super().__init__(where, f"{len(problems)} problem(s) in the cases", remedy="correct them and run again")
         self.problems = problems
 
     def __str__(self) -> str:
@@ -119,7 +119,7 @@ def load_cases(folder: Path, plan: Plan) -> CaseSet:
         UsageError: There is no such folder.
     """
     if not folder.is_dir():
-        raise UsageError(str(folder), "there is no folder of cases here", remedy="name one with --cases")
+        raise UsageError(str(folder), "there is no such folder of cases", remedy="name another folder with --cases")
     problems = Problems()
     initial_states = {
         file.stem: initial_state_file(file, problems) for file in sorted((folder / WORLDS).glob("*.toml"))
@@ -148,7 +148,7 @@ def _case(folder: Path, plan: Plan, initial_states: Mapping[str, InitialState], 
     calls = [call for child in table.tables("call") for call in [_call(child, folder, plan)] if call is not None]
     unified = sorted({call.mapping.unified for call in calls})
     if not calls and len(problems.sentences) == before:
-        table.problem("call", "is missing", "name at least one legacy call")
+        table.problem("call", "is missing", "a case needs at least one legacy call")
     if len(unified) > 1:
         table.problem("call", "all calls of a case belong to one unified task", f"found {', '.join(unified)}")
     initial_state = merge_initial_states(
@@ -175,14 +175,16 @@ def _named_initial_state(table: TomlTable, name: str, initial_states: Mapping[st
     if name in initial_states:
         return initial_states[name]
     known = ", ".join(initial_states) or "none"
-    table.problem("worlds", f"{name!r} is no file of {WORLDS}", f"there are: {known}")
+    table.problem("worlds", f"{name!r} is not a file in {WORLDS}", f"known: {known}")
     return InitialState()
 
 
 def _clock(table: TomlTable) -> datetime:
     value = table.take("clock", DEFAULT_CLOCK)
     if not isinstance(value, datetime) or value.tzinfo is None:
-        table.problem("clock", "needs a moment with its zone, such as 2026-03-02T12:00:00Z", f"found {value!r}")
+        table.problem(
+            "clock", "needs a date and time with a time zone, such as 2026-03-02T12:00:00Z", f"found {value!r}"
+        )
         return DEFAULT_CLOCK
     return value.astimezone(UTC)
 
@@ -190,12 +192,12 @@ def _clock(table: TomlTable) -> datetime:
 def _call(table: TomlTable, folder: Path, plan: Plan) -> Call | None:
     system, name = table.choice("system", System), table.text("task")
     args, kwargs = _arguments(table, folder)
-    # A schedule entry may call the unified task otherwise than the plan's adapter would.
+    # A schedule entry may call the unified task with other arguments than the plan's adapter would give.
     own = table.table("unified") if "unified" in table.data else None
     table.close()
     mapping = plan.mapping(system, name)
     if mapping is None:
-        table.problem("task", f"{name!r} is no mapped {system.value} task", _nearest(plan, system, name))
+        table.problem("task", f"{name!r} is not a mapped {system.value} task", _nearest(plan, system, name))
         return None
     if own is None:
         try:
@@ -219,7 +221,7 @@ def _call(table: TomlTable, folder: Path, plan: Plan) -> Call | None:
 
 
 def _arguments(table: TomlTable, folder: Path) -> tuple[list[Any], dict[str, Any]]:
-    """Return what is written in the call, or what lies in a file where TOML has no word for it (null)."""
+    """Return the arguments written in the call, or those of a file where TOML has no value for them (null)."""
     args, kwargs = table.take("args", []), dict(table.mapping("kwargs"))
     name = table.text("arguments", default="")
     if name:
@@ -236,6 +238,6 @@ def _arguments(table: TomlTable, folder: Path) -> tuple[list[Any], dict[str, Any
 
 def _nearest(plan: Plan, system: System, name: str) -> str:
     if plan.retirement(system, name) is not None:
-        return "the plan retires it; there is nothing to compare with"
+        return "the plan retires it; there is nothing to compare it with"
     known = [mapping.name for mapping in plan.mappings() if mapping.system is system]
     return did_you_mean(name, known)

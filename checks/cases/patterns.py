@@ -1,4 +1,4 @@
-"""Patterns with ``*`` for anything; every other character stands for itself, brackets included."""
+"""Patterns with ``*`` for any text; every other character stands for itself, brackets included."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 
 
 def fits(pattern: str, text: str) -> bool:
-    """True if ``text`` is what ``pattern`` says, from the first character to the last."""
+    """True if the whole ``text`` matches ``pattern``."""
     return _compiled(pattern).fullmatch(text) is not None
 
 

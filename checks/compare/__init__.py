@@ -1,1 +1,1 @@
-"""From observations to a report: normal forms, noise, waivers, verdict."""
+"""From observations to a report: normal form, noise, waivers, verdict."""

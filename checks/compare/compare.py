@@ -1,4 +1,4 @@
-"""Find where two observations differ: equality first, detail only for what differs, and what is noise.
+"""Find where two observations differ, and what is noise: equality first, detail only for what differs.
 
 Source: ``deepdiff`` compares large equal lists slowly, so it only ever sees the two values of one difference.
 """
@@ -13,7 +13,7 @@ from checks.compare.normalize import ABSENT
 from checks.configuration import Rule, RuleKind
 from migrator.agent.canonical import sort_key
 
-#: Most bytes of either value that are looked at for detail, and most lines of detail.
+#: Largest size of both values for which detail is computed, and the maximum number of its lines.
 DETAIL_LIMIT_BYTES = 200_000
 DETAIL_LINES = 12
 
@@ -26,7 +26,7 @@ def equal(left: Any, right: Any) -> bool:
 
 
 def noise(first: Any, second: Any, path: Path = ()) -> Iterator[Path]:
-    """Yield the paths at which two runs of the same side differ; ``*`` stands for any item of a list."""
+    """Yield the paths at which two runs of the same task differ; ``*`` stands for any item of a list."""
     if equal(first, second):
         return
     if isinstance(first, Mapping) and isinstance(second, Mapping):
@@ -48,18 +48,18 @@ def masked(value: Any, paths: frozenset[Path], path: Path = ()) -> Any:
         return {key: masked(item, paths, (*path, key)) for key, item in value.items()}
     if isinstance(value, list):
         items = [masked(item, paths, (*path, "*")) for item in value]
-        # Noise decided the order; what is left decides it now.
+        # Noise decided the order of the items; the rest decides it now.
         return sorted(items, key=sort_key) if any(known[: len(path)] == path for known in paths) else items
     return value
 
 
 def rules_for(case: str, rules: Sequence[Rule]) -> tuple[Rule, ...]:
-    """Return the rules that hold for a case."""
+    """Return the rules that apply to a case."""
     return tuple(rule for rule in rules if any(fits(pattern, case) for pattern in rule.cases))
 
 
 def without_ignored(value: Any, rules: Sequence[Rule], path: str = "") -> Any:
-    """Return ``value`` without what the rules leave out."""
+    """Return ``value`` without the paths that the rules ignore."""
     if isinstance(value, Mapping):
         children = {key: f"{path}.{key}" if path else key for key in value}
         return {
@@ -88,7 +88,7 @@ def differences(legacy: Any, unified: Any, rules: Sequence[Rule], path: str = ""
 
 
 def detail(legacy: Any, unified: Any) -> list[str]:
-    """Return what exactly differs between two values, a line each, capped."""
+    """Return the exact differences between two values, one per line, up to a limit."""
     if len(sort_key(legacy)) + len(sort_key(unified)) > DETAIL_LIMIT_BYTES:
         return ["too large to compare in detail"]
     if not isinstance(legacy, (list, dict)) or not isinstance(unified, (list, dict)):
@@ -108,7 +108,7 @@ def _list_noise(first: list[Any], second: list[Any], path: Path) -> Iterator[Pat
         yield path
         return
     for key in sorted({key for item in (*first, *second) for key in item}):
-        left, right = ([item.get(key, ABSENT) for item in side] for side in (first, second))
+        left, right = ([item.get(key, ABSENT) for item in items] for items in (first, second))
         if sorted(map(sort_key, left)) == sorted(map(sort_key, right)):
             continue
         inner = {found for pair in zip(left, right, strict=True) for found in noise(*pair, (*path, key))}

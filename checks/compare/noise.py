@@ -1,4 +1,4 @@
-"""Why a legacy task differs from itself: a sample of what was seen at each noisy path, and the likeliest reason."""
+"""Why a task differs between two runs: a sample of the values at each noisy path, and the most likely reason."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 from checks.compare.normalize import ABSENT
 from migrator.agent.canonical import sort_key
 
-#: Longest sample that is kept.
+#: Longest sample that is stored.
 SAMPLE_LENGTH = 200
-#: How much two moments may be off the clock's offset and still follow the clock.
+#: How far the difference of two moments may be from the clock's offset to still count as following the clock.
 SLACK_S = 60.0
 _RANDOM = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}|[0-9a-f]{16,}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseSample:
-    """One place at which two runs of the same side differ."""
+    """One path at which two runs of the same task differ."""
 
     #: ``*`` stands for any item of a list.
     path: str
@@ -30,7 +30,7 @@ class NoiseSample:
 
 
 def sample(path: tuple[str, ...], first: Any, second: Any, clock_offset_s: float) -> NoiseSample:
-    """Return what both runs had at a noisy path, and why that may be."""
+    """Return the values of both runs at a noisy path, and the most likely reason."""
     left, right = _values(first, path), _values(second, path)
     pairs = ((a, b) for a, b in zip(left, right, strict=False) if sort_key(a) != sort_key(b))
     pair = next(pairs, (left or ABSENT, right or ABSENT))
@@ -40,31 +40,31 @@ def sample(path: tuple[str, ...], first: Any, second: Any, clock_offset_s: float
 
 
 def reason(first: Any, second: Any, clock_offset_s: float) -> str:
-    """Return the likeliest reason for which a value differs between two runs with different clock, seed and order."""
+    """Return the most likely reason why a value differs between two runs with different clock, seed and order."""
     if ABSENT in (first, second):
-        return "only one of the runs has it: a race, or the order in which sets and dicts are walked"
+        return "only one of the runs has it: a race, or the iteration order of a set"
     if isinstance(first, list) and isinstance(second, list):
         if sorted(map(sort_key, first)) == sorted(map(sort_key, second)):
-            return "the same items in another order: the order of a set, or of things done at the same time"
-        return "lists of different length or content: a race, or something drawn at random"
+            return "the same items in another order: the iteration order of a set, or concurrency"
+        return "lists of different length or content: a race, or random values"
     moments = [_moment(value) for value in (first, second)]
     if all(moment is not None for moment in moments):
         step_s = abs(float(moments[1] or 0) - float(moments[0] or 0))
         if abs(step_s - abs(clock_offset_s)) <= SLACK_S:
             return "it follows the clock"
-        return "a moment that does not follow the case's clock: real time got in"
+        return "a moment that does not follow the case's clock: it comes from the real time"
     if isinstance(first, str) and isinstance(second, str):
         if _RANDOM.sub("", first) == _RANDOM.sub("", second):
-            return "an id drawn at random"
+            return "a random id"
         if sorted(first) == sorted(second):
-            return "the same characters in another order: the order of a set or dict in text"
+            return "the same characters in another order: the iteration order of a set in a text"
     if isinstance(first, (int, float)) and isinstance(second, (int, float)):
-        return "a number that differs: something measured, counted across runs, or drawn at random"
-    return "it differs from run to run: a race, real time, or something drawn at random"
+        return "a number that differs: a measurement, a counter across runs, or a random value"
+    return "it differs from run to run: a race, real time, or a random value"
 
 
 def _values(value: Any, path: Sequence[str]) -> list[Any]:
-    """Return everything that lies at a path, in order."""
+    """Return all values at a path, in order."""
     if not path:
         return [value]
     head, rest = path[0], path[1:]

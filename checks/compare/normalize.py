@@ -1,4 +1,4 @@
-"""Bring observations of both sides into one form: unified task names, arguments by name, effects by what they touch."""
+"""Bring legacy and unified observations into one form: unified task names, arguments by name, effects by target."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from migrator.plan.arguments import adapt
 from migrator.plan.model import Plan
 from migrator.wire.message import System
 
-#: What stands for a value that only one side has.
+#: Stands for a value that only one of two observations has.
 ABSENT: Mapping[str, Any] = {"$absent": True}
-#: Columns of a dead letter that describe where in the code it happened.
-_UNTELLING = ("traceback",)
-#: Ids that are made for each log line are nobody's behaviour.
+#: Columns of a dead letter that are not compared: they describe where in the code it happened.
+_IGNORED_COLUMNS = ("traceback",)
+#: Ids that are generated for a log line are not behaviour.
 _UUID = re.compile(r"\b[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}\b")
 
 
 def normal(observation: Mapping[str, Any], call: Call, plan: Plan, *, legacy: bool) -> dict[str, Any]:
-    """Return one side's observation as it is compared."""
+    """Return an observation in the form in which it is compared."""
     rows = {table: dict(change) for table, change in observation["rows"].items()}
     letters = rows.pop(f"{plan.project.app_label}_taskfailure", {})
     dead = [*map(_letter, letters.get("inserted", ())), *(_dead(entry, plan) for entry in observation["dead_letters"])]
@@ -45,7 +45,7 @@ def normal(observation: Mapping[str, Any], call: Call, plan: Plan, *, legacy: bo
 
 
 def by_name(task: str, args: Sequence[Any], kwargs: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
-    """Return a unified call's arguments by parameter name; what doesn't fit keeps its position."""
+    """Return a unified call's arguments by parameter name; surplus positional ones are listed under ``$further``."""
     known = plan.task(task)
     parameters = known.parameters if known else ()
     named = dict(zip(parameters, args, strict=False))
@@ -54,7 +54,7 @@ def by_name(task: str, args: Sequence[Any], kwargs: Mapping[str, Any], plan: Pla
 
 
 def _unified_call(system: str, name: str, call: Mapping[str, Any], plan: Plan) -> tuple[str, dict[str, Any]]:
-    """Return the unified name and named arguments of a message, whoever sent it."""
+    """Return the unified name and named arguments of a message of any system."""
     mapping = plan.mapping(System(system), name)
     if mapping is None:
         label = f"retired {name}" if plan.retirement(System(system), name) else name
@@ -83,13 +83,13 @@ def _messages(entries: Sequence[Mapping[str, Any]], plan: Plan) -> dict[str, lis
         name, arguments = _unified_call(entry["system"], entry["task"], entry, plan)
         queue = entry["queue"]
         main = queue in legacy_queues or queue in plan.unified.queues
-        told = {"arguments": arguments, "delay_s": entry["delay_s"], "priority": entry["priority"]}
-        result.setdefault(name, []).append({**told, "queue": "<main>" if main else queue, **_further(entry)})
+        sent = {"arguments": arguments, "delay_s": entry["delay_s"], "priority": entry["priority"]}
+        result.setdefault(name, []).append({**sent, "queue": "<main>" if main else queue, **_further(entry)})
     return {name: _sorted(messages) for name, messages in sorted(result.items())}
 
 
 def _further(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what only some messages carry: an end of their worth, and headers of their own."""
+    """Return what only some messages have: an expiry, and headers of their own."""
     return {name: entry[name] for name in ("expires_s", "headers") if entry.get(name)}
 
 
@@ -99,7 +99,7 @@ def _dead(entry: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
 
 
 def _letter(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in _UNTELLING}
+    return {name: value for name, value in row.items() if name not in _IGNORED_COLUMNS}
 
 
 def _by_key(entries: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -114,8 +114,8 @@ def _requests(entries: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
     for entry in entries:
         query = urlencode(sorted(entry["query"].items()))
         target = f"{entry['method']} {entry['path']}" + (f"?{query}" if query else "")
-        told = {"status": entry["status"], **({"body": entry["body"]} if "body" in entry else {})}
-        result.setdefault(target, []).append(told)
+        answer = {"status": entry["status"], **({"body": entry["body"]} if "body" in entry else {})}
+        result.setdefault(target, []).append(answer)
     return {target: _sorted(answers) for target, answers in sorted(result.items())}
 
 

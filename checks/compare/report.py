@@ -1,4 +1,4 @@
-"""What a parity run found: values only; the writers of documents stand beside it."""
+"""The result of a parity run, as values; :mod:`checks.reports` writes the documents."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from checks.compare.experiment import Comparison, Disagreement
 from migrator.errors import ExitCode
 from migrator.report import Finding, Mismatch, Outcome, Report, Severity
 
-#: Of the JSON document; raised when a key changes its meaning or goes.
+#: Version of the JSON document; incremented when a key is removed or changes its meaning.
 SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoisyPath:
-    """A place at which a legacy task differs from itself."""
+    """A path at which a legacy task differs between two runs."""
 
     task: str
     system: str
     path: str
-    #: In how many of how many cases of that task.
+    #: The number of cases with noise, of all cases of that task.
     seen: int
     of: int
-    #: What two runs had there, once, and the likeliest reason.
+    #: An example of the values of two runs, and the most likely reason.
     first: str = ""
     second: str = ""
     why: str = ""
@@ -39,20 +39,20 @@ class ParityReport:
     plan: str
     fingerprint: str
     comparisons: tuple[Comparison, ...]
-    #: About waivers, cases and the run itself.
+    #: Findings about waivers, cases and the run itself.
     findings: tuple[Finding, ...] = ()
     disagreements: tuple[Disagreement, ...] = ()
     noise: tuple[NoisyPath, ...] = ()
-    #: False when only some cases were asked for; such a run gives no proof.
+    #: False if only some cases were selected; such a run writes no proof.
     whole: bool = True
     started_at: str = ""
     elapsed_s: float = 0.0
-    #: Versions, digests, reasons of waivers, where the reports lie.
+    #: Versions, digests, reasons of waivers, paths of the reports.
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def cases(self) -> int:
-        """How many comparisons were made or tried."""
+        """The number of comparisons, made or attempted."""
         return len(self.comparisons)
 
     @property
@@ -62,12 +62,12 @@ class ParityReport:
 
     @property
     def mismatched(self) -> int:
-        """Comparisons with a difference that nobody accepted."""
+        """Comparisons with a difference that is not waived."""
         return self._count(Outcome.MISMATCHED)
 
     @property
     def waived(self) -> int:
-        """Comparisons whose every difference is wanted."""
+        """Comparisons whose differences are all waived."""
         return self._count(Outcome.WAIVED)
 
     @property
@@ -82,7 +82,7 @@ class ParityReport:
 
     @property
     def ok(self) -> bool:
-        """True if something was compared and nothing is open."""
+        """True if something was compared and no difference is open."""
         return self.as_report().ok
 
     @property
@@ -92,7 +92,7 @@ class ParityReport:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many comparisons ended how, for the proof and the documents."""
+        """The number of comparisons by outcome, for the proof and the documents."""
         errors = sum(finding.severity is Severity.ERROR for finding in self.findings)
         return {
             "compared": self.cases,
@@ -101,14 +101,14 @@ class ParityReport:
         }
 
     def by_task(self) -> dict[str, Counter[Outcome]]:
-        """Return how the comparisons of each unified task ended, in order of first appearance."""
+        """Return the outcomes of the comparisons of each unified task, in order of first appearance."""
         result: dict[str, Counter[Outcome]] = {}
         for comparison in self.comparisons:
             result.setdefault(comparison.task, Counter())[comparison.outcome] += 1
         return result
 
     def as_report(self) -> Report:
-        """Return the run as a plain report, as guards and renderers take it."""
+        """Return the run as a :class:`Report`, as guards and renderers take it."""
         return Report(
             subject="parity",
             checked=self.cases,
@@ -122,20 +122,20 @@ class ParityReport:
 
 
 def explain(report: ParityReport, pattern: str) -> list[str]:
-    """Return why the legacy side differs from itself at the paths that a pattern names, a few lines each."""
+    """Return why the legacy side differs between two runs at the paths that match a pattern, a few lines each."""
     lines = []
     for item in report.noise:
         if fits(pattern, item.path):
             lines.append(f"{item.task} ({item.system}) {item.path}: in {item.seen} of {item.of}; {item.why}")
             lines += [f"  first:  {item.first}", f"  second: {item.second}"]
-    return lines or [f"no noise was seen at {pattern}"]
+    return lines or [f"no noise at {pattern}"]
 
 
 def summary_lines(report: ParityReport) -> list[str]:
-    """Return what a person needs first, in at most five lines."""
+    """Return the summary of a run, in at most five lines."""
     verdict = "parity holds" if report.ok else "parity does not hold"
     if report.cases == 0:
-        verdict = "nothing was compared, and nothing is never green"
+        verdict = "nothing was compared, which is never green"
     lines = [
         f"{verdict}: {report.cases} comparisons of {len(report.by_task())} tasks in {report.elapsed_s:.1f} s: "
         f"{report.matched} matched, {report.waived} waived, {report.mismatched} mismatched, "
@@ -153,10 +153,12 @@ def summary_lines(report: ParityReport) -> list[str]:
         lines.append("waived: " + ", ".join(f"{waiver} ({count})" for waiver, count in sorted(used.items())[:12]))
     if report.disagreements:
         tasks = sorted({item.task for item in report.disagreements})
-        lines.append(f"the legacy systems already disagree with each other on {', '.join(tasks)}")
+        lines.append(f"the legacy systems differ from each other on {', '.join(tasks)}")
     errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
     if errors:
         lines.append(f"{len(errors)} finding(s), first: {errors[0]}")
     elif report.noise:
-        lines.append(f"noise: the legacy side differs from itself at {len(report.noise)} place(s), left out")
+        lines.append(
+            f"noise: {len(report.noise)} path(s) at which the legacy side differs between two runs are ignored"
+        )
     return lines[:5]

@@ -1,4 +1,4 @@
-"""Judge what the lanes saw: comparisons, disagreements of the legacy systems, noise, waivers."""
+"""Judge the observations: comparisons, disagreements of the legacy systems, noise, waivers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from migrator.plan.model import Plan
 from migrator.report import Finding, Severity
 
 Seen = Mapping[str, Mapping[str, Mapping[str, Any]]]
-_MISSING: Mapping[str, Any] = {"broken": "it was never run"}
+_MISSING: Mapping[str, Any] = {"broken": "it was not run"}
 
 
 def judge(
@@ -27,7 +27,7 @@ def judge(
     """Return one comparison for each case and legacy call, in case order, before any waiver."""
     comparisons, disagreements = [], []
     for case in cases:
-        sides = {}
+        controls = {}
         for call in case.calls:
             system = call.mapping.system.value
             key = f"{case.name}|{system}|{call.mapping.name}"
@@ -37,11 +37,11 @@ def judge(
                 candidate=seen.get("unified", {}).get(key, _MISSING),
                 candidate_again=_again(seen, "unified", key),
             )
-            comparison, side = compare_call(case, call, observations, plan, rules)
+            comparison, control = compare_call(case, call, observations, plan, rules)
             comparisons.append(comparison)
-            if side is not None:
-                sides[system] = side
-        differing = disagreement(case, sides, rules)
+            if control is not None:
+                controls[system] = control
+        differing = disagreement(case, controls, rules)
         if differing is not None:
             disagreements.append(differing)
     return tuple(comparisons), tuple(disagreements)
@@ -53,7 +53,7 @@ def _again(seen: Seen, system: str, key: str) -> Mapping[str, Any] | None:
 
 
 def concluded(plan: Plan, comparisons: Sequence[Comparison], waivers: Waivers, *, whole: bool) -> ParityReport:
-    """Return the report with waivers applied; only a whole run can say that a waiver covers nothing."""
+    """Return the report with waivers applied; only a whole run can find that a waiver covers nothing."""
     today = datetime.now(UTC).date()
     judged = tuple(
         replace(comparison, mismatches=apply_waivers(comparison.mismatches, waivers, today))
@@ -71,16 +71,16 @@ def concluded(plan: Plan, comparisons: Sequence[Comparison], waivers: Waivers, *
 
 
 def untested(plan: Plan, comparisons: Sequence[Comparison]) -> tuple[Finding, ...]:
-    """Return mapped tasks that no case calls (a proof silent about one would be none), and what has no control."""
+    """Return mapped tasks that no case calls (they would be missing from the proof), and tasks without a control."""
     kinds = {kind.value for kind in CaseKind}
     called = {(item.system, item.legacy_name) for item in comparisons if item.kind in kinds}
-    untold = [
+    uncalled = [
         Finding(
             code="PARITY-NO-CASE",
             severity=Severity.ERROR,
             where=f"{mapping.system.value}:{mapping.name}",
             what="no case calls this mapped task",
-            remedy="write one, or make some from waiting messages with `migrator parity-check --capture`",
+            remedy="write one, or capture some from waiting messages with `migrator parity-check --capture`",
         )
         for mapping in plan.mappings()
         if (mapping.system.value, mapping.name) not in called
@@ -90,17 +90,17 @@ def untested(plan: Plan, comparisons: Sequence[Comparison]) -> tuple[Finding, ..
             code="PARITY-NO-CONTROL",
             severity=Severity.INFO,
             where=task.name,
-            what="replaces no legacy task, so there is nothing to compare it with",
-            remedy="its own tests are all that speaks for it",
+            what="replaces no legacy task, so it can't be compared",
+            remedy="cover it with tests of its own",
         )
         for task in plan.tasks
         if not task.replaces
     ]
-    return (*untold, *without)
+    return (*uncalled, *without)
 
 
 def noisy_paths(comparisons: Sequence[Comparison]) -> tuple[NoisyPath, ...]:
-    """Return where legacy tasks differ from themselves, with how often and why."""
+    """Return the paths at which legacy tasks differ between two runs, with frequency and reason."""
     found: dict[tuple[str, str, str], list[NoiseSample]] = {}
     totals: Counter[tuple[str, str]] = Counter()
     for comparison in comparisons:

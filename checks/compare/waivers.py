@@ -1,8 +1,8 @@
-"""Differences that are wanted: declared with a reason, an owner and an end, and tied to their exact content.
+"""Accepted differences: declared with a reason, an owner and an expiry date, and tied to their exact content.
 
-``waivers.toml`` is written by people: which differences, why, who answers for it, until when. ``waivers.lock.json``
-beside it holds what was accepted, difference by difference. A difference whose content changed is no longer waived; a
-waiver that covers nothing, or whose day has passed, fails the run.
+``waivers.toml`` is written by people: which differences, why, who is responsible, until when. ``waivers.lock.json``
+next to it holds what was accepted, difference by difference. A difference whose content changed is no longer waived; a
+waiver that covers nothing or has expired fails the run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from migrator.errors import PlanError, UsageError
 from migrator.plan.toml_table import Problems, TomlTable
 from migrator.report import Finding, Mismatch, Outcome, Severity
 
-#: Longest value that is written into the lock for reviewers.
+#: Longest value that is written to the lock file for reviewers.
 PREVIEW_LENGTH = 160
 
 
@@ -30,7 +30,7 @@ class Waiver:
     """One reason to accept a kind of difference."""
 
     id: str
-    #: Which improvement of the migration guide this is, such as ``B. Exponential backoff``; empty if none.
+    #: The improvement of the migration guide that it belongs to, such as ``B. Exponential backoff``; empty if none.
     improvement: str
     #: Patterns: any of the paths, and the task, system and case.
     paths: tuple[str, ...]
@@ -39,11 +39,11 @@ class Waiver:
     cases: tuple[str, ...]
     reason: str
     owner: str
-    #: The last day on which it holds.
+    #: The last day on which it is valid.
     expires: date
 
     def covers(self, mismatch: Mismatch) -> bool:
-        """True if the difference is of this kind; its content is another question."""
+        """True if the difference is of this kind; its content is checked separately."""
         return (
             any(fits(pattern, mismatch.path) for pattern in self.paths)
             and any(fits(pattern, mismatch.task) for pattern in self.tasks)
@@ -61,19 +61,19 @@ class Pin:
     system: str
     path: str
     digest: str
-    #: What it was, shortened, for whoever reviews the file.
+    #: The values, shortened, for reviewers of the file.
     legacy: str = ""
     unified: str = ""
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """Which difference this is about."""
+        """Identify the difference."""
         return self.case, self.system, self.path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waivers:
-    """Reasons and accepted contents."""
+    """Waivers and the differences accepted under them."""
 
     file: Path
     waivers: tuple[Waiver, ...] = ()
@@ -81,12 +81,12 @@ class Waivers:
 
     @property
     def lock_file(self) -> Path:
-        """Where accepted contents lie."""
+        """The file of the accepted differences."""
         return self.file.with_suffix(".lock.json")
 
 
 def load_waivers(file: Path) -> Waivers:
-    """Read a file of waivers and its lock; a missing file has none.
+    """Read a waiver file and its lock file; a missing file has no waivers.
 
     Raises:
         UsageError: A file can't be read.
@@ -104,7 +104,7 @@ def load_waivers(file: Path) -> Waivers:
     top.close()
     for waiver in waivers:
         if sum(other.id == waiver.id for other in waivers) > 1:
-            problems.add(f"waiver:{waiver.id}", "stands more than once", "ids are unique")
+            problems.add(f"waiver:{waiver.id}", "is defined more than once", "ids must be unique")
     if problems.sentences:
         raise PlanError(str(file), tuple(problems.sentences))
     found = Waivers(file=file, waivers=waivers)
@@ -112,7 +112,7 @@ def load_waivers(file: Path) -> Waivers:
 
 
 def apply_waivers(mismatches: Iterable[Mismatch], waivers: Waivers, today: date) -> tuple[Mismatch, ...]:
-    """Return the differences with those waived that a valid waiver covers and whose content was accepted."""
+    """Return the differences; those that a valid waiver covers and whose content was accepted are waived."""
     pins = {pin.key: pin for pin in waivers.pins}
     by_id = {waiver.id: waiver for waiver in waivers.waivers}
     result = []
@@ -124,10 +124,12 @@ def apply_waivers(mismatches: Iterable[Mismatch], waivers: Waivers, today: date)
         candidate = next((waiver for waiver in waivers.waivers if waiver.covers(mismatch)), None)
         waiver = by_id.get(pin.waiver) if pin else None
         if pin is None or waiver is None or not waiver.covers(mismatch):
-            hint = f"{candidate.id} would cover it, once accepted" if candidate else ""
+            hint = (
+                f"{candidate.id} covers it; run with --accept {candidate.id} to accept its content" if candidate else ""
+            )
             result.append(replace(mismatch, reason=hint))
         elif pin.digest != content(mismatch):
-            result.append(replace(mismatch, reason=f"{waiver.id} was given for another content: {pin.unified}"))
+            result.append(replace(mismatch, reason=f"{waiver.id} was accepted for other content: {pin.unified}"))
         elif waiver.expires < today:
             result.append(replace(mismatch, reason=f"{waiver.id} expired on {waiver.expires}"))
         else:
@@ -136,7 +138,7 @@ def apply_waivers(mismatches: Iterable[Mismatch], waivers: Waivers, today: date)
 
 
 def review(mismatches: Iterable[Mismatch], waivers: Waivers, today: date) -> tuple[Finding, ...]:
-    """Return what is wrong with the waivers themselves, after a whole run."""
+    """Return findings about the waivers themselves, after a whole run."""
     found = tuple(mismatches)
     waived = {(item.case, item.system, item.path) for item in found if item.outcome is Outcome.WAIVED}
     differing = {(item.case, item.system, item.path) for item in found}
@@ -144,7 +146,7 @@ def review(mismatches: Iterable[Mismatch], waivers: Waivers, today: date) -> tup
     for waiver in waivers.waivers:
         where = f"{waivers.file.name}: {waiver.id}"
         if waiver.expires < today:
-            remedy = "decide again: remove it, or give it a new day"
+            remedy = "decide again: remove it, or set a new date"
             findings.append(_finding("WAIVER-EXPIRED", where, "has expired", f"{waiver.expires}", remedy))
         elif not any(pin.waiver == waiver.id and pin.key in waived for pin in waivers.pins):
             remedy = "remove it, accept what it covers, or run with --prune"
@@ -152,18 +154,18 @@ def review(mismatches: Iterable[Mismatch], waivers: Waivers, today: date) -> tup
     stale = [pin for pin in waivers.pins if pin.key not in differing]
     for pin in stale:
         where = f"{waivers.lock_file.name}: {pin.case} {pin.system} {pin.path}"
-        remedy = "good news; run with --prune"
+        remedy = "run with --prune to remove it"
         findings.append(_finding("WAIVER-STALE", where, "is accepted but no longer differs", pin.waiver, remedy))
     return tuple(findings)
 
 
 def content(mismatch: Mismatch) -> str:
-    """Return the digest that ties a waiver to what differs."""
+    """Return the digest that ties a waiver to the content of a difference."""
     return digest([mismatch.legacy, mismatch.unified])
 
 
 def accept(mismatches: Iterable[Mismatch], waivers: Waivers, ids: Iterable[str]) -> Waivers:
-    """Return waivers with the present content of everything that the named ones cover; nothing is written."""
+    """Return waivers with the current content of everything that the named ones cover; nothing is written."""
     wanted = [waiver for waiver in waivers.waivers if waiver.id in set(ids)]
     pins = {pin.key: pin for pin in waivers.pins}
     for mismatch in mismatches:
@@ -187,14 +189,14 @@ def accept(mismatches: Iterable[Mismatch], waivers: Waivers, ids: Iterable[str])
 
 
 def pruned(mismatches: Iterable[Mismatch], waivers: Waivers) -> Waivers:
-    """Return waivers without contents that no longer differ and without orphans; it only ever shrinks."""
+    """Return waivers without accepted differences that no longer occur or have no waiver; nothing is added."""
     differing = {(item.case, item.system, item.path) for item in mismatches}
     known = {waiver.id for waiver in waivers.waivers}
     return replace(waivers, pins=tuple(pin for pin in waivers.pins if pin.key in differing and pin.waiver in known))
 
 
 def write_lock(waivers: Waivers) -> None:
-    """Write the accepted contents, one a line, in a stable order."""
+    """Write the accepted differences, one per line, in a stable order."""
     lines = [
         json.dumps({name: getattr(pin, name) for name in Pin.__dataclass_fields__}, ensure_ascii=False)
         for pin in sorted(waivers.pins, key=lambda pin: (pin.waiver, *pin.key))
@@ -205,7 +207,7 @@ def write_lock(waivers: Waivers) -> None:
 def _waiver(table: TomlTable) -> Waiver:
     expires = table.take("expires")
     if not isinstance(expires, date) or isinstance(expires, datetime):
-        table.problem("expires", "needs a day, such as 2027-06-30", f"found {expires!r}")
+        table.problem("expires", "needs a date, such as 2027-06-30", f"found {expires!r}")
         expires = date.min
     waiver = Waiver(
         id=table.text("id"),
@@ -229,7 +231,7 @@ def _pins(file: Path) -> tuple[Pin, ...]:
         entries: list[Mapping[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
         return tuple(Pin(**entry) for entry in entries)
     except (OSError, ValueError, TypeError) as error:
-        raise UsageError(str(file), "it can't be read", found=str(error), remedy="take it back from git") from error
+        raise UsageError(str(file), "it can't be read", found=str(error), remedy="restore it from git") from error
 
 
 def _preview(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""One file a kind of parity besides running cases; each yields comparisons, judged by the same waivers.
+"""One file for each kind of parity check besides running cases; each yields comparisons, waived like those of cases.
 
 A kind is a module of this folder with ``compare(context)``; its file name is its name.
 """

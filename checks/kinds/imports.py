@@ -1,7 +1,6 @@
-"""What importing the task modules needs: both sides are imported where nothing is configured.
+"""What importing the task modules needs: legacy and unified modules are imported where nothing is configured.
 
-Which variables make the environment bare is said in ``parity.toml`` under ``[bare_environment]``; without it there is
-nothing to compare.
+The bare environment is defined in ``parity.toml`` under ``[bare_environment]``; without it there is nothing to compare.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ def compare(context: KindContext) -> Iterator[Comparison]:
             "case": case,
             "task": context.plan.unified.modules[0] if context.plan.unified.modules else "tasks",
         }
-        left, right = (side.get("broken", "imported") for side in (legacy, unified))
+        left, right = (result.get("broken", "imported") for result in (legacy, unified))
         found = Mismatch(
             system=system.value,
             path="import.without_configuration",

@@ -1,6 +1,6 @@
-"""What a task promises: queue, priority, retries, backoff, limits, age, results, acks, locks, encoder, middleware.
+"""The policy of a task: queue, priority, retries, backoff, limits, age, results, acks, locks, encoder, middleware.
 
-Source: see :mod:`migrator.agent.describe`. The unified side is held against the plan as well.
+Source: see :mod:`migrator.agent.describe`. The unified task is compared with the plan as well.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from migrator.report import Mismatch, Outcome
 
 
 def compare(context: KindContext) -> Iterator[Comparison]:
-    """Yield one comparison for each mapped task, and one for each unified task and what the plan says of it."""
+    """Yield one comparison for each mapped task, and one of each unified task with the plan."""
     for mapping in context.plan.mappings():
         legacy = context.facts(mapping.system.value, mapping.name)
         yield pair("policy", mapping, legacy, context.facts("unified", mapping.unified))
@@ -29,7 +29,7 @@ def _as_planned(context: KindContext, task: PlannedTask, policy: dict[str, Any])
     queues = context.plan.unified.queues
     planned = {
         "queue": policy["queue"] if policy["queue"] in queues else ", ".join(queues),
-        # Without a number the plan says that it is never retried, which Celery has no number for.
+        # Without a number the plan says that the task is never retried, for which Celery has no number to compare with.
         "max_retries": policy["max_retries"] if task.max_retries is None else task.max_retries,
     }
     frame: dict[str, Any] = {"case": f"plan:{task.name}", "task": task.name, "system": "celery"}

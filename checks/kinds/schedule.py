@@ -1,6 +1,6 @@
-"""When entries fire and what they send: the next thousand times of each old and new entry, and the calls.
+"""When schedule entries fire and what they send: the next thousand times of legacy and unified entries, and the calls.
 
-Both are computed by Celery's own schedules in the entry's time zone, and again around every change of the clocks in
+Both are computed by Celery's own schedules in the entry's time zone, and again around every daylight saving change of
 the following year. Source: ``celery/schedules.py`` (crontab.remaining_delta).
 """
 
@@ -23,18 +23,18 @@ from migrator.plan.model import ScheduleEntry
 from migrator.report import Finding, Mismatch, Outcome, Severity
 from migrator.wire.message import System
 
-#: How many firing times are compared, and how many around each change of the clocks.
+#: How many firing times are compared, and how many around each daylight saving change.
 FIRINGS = 1_000
 FIRINGS_AT_CHANGE = 60
-#: Any Monday will do; it is the same on every run.
+#: An arbitrary Monday, the same in every run.
 START_AT = datetime(2026, 3, 2, tzinfo=UTC)
 
 
 def compare(context: KindContext) -> Iterator[Comparison]:
-    """Yield one comparison for each legacy entry that a new one replaces.
+    """Yield one comparison for each legacy entry that a unified one replaces.
 
-    Entries of the legacy modules are what these modules say when they are imported. The rewrite takes entries out of
-    other files, so those are read from its record (:mod:`checks.schedule_source`).
+    Entries of the legacy modules are read by importing these modules. The rewrite removes entries from other files, so
+    those are read from its record (:mod:`checks.schedule_source`).
     """
     known: dict[str, Mapping[str, Any]] = {}
     for system in ("celery", "dramatiq"):
@@ -51,13 +51,13 @@ def compare(context: KindContext) -> Iterator[Comparison]:
 
 
 def untraceable(context: KindContext) -> list[Finding]:
-    """Return entries that stood elsewhere and of which neither the source nor a recorded rewrite knows any more."""
+    """Return entries outside the legacy modules that are neither in the source nor in a recorded rewrite any more."""
     return [
         Finding(
             code="PARITY-SCHEDULE-GONE",
             severity=Severity.INFO,
             where=name,
-            what="is nowhere to be read any more, so its times were not compared",
+            what="is neither in the source nor in a recorded rewrite, so its times were not compared",
             remedy=f"compare it with {entry.name} by hand, or run the check before the rewrite's record is removed",
         )
         for entry in context.plan.schedule
@@ -108,14 +108,14 @@ def _comparison(context: KindContext, entry: ScheduleEntry, name: str, old: Mapp
     frame: dict[str, Any] = {"case": f"schedule:{entry.name}", "task": entry.task, "system": "celery"}
     about: dict[str, Any] = {**frame, "title": f"{name} as {entry.name}", "kind": "schedule", "legacy_name": name}
     if "broken" in old:
-        reason = f"the legacy entry {name} could not be looked at: {old['broken']}"
+        reason = f"the legacy entry {name} could not be read: {old['broken']}"
         mismatch = Mismatch(path="schedule", outcome=Outcome.NOT_COMPARED, reason=reason, **frame)
         return Comparison(mismatches=(mismatch,), **about)
     new: dict[str, Any] = {"crontab": entry.crontab} if entry.crontab else {"every_s": entry.every_s}
     label = name.replace(":", "/")
-    left = {label: {"times": _told(old, old["timezone"]), "call": _legacy_call(context, old)}}
+    left = {label: {"times": _firing_times(old, old["timezone"]), "call": _legacy_call(context, old)}}
     call = _call(context, entry.task, (), entry.kwargs)
-    right = {label: {"times": _told(new, old["timezone"]), "call": call}}
+    right = {label: {"times": _firing_times(new, old["timezone"]), "call": call}}
     found = [
         Mismatch(path=f"schedule.{path}", outcome=Outcome.MISMATCHED, legacy=legacy, unified=unified, **frame)
         for path, legacy, unified in differences(left, right, ())
@@ -123,8 +123,8 @@ def _comparison(context: KindContext, entry: ScheduleEntry, name: str, old: Mapp
     return Comparison(mismatches=tuple(found), **about)
 
 
-def _told(times: Mapping[str, Any], timezone: str) -> str:
-    """Return firing times as one text: equal exactly when every one of them is."""
+def _firing_times(times: Mapping[str, Any], timezone: str) -> str:
+    """Return the firing times as one text, equal exactly if every one of them is."""
     moments = firings(times, timezone, START_AT, FIRINGS)
     for change in clock_changes(timezone, START_AT):
         moments += firings(times, timezone, change - timedelta(hours=36), FIRINGS_AT_CHANGE)
@@ -144,7 +144,7 @@ def _legacy_call(context: KindContext, old: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _call(context: KindContext, task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a unified call with every argument written out, defaults included."""
+    """Return a unified call with every argument, defaults included."""
     defaults = {
         item["name"]: item["default"]
         for item in context.facts("unified", task).get("parameters", ())

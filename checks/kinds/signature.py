@@ -1,4 +1,4 @@
-"""Whether calls fit: the plan's parameters are the function's; each case's and each waiting call binds to the new task.
+"""Whether calls bind: the plan's parameters are the function's; cases and waiting messages bind to the unified task.
 
 Source: ``inspect.signature`` of the actor's function and of the task's ``run``, as each worker calls them.
 """
@@ -15,7 +15,7 @@ from migrator.plan.model import TaskMapping
 
 
 def compare(context: KindContext) -> Iterator[Comparison]:
-    """Yield one comparison for each mapped task: what the plan says against what is there."""
+    """Yield one comparison for each mapped task: the plan against the functions."""
     for mapping in context.plan.mappings():
         legacy = context.facts(mapping.system.value, mapping.name)
         unified = context.facts("unified", mapping.unified)
@@ -23,7 +23,7 @@ def compare(context: KindContext) -> Iterator[Comparison]:
             yield pair("signature", mapping, legacy, unified)
             continue
         task = context.plan.task(mapping.unified)
-        said = {
+        expected = {
             "legacy parameters": list(mapping.parameters),
             "unified parameters": list(task.parameters) if task else [],
             "calls that don't bind": [],
@@ -33,7 +33,7 @@ def compare(context: KindContext) -> Iterator[Comparison]:
             "unified parameters": [item["name"] for item in unified["parameters"]],
             "calls that don't bind": _unbound(context, mapping, unified["parameters"]),
         }
-        yield pair("signature", mapping, {"signature": said}, {"signature": found})
+        yield pair("signature", mapping, {"signature": expected}, {"signature": found})
 
 
 def _unbound(context: KindContext, mapping: TaskMapping, parameters: Sequence[Mapping[str, Any]]) -> list[str]:

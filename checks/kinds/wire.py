@@ -1,6 +1,6 @@
-"""What arrives of each type of argument through either system's own encoder.
+"""How each type of argument arrives through either system's own encoder.
 
-Source: Dramatiq's plain JSON refuses what JSON doesn't know; kombu's JSON keeps datetime, Decimal, UUID and bytes.
+Source: Dramatiq's plain JSON refuses types that JSON doesn't have; kombu's JSON has datetime, Decimal, UUID and bytes.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The report for people and for machines: HTML, JSON, JUnit, SARIF, GitHub."""
+"""The reports of a parity run: HTML, JSON, JUnit XML, GitHub annotations and summary."""

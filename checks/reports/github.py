@@ -1,4 +1,4 @@
-"""What GitHub shows of a run: annotations beside the log and a step summary, within GitHub's limits.
+"""Output for GitHub: annotations in the log and a step summary, within GitHub's limits.
 
 Source: https://docs.github.com/actions/reference/workflow-commands-for-github-actions (escaping of workflow commands;
 a step summary may take 1 MiB, and ten errors and ten warnings of a step are shown).
@@ -20,33 +20,33 @@ _OPEN = (Outcome.MISMATCHED, Outcome.NOT_COMPARED)
 
 
 def workflow_commands(report: ParityReport) -> str:
-    """Return workflow commands, a line each: the first differences, then findings."""
+    """Return workflow commands, one per line: the first differences, then findings."""
     lines = [
-        _command("error", f"{item.task}: {item.case} ({item.system})", f"{item.path}: {item.reason or _sides(item)}")
+        _command("error", f"{item.task}: {item.case} ({item.system})", f"{item.path}: {item.reason or _values(item)}")
         for item in report.mismatches
         if item.outcome in _OPEN
     ]
     lines += [_command("error", item.code, str(item)) for item in report.findings if item.severity is Severity.ERROR]
     shown, more = lines[:ANNOTATIONS_OF_A_KIND], len(lines) - ANNOTATIONS_OF_A_KIND
     if more > 0:
-        shown[-1] = _command("error", "Parity", f"and {more + 1} more: see the step's summary and the report")
+        shown[-1] = _command("error", "Parity", f"and {more + 1} more: see the step summary and the report")
     if not lines:
         shown = [_command("notice", "Parity", summary_lines(report)[0])]
     return "\n".join(shown) + "\n"
 
 
 def step_summary(report: ParityReport, *, limit_bytes: int = SUMMARY_LIMIT_BYTES) -> str:
-    """Return Markdown of at most ``limit_bytes``, cut between lines and saying so."""
-    note = "\n_The rest does not fit here: see the HTML report._\n"
+    """Return Markdown of at most ``limit_bytes``; if it is cut, between lines, the last line says so."""
+    note = "\n_This summary is truncated: see the HTML report._\n"
     room = limit_bytes - len(note.encode())
-    kept: list[str] = []
+    lines: list[str] = []
     for line in _markdown(report):
         size = len(line.encode()) + 1
         if size > room:
-            return "\n".join(kept) + note
+            return "\n".join(lines) + note
         room -= size
-        kept.append(line)
-    return "\n".join(kept) + "\n"
+        lines.append(line)
+    return "\n".join(lines) + "\n"
 
 
 def _markdown(report: ParityReport) -> Iterator[str]:
@@ -68,16 +68,16 @@ def _markdown(report: ParityReport) -> Iterator[str]:
         yield "| task | case | system | path | what |"
         yield "| --- | --- | --- | --- | --- |"
     for item in found:
-        cells = (item.task, item.case, item.system, item.path, item.reason or _sides(item))
+        cells = (item.task, item.case, item.system, item.path, item.reason or _values(item))
         yield "| " + " | ".join(_cell(cell) for cell in cells) + " |"
 
 
-def _sides(mismatch: Mismatch) -> str:
+def _values(mismatch: Mismatch) -> str:
     return f"legacy {mismatch.legacy!r:.300}, unified {mismatch.unified!r:.300}"
 
 
 def _cell(text: str) -> str:
-    """Return text that neither Markdown nor HTML takes for its own."""
+    """Return text escaped for Markdown and HTML."""
     shown = html.escape(text[:TEXT_LIMIT], quote=False).replace("\n", " ").replace("\r", " ")
     for character in "\\`*_[]|":
         shown = shown.replace(character, f"\\{character}")

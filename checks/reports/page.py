@@ -1,4 +1,4 @@
-"""The report as one HTML page that loads nothing from elsewhere; everything that tasks produced is escaped."""
+"""The report as one self-contained HTML page; everything that tasks produced is escaped."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from checks.compare.experiment import Comparison
 from checks.compare.report import ParityReport, summary_lines
 from migrator.report import Mismatch, Outcome
 
-#: Lines of one side of one difference.
+#: Maximum lines of a value.
 LINE_LIMIT = 120
-#: Characters of one line.
+#: Maximum characters of a line.
 WIDTH_LIMIT = 600
-#: The gravest first.
+#: The most severe first.
 OUTCOMES = (Outcome.NOT_COMPARED, Outcome.MISMATCHED, Outcome.WAIVED, Outcome.MATCHED)
 
 Lines = list[tuple[str, str]]
@@ -41,24 +41,24 @@ def page(report: ParityReport) -> str:
         by_task=report.by_task(),
         waived=_waived(report),
         kinds=sorted({comparison.kind for comparison in report.comparisons}),
-        comparisons=[_shown(item) for item in sorted(report.comparisons, key=_gravity)],
+        comparisons=[_shown(item) for item in sorted(report.comparisons, key=_severity)],
         facts=[(name, value) for name, value in report.facts.items() if isinstance(value, (str, int))],
     )
 
 
 def side_by_side(legacy: Any, unified: Any) -> tuple[Lines, Lines]:
-    """Return the lines of both values, marked where they differ, capped."""
+    """Return the lines of both values up to a limit, marked where they differ."""
     left, right = _lines(legacy), _lines(unified)
     matcher = difflib.SequenceMatcher(a=left, b=right, autojunk=False)
     shown: tuple[Lines, Lines] = ([], [])
     for kind, start, end, other_start, other_end in matcher.get_opcodes():
-        shown[0].extend(("" if kind == "equal" else "gone", line) for line in left[start:end])
-        shown[1].extend(("" if kind == "equal" else "come", line) for line in right[other_start:other_end])
+        shown[0].extend(("" if kind == "equal" else "removed", line) for line in left[start:end])
+        shown[1].extend(("" if kind == "equal" else "added", line) for line in right[other_start:other_end])
     return shown
 
 
-def _gravity(item: Comparison | Mismatch) -> int:
-    """Return what comes first: what is wrong stands above what is wanted."""
+def _severity(item: Comparison | Mismatch) -> int:
+    """Return the sort key: open differences come before waived ones."""
     return OUTCOMES.index(item.outcome)
 
 
@@ -67,20 +67,20 @@ def _shown(comparison: Comparison) -> dict[str, Any]:
         **{name: getattr(comparison, name) for name in ("case", "title", "kind", "task", "system", "legacy_name")},
         "noise": [item.path for item in comparison.noise],
         "outcome": comparison.outcome.value,
-        "differences": [_difference(mismatch) for mismatch in sorted(comparison.mismatches, key=_gravity)],
+        "differences": [_difference(mismatch) for mismatch in sorted(comparison.mismatches, key=_severity)],
     }
 
 
 def _difference(mismatch: Mismatch) -> Mapping[str, Any]:
-    sides: list[tuple[str, Lines]] = []
+    values: list[tuple[str, Lines]] = []
     if mismatch.outcome is not Outcome.NOT_COMPARED:
-        sides = list(zip(("legacy", "unified"), side_by_side(mismatch.legacy, mismatch.unified), strict=True))
-    return {"path": mismatch.path, "outcome": mismatch.outcome.value, "reason": mismatch.reason, "sides": sides}
+        values = list(zip(("legacy", "unified"), side_by_side(mismatch.legacy, mismatch.unified), strict=True))
+    return {"path": mismatch.path, "outcome": mismatch.outcome.value, "reason": mismatch.reason, "values": values}
 
 
 def _lines(value: Any) -> list[str]:
     if value == {"$absent": True}:
-        return ["(not there)"]
+        return ["(absent)"]
     lines = json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True).splitlines()
     more = len(lines) - LINE_LIMIT
     shown = [line if len(line) <= WIDTH_LIMIT else f"{line[:WIDTH_LIMIT]}…" for line in lines[:LINE_LIMIT]]

@@ -1,4 +1,4 @@
-"""Write a parity report as documents: JSON, JUnit XML, one HTML page, and what GitHub shows."""
+"""Write a parity report as documents: JSON, JUnit XML, one HTML page, and GitHub annotations and summary."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from migrator.report import Mismatch, Outcome, Severity
 
 #: Longest text of one failure in JUnit XML.
 TEXT_LIMIT = 8_000
-#: What XML 1.0 can't hold, as a table for ``str.translate``.
+#: Characters that XML 1.0 can't hold, as a table for ``str.translate``.
 _UNPRINTABLE = {code: "\N{REPLACEMENT CHARACTER}" for code in range(32) if code not in (9, 10, 13)}
 
 
 def write_reports(report: ParityReport, folder: Path) -> dict[str, str]:
-    """Write every document and return where each lies, by kind."""
+    """Write every document and return their paths, by kind."""
     from checks.reports.github import step_summary, workflow_commands
     from checks.reports.page import page
 
@@ -41,7 +41,7 @@ def write_reports(report: ParityReport, folder: Path) -> dict[str, str]:
 
 
 def document(report: ParityReport) -> dict[str, Any]:
-    """Return the report as JSON-safe data; ``schema`` tells its version."""
+    """Return the report as JSON-safe data; ``schema`` is its version."""
     return {
         "schema": SCHEMA,
         "plan": {"name": report.plan, "fingerprint": report.fingerprint},
@@ -69,7 +69,7 @@ def document(report: ParityReport) -> dict[str, Any]:
 
 
 def junit(report: ParityReport) -> bytes:
-    """Return JUnit XML: a suite for each unified task, a case for each comparison."""
+    """Return JUnit XML: a suite for each unified task, a test case for each comparison."""
     top = ET.Element("testsuites", name="parity", time=f"{report.elapsed_s:.3f}")
     suites: dict[str, ET.Element] = {}
     for comparison in report.comparisons:
@@ -105,7 +105,7 @@ def _junit_case(suite: ET.Element, comparison: Comparison) -> None:
         tag = "error" if comparison.outcome is Outcome.NOT_COMPARED else "failure"
         message = ", ".join(item.path for item in differing)[:500]
         found = ET.SubElement(element, tag, message=_printable(message))
-        found.text = _printable("\n".join(_told(item) for item in differing))
+        found.text = _printable("\n".join(_difference(item) for item in differing))
 
 
 def _comparison(comparison: Comparison) -> Mapping[str, Any]:
@@ -130,7 +130,7 @@ def _comparison(comparison: Comparison) -> Mapping[str, Any]:
     }
 
 
-def _told(mismatch: Mismatch) -> str:
+def _difference(mismatch: Mismatch) -> str:
     lines = [f"{mismatch.path}: {mismatch.reason or 'differs'}"]
     if mismatch.outcome is not Outcome.NOT_COMPARED:
         lines += [f"  legacy:  {mismatch.legacy!r}"[:2000], f"  unified: {mismatch.unified!r}"[:2000]]

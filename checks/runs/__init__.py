@@ -1,1 +1,1 @@
-"""Runs of cases: control and candidate processes, through a broker or alone."""
+"""Runs of cases: control and candidate processes, through a broker or in one process."""

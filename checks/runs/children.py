@@ -1,4 +1,4 @@
-"""Child processes of a lane: one JSON line in, one JSON line out, with a bound on every wait."""
+"""Child processes of a variant: one JSON line in, one JSON line out, with a bound on every wait."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from migrator import agent
 START = Path(agent.__file__).with_name("start.py")
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 5.0
-#: Largest answer that is taken from a child.
+#: Largest answer that is accepted from a child.
 REPLY_LIMIT_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(slots=True)
 class AgentProcess:
-    """A running child."""
+    """A running child process."""
 
     process: subprocess.Popen[bytes]
     requests: Any
@@ -35,11 +35,11 @@ class AgentProcess:
     buffer: bytearray = field(default_factory=bytearray)
 
     def ask(self, document: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
-        """Send one line and return the answer; what went wrong is an answer too, under ``broken``."""
-        return self.tell(document) or self.listen(timeout_s)
+        """Send one line and return the answer; a failure is an answer too, under ``broken``."""
+        return self.send(document) or self.receive(timeout_s)
 
-    def tell(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        """Send one line; returns what went wrong, or nothing."""
+    def send(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Send one line; return the failure, or an empty answer."""
         try:
             self.requests.write(orjson.dumps(document) + b"\n")
             self.requests.flush()
@@ -47,13 +47,13 @@ class AgentProcess:
             return {"broken": self._ended(), "gone": True}
         return {}
 
-    def listen(self, timeout_s: float) -> dict[str, Any]:
+    def receive(self, timeout_s: float) -> dict[str, Any]:
         """Return the next line that the child writes."""
         deadline = time.monotonic() + timeout_s
         while (end := self.buffer.find(b"\n")) < 0:
             left_s = deadline - time.monotonic()
             if left_s <= 0 or not select.select([self.replies], [], [], left_s)[0]:
-                return {"broken": f"did not finish within {timeout_s:g} s and was cut off", "gone": True}
+                return {"broken": f"did not finish within {timeout_s:g} s and was stopped", "gone": True}
             chunk = os.read(self.replies, 1 << 20)
             if not chunk:
                 return {"broken": self._ended(), "gone": True}
@@ -65,7 +65,7 @@ class AgentProcess:
         return answer
 
     def stop(self) -> None:
-        """End the child and what it started, by its process group."""
+        """Stop the child and the processes that it started, by its process group."""
         with suppress(OSError):
             self.requests.close()
         try:
@@ -80,8 +80,8 @@ class AgentProcess:
         try:
             status = self.process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            return "closed its pipe"
-        return f"ended its process (status {status})"
+            return "the process closed its pipe"
+        return f"the process ended (status {status})"
 
 
 def start_child(

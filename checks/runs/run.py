@@ -1,6 +1,6 @@
-"""Run calls in child processes, one system to a process, and survive whatever a call does to its process.
+"""Run calls in child processes, one system per process, and survive whatever a call does to its process.
 
-A lane is one system under one set of circumstances (clock offset, hash seed, order). Its process is started with a
+A variant is one system under one set of conditions (clock offset, hash seed, order). Its process is started with a
 Redis-compatible server of its own, is given one call after another, and is replaced when it hangs or ends.
 """
 
@@ -19,14 +19,14 @@ from uuid import NAMESPACE_URL, uuid5
 from checks.cases.load import Call, Case
 from checks.configuration import SCRATCH_DBS, Configuration
 from checks.runs.children import START_TIMEOUT_S, AgentProcess, start_child
-from checks.runs.through_broker import BrokerSide, worker_arguments
+from checks.runs.through_broker import WorkerWithProducer, worker_arguments
 from migrator.embedded_redis import EmbeddedServer, embedded_server
 from migrator.plan.model import Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One system under one set of circumstances."""
+    """One system under one set of conditions."""
 
     name: str
     #: ``dramatiq``, ``celery`` or ``unified``.
@@ -34,47 +34,47 @@ class Variant:
     clock_offset_s: float = 0.0
     hash_seed: int = 0
     backwards: bool = False
-    #: Imported where nothing is configured, to see whether that works; runs nothing.
+    #: Only import the modules in the bare environment; runs no call.
     bare: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedCall:
-    """One call on one side, ready to be sent."""
+    """One call to one system, ready to be sent."""
 
-    #: Unique within a lane.
+    #: Unique within a variant.
     key: str
     document: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """What every lane shares."""
+    """What all variants share."""
 
     plan: Plan
     configuration: Configuration
-    #: Folder that goes away with the run.
+    #: Folder that is removed after the run.
     scratch: Path
-    #: Folder of the databases that the sides begin with.
+    #: Folder of the databases that processes begin with.
     templates: Path
-    #: Folder in which the sides' output is kept.
+    #: Folder for the output of the processes.
     logs: Path
     environ: Mapping[str, str]
     #: ``host:port`` of the fixture server; empty if none.
     upstream: str
     #: A fresh process for each call.
     isolate: bool = False
-    #: URL of a PostgreSQL server for the sides' databases, and how those are called; empty for SQLite files.
+    #: URL of a PostgreSQL server for the processes' databases, and the prefix of their names; empty for SQLite files.
     database: str = ""
     database_prefix: str = ""
-    #: Messages go through workers of the project.
+    #: Messages are run by workers of the project.
     through_broker: bool = False
-    #: Set when the run is given up: lanes end after the call that they are at.
+    #: Set when the run is aborted: variants end after their current call.
     stopped: Event = field(default_factory=Event)
 
 
 def run_document(variant: Variant, case: Case, call: Call) -> Mapping[str, Any]:
-    """Return what a side needs to know to run one call of a case."""
+    """Return the document with which a process runs one call of a case."""
     unified = variant.system == "unified"
     mapping = call.mapping
     return {
@@ -87,7 +87,7 @@ def run_document(variant: Variant, case: Case, call: Call) -> Mapping[str, Any]:
         "attempts": case.attempts,
         "clock": (case.clock_at + timedelta(seconds=variant.clock_offset_s)).isoformat(),
         "seed": case.seed,
-        "world": {
+        "initial_state": {
             "rows": list(case.initial_state.rows),
             "cache": list(case.initial_state.cache),
             "http": list(case.initial_state.http),
@@ -100,54 +100,56 @@ def run_variant(
 ) -> Iterator[tuple[PreparedCall, dict[str, Any]]]:
     """Yield each run with its observation, or with ``{"broken": reason}``.
 
-    A run that hangs or ends the process costs itself alone; the others go on in a new process.
+    A call that hangs or ends its process loses only its own observation; the others go on in a new process.
     """
     waiting = list(reversed(runs) if variant.backwards else runs)
     while waiting and not run_context.stopped.is_set():
-        with _side(variant, run_context) as (side, greeting):
+        with _agent(variant, run_context) as (agent, greeting):
             if "broken" in greeting or variant.bare:
                 for run in waiting:
                     yield run, greeting
                 return
             while waiting and not run_context.stopped.is_set():
                 run = waiting.pop(0)
-                answer = side.ask(run.document, run_context.configuration.case_timeout_s)
+                answer = agent.ask(run.document, run_context.configuration.case_timeout_s)
                 yield run, {key: value for key, value in answer.items() if key != "gone"}
                 if answer.get("gone") or run_context.isolate:
                     break
 
 
 @contextmanager
-def _side(variant: Variant, run_context: RunContext) -> Iterator[tuple[AgentProcess | BrokerSide, dict[str, Any]]]:
+def _agent(
+    variant: Variant, run_context: RunContext
+) -> Iterator[tuple[AgentProcess | WorkerWithProducer, dict[str, Any]]]:
     folder = run_context.scratch / f"{variant.name}-{time.monotonic_ns()}"
     folder.mkdir(parents=True)
     with embedded_server(folder=folder / "redis") as server:
         start = _start_with_worker if run_context.through_broker and not variant.bare else _start_alone
-        side, greet = start(variant, run_context, server, folder)
+        agent, greet = start(variant, run_context, server, folder)
         try:
-            yield side, greet()
+            yield agent, greet()
         finally:
-            side.stop()
+            agent.stop()
 
 
 def _start_alone(
     variant: Variant, run_context: RunContext, server: EmbeddedServer, folder: Path
 ) -> tuple[AgentProcess, Callable[[], dict[str, Any]]]:
-    side = start_child(
+    agent = start_child(
         "serve",
         (),
         cwd=run_context.plan.source_root,
         environment=_environment(variant, run_context, server, folder),
         log_file=run_context.logs / f"{variant.name}.log",
     )
-    configuration = _side_configuration(variant, run_context, server, folder)
-    return side, lambda: side.ask(configuration, START_TIMEOUT_S)
+    configuration = _agent_configuration(variant, run_context, server, folder)
+    return agent, lambda: agent.ask(configuration, START_TIMEOUT_S)
 
 
 def _start_with_worker(
     variant: Variant, run_context: RunContext, server: EmbeddedServer, folder: Path
-) -> tuple[BrokerSide, Callable[[], dict[str, Any]]]:
-    """Start the plan's worker, and beside it a process that sends to it."""
+) -> tuple[WorkerWithProducer, Callable[[], dict[str, Any]]]:
+    """Start the plan's worker, and a producer process that sends messages to it."""
     plan, environment = run_context.plan, _environment(variant, run_context, server, folder)
     node = f"parity-{variant.name}@localhost"
     arguments = worker_arguments(plan, variant.system, node=node, state=folder, environ=environment)
@@ -164,10 +166,10 @@ def _start_with_worker(
     except BaseException:
         worker.stop()
         raise
-    side = BrokerSide(worker=worker, producer=producer)
-    to_worker = {**_side_configuration(variant, run_context, server, folder), "modules": [], "worker": arguments}
-    to_producer = _side_configuration(variant, run_context, server, folder / "producer")
-    return side, lambda: side.greet(to_worker, to_producer, START_TIMEOUT_S)
+    agents = WorkerWithProducer(worker=worker, producer=producer)
+    to_worker = {**_agent_configuration(variant, run_context, server, folder), "modules": [], "worker": arguments}
+    to_producer = _agent_configuration(variant, run_context, server, folder / "producer")
+    return agents, lambda: agents.greet(to_worker, to_producer, START_TIMEOUT_S)
 
 
 def _environment(variant: Variant, run_context: RunContext, server: EmbeddedServer, folder: Path) -> dict[str, str]:
@@ -184,7 +186,7 @@ def _environment(variant: Variant, run_context: RunContext, server: EmbeddedServ
     }
 
 
-def _side_configuration(
+def _agent_configuration(
     variant: Variant, run_context: RunContext, server: EmbeddedServer, folder: Path
 ) -> Mapping[str, Any]:
     plan = run_context.plan

@@ -1,4 +1,4 @@
-"""Room for a run's databases on a PostgreSQL server that somebody names, and their removal afterwards."""
+"""A run's databases on a given PostgreSQL server, and their removal afterwards."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ CONNECT_TIMEOUT_S = 10
 
 
 @contextmanager
-def room_on(server: str) -> Iterator[str]:
-    """Yield how this run's databases are called at the beginning, and drop every one of them at the end.
+def scratch_databases(server: str) -> Iterator[str]:
+    """Yield the name prefix of this run's databases, and drop every one of them at the end.
 
     Args:
-        server: URL of a database on the server, from which others can be created; empty for no server at all.
+        server: URL of a database on the server, from which others can be created; empty for SQLite files.
 
     Raises:
-        UsageError: The URL is none of PostgreSQL, or its driver is not installed.
+        UsageError: It is not a PostgreSQL URL, or the driver is not installed.
         UnreachableError: The server doesn't answer, or the role may not create databases.
     """
     if not server:
@@ -43,16 +43,16 @@ def room_on(server: str) -> Iterator[str]:
 def _check(server: str) -> None:
     where = _where(server)
     if urlsplit(server).scheme not in ("postgres", "postgresql"):
-        remedy = "name one as postgresql://user@host:5432/postgres, or leave it away for SQLite files"
-        raise UsageError(where, "is no URL of a PostgreSQL server", remedy=remedy)
+        remedy = "use a URL such as postgresql://user@host:5432/postgres, or omit it to use SQLite files"
+        raise UsageError(where, "is not the URL of a PostgreSQL server", remedy=remedy)
     try:
         with _connect(server) as connection:
             (able,) = connection.execute(
                 "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
             ).fetchone()
     except ImportError as error:
-        remedy = "install migrator with its extra `postgresql`"
-        raise UsageError(where, "PostgreSQL's driver is not installed", found=str(error), remedy=remedy) from error
+        remedy = "install migrator with the extra `postgresql`"
+        raise UsageError(where, "the PostgreSQL driver is not installed", found=str(error), remedy=remedy) from error
     except OSError as error:
         raise UnreachableError(where, "the server can't be reached", found=str(error)) from error
     if not able:
@@ -65,7 +65,7 @@ def _connect(server: str) -> Any:
     try:
         return psycopg.connect(server, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
     except psycopg.OperationalError as error:
-        # Its text names host and role, never the password.
+        # The error text names host and role, never the password.
         raise ConnectionError(str(error).strip()) from error
 
 

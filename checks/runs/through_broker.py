@@ -1,8 +1,8 @@
-"""A case through a real worker: one process sends the message, the plan's worker command takes it from the queue.
+"""Run a case through a real worker: one process sends the message, the plan's worker command takes it from the queue.
 
-The worker is started with the plan's own command line, so that what it registers, which queues it reads and what it
-accepts is the project's doing. It runs one message at a time (Celery's solo pool, one process of Dramatiq) because it
-is observed from within; nothing else of it is changed.
+The worker is started with the plan's own command line, so that the project decides which tasks it registers, which
+queues it reads and what it accepts. It runs one message at a time (Celery's solo pool, one process of Dramatiq) because
+it is observed from inside; nothing else is changed.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from migrator.plan.placeholders import expand
 from migrator.plan.processes import Process, Role
 from migrator.wire.message import Side, System
 
-#: Longer than the wait inside the worker, which can tell why nothing came.
+#: Added to the wait inside the worker, which knows better why no message arrived.
 PATIENCE_S = 5.0
-#: What an observed worker does otherwise: one message at a time, no talk with other workers.
+#: What is different in an observed worker: one message at a time, no communication with other workers.
 _CELERY_OPTIONS = ("--pool=solo", "--concurrency=1", "--without-gossip", "--without-mingle", "--without-heartbeat")
 _DRAMATIQ_OPTIONS = ("--processes", "1")
-#: Options that an observed worker must not have; the value says whether an argument follows.
+#: Options that are removed for an observed worker; the value is True if an argument follows.
 _LEFT_OUT = {"-B": False, "--beat": False, "--autoscale": True, "--pidfile": True, "--logfile": True, "-f": True}
 _LEFT_OUT |= {"-D": False, "--detach": False, "--max-tasks-per-child": True, "--statedb": True, "-S": True}
 _DRAMATIQ_LEFT_OUT = {"--use-spawn": False, "--watch": True, "--pid-file": True, "--log-file": True}
 
 
 @dataclass(slots=True)
-class BrokerSide:
-    """A worker and the process that sends to it."""
+class WorkerWithProducer:
+    """A worker and the producer process that sends to it."""
 
     worker: AgentProcess
     producer: AgentProcess
 
     def ask(self, document: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
-        """Let one message travel and return what the worker's process saw of it."""
+        """Send one message and return what the worker's process observed."""
         if "describe" in document:
             return self.producer.ask(document, timeout_s)
         answer = self.worker.ask({"prepare": document}, timeout_s)
@@ -46,27 +46,27 @@ class BrokerSide:
             return answer
         sent = self.producer.ask({"send": document}, timeout_s)
         if "broken" in sent:
-            # The worker holds a prepared world; the next case begins with new processes.
+            # The worker is prepared for this case; the next one begins with new processes.
             return {"broken": f"the message could not be sent: {sent['broken']}", "gone": True}
         return self.worker.ask({"observe": {**sent, "timeout_s": timeout_s}}, timeout_s + PATIENCE_S)
 
     def greet(self, to_worker: Mapping[str, Any], to_producer: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
-        """Send both their configuration and return the first answer that is bad, or the worker's."""
-        failed = self.worker.tell(to_worker) or self.producer.tell(to_producer)
-        answers = [failed] if failed else [side.listen(timeout_s) for side in (self.producer, self.worker)]
+        """Send both their configuration and return the first failure, or the worker's answer."""
+        failed = self.worker.send(to_worker) or self.producer.send(to_producer)
+        answers = [failed] if failed else [agent.receive(timeout_s) for agent in (self.producer, self.worker)]
         return next((answer for answer in answers if "broken" in answer), answers[-1])
 
     def stop(self) -> None:
-        """End both."""
+        """Stop both."""
         self.producer.stop()
         self.worker.stop()
 
 
 def worker_arguments(plan: Plan, system: str, *, node: str, state: Path, environ: Mapping[str, str]) -> list[str]:
-    """Return ``celery`` or ``dramatiq`` and what the plan's worker is started with.
+    """Return ``celery`` or ``dramatiq`` and the arguments of the plan's worker.
 
     Args:
-        plan: Its first worker of the side counts; queues that only another worker reads are added.
+        plan: The first worker of the side is taken; queues that only another worker reads are added.
         system: ``dramatiq``, ``celery`` or ``unified``.
         node: Name of the worker.
         state: Folder that ``{state}`` stands for.
@@ -77,11 +77,11 @@ def worker_arguments(plan: Plan, system: str, *, node: str, state: Path, environ
     workers = [p for p in plan.processes if (p.side, p.role, p.system) == (side, Role.WORKER, library)]
     known = [found for process in workers if (found := _after_library(process, library))]
     first = known[0] if known else _default(plan, side, library)
-    places = {"{node}": node, "{state}": str(state)}
+    placeholders = {"{node}": node, "{state}": str(state)}
     arguments = []
     for part in _without(first, _DRAMATIQ_LEFT_OUT if library is System.DRAMATIQ else _LEFT_OUT):
-        for name, value in places.items():
-            part = part.replace(name, value)  # noqa: PLW2901 - each place in turn
+        for name, value in placeholders.items():
+            part = part.replace(name, value)  # noqa: PLW2901 - each placeholder in turn
         arguments.append(expand(part, environ, where="command of the worker"))
     queues = sorted({queue for command in known for queue in _queues(command, library)})
     return [library.value, *_completed(arguments, library, queues if _queues(first, library) else [])]
@@ -94,7 +94,7 @@ def _completed(arguments: Sequence[str], library: System, queues: Sequence[str])
 
 
 def _after_library(process: Process, library: System) -> tuple[str, ...]:
-    """Return what stands behind ``celery`` or ``dramatiq`` in a command line, or nothing."""
+    """Return what follows ``celery`` or ``dramatiq`` in a command line, or nothing."""
     for index, part in enumerate(process.command):
         if Path(part).name == library.value:
             return process.command[index + 1 :]
@@ -102,7 +102,7 @@ def _after_library(process: Process, library: System) -> tuple[str, ...]:
 
 
 def _default(plan: Plan, side: Side, library: System) -> tuple[str, ...]:
-    """Return the plainest command line, for a plan that leaves its processes to somebody else."""
+    """Return a default command line, for a plan that defines no worker."""
     endpoint = plan.unified if side is Side.UNIFIED else plan.endpoint(library)
     modules = _modules(plan, endpoint)
     if endpoint is None or not modules:

@@ -1,6 +1,6 @@
 """A cache in memory that records each write with its lifetime.
 
-Takes the place of every cache the project configures, so that no run sees another's entries.
+Replaces every cache that the project configures, so that no run sees another's entries.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .recorder import RECORDER
 
 
 class RecordingCache(LocMemCache):  # type: ignore[misc]  # Django has no type information
-    """Django's memory cache; asynchronous calls arrive here too, as their base class calls these."""
+    """Django's memory cache; asynchronous methods are recorded too, because their base class calls these."""
 
     def set(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> None:
         """Record and write."""

@@ -1,7 +1,7 @@
-"""Turn any value that a task returned, wrote or sent into plain JSON that two processes agree about.
+"""Turn any value that a task returned, wrote or sent into plain JSON that is the same in two processes.
 
-What equals the case's clock is written as ``<clock>``, so that two runs with different clocks can be compared;
-what is too large is replaced by its size and digest.
+A moment that equals the case's clock is written as ``<clock>``, so that two runs with different clocks can be compared;
+a value that is too large is replaced by its size and digest.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ import orjson
 STRING_LIMIT = 65_536
 #: Most items of one list or mapping that are kept.
 ITEM_LIMIT = 2_000
-#: Items beyond that which still count for a list's digest.
+#: Items beyond that limit that still count for a list's digest.
 DIGEST_LIMIT = 200_000
 #: Deepest nesting that is followed.
 DEPTH_LIMIT = 40
-#: How near to the clock a moment must be to be called ``<clock>``.
+#: How near to the clock a moment must be to be written as ``<clock>``.
 CLOCK_SLACK_S = 5.0
 
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:?\d\d)?")
@@ -36,7 +36,7 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """What is known about a run while its values are written down."""
+    """What is known about a run while its values are converted."""
 
     #: The frozen clock, seconds since the epoch.
     clock: float
@@ -67,12 +67,12 @@ def canonical(value: Any, frame: Frame, *, depth: int = 0) -> Any:
 
 
 def sort_key(value: Any) -> bytes:
-    """Return an order for canonical values of any kind."""
+    """Return a sort key for canonical values of any kind."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str)
 
 
 def digest(value: Any) -> str:
-    """Return a short digest of a canonical value, equal wherever the value is."""
+    """Return a short digest of a canonical value; equal values have equal digests."""
     return hashlib.sha256(sort_key(value)).hexdigest()[:16]
 
 

@@ -16,7 +16,7 @@ from celery.utils.imports import symbol_by_name
 
 from .recorder import RECORDER
 
-#: Of every message (protocol 2, ``celery/app/amqp.py``).
+#: Headers of every message (protocol 2, ``celery/app/amqp.py``).
 _STANDARD_HEADERS = frozenset(
     {"lang", "task", "id", "shadow", "eta", "expires", "group", "group_index", "retries", "timelimit", "root_id"}
     | {"parent_id", "argsrepr", "kwargsrepr", "origin", "ignore_result", "replaced_task_nesting", "stamped_headers"}
@@ -25,7 +25,7 @@ _STANDARD_HEADERS = frozenset(
 
 
 class TaskListener:
-    """Hear how one message ends and what else is published."""
+    """Record how one message ends and what else is published."""
 
     def __init__(self) -> None:
         self.current = ""
@@ -36,7 +36,7 @@ class TaskListener:
         signals.task_retry.connect(self._retried, weak=False)
 
     def begin(self, task_id: str) -> None:
-        """Forget what was, and listen to one message."""
+        """Drop what was recorded, and record one message."""
         self.current, self.ended = task_id, {"outcome": "rejected"}
         RECORDER.start()
 
@@ -65,7 +65,7 @@ class TaskListener:
             self.ended |= {"outcome": "retry", "exception": getattr(reason, "exc", None)}
 
 
-class TaskSide(TaskListener):
+class InlineCeleryWorker(TaskListener):
     """The project's Celery application and a connection to its broker."""
 
     def __init__(self, app: Any) -> None:
@@ -83,7 +83,7 @@ class TaskSide(TaskListener):
             queue = self.app.amqp.queues[sent_to].bind(channel)
             message = queue.get(no_ack=False)
             if message is None:
-                raise TimeoutError(f"the message did not come out of queue {sent_to!r}")
+                raise TimeoutError(f"the message was not delivered by queue {sent_to!r}")
             request = symbol_by_name(task.Request)(
                 message,
                 on_ack=lambda logger, errors: message.ack(),
@@ -119,7 +119,7 @@ def send(target: Any, call: Mapping[str, Any]) -> str:
 
 
 def _options(headers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return when a message may run, until when it is worth something, and headers that are not Celery's own."""
+    """Return when a message may run, when it expires, and headers that are not Celery's own."""
     own = {name: value for name, value in headers.items() if name not in _STANDARD_HEADERS and value is not None}
     return {"delay_s": _from_now(headers.get("eta")), "expires_s": _from_now(headers.get("expires")), "headers": own}
 

@@ -1,7 +1,7 @@
 """Celery's own worker with an agent in it: ``celery -A … worker`` as the plan says, one message at a time.
 
 The agent wraps each task's ``Strategy``, the function to which the consumer hands a message of that task: the message
-of the case passes, every other one (what the task sent, its retry) is acknowledged and forgotten.
+of the case passes, every other one (messages that the task sent, its retry) is acknowledged and dropped.
 Source: ``celery/worker/consumer/consumer.py`` (update_strategies, create_task_handler), ``celery/app/task.py``
 (Strategy), ``celery/concurrency/solo.py``: the task has run when the strategy returns, unless it is rate limited.
 """
@@ -20,15 +20,15 @@ from celery.app.task import Task
 from celery.worker.strategy import default
 
 from .celery_run import TaskListener
-from .chance import seed_randomness
 from .recorder import RECORDER
+from .seeding import seed_randomness
 from .worker_protocol import Hook
 
 logger = logging.getLogger("celery.worker.parity")
 
 
 class TaskAgent(TaskListener):
-    """Lets one message through and hears how it ends."""
+    """Let one message through and record how it ends."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,8 +51,8 @@ class TaskAgent(TaskListener):
         """Return the queues that the consumer reads."""
         return [queue.name for queue in self.consumer.task_consumer.queues] if self.consumer else []
 
-    def settle(self) -> None:
-        """Nothing of a task outlives it here."""
+    def finish_background_work(self) -> None:
+        """Do nothing: in the solo pool nothing of a task outlives it."""
 
     def strategy(self, task: Any, app: Any, consumer: Any, **options: Any) -> Any:
         """Return what the consumer calls with each message of a task."""

@@ -1,6 +1,6 @@
-"""The databases of a side: files of its own, or databases of its own on a PostgreSQL server; never the project's.
+"""The databases of a process: SQLite files, or its own databases on a PostgreSQL server; never the project's.
 
-The first side runs the migrations and leaves templates; every other one begins with a copy.
+The first process runs the migrations and leaves templates; every other one begins with a copy.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ class Databases:
     by_alias: Mapping[str, Database]
 
     def reset(self) -> None:
-        """Make each database what its migrations left."""
+        """Restore each database to what its migrations left."""
         for database in self.by_alias.values():
             database.reset()
 
     def remember(self) -> None:
-        """Take what is there now for the beginning."""
+        """Take the present state as the one that changes are computed from."""
         for database in self.by_alias.values():
             database.remember()
 
@@ -43,27 +43,27 @@ class Databases:
         return result
 
 
-def redirect(settings: Any, place: DatabaseLocation) -> None:
-    """Point every database of Django's settings at one of this side; before ``django.setup()``."""
-    if place.server:
-        settings.DATABASES = {alias: django_settings(place, alias) for alias in settings.DATABASES}
+def redirect(settings: Any, location: DatabaseLocation) -> None:
+    """Point every database of Django's settings at one of this process; before ``django.setup()``."""
+    if location.server:
+        settings.DATABASES = {alias: django_settings(location, alias) for alias in settings.DATABASES}
     else:
-        settings.DATABASES = {alias: _sqlite(place.scratch / f"{alias}.sqlite3") for alias in settings.DATABASES}
+        settings.DATABASES = {alias: _sqlite(location.scratch / f"{alias}.sqlite3") for alias in settings.DATABASES}
 
 
-def make(settings: Any, place: DatabaseLocation) -> Databases:
-    """Make the databases that the settings now name, as the project's migrations leave them."""
-    place.templates.mkdir(parents=True, exist_ok=True)
-    with (place.templates / "lock").open("w") as lock:
-        # The first side makes the templates, the others wait for it; the parent bounds the wait.
+def make(settings: Any, location: DatabaseLocation) -> Databases:
+    """Create the databases that the settings now name, as the project's migrations leave them."""
+    location.templates.mkdir(parents=True, exist_ok=True)
+    with (location.templates / "lock").open("w") as lock:
+        # The first process creates the templates, the others wait for it; the parent bounds the wait.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return Databases(by_alias={alias: _made(place, alias) for alias in settings.DATABASES})
+        return Databases(by_alias={alias: _made(location, alias) for alias in settings.DATABASES})
 
 
-def _made(place: DatabaseLocation, alias: str) -> Database:
-    if place.server:
-        return make_postgres(place, alias, _migrated(alias))
-    file, template = place.scratch / f"{alias}.sqlite3", place.templates / f"{alias}.sqlite3"
+def _made(location: DatabaseLocation, alias: str) -> Database:
+    if location.server:
+        return make_postgres(location, alias, _migrated(alias))
+    file, template = location.scratch / f"{alias}.sqlite3", location.templates / f"{alias}.sqlite3"
     if template.exists():
         shutil.copyfile(template, file)
     else:
@@ -74,7 +74,7 @@ def _made(place: DatabaseLocation, alias: str) -> Database:
 
 
 def _migrated(alias: str) -> Callable[[], None]:
-    """Return what runs the project's migrations on one of its databases."""
+    """Return a function that runs the project's migrations on one of its databases."""
 
     def migrate() -> None:
         from django.core.management import call_command

@@ -1,4 +1,4 @@
-"""Say what a task promises without running it: policy, wire and signature, in one vocabulary for both libraries.
+"""Describe a task without running it: policy, wire and signature, in one vocabulary for both libraries.
 
 Source: ``dramatiq/middleware`` (AgeLimit, Retries, TimeLimit: an actor's option wins over the middleware's) and
 ``celery/app/task.py`` (from_config: a task's attribute wins over the app's setting).
@@ -30,27 +30,27 @@ PROBES: Mapping[str, Any] = {
     "large integer": 2**70,
     "text beyond ASCII": "\u00e9\U0001f600",
 }
-#: Dramatiq's own; a project's further ones are told by name.
+#: Dramatiq's own middleware and the agent's; the names of all others are part of the policy.
 _STANDARD = frozenset(
     {"AgeLimit", "TimeLimit", "ShutdownNotifications", "Callbacks", "Pipelines", "Retries", "AsyncIO", "Prometheus"}
-    | {"CurrentMessage", "Results", "GroupCallbacks", "ActorListener", "_Sower"}
+    | {"CurrentMessage", "Results", "GroupCallbacks", "ActorListener", "SeedBeforeRetries"}
 )
 
 
-def describe(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return facts of every task asked for by name, and the schedules of the modules asked for."""
+def describe(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts of every requested task by name, and the schedules of the requested modules."""
     tasks: dict[str, Any] = {}
     timezone = ""
-    for item in asked["tasks"]:
+    for item in request["tasks"]:
         try:
             module, _, attribute = item["path"].rpartition(".")
             target = getattr(importlib.import_module(module), attribute)
             timezone = timezone or str(getattr(getattr(target, "app", None), "timezone", ""))
             tasks[item["name"]] = _actor(target) if item["system"] == "dramatiq" else _task(target)
-        except Exception as error:  # noqa: BLE001 - told to the parent, which says what could not be compared
+        except Exception as error:  # noqa: BLE001 - the parent reports what could not be compared
             tasks[item["name"]] = {"broken": f"{type(error).__name__}: {error}"}
     schedules: dict[str, Any] = {}
-    for module in asked["schedules"]:
+    for module in request["schedules"]:
         try:
             schedules |= _schedules(module)
         except ImportError as error:
@@ -140,7 +140,7 @@ def _task(task: Any) -> dict[str, Any]:
 
 
 def _retried_actor(actor: Any, retries: Any) -> str:
-    """Return for which exceptions a message is tried again."""
+    """Return for which exceptions a message is retried."""
     if retries is None:
         return "never"
     when = actor.options.get("retry_when") or retries.retry_when
@@ -169,7 +169,7 @@ def _actor_backoff(first_s: float | None, most_s: float | None) -> str | None:
 
 
 def _task_backoff(task: Any) -> str:
-    """Return how long a task waits before it is tried again; what a body says itself shows when cases are run."""
+    """Return how long a task waits before a retry; a countdown given in the body shows when cases are run."""
     from celery import Task
 
     if task.__class__.retry is not Task.retry:
@@ -182,7 +182,7 @@ def _task_backoff(task: Any) -> str:
 
 
 def _base_classes(task: Any) -> list[str]:
-    """Return the classes that a project puts around its tasks: what middleware is to actors."""
+    """Return the base classes of a project's tasks, the counterpart of middleware."""
     found = [kind for kind in task.__class__.__mro__[1:] if not kind.__module__.startswith(("celery.", "builtins"))]
     return sorted(kind.__name__ for kind in found if kind.__name__ != "object")
 
@@ -198,7 +198,7 @@ def _wire(there_and_back: Callable[[Any], Any]) -> dict[str, str]:
     for name, value in PROBES.items():
         try:
             arrived = there_and_back(value)
-        except Exception as error:  # noqa: BLE001 - an encoder may raise anything; that is the answer
+        except Exception as error:  # noqa: BLE001 - an encoder may raise anything; the exception is the answer
             result[name] = f"refused with {type(error).__name__}"
             continue
         same = arrived == value and type(arrived) is type(value)

@@ -18,15 +18,15 @@ import dramatiq
 from dramatiq.middleware import Retries
 from dramatiq.worker import ConsumerThread, Worker, WorkerThread
 
-from .chance import seed_randomness
 from .recorder import RECORDER
+from .seeding import seed_randomness
 
 FETCH_TIMEOUT_S = 5.0
-#: How long coroutines that an actor left behind may go on.
+#: How long coroutines that an actor left running may go on.
 COROUTINE_TIMEOUT_S = 2.0
 
 
-class ActorSide:
+class InlineDramatiqWorker:
     """The project's broker with a worker that never starts threads of its own."""
 
     def __init__(self, broker: Any) -> None:
@@ -65,7 +65,7 @@ class ActorSide:
 
 
 class ActorListener(dramatiq.Middleware):  # type: ignore[misc]  # Dramatiq has no type information here
-    """Hear how a message ends and what else is enqueued."""
+    """Record how a message ends and what else is enqueued."""
 
     in_worker = False
 
@@ -74,12 +74,12 @@ class ActorListener(dramatiq.Middleware):  # type: ignore[misc]  # Dramatiq has 
         self.ended: dict[str, Any] = {}
 
     def begin(self, message_id: str, seed: int) -> None:
-        """Forget what was, and listen to one message."""
+        """Drop what was recorded, and record one message."""
         self.current, self.seed, self.ended = message_id, seed, {"outcome": "lost"}
         RECORDER.start()
 
     def after_enqueue(self, broker: Any, message: Any, delay: int | None) -> None:
-        # A worker's own consumers put messages back whose time has come; that is no effect of a task.
+        # A worker's own consumers enqueue delayed messages that are due; that is no effect of a task.
         if not self.current or (self.in_worker and isinstance(threading.current_thread(), ConsumerThread)):
             return
         call = {"args": list(message.args), "kwargs": dict(message.kwargs)}
@@ -113,8 +113,8 @@ class ActorListener(dramatiq.Middleware):  # type: ignore[misc]  # Dramatiq has 
             RECORDER.note("dead_letters", entry | {"kwargs": dict(message.kwargs)})
 
 
-class _Sower(dramatiq.Middleware):  # type: ignore[misc]  # as above
-    """Stands so that it comes right before Retries, whose jitter is then the same however often others drew."""
+class SeedBeforeRetries(dramatiq.Middleware):  # type: ignore[misc]  # as above
+    """Seed right before Retries, so that its jitter is the same however often others drew a random number."""
 
     def __init__(self, listener: ActorListener) -> None:
         self.listener = listener
@@ -129,7 +129,7 @@ class _Sower(dramatiq.Middleware):  # type: ignore[misc]  # as above
 def attend(broker: Any, listener: ActorListener) -> None:
     """Add the listener to a broker's middleware."""
     if any(type(item) is Retries for item in broker.middleware):
-        broker.add_middleware(_Sower(listener), after=Retries)
+        broker.add_middleware(SeedBeforeRetries(listener), after=Retries)
     broker.add_middleware(listener)
 
 
@@ -143,7 +143,7 @@ def send(target: Any, call: Mapping[str, Any]) -> str:
 
 
 def finish_coroutines() -> None:
-    """Let what the actor left running in the event loop finish, or cancel it: it belongs to this run alone."""
+    """Let what the actor left running in the event loop finish, or cancel it: it belongs to this run only."""
     from dramatiq.asyncio import get_event_loop_thread
 
     thread = get_event_loop_thread()
@@ -167,4 +167,4 @@ def _fetch(consumer: Any) -> Any:
         message = next(consumer)
         if message is not None:
             return message
-    raise TimeoutError(f"the message did not come out of the broker within {FETCH_TIMEOUT_S:g} s")
+    raise TimeoutError(f"the message was not delivered by the broker within {FETCH_TIMEOUT_S:g} s")

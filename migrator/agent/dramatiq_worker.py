@@ -1,8 +1,8 @@
 """Dramatiq's own worker with an agent in it: the command line as the plan says, with one process.
 
-Dramatiq's master forks its worker, which asks this module for ``broker``: that sets the project up in the right
-process, imports the plan's broker as Dramatiq would, and adds two middlewares. The first lets the message of the case
-pass and skips every other one (what the actor sent, its retry); the last hears how it ends.
+Dramatiq's main process forks its worker, which imports ``broker`` from this module: that sets the project up in the
+right process, imports the plan's broker as Dramatiq would, and adds two middlewares. The first lets the message of the
+case pass and skips every other one (messages that the actor sent, its retry); the last records how it ends.
 Source: ``dramatiq/cli.py`` (worker_process, import_broker), ``dramatiq/worker.py`` (process_message).
 """
 
@@ -18,16 +18,16 @@ import dramatiq
 from dramatiq.errors import ActorNotFound
 from dramatiq.middleware import SkipMessage
 
-from .chance import seed_randomness
 from .dramatiq_run import ActorListener, attend, finish_coroutines
+from .seeding import seed_randomness
 from .worker_protocol import Hook
 
-#: Tells the forked process its pipes and the plan's broker: ``REQUESTS REPLIES BROKER``.
+#: Passes the pipes and the plan's broker to the forked process: ``REQUESTS REPLIES BROKER``.
 VARIABLE = "PARITY_WORKER"
 
 
 class ActorAgent(ActorListener):
-    """Hears how one message ends."""
+    """Record how one message ends."""
 
     in_worker = True
 
@@ -49,12 +49,12 @@ class ActorAgent(ActorListener):
         """Return the queues that the worker reads."""
         return list(self.worker.consumers) if self.worker else []
 
-    def settle(self) -> None:
-        """Let coroutines finish that the actor left running."""
+    def finish_background_work(self) -> None:
+        """Let coroutines that the actor left running finish."""
         finish_coroutines()
 
     def enter(self) -> None:
-        """Begin to listen: the message is at hand."""
+        """Begin to record: the worker has received the message."""
         self.started_at = time.monotonic()
         seed_randomness(self.seed)
         self.begin(self.expected, self.seed)
@@ -69,7 +69,9 @@ class ActorAgent(ActorListener):
     ) -> None:
         super().after_process_message(broker, message, result=result, exception=exception)
         if message.message_id == self.current and isinstance(exception, ActorNotFound):
-            self.broken = f"the worker doesn't know an actor {message.actor_name!r}: no module that it imports has it"
+            self.broken = (
+                f"the worker doesn't know an actor {message.actor_name!r}: no module that it imports defines it"
+            )
 
     def after_ack(self, broker: Any, message: Any) -> None:
         self._finish(message)
@@ -85,7 +87,7 @@ class ActorAgent(ActorListener):
 
 
 class Gate(dramatiq.Middleware):  # type: ignore[misc]  # Dramatiq has no type information here
-    """The first middleware: skips what is not the message of the case."""
+    """The first middleware: skips every message but that of the case."""
 
     def __init__(self, agent: ActorAgent) -> None:
         self.agent = agent
@@ -97,7 +99,7 @@ class Gate(dramatiq.Middleware):  # type: ignore[misc]  # Dramatiq has no type i
 
 
 def run(pipes: tuple[int, int], arguments: Sequence[str]) -> None:
-    """Run Dramatiq's command line; its worker process comes back for :data:`broker`."""
+    """Run Dramatiq's command line; its worker process imports :data:`broker` from here."""
     from dramatiq.cli import main, make_argument_parser
 
     options = make_argument_parser().parse_args(list(arguments))
@@ -107,7 +109,7 @@ def run(pipes: tuple[int, int], arguments: Sequence[str]) -> None:
 
 
 def __getattr__(name: str) -> Any:
-    """Return the project's broker, ready to be observed, when Dramatiq's worker process asks for it."""
+    """Return the project's broker with the agent attached, when Dramatiq's worker process imports it."""
     if name != "broker":
         raise AttributeError(name)
     from dramatiq.cli import import_broker

@@ -1,6 +1,6 @@
-"""The outside world over HTTP: answers of the case first, then a fixture server, and a record of every request.
+"""HTTP services as a case sees them: answers of the case, then a fixture server; every request is recorded.
 
-It listens on a loopback port of its own; the project reads its base URL from the environment.
+The server listens on a loopback port of its own; the project reads its base URL from the environment.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 from .recorder import RECORDER
 
-#: Longest that a case's answer may be held back.
+#: Longest delay of a case's answer.
 HANG_LIMIT_S = 60.0
 UPSTREAM_TIMEOUT_S = 30.0
-#: Status of a request whose answer nobody waited for.
+#: Status of a request that was not answered before the run ended.
 UNANSWERED = "unanswered"
 _HOP_HEADERS = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "host", "date", "server"})
 
@@ -34,12 +34,12 @@ class Answers:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def load(self, rules: list[dict[str, Any]]) -> None:
-        """Take a case's answers, unused."""
+        """Load a case's answers, none of them used."""
         with self.lock:
             self.rules = [dict(rule) for rule in rules]
 
     def pick(self, method: str, target: str) -> Mapping[str, Any] | None:
-        """Return the first answer that fits and is not used up, or None."""
+        """Return the first answer that matches and is not used up, or None."""
         with self.lock:
             for rule in self.rules:
                 if rule["method"] and rule["method"] != method:
@@ -52,8 +52,8 @@ class Answers:
         return None
 
 
-def settle(timeout_s: float) -> None:
-    """Wait until every request of this run has its answer, but no longer than given: a task may leave some behind."""
+def wait_until_answered(timeout_s: float) -> None:
+    """Wait, for a bounded time, until every request of this run is answered: a task may leave some behind."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline and any(entry["status"] == UNANSWERED for entry in list(RECORDER.http)):
         time.sleep(0.002)
@@ -77,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
     #: A connection to the fixture server, as long as the project keeps its own open.
     onward: http.client.HTTPConnection | None = None
     protocol_version = "HTTP/1.1"
-    # Small answers leave at once; with Nagle's algorithm each would wait for an acknowledgement.
+    # Small answers are sent at once; with Nagle's algorithm each would wait for an acknowledgement.
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
@@ -92,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         parts = urlsplit(self.path)
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        # Noted on arrival, so that it belongs to the run that asked; the status is filled in before the answer leaves.
+        # Recorded on arrival, so that it belongs to the run that sent it; the status is set before the answer is sent.
         entry: dict[str, Any] = {"method": self.command, "path": parts.path, "query": query, "status": UNANSWERED}
         if body:
             entry["body"] = body
@@ -123,8 +123,8 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self.onward.request(self.command, self.path, body or None, headers)
             answer = self.onward.getresponse()
-            kept = {name: value for name, value in answer.getheaders() if name.lower() not in _HOP_HEADERS}
-            self._send(answer.status, kept, answer.read(), entry)
+            headers = {name: value for name, value in answer.getheaders() if name.lower() not in _HOP_HEADERS}
+            self._send(answer.status, headers, answer.read(), entry)
         except (OSError, http.client.HTTPException):
             entry["status"] = "dropped"
             self.close_connection = True
@@ -140,5 +140,5 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(b"" if self.command == "HEAD" else body)
         except OSError:
-            # The caller gave up waiting.
+            # The client has closed the connection.
             self.close_connection = True

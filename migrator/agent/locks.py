@@ -1,7 +1,7 @@
 """Locks and rate limits that a task takes in its body: found in its code, because no option names them.
 
-Followed are the names that the function and the project's own functions below it look up, so a lock that is made under
-a computed name is not seen.
+The names that the function and the project's own functions below it look up are followed, so a lock that is created
+under a computed name is not found.
 Source: ``dramatiq/rate_limits`` (key and limit are attributes), ``redis/lock.py``; the options of celery-once and
 celery-singleton are attributes of the task.
 """
@@ -16,7 +16,7 @@ from typing import Any
 
 #: How many calls deep the project's functions are followed.
 DEPTH = 3
-#: Methods that take a lock wherever they are called, whatever they are called on.
+#: Methods that take a lock, on whatever object they are called.
 _TAKING = frozenset({"lock", "acquire_lock", "advisory_lock", "select_for_update", "pg_advisory_lock"})
 #: Options of libraries that keep a task from running twice.
 _OPTIONS = ("once", "unique_on", "lock_expiry", "raise_on_duplicate")
@@ -24,7 +24,7 @@ _SETTINGS = ("limit", "bucket", "window", "ttl", "timeout")
 
 
 def locks(function: Callable[..., Any]) -> list[str]:
-    """Return what the function and those that it calls take, as a sorted list of words."""
+    """Return the locks that the function and the functions it calls take, as a sorted list of descriptions."""
     return sorted(set(_found(inspect.unwrap(function), DEPTH, set())))
 
 
@@ -45,15 +45,15 @@ def _found(function: Any, depth: int, seen: set[int]) -> Iterator[str]:
         values += [vars(module)[name] for name in sorted(names) if name in vars(module)]
     yield from (f"{name}()" for name in sorted(names & _TAKING))
     for value in values:
-        told = _told(value)
-        if told:
-            yield told
-        elif depth and _is_ours(value):
+        description = _description(value)
+        if description:
+            yield description
+        elif depth and _is_project_function(value):
             yield from _found(getattr(value, "fn", value), depth - 1, seen)
 
 
-def _told(value: Any) -> str:
-    """Return what a lock or limiter is, or nothing for anything else."""
+def _description(value: Any) -> str:
+    """Return the description of a lock or rate limiter, or nothing for any other value."""
     kinds = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(value).__mro__}
     if kinds & {"dramatiq.rate_limits.rate_limiter.RateLimiter", "redis.lock.Lock", "redis.asyncio.lock.Lock"}:
         settings = ", ".join(f"{name}={getattr(value, name)}" for name in _SETTINGS if hasattr(value, name))
@@ -80,7 +80,7 @@ def _closure(function: FunctionType) -> dict[str, Any]:
     return found
 
 
-def _is_ours(value: Any) -> bool:
+def _is_project_function(value: Any) -> bool:
     """True for a function of the project, which is the current folder."""
     function = getattr(value, "fn", value)
     if not isinstance(function, FunctionType):

@@ -2,8 +2,8 @@
 
 Never imported: its text is what ``manage.py shell --command`` executes inside the project
 (:mod:`migrator.project.manage_server`). Each line read is a JSON list of arguments, each answer one line that begins
-with ``migrator-answer``; whatever else the project prints is noise. Ends with its input. Django and the standard
-library only.
+with ``migrator-answer``; whatever else the project prints is ignored. Ends at the end of its input. Uses Django and the
+standard library only.
 """
 
 
@@ -25,7 +25,7 @@ def serve() -> None:
             call_command(*json.loads(line), stdout=output, stderr=output)
         except SystemExit as end:
             code, errors = (0, "") if not end.code else (1, str(end.code))
-        except Exception as error:  # noqa: BLE001 - whatever a command raises is its answer
+        except Exception as error:  # noqa: BLE001 - any exception of a command is its answer
             code, errors = 1, "".join(traceback.format_exception_only(type(error), error))
         finally:
             connections.close_all()

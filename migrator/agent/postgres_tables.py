@@ -1,8 +1,8 @@
-"""The rows of a PostgreSQL database: put back between runs, remembered in a schema beside, compared table by table.
+"""The rows of a PostgreSQL database: restored between runs, remembered in a second schema, compared table by table.
 
-The server computes the digests and picks the rows that differ. Values are told in SQLite's words (moments as text in
-UTC, numbers as numbers), so that a waiver holds on either. Django's foreign keys are deferrable, so rows can be put
-back in any order within one transaction.
+The server computes the digests and selects the rows that differ. Values are written as SQLite has them (moments as text
+in UTC, numbers as numbers), so that a waiver holds on either. Django's foreign keys are deferrable, so rows can be
+restored in any order within one transaction.
 Source: ``pg_class``, ``pg_index``, ``pg_constraint``, ``pg_sequences``; ``CREATE DATABASE … TEMPLATE``.
 """
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
 
-from .tables import SKIPPED, DatabaseLocation, TableFacts, quote, told
+from .tables import SKIPPED, DatabaseLocation, TableFacts, describe_changes, quote
 
 if TYPE_CHECKING:
     import psycopg
@@ -38,8 +38,8 @@ FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum
 WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum
 """
 _INDEXES = """
-SELECT i.indisprimary AS is_key, array_agg(a.attname::text ORDER BY k.place) AS columns
-FROM pg_index i CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(attnum, place)
+SELECT i.indisprimary AS is_key, array_agg(a.attname::text ORDER BY k.position) AS columns
+FROM pg_index i CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(attnum, position)
 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
 WHERE i.indrelid = %s::regclass AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL
 GROUP BY i.indexrelid, i.indisprimary ORDER BY i.indexrelid DESC
@@ -54,7 +54,7 @@ _SEQUENCES = "SELECT sequencename AS name, last_value AS last FROM pg_sequences 
 
 @dataclass(slots=True)
 class PostgresDatabase:
-    """A database of this side alone."""
+    """A database of this process only."""
 
     connection: psycopg.Connection[Any]
     tables: dict[str, TableFacts] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class PostgresDatabase:
     began: dict[str, tuple[Any, str]] = field(default_factory=dict)
 
     def learn(self) -> None:
-        """Read what the tables are like, while nothing is in them but what the migrations left."""
+        """Read the structure of the tables, while they hold only what the migrations left."""
         for row in self._all(_TABLES):
             if row["name"] not in SKIPPED:
                 name = row["name"]
@@ -74,7 +74,7 @@ class PostgresDatabase:
         self.sequences = {row["name"]: row["last"] for row in self._all(_SEQUENCES)}
 
     def reset(self) -> None:
-        """Make every table what it is in the template, and let numbering begin where it began."""
+        """Restore every table from the template, and every sequence to its first number."""
         with self.connection.transaction():
             self._run("SET CONSTRAINTS ALL DEFERRED")
             for name, columns in self.columns.items():
@@ -85,7 +85,7 @@ class PostgresDatabase:
                 self._run("SELECT setval(%s::regclass, %s, %s)", quote(name), last or 1, last is not None)
 
     def remember(self) -> None:
-        """Copy the tables that are not as in the template."""
+        """Copy the tables that differ from the template."""
         self.began = {}
         with self.connection.transaction():
             for name, columns in self.columns.items():
@@ -103,8 +103,8 @@ class PostgresDatabase:
         result = {}
         for name, (digest, schema) in self.began.items():
             if self._digest("public", name) != digest:
-                gone, come = self._only(schema, "public", name), self._only("public", schema, name)
-                result[name] = told(self.tables[name], gone, come, self._label)
+                removed, added = self._only(schema, "public", name), self._only("public", schema, name)
+                result[name] = describe_changes(self.tables[name], removed, added, self._label)
         return result
 
     def _label(self, other: str, value: Any) -> Any:
@@ -112,24 +112,24 @@ class PostgresDatabase:
         if value is None or target is None or not target.natural or len(target.key) != 1:
             return value
         for schema in ("public", self.began[target.name][1]):
-            place = f"{schema}.{quote(target.name)} WHERE {quote(target.key[0])} = %s"
-            found = self._all(f"SELECT {quote(target.natural)} AS name FROM {place}", value)
+            source = f"{schema}.{quote(target.name)} WHERE {quote(target.key[0])} = %s"
+            found = self._all(f"SELECT {quote(target.natural)} AS name FROM {source}", value)
             if found:
-                return plain(found[0]["name"])
+                return sqlite_value(found[0]["name"])
         return value
 
     def _only(self, schema: str, other: str, name: str) -> list[dict[str, Any]]:
-        """Return the rows of one schema's table that the other's doesn't have exactly so."""
+        """Return the rows of one schema's table that are not exactly the same in the other's."""
         key = self.tables[name].key
         quoted, order = quote(name), f"ORDER BY {', '.join(map(quote, key))}" if key else ""
         rows = self._all(
             f"SELECT {self.columns[name]} FROM (SELECT t.*, t::text AS parity_text FROM {schema}.{quoted} t) AS a"
             f" WHERE NOT EXISTS (SELECT FROM {other}.{quoted} b WHERE b::text = a.parity_text) {order}"
         )
-        return [{column: plain(value) for column, value in row.items()} for row in rows]
+        return [{column: sqlite_value(value) for column, value in row.items()} for row in rows]
 
     def _digest(self, schema: str, name: str) -> Any:
-        """Return count and two sums of the rows' hashes: the same whatever order the rows lie in."""
+        """Return the count and two sums of the rows' hashes, which don't depend on the order of rows."""
         sums = ", ".join(f"sum(hashtextextended(t::text, {seed})::numeric)" for seed in (0, 1))
         return self._all(f"SELECT ARRAY[count(*), {sums}] AS digest FROM {schema}.{quote(name)} t")[0]["digest"]
 
@@ -163,12 +163,12 @@ class PostgresDatabase:
         self.connection.execute(sql.encode(), values or None)
 
 
-def django_settings(place: DatabaseLocation, alias: str) -> dict[str, Any]:
-    """Return the settings of this side's database, which is made later."""
-    parts = urlsplit(place.server)
+def django_settings(location: DatabaseLocation, alias: str) -> dict[str, Any]:
+    """Return the settings of this process's database, which is created later."""
+    parts = urlsplit(location.server)
     return {
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": f"{place.prefix}_{alias}_{sha256(str(place.scratch).encode()).hexdigest()[:12]}",
+        "NAME": f"{location.prefix}_{alias}_{sha256(str(location.scratch).encode()).hexdigest()[:12]}",
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
         "HOST": parse_qs(parts.query).get("host", [parts.hostname or ""])[0],
@@ -176,30 +176,30 @@ def django_settings(place: DatabaseLocation, alias: str) -> dict[str, Any]:
     }
 
 
-def make_postgres(place: DatabaseLocation, alias: str, migrate: Callable[[], None]) -> PostgresDatabase:
-    """Make this side's database as the project's migrations leave it, from the template if another side made that."""
+def make_postgres(location: DatabaseLocation, alias: str, migrate: Callable[[], None]) -> PostgresDatabase:
+    """Create this process's database as the project's migrations leave it, from the template if there is one."""
     from django.conf import settings
 
-    name, template = settings.DATABASES[alias]["NAME"], f"{place.prefix}_{alias}"
-    made = place.templates / f"{alias}.made"
-    with _connect(place.server, "") as server:
-        if not made.exists():
+    name, template = settings.DATABASES[alias]["NAME"], f"{location.prefix}_{alias}"
+    marker = location.templates / f"{alias}.made"
+    with _connect(location.server, "") as server:
+        if not marker.exists():
             server.execute(f"CREATE DATABASE {quote(name)} TEMPLATE template0 ENCODING 'UTF8'".encode())
             migrate()
-            with _connect(place.server, name) as connection:
+            with _connect(location.server, name) as connection:
                 _prepare(connection)
             server.execute(f"ALTER DATABASE {quote(name)} RENAME TO {quote(template)}".encode())
-            made.touch()
+            marker.touch()
         server.execute(f"CREATE DATABASE {quote(name)} TEMPLATE {quote(template)}".encode())
-        # Nobody needs these databases after a crash.
+        # These databases are not needed after a crash.
         server.execute(f"ALTER DATABASE {quote(name)} SET synchronous_commit = off".encode())
-    database = PostgresDatabase(_connect(place.server, name))
+    database = PostgresDatabase(_connect(location.server, name))
     database.learn()
     return database
 
 
-def plain(value: Any) -> Any:
-    """Return a value as SQLite keeps it for Django."""
+def sqlite_value(value: Any) -> Any:
+    """Return a value as SQLite stores it for Django."""
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, Decimal):
@@ -218,7 +218,7 @@ def plain(value: Any) -> Any:
 
 
 def _prepare(connection: psycopg.Connection[Any]) -> None:
-    """Keep a copy of what the migrations left beside it; whoever copies the database has it as well."""
+    """Store a copy of what the migrations left in a second schema, which is copied with the database."""
     connection.execute(f"CREATE SCHEMA {TEMPLATE}".encode())
     connection.execute(f"CREATE SCHEMA {BEFORE}".encode())
     for (name,) in connection.execute(_TABLES.encode()).fetchall():

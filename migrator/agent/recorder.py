@@ -1,4 +1,4 @@
-"""What a run does to the outside, collected while it runs."""
+"""The effects of a run, recorded while it runs."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-#: Loggers of the libraries that run tasks: how they word things is theirs, not the task's behaviour.
+#: Loggers of the libraries that run tasks: their messages are not the task's behaviour.
 LIBRARY_LOGGERS = ("celery.app", "celery.worker", "celery.redirected", "dramatiq", "kombu", "asyncio", "py.warnings")
 
 
 @dataclass(slots=True)
 class Recorder:
-    """Lists that fill up during one run; switched off while a world is being set up."""
+    """The effects of one run, by kind; inactive while the initial state is being created."""
 
     active: bool = False
     cache: list[dict[str, Any]] = field(default_factory=list)
@@ -21,7 +21,7 @@ class Recorder:
     messages: list[dict[str, Any]] = field(default_factory=list)
     dead_letters: list[dict[str, Any]] = field(default_factory=list)
     logs: list[dict[str, Any]] = field(default_factory=list)
-    #: Things a case may not do, such as talking to a server that is no fixture.
+    #: Forbidden actions of a case, such as connecting to a server that is not a fixture.
     violations: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -32,7 +32,7 @@ class Recorder:
                 getattr(self, effect).append(entry)
 
     def start(self) -> None:
-        """Forget everything and begin to record."""
+        """Drop everything and begin to record."""
         for effect in ("cache", "http", "messages", "dead_letters", "logs", "violations"):
             getattr(self, effect).clear()
         self.active = True
@@ -42,7 +42,7 @@ class Recorder:
         self.active = False
 
 
-#: The one of this process: cache backends and audit hooks are made by others and can't be handed one.
+#: The recorder of this process: cache backends and audit hooks are created by others and can't be given one.
 RECORDER = Recorder()
 
 
@@ -53,7 +53,7 @@ class LogHandler(logging.Handler):
         super().__init__(logging.WARNING)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep level and text; the logger's name follows the module, which is meant to change."""
+        """Record level and text; the logger's name follows the module, which is expected to change."""
         if record.name.startswith(LIBRARY_LOGGERS):
             return
         try:
@@ -61,12 +61,12 @@ class LogHandler(logging.Handler):
         except (TypeError, ValueError) as error:
             text = f"{record.msg} [cannot be formatted: {error}]"
         exception = record.exc_info[1] if record.exc_info else None
-        told = {"exception": type(exception).__name__} if exception else {}
-        RECORDER.note("logs", {"level": record.levelname, "text": text, **told})
+        details = {"exception": type(exception).__name__} if exception else {}
+        RECORDER.note("logs", {"level": record.levelname, "text": text, **details})
 
 
 def attach_logs() -> None:
-    """Have a handler where records end up: the root, and every logger that keeps its records to itself."""
+    """Attach a handler to the root logger and to every logger that does not propagate."""
     for logger in [logging.getLogger(), *logging.root.manager.loggerDict.values()]:
         if not isinstance(logger, logging.Logger) or (logger.propagate and logger is not logging.root):
             continue

@@ -1,4 +1,4 @@
-"""The loop of a side's process: one JSON line in, one JSON line out, on pipes of its own.
+"""The loop of a control or candidate process: one JSON line in, one JSON line out, on pipes of its own.
 
 Standard output belongs to the project and goes to a log file.
 """
@@ -21,7 +21,7 @@ def main() -> int:
             from .session import Session
 
             session = Session(configuration)
-        except BaseException as error:  # noqa: BLE001 - whatever keeps the project from starting is the answer
+        except BaseException as error:  # noqa: BLE001 - any reason why the project does not start is the answer
             traceback.print_exc()
             _reply(replies, {"broken": f"the project can't be set up: {type(error).__name__}: {error}"})
             return 1
@@ -34,7 +34,7 @@ def main() -> int:
 def _answer(session: Any, run: dict[str, Any]) -> dict[str, Any]:
     try:
         observation: dict[str, Any] = session.run(run)
-    except Exception as error:  # noqa: BLE001 - the parent tells the person
+    except Exception as error:  # noqa: BLE001 - the parent reports it
         traceback.print_exc()
         return {"broken": f"{type(error).__name__}: {error}"}
     return observation

@@ -1,4 +1,4 @@
-"""What a side's process holds between runs, and one run from an empty world to an observation."""
+"""What a control or candidate process holds between runs, and one run from the initial state to an observation."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import Any
 
 import time_machine
 
-from . import django_world
+from . import django_setup
 from .canonical import Frame, canonical
-from .chance import seed_randomness
 from .guard import close_network, limit_resources
-from .http_fixture import Answers, serve, settle
+from .http_fixture import Answers, serve, wait_until_answered
 from .recorder import RECORDER, attach_logs
+from .seeding import seed_randomness
 from .tables import DatabaseLocation
 
 #: Largest observation that is sent back whole.
 OBSERVATION_LIMIT_BYTES = 8 * 1024 * 1024
-#: How long requests that a task left behind are waited for.
-SETTLE_TIMEOUT_S = 0.25
+#: How long to wait for requests that a task left unanswered.
+ANSWER_TIMEOUT_S = 0.25
 
 
 class Session:
@@ -45,23 +45,23 @@ class Session:
         sys.path.insert(0, configuration["source_root"])
         RECORDER.active = True
         close_network(frozenset(ports))
-        place = DatabaseLocation(
+        location = DatabaseLocation(
             scratch=self.scratch,
             templates=Path(configuration["templates"]),
             server=configuration["database"]["server"],
             prefix=configuration["database"]["prefix"],
         )
-        self.databases = django_world.set_up(configuration["settings"], place)
+        self.databases = django_setup.set_up(configuration["settings"], location)
         for module in configuration["modules"]:
             importlib.import_module(module)
         attach_logs()
-        self.sides: dict[int, Any] = {}
+        self.inline_workers: dict[int, Any] = {}
         self.clients: list[Any] = []
         if RECORDER.violations:
             raise PermissionError(f"while it was imported: {RECORDER.violations[0]}")
 
     def run(self, run: Mapping[str, Any]) -> dict[str, Any]:
-        """Run one call in a fresh world and return its observation, JSON-safe; or describe tasks, or only send."""
+        """Run one call from a fresh initial state and return its observation; or describe tasks, or only send."""
         if "describe" in run:
             from .describe import describe
 
@@ -73,41 +73,41 @@ class Session:
         target = _resolve(run["path"])
         with time_machine.travel(clock, tick=False):
             self.prepare(run, clock)
-            side = self._side(target, run)
+            worker = self._inline_worker(target, run)
             started = time.monotonic()
-            ended = side.run(target, _call(run, clock))
+            ended = worker.run(target, _call(run, clock))
             duration_s = time.monotonic() - started
             observation = self.observe(run, ended)
         return {**observation, "duration_s": duration_s, "run_s": time.monotonic() - began}
 
-    def prepare(self, run: Mapping[str, Any], clock: datetime, *, kept_keys: bytes | None = None) -> None:
-        """Make the world of a run.
+    def prepare(self, run: Mapping[str, Any], clock: datetime, *, preserved_keys: bytes | None = None) -> None:
+        """Create the initial state of a run.
 
         Args:
             run: The run's document.
-            clock: Its moment, which the process already takes for now.
-            kept_keys: Start of the broker's keys that stay.
+            clock: Its moment; the clock of the process is already set to it.
+            preserved_keys: Prefix of the broker's keys that are not deleted.
         """
         RECORDER.stop()
-        self._clear_broker(kept_keys)
+        self._clear_broker(preserved_keys)
         self.databases.reset()
-        django_world.clear_outside()
-        self.answers.load(run["world"]["http"])
+        django_setup.clear_caches_and_mail()
+        self.answers.load(run["initial_state"]["http"])
         try:
-            django_world.fill(run["world"]["rows"], run["world"]["cache"], clock)
+            django_setup.fill(run["initial_state"]["rows"], run["initial_state"]["cache"], clock)
         except Exception as error:
-            raise ValueError(f"the case's world can't be made: {type(error).__name__}: {error}") from error
+            raise ValueError(f"the case's initial state can't be created: {type(error).__name__}: {error}") from error
         seed_randomness(run["seed"])
         self.databases.remember()
 
     def observe(self, run: Mapping[str, Any], ended: dict[str, Any]) -> dict[str, Any]:
-        """Return everything that a run did, after what it left behind had its time."""
-        settle(SETTLE_TIMEOUT_S)
+        """Return everything that a run did, after waiting for what it left unfinished."""
+        wait_until_answered(ANSWER_TIMEOUT_S)
         RECORDER.stop()
         return self._observe(run, ended)
 
     def _send(self, run: Mapping[str, Any]) -> dict[str, Any]:
-        """Send the message of a run as a producer of the project does; a worker will take it."""
+        """Send the message of a run as a producer of the project does; a worker takes it from the queue."""
         clock, target = datetime.fromisoformat(run["clock"]), _resolve(run["path"])
         _check_name(target, run)
         with time_machine.travel(clock, tick=False):
@@ -117,31 +117,31 @@ class Session:
                 from .celery_run import send
             return {"sent_to": send(target, _call(run, clock))}
 
-    def _clear_broker(self, kept: bytes | None) -> None:
-        """Delete every key of the server that was started for this lane alone, but those a worker lives by."""
+    def _clear_broker(self, preserved: bytes | None) -> None:
+        """Delete every key of this process's own server, except those that a running worker needs."""
         import redis
 
         if not self.clients:
             port = self.configuration["redis_port"]
             self.clients = [redis.Redis(port=port, db=db) for db in range(self.configuration["dbs"])]
         for client in self.clients:
-            keys = [key for key in client.scan_iter(count=1000) if kept is None or not key.startswith(kept)]
+            keys = [key for key in client.scan_iter(count=1000) if preserved is None or not key.startswith(preserved)]
             if keys:
                 client.unlink(*keys)
 
-    def _side(self, target: Any, run: Mapping[str, Any]) -> Any:
+    def _inline_worker(self, target: Any, run: Mapping[str, Any]) -> Any:
         if run["system"] == "dramatiq":
-            from .dramatiq_run import ActorSide
+            from .dramatiq_run import InlineDramatiqWorker
 
-            owner, kind = target.broker, ActorSide
+            owner, kind = target.broker, InlineDramatiqWorker
         else:
-            from .celery_run import TaskSide
+            from .celery_run import InlineCeleryWorker
 
-            owner, kind = target.app, TaskSide  # type: ignore[assignment]
+            owner, kind = target.app, InlineCeleryWorker  # type: ignore[assignment]
         _check_name(target, run)
-        if id(owner) not in self.sides:
-            self.sides[id(owner)] = kind(owner)
-        return self.sides[id(owner)]
+        if id(owner) not in self.inline_workers:
+            self.inline_workers[id(owner)] = kind(owner)
+        return self.inline_workers[id(owner)]
 
     def _observe(self, run: Mapping[str, Any], ended: Any) -> dict[str, Any]:
         import orjson
@@ -154,22 +154,22 @@ class Session:
             (f"127.0.0.1:{self.http_port}", "<fixture>"),
             (f"127.0.0.1:{self.configuration['redis_port']}", "<broker>"),
         )
-        given = django_world.relative_moments([run["world"], run["args"], run["kwargs"]], clock)
+        given = django_setup.relative_moments([run["initial_state"], run["args"], run["kwargs"]], clock)
         frame = Frame(clock=clock.timestamp(), names=names, moments=given)
         exception = ended.pop("exception", None)
-        told = {
+        effects = {
             **ended,
             "exception": None if exception is None else {"type": type(exception).__name__, "message": str(exception)},
             "rows": self.databases.changes(),
             "cache": RECORDER.cache,
             "http": RECORDER.http,
-            "mail": django_world.sent_mail(),
+            "mail": django_setup.sent_mail(),
             "logs": RECORDER.logs,
             "violations": RECORDER.violations,
         }
-        # Names of tasks are what these are about, so they stay.
+        # Task names are kept: they are the subject of these.
         named = {"messages": RECORDER.messages, "dead_letters": RECORDER.dead_letters}
-        result: dict[str, Any] = canonical(told, frame) | canonical(named, replace(frame, names=names[:1]))
+        result: dict[str, Any] = canonical(effects, frame) | canonical(named, replace(frame, names=names[:1]))
         size = len(orjson.dumps(result))
         if size > OBSERVATION_LIMIT_BYTES:
             raise ValueError(f"the observation takes {size} bytes, more than {OBSERVATION_LIMIT_BYTES}")
@@ -183,8 +183,8 @@ def _resolve(path: str) -> Any:
 
 def _call(run: Mapping[str, Any], clock: datetime) -> dict[str, Any]:
     """Return the run with the moments of its arguments filled in."""
-    moved = {name: django_world.moments(run[name], clock) for name in ("args", "kwargs")}
-    return {**run, **moved}
+    filled = {name: django_setup.moments(run[name], clock) for name in ("args", "kwargs")}
+    return {**run, **filled}
 
 
 def _check_name(target: Any, run: Mapping[str, Any]) -> None:

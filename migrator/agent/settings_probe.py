@@ -1,7 +1,7 @@
-"""Say which brokers and databases the project's own code would use; run as a script in the project's folder.
+"""Report which brokers and databases the project's own code would use; run as a script in the project's folder.
 
-What the project's modules really say after import, not what the plan hopes. Importing them opens no connection to a
-broker. The answer is one line of JSON, the last one.
+It reports what the project's modules are configured with after import, not what the plan assumes. Importing them opens
+no connection to a broker. The answer is one line of JSON, the last one.
 
 Usage: settings_probe.py SETTINGS [MODULE…]
 
@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Import, look, answer."""
+    """Import the project, read its settings and print the answer."""
     os.environ["DJANGO_SETTINGS_MODULE"] = arguments[0]
     # The project's folder, not this script's, whose modules have names of their own.
     sys.path[:] = [str(Path.cwd()), *(entry for entry in sys.path if Path(entry) != Path(__file__).parent)]
@@ -46,7 +46,7 @@ def _others(settings: Any) -> dict[str, str]:
         for name, cache in settings.CACHES.items()
         if "Redis" in cache["BACKEND"] or "Memcache" in cache["BACKEND"]
     }
-    # Django's defaults say that mail goes to this machine; only who has set something sends mail.
+    # By Django's defaults mail goes to this machine; only a project that sets the host sends mail.
     if settings.EMAIL_BACKEND.endswith("smtp.EmailBackend") and settings.is_overridden("EMAIL_HOST"):
         found["mail"] = f"smtp://{settings.EMAIL_HOST}:{settings.EMAIL_PORT}"
     return found

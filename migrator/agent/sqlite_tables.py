@@ -1,6 +1,6 @@
-"""The rows of a SQLite file: put back between runs, remembered as a copy of the file, compared table by table.
+"""The rows of a SQLite file: restored between runs, remembered as a copy of the file, compared table by table.
 
-Works with connections of its own, so that threads and connections of the project don't matter.
+Uses connections of its own, so that threads and connections of the project don't matter.
 Source: SQLite's ``PRAGMA data_version``, ``table_info``, ``foreign_key_list`` and ``index_list``, and its backup API.
 """
 
@@ -15,22 +15,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .tables import SKIPPED, TableFacts, quote, told
+from .tables import SKIPPED, TableFacts, describe_changes, quote
 
 BUSY_TIMEOUT_S = 20.0
 #: Rows that are read at a time.
 BATCH = 1_000
-#: Of marshal: the last version that writes the same value the same way each time.
+#: Marshal's last format version that writes the same value the same way each time.
 STABLE_FORMAT = 2
 
 
 @dataclass(slots=True)
 class SqliteDatabase:
-    """A file, what it looks like with no case in it, and what it looked like when the case began."""
+    """A database file, the template that it is restored from, and a copy of it as the case began."""
 
     file: Path
     template: Path
-    #: Kept open: its data version tells whether anybody else wrote.
+    #: Stays open: its data version shows whether another connection wrote.
     connection: sqlite3.Connection = field(init=False)
     version: int = field(init=False, default=-1)
 
@@ -41,11 +41,11 @@ class SqliteDatabase:
 
     @property
     def remembered(self) -> Path:
-        """The copy that changes are told from."""
+        """The copy that changes are computed from."""
         return self.file.with_suffix(".before")
 
     def reset(self) -> None:
-        """Make every table what it is in the template."""
+        """Restore every table from the template."""
         connection = self.connection
         with connection:
             for table in _names(connection):
@@ -64,7 +64,7 @@ class SqliteDatabase:
         self.version = self._data_version()
 
     def changes(self) -> dict[str, Any]:
-        """Return what changed since, by table; nothing is read if nobody wrote."""
+        """Return what changed since, by table; nothing is read if no other connection wrote."""
         if self._data_version() == self.version:
             return {}
         result = {}
@@ -87,7 +87,7 @@ class SqliteDatabase:
 
 
 def _open(file: Path) -> sqlite3.Connection:
-    # One thread at a time uses it, but a worker's hook is not the thread that set the project up.
+    # Only one thread uses it at a time, but in a worker that is not the thread that set up the project.
     return sqlite3.connect(file, timeout=BUSY_TIMEOUT_S, check_same_thread=False, isolation_level="DEFERRED")
 
 
@@ -98,7 +98,7 @@ def _names(connection: sqlite3.Connection) -> list[str]:
 
 def _table(connection: sqlite3.Connection, name: str) -> TableFacts:
     quoted = quote(name)
-    # cid, name, type, notnull, default, place in the primary key
+    # cid, name, type, notnull, default, position in the primary key
     columns = connection.execute(f"PRAGMA main.table_info({quoted})").fetchall()
     keys = sorted((row[5], row[1], row[2]) for row in columns if row[5])
     foreign = connection.execute(f"PRAGMA main.foreign_key_list({quoted})").fetchall()
@@ -138,19 +138,21 @@ def _changes(connection: sqlite3.Connection, name: str) -> dict[str, Any]:
     table = _table(connection, name)
     cursor = _select(connection, "before", name)
     columns = [item[0] for item in cursor.description]
-    places = [columns.index(key) for key in table.key]
-    gone = {
-        tuple(row[place] for place in places) if places else (number, row): marshal.dumps(row, STABLE_FORMAT)
+    positions = [columns.index(key) for key in table.key]
+    removed = {
+        tuple(row[position] for position in positions) if positions else (number, row): marshal.dumps(
+            row, STABLE_FORMAT
+        )
         for number, row in enumerate(cursor)
     }
-    come = []
+    added = []
     for number, row in enumerate(_select(connection, "main", name)):
-        key = tuple(row[place] for place in places) if places else (number, row)
-        if gone.get(key) == marshal.dumps(row, STABLE_FORMAT):
-            del gone[key]
+        key = tuple(row[position] for position in positions) if positions else (number, row)
+        if removed.get(key) == marshal.dumps(row, STABLE_FORMAT):
+            del removed[key]
         else:
-            come.append(dict(zip(columns, row, strict=True)))
-    old = [dict(zip(columns, marshal.loads(data), strict=True)) for data in gone.values()]
+            added.append(dict(zip(columns, row, strict=True)))
+    old = [dict(zip(columns, marshal.loads(data), strict=True)) for data in removed.values()]
     known: dict[str, TableFacts] = {}
 
     def label(other: str, value: Any) -> Any:
@@ -164,4 +166,4 @@ def _changes(connection: sqlite3.Connection, name: str) -> dict[str, Any]:
                 return found[0]
         return value
 
-    return told(table, old, come, label)
+    return describe_changes(table, old, added, label)

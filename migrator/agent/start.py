@@ -1,7 +1,7 @@
-"""Run one module of this folder in a stranger's interpreter: ``python -P start.py MODULE REQUESTS REPLIES …``.
+"""Run one module of this folder in the project's interpreter: ``python -P start.py MODULE REQUESTS REPLIES …``.
 
-The folder is loaded under a name of its own, and neither it nor what lies beside it is put on the path: the project's
-packages are found, whatever they are called.
+The folder is loaded under a name of its own, and neither it nor its siblings are put on ``sys.path``: the project's
+packages are found, whatever their names are.
 Source: https://docs.python.org/3/library/importlib.html#importing-a-source-file-directly
 """
 
@@ -13,7 +13,7 @@ import os
 import sys
 from pathlib import Path
 
-#: What the package is called there; no project has a package of this name.
+#: Name of the package in that interpreter; no project has a package of this name.
 NAME = "_migrator_agent"
 
 
@@ -37,5 +37,5 @@ if __name__ == "__main__":
     module = importlib.import_module(f"{NAME}.{sys.argv.pop(1)}")
     status = module.main()
     sys.stdout.flush()
-    # Threads and exit handlers of the project have no say in when this process ends.
+    # Threads and exit handlers of the project must not delay the end of this process.
     os._exit(status)

@@ -1,7 +1,7 @@
-"""What changed in a database, told in words that don't depend on generated ids; one module a kind of database.
+"""What changed in a database, described without generated ids; one module for each kind of database.
 
-A digest of each table first, and rows only where it differs: :mod:`migrator.agent.sqlite_tables` and
-:mod:`migrator.agent.postgres_tables` read them, this module says what they mean.
+Digests of the tables are compared first, and rows only where a digest differs: :mod:`migrator.agent.sqlite_tables` and
+:mod:`migrator.agent.postgres_tables` read them, this module describes the changes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-#: Tables that say how the database was made, not what is in it.
+#: Tables about how the database was created, not about its contents.
 SKIPPED = frozenset({"django_migrations", "sqlite_sequence"})
 
 Row = Mapping[str, Any]
@@ -19,63 +19,63 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseLocation:
-    """Where the databases of a side may lie."""
+    """Where the databases of a process may be created."""
 
     #: Folder of this process.
     scratch: Path
-    #: Folder that all sides share.
+    #: Folder that all processes share.
     templates: Path
     #: URL of a PostgreSQL server; empty for SQLite files.
     server: str = ""
-    #: How every database of this run is called at the beginning.
+    #: Prefix of the name of every database of this run.
     prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableFacts:
-    """What has to be known about a table to tell its changes."""
+    """What has to be known about a table to describe its changes."""
 
     name: str
     #: Columns of the primary key; empty if there is none.
     key: tuple[str, ...]
-    #: Column whose numbers the database makes up; empty if none.
+    #: Column whose numbers the database generates; empty if none.
     generated: str
     #: Table that each foreign key points to, by column.
     foreign: Mapping[str, str]
-    #: A column by which people tell its rows apart: the first that is unique; empty if none.
+    #: The natural key, by which people identify a row: the first unique column; empty if none.
     natural: str
 
 
 class Database(Protocol):
-    """One database of a side."""
+    """One database of a process."""
 
     def reset(self) -> None:
-        """Make every table what the migrations left."""
+        """Restore every table to what the migrations left."""
 
     def remember(self) -> None:
-        """Take the present state for the one that changes are told from."""
+        """Take the present state as the one that changes are computed from."""
 
     def changes(self) -> dict[str, Any]:
         """Return what was inserted, updated and deleted since, by table."""
 
 
-#: Returns what people call the row of a table with this key; the key itself if there is no better name.
+#: Returns the natural key of the row of a table with this primary key; the primary key itself if there is none.
 Label = Callable[[str, Any], Any]
 
 
-def told(table: TableFacts, gone: Iterable[Row], come: Iterable[Row], label: Label) -> dict[str, Any]:
+def describe_changes(table: TableFacts, before: Iterable[Row], after: Iterable[Row], label: Label) -> dict[str, Any]:
     """Return the changes of one table.
 
     Args:
         table: The table.
-        gone: Rows that stood there before and don't now, or not like this, in the order of their keys.
-        come: Rows that stand there now and did not before, or not like this.
-        label: What rows that others point to are called.
+        before: Rows that were there before and are gone or changed now, in the order of their keys.
+        after: Rows that are there now and were not there before, or were different.
+        label: Names the rows that foreign keys point to.
     """
-    before = {_key(table, row, index): row for index, row in enumerate(gone)}
-    after = {_key(table, row, -1 - index): row for index, row in enumerate(come)}
+    old_rows = {_key(table, row, index): row for index, row in enumerate(before)}
+    new_rows = {_key(table, row, -1 - index): row for index, row in enumerate(after)}
 
-    def plain(row: Row) -> dict[str, Any]:
+    def described(row: Row) -> dict[str, Any]:
         return {
             name: label(table.foreign[name], value) if name in table.foreign else value
             for name, value in row.items()
@@ -83,22 +83,22 @@ def told(table: TableFacts, gone: Iterable[Row], come: Iterable[Row], label: Lab
         }
 
     updated = []
-    for key, row in after.items():
-        if key in before:
-            old, new = plain(before[key]), plain(row)
+    for key, row in new_rows.items():
+        if key in old_rows:
+            old, new = described(old_rows[key]), described(row)
             changed = {name: [old[name], new[name]] for name in new if not _same(old[name], new[name])}
             name = row.get(table.natural, list(key)) if table.natural else list(key)
             updated.append({"key": name, "changes": changed})
     found = {
-        "inserted": [plain(row) for key, row in after.items() if key not in before],
+        "inserted": [described(row) for key, row in new_rows.items() if key not in old_rows],
         "updated": updated,
-        "deleted": [plain(row) for key, row in before.items() if key not in after],
+        "deleted": [described(row) for key, row in old_rows.items() if key not in new_rows],
     }
     return {kind: rows for kind, rows in found.items() if rows}
 
 
 def quote(name: str) -> str:
-    """Return the name of a table or column as SQL has it, in SQLite as in PostgreSQL."""
+    """Quote the name of a table or column for SQL, in SQLite as in PostgreSQL."""
     return '"' + name.replace('"', '""') + '"'
 
 

@@ -1,7 +1,7 @@
-"""A project's own worker, observed from within: ``start.py worker REQUESTS REPLIES LIBRARY …``.
+"""A project's own worker, observed from inside: ``start.py worker REQUESTS REPLIES LIBRARY …``.
 
-The library's own command line runs here with the plan's arguments. A thread beside it makes the world of each case,
-waits until the worker has dealt with the one message of that case, and answers with what was seen.
+The library's own command line runs here with the plan's arguments. A second thread creates the initial state of each
+case, waits until the worker has processed the one message of that case, and answers with what was observed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 
 
 def main() -> int:
-    """Run the worker until the parent has had enough of it."""
+    """Run the worker until the parent closes the pipe."""
     requests, replies, library, *arguments = sys.argv[1:]
     if library == "dramatiq":
         from .dramatiq_worker import run

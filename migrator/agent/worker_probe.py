@@ -1,9 +1,9 @@
-"""Be a unified worker as far as its imports go, and say what it would do; run as a script in the project's folder.
+"""Import what a unified worker imports and report what it would do; run as a script in the project's folder.
 
-It imports what a worker imports, and sends each task of the plan once to a broker in memory: name, queue and priority
-on the wire are those of a real message. No connection is opened. The answer is one line of JSON, the last one.
+Each task of the plan is sent once to a broker in memory: name, queue and priority on the wire are those of a real
+message. No connection is opened. The answer is one line of JSON, the last one.
 
-Usage: trial_worker.py SETTINGS APP [TASK=PATH…]
+Usage: worker_probe.py SETTINGS APP [TASK=PATH…]
 
 Source: celery/loaders/base.py (`import_default_modules`), celery/app/base.py (`send_task`), celery/app/amqp.py
 (`before_task_publish` comes with the properties of the message).
@@ -19,7 +19,7 @@ from typing import Any
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Import, send, answer."""
+    """Import the app, send each task once and print the answer."""
     settings, name, *tasks = arguments
     os.environ["DJANGO_SETTINGS_MODULE"] = settings
     # As with `python -m celery`: the project's folder, not this script's, whose modules have names of their own.

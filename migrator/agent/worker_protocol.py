@@ -1,4 +1,4 @@
-"""The conversation between the parent and an agent inside of a project's own worker."""
+"""The protocol between the parent process and an agent inside the project's own worker."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import time_machine
 
 from .recorder import attach_logs
 
-#: Kombu's routing tables, which a running worker has declared once.
-KEPT_KEYS = b"_kombu.binding."
+#: Prefix of kombu's routing tables, which a running worker declares only once.
+PRESERVED_KEYS = b"_kombu.binding."
 
 
 class Agent(Protocol):
-    """What sits inside the worker: lets one message through, and hears how it ends."""
+    """The observer inside the worker: lets one message through and records how it ends."""
 
     finished: threading.Event
-    #: How the message ended, and why it could not be looked at.
+    #: How the message ended, and why it could not be observed.
     ended: dict[str, Any]
     broken: str
     started_at: float
@@ -35,12 +35,12 @@ class Agent(Protocol):
     def queues(self) -> list[str]:
         """Return the queues that the worker reads."""
 
-    def settle(self) -> None:
-        """Wait for what the task left running, for a bounded time."""
+    def finish_background_work(self) -> None:
+        """Wait, for a bounded time, for what the task left running."""
 
 
 class Hook:
-    """The pipes to the parent and everything that a run needs."""
+    """The pipes to the parent process, and the session that runs need."""
 
     def __init__(self, requests: int, replies: int) -> None:
         self.requests, self.replies = os.fdopen(requests, "rb"), os.fdopen(replies, "wb")
@@ -69,10 +69,11 @@ class Hook:
     def _serve(self, agent: Agent) -> None:
         self.reply({"ready": True})
         for line in iter(self.requests.readline, b""):
-            asked = orjson.loads(line)
+            request = orjson.loads(line)
             try:
-                answer = self._prepare(asked["prepare"], agent) if "prepare" in asked else self._observe(asked, agent)
-            except Exception as error:  # noqa: BLE001 - the parent tells the person
+                preparing = "prepare" in request
+                answer = self._prepare(request["prepare"], agent) if preparing else self._observe(request, agent)
+            except Exception as error:  # noqa: BLE001 - the parent reports it
                 traceback.print_exc()
                 answer = {"broken": f"{type(error).__name__}: {error}"}
                 self._return_to_now()
@@ -84,26 +85,26 @@ class Hook:
         self.run, clock = run, datetime.fromisoformat(run["clock"])
         self.travel = time_machine.travel(clock, tick=False)
         self.travel.start()
-        self.session.prepare(run, clock, kept_keys=KEPT_KEYS)
-        # A worker sets its logging up anew; a handler that is there already stays alone.
+        self.session.prepare(run, clock, preserved_keys=PRESERVED_KEYS)
+        # A worker configures logging again; a handler that is attached already is not added twice.
         attach_logs()
         agent.expect(run["id"], run["seed"])
         return {"prepared": True}
 
-    def _observe(self, asked: Mapping[str, Any], agent: Agent) -> dict[str, Any]:
-        queue, timeout_s = asked["observe"]["sent_to"], asked["observe"]["timeout_s"]
-        known = agent.queues()
-        if queue not in known:
+    def _observe(self, request: Mapping[str, Any], agent: Agent) -> dict[str, Any]:
+        queue, timeout_s = request["observe"]["sent_to"], request["observe"]["timeout_s"]
+        queues = agent.queues()
+        if queue not in queues:
             self._return_to_now()
-            told = ", ".join(sorted(known)) or "none"
-            return {"broken": f"the message went to queue {queue!r}, which `{self.command}` does not read ({told})"}
+            names = ", ".join(sorted(queues)) or "none"
+            return {"broken": f"the message went to queue {queue!r}, which `{self.command}` does not read ({names})"}
         if not agent.finished.wait(timeout_s):
             what = "did not finish" if agent.started_at else "the worker did not take the message"
-            return {"broken": f"{what} within {timeout_s:g} s and was cut off", "gone": True}
+            return {"broken": f"{what} within {timeout_s:g} s and was stopped", "gone": True}
         if agent.broken:
             self._return_to_now()
             return {"broken": agent.broken}
-        agent.settle()
+        agent.finish_background_work()
         observation = self.session.observe(self.run, agent.ended)
         self._return_to_now()
         spent = {"duration_s": agent.finished_at - agent.started_at, "run_s": time.monotonic() - self.began}

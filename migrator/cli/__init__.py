@@ -1,4 +1,4 @@
-"""The command line: each module here parses, calls one function, renders and exits. Nothing else prints."""
+"""The command line: each module parses arguments, calls one function, renders and exits. Nothing else prints."""
 
 from migrator.cli.main import main
 

@@ -1,4 +1,4 @@
-"""``migrator complete``: the one-way door; afterwards there is no rollback."""
+"""``migrator complete``: the end of the migration; it can't be rolled back afterwards."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ if TYPE_CHECKING:
 
 
 @click.command("complete")
-@click.option("--dry-run", is_flag=True, help="Say whether and from when it may be done; change nothing.")
-@click.option("--name", default="", metavar="PLAN", help="The plan's name, typed out, instead of being asked for it.")
-@click.option("--discard-quarantined", is_flag=True, help="Also give up the messages that were kept back.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Show whether the migration can be completed, or from when on, without changing anything.",
+)
+@click.option("--name", default="", metavar="PLAN", help="The name of the plan, instead of typing it at the prompt.")
+@click.option("--discard-quarantined", is_flag=True, help="Also delete the quarantined messages.")
 @renamed_option("--discard-kept", "--discard-quarantined")
 @plan_option
 @format_option
 def command(dry_run: bool, name: str, discard_quarantined: bool, plan: Plan, output_format: str) -> None:
-    """Close the migration for good: afterwards there is no rollback.
+    """Complete the migration; it can't be rolled back afterwards.
 
-    Refused (4) until everything that was carried over has had its turn: the last delayed message was due, and a
-    failed task can no longer retry. Then the keys that only a rollback needs are deleted, each by its exact name.
+    Refused (exit code 4) during the quiet period: until the last moved message is due and can no longer be retried.
+    Then the keys that only a rollback needs are deleted, each by its exact name.
 
     Example: migrator complete --dry-run
     """
@@ -38,8 +42,10 @@ def command(dry_run: bool, name: str, discard_quarantined: bool, plan: Plan, out
     )
     if dry_run or not planned.ok:
         finish(run_answer(planned), output_format)
-    typed = name or click.prompt(f"There is no way back after this. Type the plan's name ({plan.name})", err=True)
+    typed = name or click.prompt(
+        f"The migration can't be rolled back after this. Type the name of the plan ({plan.name}) to go on", err=True
+    )
     if typed != plan.name:
-        raise RefusedError("complete", "that is not the plan's name", found=typed, remedy="nothing was changed")
+        raise RefusedError("complete", "that is not the name of the plan", found=typed, remedy="nothing was changed")
     options = RunOptions(discard_quarantined=discard_quarantined)
     finish(run_answer(complete(plan, environ=os.environ, options=options)), output_format)

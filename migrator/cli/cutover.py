@@ -1,4 +1,4 @@
-"""``migrator cutover``: from the legacy workers to the unified ones, with every message."""
+"""``migrator cutover``: from the legacy workers to the unified ones, with all messages."""
 
 from __future__ import annotations
 
@@ -17,16 +17,24 @@ if TYPE_CHECKING:
 
 
 @click.command("cutover")
-@click.option("--dry-run", is_flag=True, help="Make every check and list every action and message; change nothing.")
-@click.option("--no-undo", is_flag=True, help="Stop where a step fails instead of taking everything back.")
-@click.option("--until", default="", metavar="STEP", help="Stop after this step; the same command continues.")
+@click.option(
+    "--dry-run", is_flag=True, help="Run all checks and list all actions and messages, without changing anything."
+)
+@click.option("--no-undo", is_flag=True, help="If a step fails, stop there instead of undoing all steps.")
+@click.option("--until", default="", metavar="STEP", help="Pause after this step; run cutover again to continue.")
 @click.option(
     "--postpone-file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Wait, before the first legacy process is stopped, until this file is gone.",
+    help="Before the first legacy process is stopped, wait until this file is deleted.",
 )
-@click.option("--task", "tasks", multiple=True, metavar="NAME", help="Move only this task; may be repeated.")
-@click.option("--hooks", type=click.Path(path_type=Path, file_okay=False), help="Folder of executables, one an event.")
+@click.option(
+    "--task", "tasks", multiple=True, metavar="NAME", help="Move only this task. Can be given more than once."
+)
+@click.option(
+    "--hooks",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of executables named after events, such as before-transfer; one that fails vetoes.",
+)
 @plan_option
 @yes_option
 @format_option
@@ -43,8 +51,9 @@ def command(
 ) -> None:
     """Move the running system to the unified tasks, messages included.
 
-    Refused (4) without a fresh green parity proof, with an unconverted source tree, or when a worker answers that the
-    plan doesn't know. A step that fails is taken back with everything before it.
+    Stops the legacy workers, moves their waiting messages and starts the unified workers. The cutover is refused
+    (exit code 4) without a current proof of parity, if the source is not rewritten, or if a worker that is not in the
+    plan answers. If a step fails, it is undone together with all steps before it.
 
     Example: migrator cutover --dry-run
     """
@@ -55,8 +64,8 @@ def command(
     from migrator.wiring import guarded
 
     if not dry_run:
-        what = ", ".join(tasks) or f"{plan.name} to the unified tasks now? Its legacy workers will be stopped."
-        confirm(f"Move {what}", yes=yes)
+        what = ", ".join(tasks) or f"{plan.name} to the unified tasks (legacy workers will be stopped)"
+        confirm(f"Move {what}?", yes=yes)
     options = RunOptions(
         dry_run=dry_run,
         no_undo=no_undo,

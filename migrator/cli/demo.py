@@ -17,19 +17,31 @@ if TYPE_CHECKING:
 
 
 @click.command("demo")
-@click.option("--messages", type=click.IntRange(50, 1_000_000), default=2000, show_default=True, help="The load.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Which traffic.")
-@click.option("--keep", is_flag=True, help="Leave the scratch system's files for looking around.")
-@click.option("--redis-url", envvar="MIGRATOR_REDIS_URL", help="A server to use; its databases must be empty.")
-@click.option("--fixtures", type=click.Path(path_type=Path, file_okay=False), help="Folder with the sample project.")
+@click.option(
+    "--messages", type=click.IntRange(50, 1_000_000), default=2000, show_default=True, help="Number of messages."
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the random traffic.")
+@click.option("--keep", is_flag=True, help="Don't delete the files of the scratch system.")
+@click.option(
+    "--redis-url",
+    metavar="URL",
+    envvar="MIGRATOR_REDIS_URL",
+    show_envvar=True,
+    help="Redis server to use instead of an embedded one. Its databases must be empty.",
+)
+@click.option(
+    "--fixtures",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder with the sample project. Default: the one in this source tree.",
+)
 @format_option
 def command(
     messages: int, seed: int, keep: bool, redis_url: str | None, fixtures: Path | None, output_format: str
 ) -> None:
     """Run the whole migration on the sample project with embedded servers.
 
-    Everything happens in a scratch folder: legacy workers at work, rewrite, parity check, cutover under load,
-    rollback, cutover again. Each message is accounted for by its id. The last line can be searched for.
+    In a scratch folder: start the legacy workers, rewrite the source, check parity, cut over under load, roll back and
+    cut over again. Every message is accounted for by its id. The last line of the output is a summary for scripts.
 
     Example: migrator demo --messages 2000
     """
@@ -55,19 +67,21 @@ def _answer(result: DemoResult, *, keep: bool) -> Answer:
     tallies = [
         (
             name,
-            *(f"{number:,}" for number in (account.enqueued, account.run, account.waiting, account.quarantined)),
-            len(account.lost),
-            len(account.duplicated),
+            *(f"{number:,}" for number in (tally.enqueued, tally.run, tally.waiting, tally.quarantined)),
+            len(tally.lost),
+            len(tally.duplicated),
         )
-        for name, account in result.tallies.items()
+        for name, tally in result.tallies.items()
     ]
     lines = table(
-        "Messages by id", ["after", "#enqueued", "#run", "#waiting", "#kept", "#lost", "#duplicated"], tallies
+        "Messages by id", ["after", "#enqueued", "#run", "#waiting", "#quarantined", "#lost", "#duplicated"], tallies
     )
-    lines += table("Measured", ["what", "#value"], [(name, f"{value:,}") for name, value in result.measured.items()])
+    lines += table(
+        "Measurements", ["name", "#value"], [(name, f"{value:,}") for name, value in result.measured.items()]
+    )
     lines += table("Phases", ["phase", "#seconds"], [(name, f"{value:.1f}") for name, value in result.seconds.items()])
     lines += table(
-        "Checks", ["what", "result"], [(name, "ok" if ok else "FAILED") for name, ok in result.checks.items()]
+        "Checks", ["check", "result"], [(name, "ok" if ok else "FAILED") for name, ok in result.checks.items()]
     )
     if keep:
         lines += [f"scratch system: {result.folder}", *(f"{name}: {file}" for name, file in result.reports.items())]
@@ -76,7 +90,7 @@ def _answer(result: DemoResult, *, keep: bool) -> Answer:
         f"files={result.files} cases={result.cases}"
     )
     data = dataclasses.asdict(result)
-    data.update(tallies={name: dataclasses.asdict(account) for name, account in result.tallies.items()})
+    data.update(tallies={name: dataclasses.asdict(tally) for name, tally in result.tallies.items()})
     data.update(summary=summary, folder=str(result.folder) if keep else None)
     code = ExitCode.CLEAN if result.ok else ExitCode.DIFFERENCES
     return Answer(exit_code=code, lines=[*lines, "", summary], data=data)

@@ -1,4 +1,4 @@
-"""``migrator dlq``: dead letters, asked of the project's own unified app through its ``manage.py``."""
+"""``migrator dlq``: dead letters, through the ``manage.py`` of the project with its unified app."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ VERBS = ("list", "show", "retry", "resolve", "import", "import-legacy")
 @click.command("dlq")
 @click.argument("verb", type=click.Choice(VERBS), default="list")
 @click.argument("references", nargs=-1, metavar="[ID|FILE]...")
-@click.option("--task", default="", help="list: only this task.")
-@click.option("--status", default="open", help="list: open, retried, resolved or all.", show_default=True)
-@click.option("--note", default="", help="resolve: why it needs no retry.")
+@click.option("--task", default="", help="For list: only this task.")
+@click.option("--status", default="open", help="For list: open, retried, resolved or all.", show_default=True)
+@click.option("--note", default="", help="For resolve: the reason why no retry is needed.")
 @plan_option
 @format_option
 def command(
@@ -29,10 +29,10 @@ def command(
 ) -> None:
     """List, show, retry, resolve or import dead letters.
 
-    A dead letter is a row of TaskFailure: a call whose retries are used up or that could not be run at all. `retry`
-    sends it again with exactly its arguments; `import` takes in what was spooled while the database was down, or the
-    rows of the files that it is given: a rollback exports them to .migrator/failures. `import-legacy` takes over what
-    lies in Dramatiq's dead letter queues, and deletes it there. Twice is as good as once.
+    A dead letter is a TaskFailure row: a call whose retries are exhausted or that could not be run at all. `retry`
+    sends it again with the same arguments. `import` imports what was spooled while the database was down, or the given
+    files, such as those that a rollback exports to .migrator/failures. `import-legacy` moves messages from Dramatiq's
+    dead letter queues to TaskFailure. Both imports are idempotent.
 
     Example: migrator dlq list
     """
@@ -44,7 +44,7 @@ def command(
         arguments += ["--status", status, *(["--task", task] if task else [])]
     if verb == "resolve" and note:
         arguments += ["--note", note]
-    document, failed = _take_over(plan) if verb == "import-legacy" else _ask(plan, arguments)
+    document, failed = _import_legacy(plan) if verb == "import-legacy" else _manage(plan, arguments)
     from migrator.errors import ExitCode
 
     code = ExitCode.DIFFERENCES if failed else ExitCode.CLEAN
@@ -52,19 +52,19 @@ def command(
     finish(Answer(exit_code=code, lines=_lines(document), data=document, next_steps=next_steps), output_format)
 
 
-def _take_over(plan: Plan) -> tuple[dict[str, Any], bool]:
-    """Import the legacy dead letters, and delete them in their broker when they are all in."""
+def _import_legacy(plan: Plan) -> tuple[dict[str, Any], bool]:
+    """Import the legacy dead letters, and delete them from their broker if all were imported."""
     from migrator.transfer.dead_letters import delete_dead_letters, export_dead_letters
 
     file = plan.state_folder / "failures" / "legacy-dead-letters.json"
     exported = export_dead_letters(plan, environ=os.environ, file=file)
-    document, failed = _ask(plan, ["import", str(exported.file.resolve())])
+    document, failed = _manage(plan, ["import", str(exported.file.resolve())])
     deleted = 0 if failed else delete_dead_letters(plan, exported.messages, environ=os.environ)
-    return {**document, "exported": len(exported.messages), "deleted from Dramatiq": deleted}, failed
+    return {**document, "exported": len(exported.messages), "deleted": deleted}, failed
 
 
-def _ask(plan: Plan, arguments: list[str]) -> tuple[dict[str, Any], bool]:
-    """Run the management command and return its document, and whether something could not be done."""
+def _manage(plan: Plan, arguments: list[str]) -> tuple[dict[str, Any], bool]:
+    """Run the management command; return its document, and True if part of it failed."""
     import orjson
 
     from migrator.errors import UnreachableError
@@ -83,7 +83,7 @@ def _ask(plan: Plan, arguments: list[str]) -> tuple[dict[str, Any], bool]:
             "manage.py taskfailures",
             "did not answer",
             found=last_lines(errors or output),
-            remedy="the unified app has to be installed and migrated; see `migrator status`",
+            remedy="the unified app must be installed and its migrations applied; see `migrator status`",
         ) from error
     return document, code != 0
 

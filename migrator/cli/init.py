@@ -11,14 +11,19 @@ from migrator.cli.output import Answer, finish, format_option
 
 @click.command("init")
 @click.argument("path", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".")
-@click.option("--in-place", is_flag=True, help="Map each task to itself: its own function becomes the Celery task.")
-@click.option("--force", is_flag=True, help="Write over a migration.toml that is there.")
+@click.option(
+    "--in-place",
+    is_flag=True,
+    help="Convert tasks where they are: each legacy task's own function becomes the unified task.",
+)
+@click.option("--force", is_flag=True, help="Overwrite an existing migration.toml.")
 @format_option
 def command(path: Path, in_place: bool, force: bool, output_format: str) -> None:
-    """Draft a migration.toml from what the project has.
+    """Draft a migration.toml for an existing project.
 
-    PATH is the folder that will hold the plan: the root of the repository. The draft is valid, and says DECIDE where
-    a person has to. Each task gets a successor in tasks/unified_tasks.py, or with --in-place stays where it is.
+    PATH is the folder for the plan, usually the root of the repository. The draft is a valid plan; each decision that
+    is left to you is marked DECIDE. By default each legacy task is mapped to a new task in tasks/unified_tasks.py, with
+    --in-place to its own function.
 
     Example: migrator init --in-place .
     """
@@ -32,11 +37,11 @@ def command(path: Path, in_place: bool, force: bool, output_format: str) -> None
     folder = path.resolve()
     file = folder / "migration.toml"
     if file.exists() and not force:
-        raise RefusedError(str(file), "there is a plan already", remedy="edit it, or use --force")
+        raise RefusedError(str(file), "there is a plan already", remedy="edit it, or overwrite it with --force")
     root = import_root(folder)
     inventory = scan(folder / root)
     if not inventory.tasks:
-        raise UsageError(str(folder), "no Dramatiq actor and no Celery task was found", remedy="name another folder")
+        raise UsageError(str(folder), "no Dramatiq actor and no Celery task was found", remedy="give another folder")
     settings = _settings(folder / root / "manage.py")
     programs = find_programs(folder)
     scheduler_jobs = read_scheduler_jobs(folder / root, {entry.file for entry in inventory.schedule})
@@ -46,8 +51,8 @@ def command(path: Path, in_place: bool, force: bool, output_format: str) -> None
     load_plan(file)
     lines = [
         f"wrote {file}: {len(inventory.tasks)} legacy tasks, {len(inventory.schedule)} schedule entries",
-        f"{len(drafted_programs(programs))} of {len(programs)} processes that deployment files name are in it",
-        f"{text.count('DECIDE')} places say DECIDE; read each of them",
+        f"{len(drafted_programs(programs))} of {len(programs)} processes in deployment files are in the plan",
+        f"{text.count('DECIDE')} decisions are left to you: search the file for DECIDE",
     ]
     data = {"file": str(file), "tasks": len(inventory.tasks), "schedule": len(inventory.schedule)}
     next_steps = [f"edit {file}", "migrator rewrite-imports --diff"]
@@ -55,7 +60,7 @@ def command(path: Path, in_place: bool, force: bool, output_format: str) -> None
 
 
 def _settings(manage: Path) -> str:
-    """Return the settings module that `manage.py` names; a mark for a person if it names none or is not there."""
+    """Return the settings module that `manage.py` sets; a DECIDE mark if it sets none or there is no such file."""
     from migrator.inventory.draft_plan import guess_settings
 
     return (guess_settings(manage.read_text(encoding="utf-8")) if manage.is_file() else "") or "DECIDE.settings"

@@ -1,4 +1,4 @@
-"""``migrator inspect``: what an unknown project has; needs no plan and changes nothing."""
+"""``migrator inspect``: the tasks, schedules and messages of a project; needs no plan and changes nothing."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def command(path: Path, output_format: str) -> None:
     """List the tasks, schedules and waiting messages of both legacy systems.
 
-    Reads the source below PATH without importing it. With a plan at hand, the messages that wait in its brokers are
-    counted too, without taking one.
+    Reads the source below PATH without importing it. If there is a plan, the waiting messages of its brokers are
+    counted as well; no message is taken.
 
     Example: migrator inspect apps/backend/src
     """
@@ -36,7 +36,7 @@ def command(path: Path, output_format: str) -> None:
     found = scan(path.resolve() / import_root(path.resolve()))
     programs = find_programs(path.resolve())
     plan_file = find_plan(path.resolve())
-    waiting, problem = _waiting(plan_file) if plan_file.is_file() else ([], "no plan, so no broker is known")
+    waiting, problem = _waiting(plan_file) if plan_file.is_file() else ([], "not counted, there is no plan")
     next_steps = ["migrator rewrite-imports --diff"] if plan_file.is_file() else ["migrator init"]
     code = ExitCode.DIFFERENCES if found.unreadable else ExitCode.CLEAN
     lines, data = _described(found, waiting, problem)
@@ -68,7 +68,10 @@ def _described(
         *table("Schedule entries", ["name", "task", "where"], entries),
         *(table("Waiting messages", ["system", "queue", "state", "#messages"], waiting) if waiting else ()),
         *(f"could not read {file}: {why}" for file, why in found.unreadable),
-        *(f"{_short(file)}:{line}: a task is made here in a way that can't be followed" for file, line in found.unseen),
+        *(
+            f"{_short(file)}:{line}: a task is created here dynamically and can't be listed"
+            for file, line in found.unseen
+        ),
         f"{found.files} Python files, {len(tasks)} tasks, {len(entries)} schedule entries"
         + (f"; waiting messages: {problem}" if problem else ""),
     ]
@@ -84,7 +87,7 @@ def _described(
 
 
 def _processes(programs: Sequence[Program]) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return what deployment files say about processes, as lines and as data."""
+    """Return the processes in deployment files, as lines and as data."""
     from migrator.render.text import table
 
     columns = ("by", "name", "role", "system", "stop_timeout_s", "doubt", "where")
@@ -109,7 +112,7 @@ def _short(file: Path) -> Path:
 
 
 def _waiting(plan_file: Path) -> tuple[list[tuple[str, str, str, int]], str]:
-    """Return the depths of the plan's legacy queues, or why they are not known."""
+    """Return the depths of the plan's legacy queues, and an error if they can't be read."""
     import os
     from contextlib import closing
 

@@ -1,4 +1,4 @@
-"""What every command shares: the plan option, the output format, errors and exit codes."""
+"""Shared by all commands: the plan option, the output format, errors and exit codes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCHEMA = "migrator/1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a command says: lines for a person, data for a program, the next commands for both."""
+    """The output of a command: lines for ``text``, data for ``json``, the next commands for both."""
 
     exit_code: ExitCode
     lines: Sequence[str] = ()
@@ -45,12 +45,12 @@ def plan_option(function: F) -> F:
         type=click.Path(path_type=Path, dir_okay=False),
         callback=load,
         metavar="FILE",
-        help="The plan; by default migration.toml here or in a folder above.",
+        help="The plan. Default: migration.toml in the current folder or the nearest parent folder.",
     )(function)
 
 
 def find_plan(folder: Path) -> Path:
-    """Return the nearest ``migration.toml`` at or above ``folder``; where there is none, the one expected here."""
+    """Return the nearest ``migration.toml`` in ``folder`` or its parents, or the path expected in ``folder``."""
     for candidate in (folder, *folder.parents):
         if (candidate / "migration.toml").is_file():
             return candidate / "migration.toml"
@@ -60,32 +60,32 @@ def find_plan(folder: Path) -> Path:
 def format_option(function: F, choices: Sequence[str] = ("text", "json")) -> F:
     """Add ``--format``."""
     return click.option(
-        "--format", "output_format", type=click.Choice(choices), default="text", help="How to print the result."
+        "--format", "output_format", type=click.Choice(choices), default="text", help="Output format of the result."
     )(function)
 
 
 def yes_option(function: F) -> F:
     """Add ``--yes``."""
-    return click.option("--yes", is_flag=True, help="Go on without asking; needed where there is no terminal.")(
+    return click.option("--yes", is_flag=True, help="Don't ask for confirmation. Required without a terminal.")(
         function
     )
 
 
 def renamed_option(old: str, new: str) -> Callable[[F], F]:
-    """Refuse a flag of an earlier version with its new name."""
+    """Add a hidden flag of an earlier version, which is refused with its new name."""
 
     def refuse(ctx: click.Context, param: click.Parameter, value: bool) -> None:
         if value:
-            raise click.UsageError(f"{old} has another name in this version: {new}", ctx)
+            raise click.UsageError(f"{old} is called {new} in this version", ctx)
 
     return click.option(old, is_flag=True, hidden=True, expose_value=False, callback=refuse)
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask on a terminal; elsewhere ``--yes`` is needed.
+    """Ask for confirmation on a terminal; without one, ``--yes`` is required.
 
     Raises:
-        RefusedError: The answer was no, or nobody could be asked.
+        RefusedError: The answer was no, or there is no terminal.
     """
     if yes:
         return
@@ -131,7 +131,9 @@ def run(command: click.Command) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        return _failed("interrupted", "nothing is lost; run the same command again", ExitCode.INTERRUPTED, json_wanted)
+        return _failed(
+            "interrupted", "nothing is lost; run the same command again to resume", ExitCode.INTERRUPTED, json_wanted
+        )
     except click.ClickException as error:
         error.show()
         return int(ExitCode.USAGE)
@@ -156,7 +158,7 @@ def _failed(message: str, hint: str, code: ExitCode, json_wanted: bool) -> int:
 
 
 def existing_plan_folder(plan: Plan) -> Path:
-    """Return the plan's source root, or refuse clearly if it is not there."""
+    """Return the plan's source root; raise a UsageError if there is no such folder."""
     if not plan.source_root.is_dir():
-        raise UsageError(str(plan.file), "project.root is no folder", found=str(plan.source_root))
+        raise UsageError(str(plan.file), "project.root is not a folder", found=str(plan.source_root))
     return plan.source_root

@@ -1,4 +1,4 @@
-"""``migrator parity-check``: the same cases through legacy Dramatiq, legacy Celery and the unified tasks."""
+"""``migrator parity-check``: run the same cases on legacy Dramatiq, legacy Celery and the unified tasks."""
 
 from __future__ import annotations
 
@@ -21,30 +21,58 @@ FORMATS = ("text", "json", "junit", "github")
 @click.command("parity-check")
 @click.argument("tasks", nargs=-1, metavar="[TASK]...")
 @click.option(
-    "--case", "names", multiple=True, metavar="NAME", help="Only this case; patterns are allowed; repeatable."
+    "--case",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Only this case; a pattern with * is allowed. Can be given more than once.",
 )
 @click.option(
-    "--cases", type=click.Path(path_type=Path, file_okay=False), help="Folder of cases instead of the plan's."
+    "--cases",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of cases. Default: the one of parity.toml.",
 )
-@click.option("--isolate", is_flag=True, help="A fresh process for each call.")
-@click.option("--through-broker", is_flag=True, help="Through the plan's workers, on a scratch broker.")
+@click.option("--isolate", is_flag=True, help="Run each call in a new process.")
+@click.option(
+    "--through-broker", is_flag=True, help="Run calls through the plan's worker commands on a scratch broker."
+)
 @click.option(
     "--database",
     default="",
     envvar="PARITY_DATABASE_URL",
     metavar="URL",
-    help="A PostgreSQL server on which each side gets databases of its own; SQLite files by default.",
+    help="PostgreSQL server on which temporary databases are created. Default: SQLite files.",
 )
 @click.option(
-    "--waiting/--no-waiting", default=True, help="Bind what waits in the live brokers, too; only reads, only Redis."
+    "--waiting/--no-waiting",
+    default=True,
+    help="Also check that the waiting messages of the live brokers fit the unified tasks. Reads only; Redis only.",
 )
-@click.option("--no-noise", is_flag=True, help="Run the legacy side once; its own noise then counts as a difference.")
-@click.option("--processes", type=click.IntRange(1), default=2, show_default=True, help="Child processes at a time.")
-@click.option("--accept", multiple=True, metavar="WAIVER", help="Accept what differs now under this waiver ('all').")
-@click.option("--prune", is_flag=True, help="Drop accepted differences that are no longer seen.")
-@click.option("--explain", default="", metavar="PATH", help="Say why this path differs from run to run; patterns work.")
-@click.option("--gate", is_flag=True, help="For CI: all cases or none, and only the verdict is printed.")
-@click.option("--capture", is_flag=True, help="Write cases from the messages that wait in the brokers; run nothing.")
+@click.option("--no-noise", is_flag=True, help="Run each system once only; random values then count as differences.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    default=2,
+    show_default=True,
+    help="Number of systems to run at the same time.",
+)
+@click.option(
+    "--accept",
+    multiple=True,
+    metavar="WAIVER",
+    help="Accept the current differences that this waiver covers, or 'all' waivers. Can be given more than once.",
+)
+@click.option("--prune", is_flag=True, help="Remove accepted differences that no longer occur.")
+@click.option(
+    "--explain",
+    default="",
+    metavar="PATH",
+    help="Show why this path differs between two runs; a pattern with * is allowed.",
+)
+@click.option("--gate", is_flag=True, help="For CI: run all cases and print only the summary.")
+@click.option(
+    "--capture", is_flag=True, help="Write cases from waiting messages of the live brokers, without running any."
+)
 @plan_option
 @lambda function: format_option(function, FORMATS)
 def command(
@@ -57,10 +85,11 @@ def command(
     output_format: str,
     **chosen: Any,
 ) -> None:
-    """Run legacy and unified tasks on the same cases and compare.
+    """Run legacy and unified tasks on the same cases and compare their effects.
 
-    Results and effects are compared: rows, cache writes, requests, mail, enqueued messages, retries, dead letters. A
-    green run over all cases writes the proof that `cutover` asks for; one that compared nothing is never green.
+    Compares results, database rows, cache writes, HTTP requests, mail, enqueued messages, retries and dead letters.
+    Tasks run in child processes with scratch databases and brokers. A green run over all cases writes the proof that
+    `cutover` requires; a run that compared nothing is never green.
 
     Example: migrator parity-check tasks.fetch_news
     """
@@ -68,15 +97,15 @@ def command(
     from migrator.errors import UsageError
 
     if capture:
-        finish(_captured(plan, cases), "json" if output_format == "json" else "text")
+        finish(_capture(plan, cases), "json" if output_format == "json" else "text")
     if gate and (chosen["tasks"] or chosen["names"]):
-        raise UsageError("parity-check --gate", "takes all cases", remedy="leave the names of tasks and cases away")
+        raise UsageError("parity-check --gate", "always runs all cases", remedy="omit the names of tasks and cases")
     options = ParityOptions(cases=cases, noise=not no_noise, **chosen)
-    finish(_checked(plan, options, output_format, gate=gate, noise=explain), output_format)
+    finish(_check(plan, options, output_format, gate=gate, noise=explain), output_format)
 
 
-def _checked(plan: Plan, options: ParityOptions, output_format: str, *, gate: bool, noise: str) -> Answer:
-    """Run the check; a format that is a document of its own is printed at once."""
+def _check(plan: Plan, options: ParityOptions, output_format: str, *, gate: bool, noise: str) -> Answer:
+    """Run the check; print a format that is a document of its own, and exit."""
     from checks.compare.report import explain
     from checks.reports.writers import document
     from checks.runner import parity_check
@@ -99,8 +128,8 @@ def _document(report: ParityReport, output_format: str) -> str:
     return junit(report).decode() if output_format == "junit" else workflow_commands(report)
 
 
-def _captured(plan: Plan, cases: Path | None) -> Answer:
-    """Write cases from waiting messages; nothing is taken from a queue."""
+def _capture(plan: Plan, cases: Path | None) -> Answer:
+    """Write cases from waiting messages; no message is taken from a queue."""
     from checks.cases.capture import capture
     from checks.configuration import load_configuration
     from migrator.errors import ExitCode
@@ -108,13 +137,13 @@ def _captured(plan: Plan, cases: Path | None) -> Answer:
 
     folder = cases or load_configuration(plan).cases
     report = capture(plan, environ=os.environ, folder=folder)
-    lines = [f"{report.seen:,} messages looked at, {len(report.written)} cases written to {folder}"]
+    lines = [f"{report.seen:,} messages read, {len(report.written)} cases written to {folder}"]
     lines += [f"{report.masked} values that look like secrets were replaced"] if report.masked else []
     lines += table("", ["legacy task", "#messages"], sorted(report.by_task.items())) if report.by_task else []
     lines += finding_lines(report.findings)
     code = ExitCode.DIFFERENCES if report.findings else ExitCode.CLEAN
     data = {"seen": report.seen, "written": list(report.written), "masked": report.masked, "folder": str(folder)}
-    return Answer(exit_code=code, lines=lines, data=data, next_steps=["read the cases", "migrator parity-check"])
+    return Answer(exit_code=code, lines=lines, data=data, next_steps=["review the cases", "migrator parity-check"])
 
 
 def _lines(report: ParityReport) -> list[str]:
@@ -130,7 +159,7 @@ def _lines(report: ParityReport) -> list[str]:
         if m.outcome in open_outcomes
     ]
     if rows:
-        lines += table("", ["task", "case", "system", "path", "legacy", "unified", "why"], rows[:50])
+        lines += table("", ["task", "case", "system", "path", "legacy", "unified", "reason"], rows[:50])
     if len(rows) > 50:
         lines.append(f"and {len(rows) - 50} more: see the reports")
     lines += finding_lines(report.findings)
@@ -148,6 +177,4 @@ def _next_steps(report: ParityReport) -> list[str]:
     if report.ok:
         return ["migrator cutover --dry-run"] if report.whole else ["migrator parity-check"]
     html = report.facts.get("files", {}).get("html")
-    return ["correct the task, or declare the difference in the waivers with a reason"] + (
-        [f"look at {html}"] if html else []
-    )
+    return ["correct the task, or waive the difference with a reason"] + ([f"open {html}"] if html else [])

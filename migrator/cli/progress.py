@@ -1,4 +1,4 @@
-"""Progress of a long run on stderr: a live view on a terminal, plain lines everywhere else."""
+"""Progress of a long run on stderr: a live view on a terminal, plain lines otherwise."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from migrator.events import Event, EventKind, Listener
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-#: Plain progress lines come no more often than this.
+#: Shortest time between two plain progress lines.
 PLAIN_EVERY_S = 2.0
-#: A narrower terminal shows what is done and leaves the ornaments out.
+#: A narrower terminal shows neither spinner nor bar nor time.
 WIDE = 76
 _MARKS = {
     EventKind.STEP_FINISHED: "done",
@@ -30,10 +30,10 @@ _MARKS = {
 
 @contextmanager
 def shown_progress(*, quiet: bool = False) -> Iterator[Listener]:
-    """Give a listener that shows what it hears until the block ends.
+    """Yield a listener that shows its events until the block ends.
 
     Args:
-        quiet: Show nothing, such as for ``--format json`` without a terminal.
+        quiet: Show nothing, for example with ``--format json``.
     """
     if quiet:
         yield lambda event: None
@@ -61,7 +61,7 @@ def _live() -> Iterator[Progress]:
 
 
 class LiveView:
-    """What is under way at the bottom of the terminal, with a bar where the amount of work is known; the rest above."""
+    """Running steps at the bottom of the terminal, with a bar if the amount of work is known; finished ones above."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -86,7 +86,7 @@ class LiveView:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Take the view off the terminal while somebody is asked something."""
+        """Hide the view while a question is asked."""
         self._progress.stop()
         try:
             yield
@@ -94,13 +94,13 @@ class LiveView:
             self._progress.start()
 
     def _end(self, event: Event) -> None:
-        """Print the step's last line above and take its row away."""
+        """Print the step's last line above the view and remove its row."""
         from rich.markup import escape
 
         mark = _MARKS[event.kind]
         colour = {"FAIL": "bold red", "undo": "yellow", "done": "green"}.get(mark, "dim")
-        took = f" [dim]({event.elapsed_s:.1f} s)[/dim]" if event.elapsed_s else ""
-        self._progress.console.print(f"[{colour}]{mark}[/]  {event.step:<20} {escape(event.text)}{took}")
+        elapsed = f" [dim]({event.elapsed_s:.1f} s)[/dim]" if event.elapsed_s else ""
+        self._progress.console.print(f"[{colour}]{mark}[/]  {event.step:<20} {escape(event.text)}{elapsed}")
         row = self._rows.pop(event.step, None)
         if row is not None:
             self._progress.remove_task(row)
@@ -108,7 +108,7 @@ class LiveView:
 
 
 class PlainView:
-    """One line an event, without control characters."""
+    """One line per event, without control characters."""
 
     def __init__(self) -> None:
         self._last_progress_at = 0.0
@@ -116,12 +116,12 @@ class PlainView:
     def __call__(self, event: Event) -> None:
         """Print one event."""
         if event.kind is EventKind.ACTION and event.done:
-            return  # its beginning was printed
+            return  # its start was printed
         if event.kind is EventKind.PROGRESS:
             if time.monotonic() - self._last_progress_at < PLAIN_EVERY_S:
                 return
             self._last_progress_at = time.monotonic()
         mark = _MARKS.get(event.kind, "    ")
-        took = f" ({event.elapsed_s:.1f} s)" if event.kind in _MARKS and event.elapsed_s else ""
+        elapsed = f" ({event.elapsed_s:.1f} s)" if event.kind in _MARKS and event.elapsed_s else ""
         count = f" {event.done:,}" + (f"/{event.total:,}" if event.total else "") if event.done else ""
-        click.echo(f"{mark}  {event.step}: {event.text}{count}{took}", err=True)
+        click.echo(f"{mark}  {event.step}: {event.text}{count}{elapsed}", err=True)

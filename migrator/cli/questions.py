@@ -1,4 +1,4 @@
-"""Questions in the middle of a run: only on a terminal, and never about something that can be done without."""
+"""Questions in the middle of a run: asked on a terminal only, and only where an answer is needed."""
 
 from __future__ import annotations
 
@@ -17,26 +17,28 @@ if TYPE_CHECKING:
 
 
 def on_terminal() -> bool:
-    """Say whether somebody can be asked."""
+    """Return True if a question can be asked: stdin and stderr are a terminal."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def ask_kill(listener: Listener, *, yes: bool) -> Callable[[Process, str], bool] | None:
-    """Return a question about a process that has not ended in its time; None where nobody is to be asked."""
+    """Return a question about a process that has not stopped within its timeout; None if no question may be asked."""
     if yes or not on_terminal():
         return None
 
     def ask(process: Process, text: str) -> bool:
-        # The live view would write over the question.
+        # The live view would overwrite the question.
         with getattr(listener, "paused", nullcontext)():
             click.echo(f"\n{text}", err=True)
-            return click.confirm(f"Kill {process.name} (no: stop here, resumable)?", default=False, err=True)
+            return click.confirm(
+                f"Kill {process.name} (no stops the run here; it can be resumed)?", default=False, err=True
+            )
 
     return ask
 
 
 def kill_question(plan: Plan, *, kills: tuple[str, ...], yes: bool, listener: Listener) -> Callable[[Process], bool]:
-    """Return who decides about a process that has not ended: `--kill` with `--yes`, or whoever sits there."""
+    """Return the decision to kill a process that has not stopped: by `--kill` with `--yes`, or by a question."""
 
     def decide(process: Process) -> bool:
         from migrator.workers.kill_impact import consequences

@@ -1,4 +1,4 @@
-"""``migrator rehearse``: cutover, rollback and cutover again on scratch, with the timings to expect."""
+"""``migrator rehearse``: cutover, rollback and cutover again on scratch copies, with the timings to expect."""
 
 from __future__ import annotations
 
@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 
 
 @click.command("rehearse")
-@click.option("--scratch", type=click.Path(path_type=Path, file_okay=False), help="Folder to work in and to keep.")
-@click.option("--no-waiting", is_flag=True, help="Copy no messages, and read none.")
+@click.option(
+    "--scratch",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to work in; it is not deleted afterwards. Default: a temporary folder.",
+)
+@click.option("--no-waiting", is_flag=True, help="Don't read or copy waiting messages.")
 @click.option(
     "--snapshot",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Copy the messages of this snapshot instead of those that wait now.",
+    help="Copy the messages of this snapshot instead of the waiting messages.",
 )
 @click.option(
     "--rabbitmq",
@@ -30,21 +34,21 @@ if TYPE_CHECKING:
     metavar="URL",
     envvar="REHEARSAL_RABBITMQ_URL",
     show_envvar=True,
-    help="Rehearse in this empty virtual host instead of one made on the real RabbitMQ.",
+    help="Use this empty virtual host instead of creating one on the real RabbitMQ.",
 )
 @plan_option
 @format_option
 def command(plan: Plan, output_format: str, **chosen: Any) -> None:
-    """Go there, back and there again on scratch copies.
+    """Rehearse cutover, rollback and cutover again on scratch copies.
 
-    Uses a clone of the source, brokers and a database of its own and copies of the waiting messages, none of which is
-    ever run. The real system is only read. Refused (4) if the project would reach a broker or database that is not
-    scratch; a cache, a result backend or a mail server that is not is named. The plan's [rehearsal.environment] sets
-    further variables for it.
+    Uses a clone of the source, scratch brokers, a scratch database and copies of the waiting messages, which are never
+    run. The real system is only read. The rehearsal is refused (exit code 4) if the project would connect to a broker
+    or database that is not scratch; a cache, result backend or mail server that is not scratch is reported. Set further
+    variables for the rehearsal in [rehearsal.environment] of the plan.
 
-    On RabbitMQ the scratch broker is a virtual host made through the management plugin (RABBITMQ_MANAGEMENT_URL, with
-    a user that may do so) and removed afterwards, or the one named with --rabbitmq. Copying marks the waiting messages
-    there as redelivered; --no-waiting or --snapshot does without.
+    On RabbitMQ, the scratch broker is a virtual host that is created through the management plugin
+    (RABBITMQ_MANAGEMENT_URL, with a user that may create one) and deleted afterwards, or the one given with --rabbitmq.
+    Copying marks the waiting messages there as redelivered; avoid that with --no-waiting or --snapshot.
 
     Example: migrator rehearse --scratch /tmp/rehearsal
     """
@@ -53,7 +57,7 @@ def command(plan: Plan, output_format: str, **chosen: Any) -> None:
     from migrator.wiring import guarded
 
     if chosen["no_waiting"] and chosen["snapshot"]:
-        raise click.UsageError("--no-waiting and --snapshot exclude each other")
+        raise click.UsageError("--no-waiting and --snapshot can't be combined")
     if chosen["scratch"] is not None:
         chosen["scratch"].mkdir(parents=True, exist_ok=True)
     options = RehearsalOptions(
@@ -82,9 +86,9 @@ def _answer(found: Rehearsal) -> Answer:
         )
         for run in found.runs
     ]
-    columns = ["run", "outcome", "#moved", "#kept", "#gap s", "#seconds"]
-    verdict = "went there, back and there again" if found.ok else "DID NOT go through"
-    lines = [f"rehearsal with copies of {found.messages:,} messages {verdict} in {found.elapsed_s:.1f} s"]
+    columns = ["run", "outcome", "#moved", "#quarantined", "#downtime s", "#seconds"]
+    verdict = "succeeded" if found.ok else "FAILED"
+    lines = [f"rehearsal {verdict} with copies of {found.messages:,} messages in {found.elapsed_s:.1f} s"]
     lines += table("", columns, rows)
     lines += [f"note: {text}" for text in found.notes]
     last = found.runs[-1]

@@ -1,4 +1,4 @@
-"""``migrator restore``: the messages of a snapshot, put back."""
+"""``migrator restore``: restore the messages of a snapshot to their queues."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ if TYPE_CHECKING:
 
 @click.command("restore")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@click.option("--replace", is_flag=True, help="Empty the plan's queues first; what lies in them now is gone.")
+@click.option(
+    "--replace", is_flag=True, help="Empty the plan's queues first; messages that are in them now are deleted."
+)
 @plan_option
 @yes_option
 @format_option
 def command(file: Path, replace: bool, plan: Plan, yes: bool, output_format: str) -> None:
-    """Put the messages of a snapshot back.
+    """Restore the messages of a snapshot.
 
-    A cutover writes its snapshot to .migrator/snapshots before it moves the first message. All workers have to be
-    stopped. Refused while the queues hold anything, because that would double it. What has run since the snapshot was
-    written runs again: this is for queues that are lost, a rollback is the way back.
+    A cutover writes its snapshot to .migrator/snapshots before it moves the first message. All workers must be stopped,
+    and the queues must be empty unless --replace is given. Messages that have run since the snapshot was written will
+    run again: use `restore` if queues were lost, and `rollback` to undo a cutover.
 
     Example: migrator restore .migrator/snapshots/run-1.snapshot
     """
@@ -42,14 +44,17 @@ def command(file: Path, replace: bool, plan: Plan, yes: bool, output_format: str
     ]
     if running:
         raise RefusedError(
-            "restore", "workers are running", found=", ".join(running), remedy="migrator workers stop legacy|unified"
+            "restore",
+            "workers are running",
+            found=", ".join(running),
+            remedy="stop them with `migrator workers stop legacy|unified`",
         )
-    place = " IN PLACE OF what is there" if replace else ""
-    confirm(f"Put the messages of {file} back{place}? What has run since it was written runs again.", yes=yes)
+    replacing = " and DELETE those in the queues" if replace else ""
+    confirm(f"Restore the messages of {file}{replacing}? Those that have run since will run again.", yes=yes)
     facts = restore_snapshot(plan, environ=os.environ, file=file, replace=replace)
-    lines = [f"restored {facts.messages:,} messages, written at {facts.created_at}"]
+    lines = [f"restored {facts.messages:,} messages of the snapshot of {facts.created_at}"]
     lines += [f"  {name}: {number:,}" for name, number in facts.by_endpoint.items()]
-    lines += ["what has run since then runs again when workers are started"]
+    lines += ["messages that have run since then run again when workers are started"]
     answer = Answer(
         exit_code=ExitCode.CLEAN, lines=lines, data=dataclasses.asdict(facts), next_steps=["migrator status"]
     )

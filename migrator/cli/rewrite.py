@@ -1,4 +1,4 @@
-"""``migrator rewrite-imports``: source from the legacy tasks to the unified ones; all files or none."""
+"""``migrator rewrite-imports``: rewrite the source to the unified tasks; all files or none."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ FORMATS = ("text", "json", "sarif", "github")
 
 @click.command("rewrite-imports")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--check", is_flag=True, help="Change nothing; exit with 1 if anything would change or is left.")
-@click.option("--diff", is_flag=True, help="Change nothing; print what would change.")
-@click.option("--text", is_flag=True, help="Rewrite deployment files and documentation too, where that is sure.")
-@click.option("--mark", is_flag=True, help="Write a comment above each place that is left alone.")
-@click.option("--undo", is_flag=True, help="Take every recorded rewrite back instead.")
+@click.option("--check", is_flag=True, help="Don't write; exit with 1 if a file would change or a leftover remains.")
+@click.option("--diff", is_flag=True, help="Don't write; print a diff of the changes.")
+@click.option(
+    "--text", is_flag=True, help="Also rewrite deployment files and documentation, where that is unambiguous."
+)
+@click.option("--mark", is_flag=True, help="Write a comment above each leftover.")
+@click.option("--undo", is_flag=True, help="Undo all recorded rewrites instead.")
 @plan_option
 @lambda function: format_option(function, FORMATS)
 def command(
@@ -37,10 +39,11 @@ def command(
     plan: Plan,
     output_format: str,
 ) -> None:
-    """Rewrite source from the legacy tasks to the unified ones.
+    """Rewrite the source from the legacy tasks to the unified ones.
 
-    Imports, calls, names in strings, schedules and settings; the unified app is installed into the project. What
-    can't be proved is not touched and is listed. All files are written or none, and an undo patch is kept.
+    Rewrites imports, calls, task names in strings, schedules and settings, and installs the unified app. Code that
+    can't be rewritten safely is not changed and is listed as a leftover. Either all files are written or none;
+    --undo restores them. With PATHS, only these files and folders are rewritten.
 
     Example: migrator rewrite-imports --diff
     """
@@ -50,7 +53,7 @@ def command(
 
     existing_plan_folder(plan)
     if check + diff + undo > 1:
-        raise UsageError("rewrite-imports", "--check, --diff and --undo exclude each other")
+        raise UsageError("rewrite-imports", "--check, --diff and --undo can't be combined")
     if undo:
         finish(_undone(plan), "json" if output_format == "json" else "text")
     mode = Mode.CHECK if check else Mode.DIFF if diff else Mode.WRITE
@@ -68,7 +71,7 @@ def command(
 
 
 def _require_complete(plan: Plan, sources: SourceFiles | None = None) -> None:
-    """Refuse a plan that is silent or wrong about what is in the source."""
+    """Raise if the plan is incomplete, or contradicts the source."""
     from migrator.errors import PlanError
     from migrator.wiring import check_plan
 
@@ -104,14 +107,14 @@ def _lines(report: RewriteReport) -> list[str]:
     verb = "rewrote" if writes else "would rewrite"
     lines = report.diff.splitlines() if report.mode is Mode.DIFF else []
     for change in report.changed:
-        lines.append(f"{verb} {change.shown} ({sum(change.edits.values())} places)")
+        lines.append(f"{verb} {change.shown} ({sum(change.edits.values())} edits)")
     lines += [f"{'created' if writes else 'would create'} {shown}" for shown in report.created]
     lines += finding_lines(report.findings)
     counts = report.counts
     lines.append(
-        f"{verb} {counts['places']} places in {counts['files']} files, {counts['created']} created, "
-        f"{counts['leftovers']} left for you, {counts['notes']} to know, {counts['unparsable']} unreadable "
-        f"({counts['files_seen']} files seen in {report.elapsed_s:.1f} s)"
+        f"{verb} {counts['places']} places in {counts['files']} files, {counts['created']} files created, "
+        f"{counts['leftovers']} leftovers, {counts['notes']} notes, {counts['unparsable']} unreadable files "
+        f"({counts['files_seen']} files read in {report.elapsed_s:.1f} s)"
     )
     if report.patch is not None:
         lines.append(f"undo: migrator rewrite-imports --undo (patch: {report.patch})")
@@ -122,7 +125,7 @@ def _next_steps(report: RewriteReport) -> list[str]:
     from codemods.report import Mode
 
     if report.leftovers or report.unparsable:
-        return ["see to each place that is left, then migrator rewrite-imports --check"]
+        return ["handle each leftover, then run migrator rewrite-imports --check"]
     if report.mode is not Mode.WRITE and (report.changed or report.created):
         return ["migrator rewrite-imports"]
     return ["git commit", "migrator parity-check"]

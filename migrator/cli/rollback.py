@@ -1,4 +1,4 @@
-"""``migrator rollback``: back to the legacy workers, with every message, also those enqueued since."""
+"""``migrator rollback``: back to the legacy workers, with all messages, including those enqueued since."""
 
 from __future__ import annotations
 
@@ -16,19 +16,25 @@ if TYPE_CHECKING:
 
 
 @click.command("rollback")
-@click.option("--dry-run", is_flag=True, help="Say what would be done and what can't be undone; change nothing.")
-@click.option("--task", "tasks", multiple=True, metavar="NAME", help="Take back only this task; may be repeated.")
-@click.option("--hooks", type=click.Path(path_type=Path, file_okay=False), help="Folder of executables, one an event.")
+@click.option("--dry-run", is_flag=True, help="List all actions and what can't be undone, without changing anything.")
+@click.option(
+    "--task", "tasks", multiple=True, metavar="NAME", help="Roll back only this task. Can be given more than once."
+)
+@click.option(
+    "--hooks",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of executables named after events, such as before-undo-transfer.",
+)
 @plan_option
 @yes_option
 @format_option
 def command(
     dry_run: bool, tasks: tuple[str, ...], hooks: Path | None, plan: Plan, yes: bool, output_format: str
 ) -> None:
-    """Take the cutover back, messages included.
+    """Roll the last cutover back, messages included.
 
-    Works from what the cutover recorded. Legacy files, workers, schedulers and messages come back; what was enqueued
-    since is translated back, and what has no legacy form is kept and listed.
+    Restores legacy files, workers, schedulers and messages from the journal of the cutover. Messages that were enqueued
+    since are translated back; those without a legacy form are quarantined and listed.
 
     Example: migrator rollback --dry-run
     """
@@ -38,13 +44,13 @@ def command(
     from migrator.steps.protocol import RunOptions
     from migrator.wiring import guarded
 
-    asked = RunOptions(dry_run=True, tasks=tasks, hooks=hooks)
-    planned = rollback(plan, environ=os.environ, options=guarded(plan, asked))
+    preview = RunOptions(dry_run=True, tasks=tasks, hooks=hooks)
+    planned = rollback(plan, environ=os.environ, options=guarded(plan, preview))
     if dry_run or planned.outcome.value == "unchanged":
         finish(run_answer(planned), output_format)
     for text in planned.cannot_undo:
         click.echo(f"can't be undone: {text}", err=True)
-    confirm(f"Take {', '.join(tasks) or f'run {planned.run}'} of {plan.name} back now?", yes=yes)
+    confirm(f"Roll {', '.join(tasks) or f'run {planned.run}'} of {plan.name} back?", yes=yes)
     with shown_progress(quiet=output_format == "json") as listener:
         options = RunOptions(tasks=tasks, hooks=hooks, ask_kill=ask_kill(listener, yes=yes))
         report = rollback(plan, environ=os.environ, options=guarded(plan, options), listener=listener)

@@ -1,4 +1,4 @@
-"""What cutover and rollback print: the verdict in a few lines, then the steps, then what was found."""
+"""Output of cutover, rollback and complete: the outcome in a few lines, then the steps, then the findings."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 def run_answer(report: RunReport) -> Answer:
-    """Return what to print about a run."""
+    """Return the output of a run."""
     from migrator.render.text import finding_lines
 
     planned = report.outcome.value == "planned"
-    lines = [_verdict(report), *_measured(report), *(_looked_at(report.facts) if planned else ())]
+    lines = [_verdict(report), *_messages(report), *(_preflight(report.facts) if planned else ())]
     if report.failure:
         lines += ["", *report.failure.splitlines()]
     lines += ["", *_steps(report.steps, planned=planned)] if report.steps else []
-    lines += ["taken back:", *_steps(report.undone, planned=False)] if report.undone else []
+    lines += ["undone:", *_steps(report.undone, planned=False)] if report.undone else []
     lines += finding_lines(report.findings, most=3)
     lines += [f"can't be undone: {text}" for text in report.cannot_undo]
     lines += [f"note: {text}" for text in report.notes]
@@ -36,46 +36,47 @@ def _verdict(report: RunReport) -> str:
     if report.tasks:
         side = {"cutover": "unified", "rollback": "legacy"}[report.command]
         many = "task is" if len(report.tasks) == 1 else "tasks are"
-        done = {report.command: f"the {many} on the {side} side; everything else goes on as it was"}
+        done = {report.command: f"the {many} {side} now; everything else is unchanged"}
     words = {
-        "done": "done: " + done.get(report.command, "the way back is closed"),
-        "planned": "planned, and nothing was changed: "
-        + ("it may go on" if report.ok else "it would be REFUSED as things stand"),
+        "done": "done: " + done.get(report.command, "it can't be rolled back any more"),
+        "planned": "dry run, nothing was changed: " + ("it can go ahead" if report.ok else "it would be REFUSED"),
         "refused": "REFUSED: nothing was changed",
-        "undone": "FAILED, and everything was taken back: the system is as it was",
-        "stopped": "STOPPED in the middle: the journal says where",
-        "paused": "paused as asked for: the same command continues",
+        "undone": "FAILED and was undone: the system is in its previous state",
+        "stopped": "STOPPED before the end: `migrator status` shows where",
+        "paused": "paused as requested: the same command continues",
         "unchanged": "nothing to do",
     }
-    took = f" in {report.elapsed_s:.1f} s" if report.elapsed_s else ""
+    elapsed = f" in {report.elapsed_s:.1f} s" if report.elapsed_s else ""
     number = f" (run {report.run})" if report.run and not report.tasks else ""
     number = f" of {', '.join(report.tasks)}" if report.tasks else number
-    return f"{report.command}{number} {words[report.outcome.value]}{took}"
+    return f"{report.command}{number} {words[report.outcome.value]}{elapsed}"
 
 
-def _measured(report: RunReport) -> list[str]:
+def _messages(report: RunReport) -> list[str]:
     if not report.moved and not report.quarantined and report.downtime_s is None:
         return []
-    downtime = f"; longest gap without a worker {report.downtime_s:.1f} s" if report.downtime_s is not None else ""
-    lines = [f"messages carried over: {report.moved:,}; kept back: {report.quarantined:,}{downtime}"]
-    return lines + [f"  kept back: {count:,} x {reason}" for reason, count in report.reasons.items()]
+    downtime = f"; downtime {report.downtime_s:.1f} s" if report.downtime_s is not None else ""
+    lines = [f"messages moved: {report.moved:,}; quarantined: {report.quarantined:,}{downtime}"]
+    return lines + [f"  quarantined: {count:,} x {reason}" for reason, count in report.reasons.items()]
 
 
-def _looked_at(facts: Mapping[str, Any]) -> list[str]:
-    """Return what the preflight saw, as far as it came."""
+def _preflight(facts: Mapping[str, Any]) -> list[str]:
+    """Return the facts that the preflight collected."""
     from migrator.render.text import table
 
     lines = []
     if "proof" in facts:
         proof = facts["proof"]
-        lines.append(f"parity proof: {proof['counts'].get('compared', 0)} comparisons, made {proof['created_at']}")
+        lines.append(f"parity proof: {proof['counts'].get('compared', 0)} comparisons, written {proof['created_at']}")
     lines += [f"{name}: {server}" for name, server in facts.get("servers", {}).items()]
     if "migrations_open" in facts:
         lines.append("migrations to apply: " + (", ".join(facts["migrations_open"]) or "none"))
     if "running" in facts:
         lines.append("running: " + (", ".join(facts["running"]) or "no process of the plan"))
     if "would_move" in facts:
-        lines.append(f"messages: {facts['would_move']:,} would move now, {facts['would_keep']:,} would be kept back")
+        lines.append(
+            f"messages: {facts['would_move']:,} would be moved, {facts['would_quarantine']:,} would be quarantined"
+        )
         lines += table("", ["task", "#messages"], sorted(facts.get("by_task", {}).items()))
     return lines
 

@@ -1,4 +1,4 @@
-"""``migrator status``: where the migration stands; changes nothing."""
+"""``migrator status``: the state of the migration; changes nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 @plan_option
 @format_option
 def command(plan: Plan, output_format: str) -> None:
-    """Say where the migration stands and which command is next.
+    """Show the state of the migration and the next command.
+
+    Shows the steps done and left, waiting messages, running processes and the current action. Changes nothing.
 
     Example: migrator status --format json
     """
@@ -31,7 +33,7 @@ def command(plan: Plan, output_format: str) -> None:
     running = [
         (p.name, p.side.value, p.role.value, p.state, p.pid or "") for p in now.processes if p.state != "stopped"
     ]
-    lines = [f"{plan.name}: {now.text}", *_under_way(now)]
+    lines = [f"{plan.name}: {now.text}", *_current(now)]
     if now.done:
         lines.append("done: " + ", ".join(now.done))
     if now.left:
@@ -39,13 +41,13 @@ def command(plan: Plan, output_format: str) -> None:
     if now.waiting:
         lines += table("", ["where", "#messages"], [(name, f"{count:,}") for name, count in now.waiting.items()])
     elif not now.problems:
-        lines.append("no message waits anywhere")
+        lines.append("no waiting messages")
     if running:
         lines += table("", ["process", "side", "role", "state", "#pid"], running)
     else:
         lines.append("no process of the plan is running")
     lines += ["complete: " + "; ".join(now.quiet)] if now.quiet else []
-    lines += [f"not known: {problem}" for problem in dict.fromkeys(now.problems)]
+    lines += [f"unknown: {problem}" for problem in dict.fromkeys(now.problems)]
     data = dataclasses.asdict(now)
     data.pop("next_steps")
     if now.moving is not None:
@@ -54,10 +56,10 @@ def command(plan: Plan, output_format: str) -> None:
     finish(Answer(exit_code=code, lines=lines, data=data, next_steps=now.next_steps), output_format)
 
 
-def _under_way(now: MigrationStatus) -> list[str]:
-    """Say what moves, what is waited for, and what ends that."""
+def _current(now: MigrationStatus) -> list[str]:
+    """Return the progress of messages, the current action, and what ends it."""
     lines = [f"moving: {now.moving.text}"] if now.moving is not None else []
     if now.current_action:
-        lines.append(f"now: {now.current_action} (begun {now.doing_for_s:,.0f} s ago)")
+        lines.append(f"now: {now.current_action} (started {now.current_action_s:,.0f} s ago)")
         lines += [f"      {sentence}" for sentence in now.ends]
     return lines

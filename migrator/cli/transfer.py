@@ -1,4 +1,4 @@
-"""``migrator transfer``: messages alone, outside of a cutover: look, bridge late producers, find one by id."""
+"""``migrator transfer``: move messages outside a cutover, bridge late producers, find a message by id."""
 
 from __future__ import annotations
 
@@ -23,36 +23,48 @@ if TYPE_CHECKING:
     from migrator.transfer.options import ShouldStop, TransferOptions, TransferReport
 
 
-_MOST_KEPT = 3
+_SHOWN_PER_REASON = 3
 _EXAMPLE_CHARACTERS = 300
 _STALE_S = 3600.0
 
 
 @click.command("transfer")
-@click.option("--back", is_flag=True, help="From the unified queue to the legacy ones, instead of forward.")
-@click.option("--dry-run", is_flag=True, help="Read and translate every message, take none.")
-@click.option("--follow", is_flag=True, help="Go on with what arrives until Ctrl-C: a bridge for late producers.")
-@click.option("--task", "tasks", multiple=True, help="Only this task, by its legacy or unified name; repeatable.")
-@click.option("--queue", "queues", multiple=True, help="Only this queue of the side that is emptied; repeatable.")
-@click.option("--rate", type=click.FloatRange(min=0.1), help="At most so many messages a second.")
+@click.option("--back", is_flag=True, help="Move messages from the unified queues to the legacy ones.")
+@click.option("--dry-run", is_flag=True, help="Read and translate every message without moving any.")
+@click.option("--follow", is_flag=True, help="Keep moving new messages until Ctrl-C, as a bridge for late producers.")
 @click.option(
-    "--retry-quarantined", is_flag=True, help="First put messages that were kept back into their queues again."
+    "--task",
+    "tasks",
+    multiple=True,
+    metavar="NAME",
+    help="Only this task, by its legacy or unified name. Can be given more than once.",
 )
 @click.option(
-    "--take-claimed", is_flag=True, help="Also what workers had claimed that have ended; refused while one answers."
+    "--queue", "queues", multiple=True, metavar="NAME", help="Only this source queue. Can be given more than once."
 )
-@click.option("--no-snapshot", is_flag=True, help="Don't write all messages to .migrator/snapshots first.")
-@click.option("--find", metavar="ID", default="", help="Only say where the message, or the copy, with this id is.")
+@click.option("--rate", type=click.FloatRange(min=0.1), help="Maximum number of messages per second.")
+@click.option(
+    "--retry-quarantined",
+    is_flag=True,
+    help="First return quarantined messages to their queues, to translate them again.",
+)
+@click.option(
+    "--take-claimed",
+    is_flag=True,
+    help="Also move messages claimed by workers that have stopped. Refused while a worker is alive.",
+)
+@click.option("--no-snapshot", is_flag=True, help="Don't write a snapshot to .migrator/snapshots first.")
+@click.option("--find", metavar="ID", default="", help="Only show where the message or copy with this id is.")
 @renamed_option("--retry-kept", "--retry-quarantined")
 @plan_option
 @yes_option
 @format_option
 def command(plan: Plan, yes: bool, output_format: str, find: str, **chosen: object) -> None:
-    """Carry waiting messages over, or back, without the rest of a cutover.
+    """Move waiting messages without the other steps of a cutover.
 
-    Before the first one moves, all are written to a file that `migrator restore` puts back. What workers have claimed
-    is left to them. Nothing is lost or doubled if it is interrupted at any moment: the same command finishes what the
-    interrupted one had begun.
+    Moves legacy messages to the unified queues, or back with --back. Messages that can't be translated are quarantined
+    with a reason. A snapshot that `migrator restore` can read is written first. Messages claimed by running workers are
+    not touched. If the command is interrupted, no message is lost or duplicated; run it again to finish.
 
     Example: migrator transfer --dry-run
     """
@@ -65,14 +77,14 @@ def command(plan: Plan, yes: bool, output_format: str, find: str, **chosen: obje
     if find:
         from migrator.transfer.locate import locate
 
-        finish(_found(locate(plan, environ=os.environ, identity=find)), output_format)
+        finish(_location(locate(plan, environ=os.environ, identity=find)), output_format)
     options = _options(chosen)
-    written = None
+    snapshot = None
     if not options.dry_run:
-        confirm(f"Carry the waiting messages of {plan.name} {options.direction.value}?", yes=yes)
+        confirm(f"Move the waiting messages of {plan.name} {options.direction.value}?", yes=yes)
         if options.consumers_stopped:
             refuse_living_workers(plan, environ=os.environ, side=emptied_side(options.direction))
-        written = None if chosen["no_snapshot"] else _written(plan)
+        snapshot = None if chosen["no_snapshot"] else _write_snapshot(plan)
     with (
         _until_interrupted() as should_stop,
         shown_progress() as shown,
@@ -80,12 +92,14 @@ def command(plan: Plan, yes: bool, output_format: str, find: str, **chosen: obje
     ):
         report = transfer(plan, environ=os.environ, options=options, listener=listener, should_stop=should_stop)
     answer = _answer(report, chosen, interrupted=should_stop() and not options.follow)
-    finish(answer if written is None else _with_snapshot(answer, written), output_format)
+    finish(answer if snapshot is None else _with_snapshot(answer, snapshot), output_format)
 
 
-def _with_snapshot(answer: Answer, written: SnapshotFacts) -> Answer:
-    line = f"before that {written.messages:,} messages were written to {written.file}"
-    return dataclasses.replace(answer, lines=[*answer.lines, line], data={**answer.data, "snapshot": str(written.file)})
+def _with_snapshot(answer: Answer, snapshot: SnapshotFacts) -> Answer:
+    line = f"snapshot of {snapshot.messages:,} messages before the transfer: {snapshot.file}"
+    return dataclasses.replace(
+        answer, lines=[*answer.lines, line], data={**answer.data, "snapshot": str(snapshot.file)}
+    )
 
 
 def _options(chosen: Mapping[str, object]) -> TransferOptions:
@@ -103,15 +117,15 @@ def _options(chosen: Mapping[str, object]) -> TransferOptions:
     )
 
 
-def _written(plan: Plan) -> SnapshotFacts | None:
-    """Write all messages of the plan's queues to a file; None if there are none."""
+def _write_snapshot(plan: Plan) -> SnapshotFacts | None:
+    """Write all messages of the plan's queues to a file; return None if there are none."""
     from datetime import UTC, datetime
 
     from migrator.snapshots.snapshot import write_snapshot
 
     folder = plan.state_folder / "snapshots"
     for partial in folder.glob(".transfer-*.partial"):
-        # Of a run that was killed while it wrote; one that writes now is younger.
+        # Left by a run that was killed while writing; a run that is writing now has a newer one.
         if time.time() - partial.stat().st_mtime > _STALE_S:
             partial.unlink(missing_ok=True)
     name = f"transfer-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.snapshot"
@@ -124,17 +138,17 @@ def _written(plan: Plan) -> SnapshotFacts | None:
 
 @contextmanager
 def _until_interrupted() -> Iterator[ShouldStop]:
-    """Give a function that is true after the first Ctrl-C or SIGTERM; a second Ctrl-C interrupts as usual."""
-    asked: list[int] = []
+    """Yield a function that returns True after the first Ctrl-C or SIGTERM; a second Ctrl-C interrupts as usual."""
+    received: list[int] = []
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        if asked and number == signal.SIGINT:
+    def receive(number: int, frame: FrameType | None) -> None:
+        if received and number == signal.SIGINT:
             raise KeyboardInterrupt
-        asked.append(number)
+        received.append(number)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(asked)
+        yield lambda: bool(received)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -147,7 +161,7 @@ def _answer(report: TransferReport, chosen: Mapping[str, object], *, interrupted
     lines = [_headline(report), *_lines("from", report.by_queue), *_lines("tasks", report.by_task)]
     lines += _quarantined_lines(report)
     if not report.dry_run:
-        lines += _lines("still there", report.left)
+        lines += _lines("left in their queues", report.left)
     lines += finding_lines(report.findings, most=3)
     data = {field.name: getattr(report, field.name) for field in dataclasses.fields(report)}
     for name in ("findings", "quarantined_messages"):
@@ -162,25 +176,25 @@ def _answer(report: TransferReport, chosen: Mapping[str, object], *, interrupted
 
 
 def _headline(report: TransferReport) -> str:
-    rest = f", {report.filtered_out:,} left alone by the filter" if report.filtered_out else ""
+    rest = f", {report.filtered_out:,} filtered out" if report.filtered_out else ""
     if report.dry_run:
         return (
-            f"{report.direction.value}, dry run, nothing was taken: "
-            f"{report.moved:,} would be moved, {report.quarantined:,} kept back{rest}"
+            f"{report.direction.value}, dry run, no message was moved: "
+            f"{report.moved:,} would be moved, {report.quarantined:,} quarantined{rest}"
         )
     extra = "".join(
         f", {number:,} {text}"
         for number, text in (
-            (report.already_there, "had arrived before"),
-            (report.without_body, "ids without a message"),
-            (report.restored, "kept-back ones put into their queues again"),
+            (report.already_there, "had already arrived"),
+            (report.without_body, "ids without a message body"),
+            (report.restored, "quarantined ones returned to their queues"),
             (report.released, "parked ones released"),
             (report.parked, "of them parked until they are due"),
         )
         if number
     )
     return (
-        f"{report.direction.value}: moved {report.moved:,}, kept back {report.quarantined:,}{extra}{rest}; "
+        f"{report.direction.value}: moved {report.moved:,}, quarantined {report.quarantined:,}{extra}{rest}; "
         f"balance {report.balance}, {report.elapsed_s:.1f} s"
     )
 
@@ -190,29 +204,29 @@ def _lines(title: str, counts: Mapping[str, int]) -> list[str]:
 
 
 def _quarantined_lines(report: TransferReport) -> list[str]:
-    """Return for each reason the number, why the first messages stay, and the first one's bytes."""
+    """Return for each reason the number of messages, details of the first ones, and the bytes of one."""
     lines: list[str] = []
     for reason, number in report.reasons.items():
-        lines.append(f"kept back, {reason}: {number:,}")
+        lines.append(f"quarantined, {reason}: {number:,}")
         records = [record for record in report.quarantined_messages if record.reason == reason]
-        for record in records[:_MOST_KEPT]:
+        for record in records[:_SHOWN_PER_REASON]:
             name = record.task or "unreadable"
             lines.append(
                 f"  {record.system.value}:{record.queue} {record.id or record.copy_id} {name}: {record.detail}"
             )
-        if number > _MOST_KEPT:
-            lines.append(f"  and {number - min(len(records), _MOST_KEPT):,} more")
+        if number > _SHOWN_PER_REASON:
+            lines.append(f"  and {number - min(len(records), _SHOWN_PER_REASON):,} more")
         if example := report.examples.get(reason):
-            lines.append(f"  the first one's bytes: {example[:_EXAMPLE_CHARACTERS]}")
+            lines.append(f"  bytes of the first one: {example[:_EXAMPLE_CHARACTERS]}")
     if report.quarantined and not report.dry_run:
         lines.append(
-            "  (they stay on their server as they were; a way back returns them, --retry-quarantined tries again)"
+            "  (they stay unchanged on their server; --back returns them, --retry-quarantined translates them again)"
         )
     return lines
 
 
 def _command(chosen: Mapping[str, object]) -> str:
-    """Return the command line that does it, without ``--dry-run``."""
+    """Return the command line of this transfer, without ``--dry-run``."""
     words = ["migrator", "transfer"]
     for name in ("back", "follow", "retry_quarantined", "take_claimed", "no_snapshot"):
         words += [f"--{name.replace('_', '-')}"] if chosen[name] else []
@@ -223,38 +237,40 @@ def _command(chosen: Mapping[str, object]) -> str:
     return shlex.join(words)
 
 
-def _found(whereabouts: Whereabouts) -> Answer:
+def _location(whereabouts: Whereabouts) -> Answer:
     from datetime import UTC, datetime
 
     from migrator.errors import ExitCode
 
-    lines = [_seen(seen) for seen in whereabouts.sightings]
-    lines += [f"named in: {_seen(seen)}, id {seen.id or 'unreadable'}" for seen in whereabouts.named_by]
+    lines = [_sighting(seen) for seen in whereabouts.sightings]
+    lines += [f"part of: {_sighting(seen)}, id {seen.id or 'unreadable'}" for seen in whereabouts.named_by]
     for arrival in whereabouts.arrivals:
         moment = datetime.fromtimestamp(arrival.run_at_s, UTC).isoformat(timespec="seconds")
-        lines.append(f"ledger of {arrival.where}: this copy of {arrival.address} arrived, in the run begun at {moment}")
-    lines += [f"book, run {entry.run}: {entry.fate} {entry.detail}" for entry in whereabouts.entries]
-    lines += [f"snapshot of {seen.created_at}: was in {seen.address} ({seen.file})" for seen in whereabouts.recorded]
+        lines.append(f"ledger of {arrival.where}: this copy of {arrival.address} arrived in the run of {moment}")
+    lines += [f"local ledger, run {entry.run}: {entry.fate} {entry.detail}" for entry in whereabouts.entries]
+    lines += [f"snapshot of {seen.created_at}: in {seen.address} ({seen.file})" for seen in whereabouts.recorded]
     code = ExitCode.CLEAN if lines else ExitCode.DIFFERENCES
     if not whereabouts.sightings:
-        lines.append(f"{whereabouts.id}: in no queue now; {_unseen(whereabouts)}")
+        lines.append(f"{whereabouts.id}: not in a queue; {_not_found_reason(whereabouts)}")
     return Answer(exit_code=code, lines=lines, data=dataclasses.asdict(whereabouts))
 
 
-def _seen(seen: Sighting) -> str:
-    orphaned = "; no list and no worker names it, so nobody will run it (TRANSFER-ORPHANS)" if seen.orphaned else ""
+def _sighting(seen: Sighting) -> str:
+    orphaned = (
+        "; it is in no list and claimed by no worker, so it will not be run (TRANSFER-ORPHANS)" if seen.orphaned else ""
+    )
     return (
         f"{seen.side.value} {seen.system.value} queue {seen.queue}: {seen.state.value}, {seen.task or 'unreadable'}, "
         f"{seen.attempts} retries, copy {seen.copy_id or 'without id'}{orphaned}"
     )
 
 
-def _unseen(whereabouts: Whereabouts) -> str:
-    """Return what it means that an id is in no queue."""
+def _not_found_reason(whereabouts: Whereabouts) -> str:
+    """Return why an id is in no queue."""
     if whereabouts.entries and whereabouts.entries[-1].fate == "without-body":
-        return "there was nothing to carry"
+        return "it had no message body to move"
     if whereabouts.named_by:
-        return "it waits inside of the message above (a step or callback), or that is a child of it and it has run"
+        return "it is a step or callback inside the message above, or the parent of that message and has run"
     if whereabouts.arrivals or whereabouts.entries or whereabouts.recorded:
-        return "so a worker has finished it"
-    return "so a worker has finished it, or it was never here: no ledger, book or recent snapshot knows the id"
+        return "a worker has finished it"
+    return "a worker has finished it, or it never existed here: no ledger or recent snapshot has the id"

@@ -1,4 +1,4 @@
-"""``migrator workers``: the plan's processes, by pid and start time."""
+"""``migrator workers``: the plan's processes, identified by pid and start time."""
 
 from __future__ import annotations
 
@@ -20,9 +20,15 @@ if TYPE_CHECKING:
 @click.command("workers")
 @click.argument("verb", type=click.Choice(["list", "start", "stop"]), default="list")
 @click.argument("side", type=click.Choice(["legacy", "unified"]), required=False)
-@click.option("--name", "names", multiple=True, metavar="PROCESS", help="Only this process; may be repeated.")
 @click.option(
-    "--kill", "kills", multiple=True, metavar="PROCESS", help="stop: kill this one if it has not ended in its time."
+    "--name", "names", multiple=True, metavar="PROCESS", help="Only this process. Can be given more than once."
+)
+@click.option(
+    "--kill",
+    "kills",
+    multiple=True,
+    metavar="PROCESS",
+    help="For stop, with --yes: kill this process if it has not stopped within its timeout.",
 )
 @plan_option
 @yes_option
@@ -38,10 +44,10 @@ def command(
 ) -> None:
     """List, start or stop the plan's processes.
 
-    A process is stopped with SIGTERM, by its pid and start time, and only if the plan knows it, and gets its
-    stop_timeout_s. Nothing stronger is sent unless you say so: on a terminal you are asked, with what would be lost or
-    repeated; elsewhere --kill PROCESS together with --yes says it. During a migration `cutover` and `rollback` stop and
-    start by themselves.
+    Only processes of the plan are stopped, identified by pid and start time. A process gets SIGTERM and has
+    stop_timeout_s to stop. It is killed only if you confirm that: on a terminal you are asked, and told what would be
+    lost or repeated; without a terminal, give --kill PROCESS together with --yes. During a migration, `cutover` and
+    `rollback` start and stop the processes.
 
     Example: migrator workers list
     """
@@ -58,8 +64,8 @@ def command(
         chosen = [state for state in states if side in (None, state.side.value) and (not names or state.name in names)]
         finish(_answer(chosen, ExitCode.CLEAN), output_format)
     if side is None:
-        raise UsageError(f"workers {verb}", "which side is missing", remedy=f"migrator workers {verb} legacy|unified")
-    confirm(f"{verb} the {side} processes of {plan.name}?", yes=yes)
+        raise UsageError(f"workers {verb}", "the side is missing", remedy="add `legacy` or `unified`")
+    confirm(f"{verb.capitalize()} the {side} processes of {plan.name}?", yes=yes)
     with shown_progress(quiet=output_format == "json") as listener:
         if verb == "start":
             states = start_side(plan, Side(side), environ=os.environ, names=names, listener=listener)

@@ -1,1 +1,1 @@
-"""The whole migration on the sample project: legacy, forward, back and forward again, accounted for by id."""
+"""The whole migration on the sample project: cutover, rollback, cutover again, every message accounted for by id."""

@@ -1,4 +1,4 @@
-"""Traffic that goes on during the migration: requests to the sample's own API, which enqueues."""
+"""Traffic during the migration: requests to the sample's own API, which enqueues messages."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ PATHS = ("/api/assets/AAPL/update", "/api/prices/refresh", "/api/assets/BTC/upda
 
 @dataclass(slots=True, kw_only=True)
 class Load:
-    """A thread that posts to the API until it is stopped and remembers every id it was answered."""
+    """A thread that posts to the API until it is stopped, and stores every id in the answers."""
 
     port: int
-    #: Requests a second.
+    #: Requests per second.
     rate: float = 10.0
     ids: list[str] = field(default_factory=list)
-    #: Requests that got no answer, such as while the API is restarted.
+    #: Requests without an answer, for example while the API is restarted.
     refused: int = 0
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to send."""
+        """Start sending."""
         self._thread = threading.Thread(target=self._run, name="demo-load", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop sending; waits for the request under way."""
+        """Stop sending; wait for the current request."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(REQUEST_TIMEOUT_S + 1)
@@ -60,7 +60,7 @@ class Load:
 
 
 def wait_until_answering(port: int, *, timeout_s: float = 30.0) -> bool:
-    """Return True as soon as the API answers ``/healthz``, False when the time is over."""
+    """Return True as soon as the API answers ``/healthz``, False after the timeout."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)

@@ -1,4 +1,4 @@
-"""The play: legacy at work, rewrite, parity, cutover under load, rollback, cutover again, and the proof after each."""
+"""A demo run: legacy workers, rewrite, parity, cutover under load, rollback, cutover again, and the accounting."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from typing import Any
 from checks.runner import ParityOptions, parity_check
 from codemods.report import Mode
 from codemods.runner import rewrite
-from migrator.demo.accounting import Account
+from migrator.demo.accounting import Tally
 from migrator.demo.load import wait_until_answering
 from migrator.demo.scratch import commit, create_scratch, find_fixtures, git, manage
 from migrator.demo.servers import demo_servers
-from migrator.demo.suppressions import dismiss
+from migrator.demo.suppressions import suppress_leftovers
 from migrator.demo.system import SystemUnderTest
 from migrator.errors import RefusedError
 from migrator.events import Event, EventKind, Listener
@@ -37,30 +37,30 @@ ROW_COUNTS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoOptions:
-    """What to play."""
+    """Options of a demo run."""
 
     messages: int = 2000
     seed: int = 1
     fixtures: Path | None = None
     #: A server to use instead of an embedded one.
     redis_url: str | None = None
-    #: Folder for the scratch system, which then stays; None for one that goes.
+    #: Folder for the scratch system, which is then kept; None for a temporary one.
     keep: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoResult:
-    """What the demo has shown."""
+    """The result of a demo run."""
 
     lost: int
     duplicated: int
-    #: The longer of the two cutovers' gaps, in seconds.
+    #: The longer downtime of the two cutovers, in seconds.
     downtime_s: float
     #: Source files that the rewrite changed or created.
     files: int
     #: Comparisons of the parity check.
     cases: int
-    tallies: dict[str, Account]
+    tallies: dict[str, Tally]
     measured: dict[str, Any]
     checks: dict[str, bool]
     #: Seconds by phase.
@@ -70,15 +70,15 @@ class DemoResult:
 
     @property
     def ok(self) -> bool:
-        """True if nothing was lost or doubled and every expectation held."""
+        """True if no message was lost or duplicated and every expectation was met."""
         return self.lost == 0 and self.duplicated == 0 and self.cases > 0 and all(self.checks.values())
 
 
 def run_demo(options: DemoOptions, listener: Listener) -> DemoResult:
-    """Run the demo and return what it has shown.
+    """Run the demo and return its result.
 
     Raises:
-        MigratorError: A phase failed; what it left is gone with the scratch folder, unless that is kept.
+        MigratorError: A phase failed; the scratch folder is deleted unless it is kept.
     """
     fixtures = find_fixtures(options.fixtures)
     with ExitStack() as stack:
@@ -122,13 +122,13 @@ def _legacy(system: SystemUnderTest) -> None:
 
 
 def _rewrite(system: SystemUnderTest) -> None:
-    looked = rewrite(system.scratch.plan, mode=Mode.CHECK)
-    system.measured["places left to a person"] = dismiss(system.scratch.plan.folder, looked.leftovers)
-    commit(system.scratch.plan.folder, "Decide about the places that the rewrite leaves alone")
-    system.before = git(system.scratch.plan.folder, "rev-parse", "HEAD").strip()
+    preview = rewrite(system.scratch.plan, mode=Mode.CHECK)
+    system.measured["leftovers suppressed"] = suppress_leftovers(system.scratch.plan.folder, preview.leftovers)
+    commit(system.scratch.plan.folder, "Suppress the leftovers of the rewrite")
+    system.legacy_commit = git(system.scratch.plan.folder, "rev-parse", "HEAD").strip()
     report = rewrite(system.scratch.plan, mode=Mode.WRITE)
     system.measured["files"] = len(report.changed) + len(report.created)
-    system.checks["nothing is left undecided"] = not report.leftovers and not report.unparsable
+    system.checks["no leftover is open"] = not report.leftovers and not report.unparsable
     again = rewrite(system.scratch.plan, mode=Mode.CHECK)
     system.checks["a second rewrite would change nothing"] = not again.changed and not again.created
     commit(system.scratch.plan.folder, "Rewrite to the unified tasks")
@@ -143,15 +143,15 @@ def _parity(system: SystemUnderTest) -> None:
     system.checks["parity holds"] = report.ok
     if not report.ok:
         where = report.facts.get("files", {}).get("html", "")
-        raise RefusedError("parity", "does not hold, so nothing is moved", found=str(report.counts), remedy=where)
+        raise RefusedError("parity", "does not hold, so no message is moved", found=str(report.counts), remedy=where)
 
 
-def _cutover(system: SystemUnderTest, name: str, flood: int) -> None:
+def _cutover(system: SystemUnderTest, name: str, late_messages: int) -> None:
     def listener(event: Event) -> None:
         system.listener(event)
         if event.kind is EventKind.STEP_STARTED and event.step == "stop_workers":
-            system.tell(name, f"the old release, still deployed elsewhere, enqueues {flood:,} messages")
-            system.enqueue(flood, root=system.scratch.old_release)
+            system.note(name, f"the old release, still deployed elsewhere, enqueues {late_messages:,} messages")
+            system.enqueue(late_messages, root=system.scratch.old_release)
 
     with system.load():
         report = cutover(
@@ -161,25 +161,25 @@ def _cutover(system: SystemUnderTest, name: str, flood: int) -> None:
             listener=listener,
         )
         _require(name, report)
-        system.account(name)
-    system.measured.setdefault("gaps_s", []).append(report.downtime_s)
-    system.measured[f"{name}: carried over"] = report.moved
-    system.measured[f"{name}: kept back"] = report.quarantined
+        system.tally(name)
+    system.measured.setdefault("downtimes_s", []).append(report.downtime_s)
+    system.measured[f"{name}: moved"] = report.moved
+    system.measured[f"{name}: quarantined"] = report.quarantined
     tracked = git(system.scratch.plan.folder, "ls-files").splitlines()
     retired = system.scratch.plan.project.retire
-    system.checks[f"{name}: the old files are gone from the tree"] = not set(retired) & set(tracked)
+    system.checks[f"{name}: the legacy files are removed from the tree"] = not set(retired) & set(tracked)
     left = system.depths(Side.LEGACY)
     waiting = sum(left.get(state, 0) for state in ("ready", "delayed", "claimed", "moving"))
-    system.checks[f"{name}: nothing waits in a legacy queue"] = waiting == 0
+    system.checks[f"{name}: no message waits in a legacy queue"] = waiting == 0
 
 
 def _first_cutover(system: SystemUnderTest) -> None:
-    _cutover(system, "cutover", flood=system.messages // 2)
+    _cutover(system, "cutover", late_messages=system.messages // 2)
 
 
 def _unified(system: SystemUnderTest) -> None:
     system.enqueue(max(system.messages // 10, 20))
-    system.checks["the unified workers run what is ready"] = system.work_off("unified at work", Side.UNIFIED)
+    system.checks["the unified workers run all ready messages"] = system.drain("unified running", Side.UNIFIED)
     rows = manage(system.scratch, ("shell", "--verbosity", "0", "-c", ROW_COUNTS)).split()
     system.measured["price rows"], system.measured["news rows"] = int(rows[-2]), int(rows[-1])
     system.checks["there are prices in the database"] = int(rows[-2]) > 0
@@ -195,27 +195,29 @@ def _rollback(system: SystemUnderTest) -> None:
             listener=system.listener,
         )
         _require("rollback", report)
-        system.account("rollback")
-    system.measured["rollback: carried back"] = report.moved
+        system.tally("rollback")
+    system.measured["rollback: moved back"] = report.moved
     folder = system.scratch.plan.folder
     tracked = git(folder, "ls-files").splitlines()
-    back = set(system.scratch.plan.project.retire) <= set(tracked)
-    system.checks["rollback: the old files are back"] = back
-    system.checks["rollback: the source is as it was"] = git(folder, "diff", "--stat", system.before) == ""
-    system.checks["the legacy workers run what is ready"] = system.work_off("rollback", Side.LEGACY)
+    restored = set(system.scratch.plan.project.retire) <= set(tracked)
+    system.checks["rollback: the legacy files are restored"] = restored
+    system.checks["rollback: the source is as before the rewrite"] = (
+        git(folder, "diff", "--stat", system.legacy_commit) == ""
+    )
+    system.checks["the legacy workers run all ready messages"] = system.drain("rollback", Side.LEGACY)
 
 
 def _again(system: SystemUnderTest) -> None:
     rewrite(system.scratch.plan, mode=Mode.WRITE)
     commit(system.scratch.plan.folder, "Rewrite to the unified tasks again")
-    _cutover(system, "cutover again", flood=max(system.messages // 10, 20))
-    system.work_off("cutover again", Side.UNIFIED)
+    _cutover(system, "cutover again", late_messages=max(system.messages // 10, 20))
+    system.drain("cutover again", Side.UNIFIED)
 
 
 def _proof(system: SystemUnderTest) -> None:
     system.stop()
-    account = system.account("proof", quiet=True)
-    system.checks["every message is accounted for"] = account.balanced
+    tally = system.tally("proof", workers_stopped=True)
+    system.checks["every message is accounted for"] = tally.balanced
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     system.measured["memory_mb"] = round(size / (1 << 20 if sys.platform == "darwin" else 1 << 10))
 
@@ -230,9 +232,9 @@ def _result(system: SystemUnderTest, seconds: dict[str, float]) -> DemoResult:
     tallies = system.tallies.values()
     measured = dict(system.measured)
     return DemoResult(
-        lost=len({identifier for account in tallies for identifier in account.lost}),
-        duplicated=len({identifier for account in tallies for identifier in account.duplicated}),
-        downtime_s=max(downtime or 0.0 for downtime in measured.pop("gaps_s")),
+        lost=len({identifier for tally in tallies for identifier in tally.lost}),
+        duplicated=len({identifier for tally in tallies for identifier in tally.duplicated}),
+        downtime_s=max(downtime or 0.0 for downtime in measured.pop("downtimes_s")),
         files=measured.pop("files"),
         cases=measured.pop("cases"),
         reports=measured.pop("reports"),
@@ -245,12 +247,12 @@ def _result(system: SystemUnderTest, seconds: dict[str, float]) -> DemoResult:
 
 
 PHASES: tuple[tuple[str, str, Callable[[SystemUnderTest], None]], ...] = (
-    ("legacy at work", "Dramatiq worker, Celery worker, beat and API run; traffic begins", _legacy),
+    ("legacy running", "start the Dramatiq worker, Celery worker, beat and API, and enqueue messages", _legacy),
     ("rewrite", "rewrite the source and install the unified app", _rewrite),
     ("parity", "run legacy and unified tasks on the same cases", _parity),
-    ("cutover", "move to the unified tasks under load", _first_cutover),
-    ("unified at work", "the unified workers run what was carried over", _unified),
-    ("rollback", "take it all back under load", _rollback),
-    ("cutover again", "move to the unified tasks once more", _again),
-    ("proof", "stop everything and account for each message by its id", _proof),
+    ("cutover", "cut over to the unified tasks under load", _first_cutover),
+    ("unified running", "run the moved messages with the unified workers", _unified),
+    ("rollback", "roll everything back under load", _rollback),
+    ("cutover again", "cut over to the unified tasks again", _again),
+    ("proof", "stop all processes and account for every message by its id", _proof),
 )

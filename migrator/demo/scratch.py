@@ -1,4 +1,4 @@
-"""A scratch copy of the sample project in a git repository of its own, with the environment its processes need."""
+"""A scratch copy of the sample project in its own git repository, with the environment of its processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IDENTITY = ("-c", "user.name=migrator demo", "-c", "user.email=demo@localhost", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scratch:
-    """One scratch system; everything in it may be thrown away."""
+    """One scratch system; everything in it may be deleted."""
 
     folder: Path
     plan: Plan
@@ -29,12 +29,12 @@ class Scratch:
 
     @property
     def audit_folder(self) -> Path:
-        """Where the sample's processes write what they ran."""
+        """Folder of the audit files, in which the sample's processes record what they run."""
         return self.folder / "audit"
 
     @property
     def old_release(self) -> Path:
-        """A second checkout of the sample as it was before the migration: what is still deployed elsewhere."""
+        """A second checkout of the sample before the migration: the release that is still deployed elsewhere."""
         return self.folder / "old-release"
 
 
@@ -42,25 +42,25 @@ def find_fixtures(given: Path | None) -> Path:
     """Return the folder with ``legacy_project`` and ``market``.
 
     Raises:
-        UsageError: It is not there; an installed package does not carry the sample.
+        UsageError: There is no such folder; an installed package does not include the sample.
     """
     folder = given or Path(__file__).parents[2] / "fixtures"
     if not (folder / "legacy_project" / "migration.toml").is_file():
         raise UsageError(
             str(folder),
             "the sample project is not here",
-            remedy="run the demo in a checkout of the source, or name its folder with --fixtures",
+            remedy="run the demo in a checkout of the source, or give its folder with --fixtures",
         )
     return folder
 
 
 def create_scratch(fixtures: Path, folder: Path, environ: Mapping[str, str]) -> Scratch:
-    """Copy the sample into ``folder/project``, commit it, and check the old release out beside it."""
+    """Copy the sample to ``folder/project``, commit it, and check out the old release next to it."""
     project = folder / "project"
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc", ".migrator", "*.sqlite3", "*.sqlite3-*", "var")
     shutil.copytree(fixtures / "legacy_project", project, ignore=ignored)
-    for beside in ("cases", "market"):
-        shutil.copytree(fixtures / beside, folder / beside, ignore=ignored)
+    for name in ("cases", "market"):
+        shutil.copytree(fixtures / name, folder / name, ignore=ignored)
     (project / ".gitignore").write_text("__pycache__/\n*.pyc\nvar/\n*.sqlite3*\n.migrator/\n", encoding="utf-8")
     git(project, "init", "--quiet", "--initial-branch=main")
     commit(project, "The system before the migration")
@@ -80,7 +80,7 @@ def git(folder: Path, *arguments: str) -> str:
     """Run git in ``folder`` and return what it printed.
 
     Raises:
-        UsageError: git refused; its own words are in the message.
+        UsageError: git failed; its error output is in the message.
     """
     command = ["git", *IDENTITY, *arguments]
     result = subprocess.run(
@@ -98,7 +98,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def commit(folder: Path, message: str) -> None:
-    """Commit everything that changed; nothing to commit is fine."""
+    """Commit all changes, if there are any."""
     git(folder, "add", "--all")
     if git(folder, "status", "--porcelain"):
         git(folder, "commit", "--quiet", "--message", message)
@@ -110,7 +110,7 @@ def manage(scratch: Scratch, arguments: Sequence[str], *, root: Path | None = No
     Args:
         scratch: The scratch system.
         arguments: Such as ``("migrate", "--verbosity", "0")``.
-        root: The checkout to run it in; by default the project itself.
+        root: The checkout to run it in. Default: the project itself.
 
     Raises:
         UnreachableError: It failed or took too long; the end of its output is in the message.

@@ -1,4 +1,4 @@
-"""The servers around the sample: a Redis of its own (or one that is given) and the market it asks for prices."""
+"""The servers that the sample uses: a Redis (embedded, or a given one) and the market server with prices."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ URL_VARIABLE = "MIGRATOR_REDIS_URL"
 
 @contextmanager
 def demo_servers(fixtures: Path, folder: Path, redis_url: str | None) -> Iterator[Mapping[str, str]]:
-    """Run what the sample needs and give the environment that names it.
+    """Run the servers that the sample needs and yield the environment with their URLs.
 
     Args:
         fixtures: Folder with ``market/server.py``.
         folder: Where the servers may write.
-        redis_url: A server to use; three databases from the one in the URL on must be empty.
+        redis_url: A server to use; its database in the URL and the next two must be empty.
     """
     with ExitStack() as stack:
         if redis_url:
@@ -43,7 +43,7 @@ def demo_servers(fixtures: Path, folder: Path, redis_url: str | None) -> Iterato
 
 @contextmanager
 def market_server(script: Path, folder: Path) -> Iterator[str]:
-    """Run the market server on a free port and give its URL."""
+    """Run the market server on a free port and yield its URL."""
     port_file = folder / "market.port"
     command = [sys.executable, str(script), "--port", "0", "--port-file", str(port_file)]
     with port_file_server(command, port_file=port_file) as port:
@@ -51,7 +51,7 @@ def market_server(script: Path, folder: Path) -> Iterator[str]:
 
 
 def _given(redis_url: str) -> list[str]:
-    """Return the URLs of three databases of a server that is not ours; they must hold nothing."""
+    """Return the URLs of three databases of a given server; they must be empty."""
     import redis
 
     parts = urlsplit(redis_url)
@@ -67,8 +67,8 @@ def _given(redis_url: str) -> list[str]:
         if size:
             raise RefusedError(
                 f"redis database {number}",
-                "is not empty, and the demo writes only into empty ones",
+                "is not empty, and the demo only writes to empty ones",
                 found=f"{size} keys",
-                remedy="name another database in the URL, or leave --redis-url away",
+                remedy="use another database in the URL, or omit --redis-url",
             )
     return urls

@@ -1,6 +1,6 @@
-"""What a person decides about the places that the rewrite leaves alone: here, as comments with a reason in the sample.
+"""Suppress the leftovers of the rewrite in the sample, by ignore comments with a reason, as a person would.
 
-Done before the rewrite and committed, so that a rollback comes back to them.
+This is done and committed before the rewrite, so that a rollback restores the comments too.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ from pathlib import Path
 
 from migrator.report import Finding
 
-#: Reason code -> why the place may stay as it is, in the sample.
+#: Reason code -> why the leftover is fine in the sample.
 REASONS = {
-    "RETIRED-TASK": "these jobs go with the old tasks; nothing imports them afterwards",
-    "COMPUTED-NAME": "called by hand only; unified names are given from now on",
+    "RETIRED-TASK": "these jobs are removed with the legacy tasks; nothing imports them afterwards",
+    "COMPUTED-NAME": "called by hand only; use unified names from now on",
     "DRAMATIQ-SETTING": "a rollback needs it",
-    "MIDDLEWARE": "it goes with Dramatiq; the same is done by Celery's signals",
-    "LEGACY-NAME": "the branch for ImportError covers it",
+    "MIDDLEWARE": "removed with Dramatiq; Celery's signals do the same",
+    "LEGACY-NAME": "the ImportError branch covers it",
 }
 
 
-def dismiss(folder: Path, leftovers: Iterable[Finding]) -> int:
-    """Write an ignore comment above each place for which there is a reason; returns how many.
+def suppress_leftovers(folder: Path, leftovers: Iterable[Finding]) -> int:
+    """Write an ignore comment above each leftover that has a reason; return their number.
 
     Args:
-        folder: The plan's folder, to which the places are relative.
+        folder: The plan's folder, to which the paths are relative.
         leftovers: Findings whose ``where`` is ``path:line``.
     """
-    places: dict[str, dict[int, str]] = defaultdict(dict)
+    found: dict[str, dict[int, str]] = defaultdict(dict)
     for finding in leftovers:
         path, _, line = finding.where.rpartition(":")
         if finding.code in REASONS:
-            places[path][int(line)] = finding.code
-    for path, codes in places.items():
+            found[path][int(line)] = finding.code
+    for path, codes in found.items():
         file = folder / path
         lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
         for number in sorted(codes, reverse=True):
@@ -41,4 +41,4 @@ def dismiss(folder: Path, leftovers: Iterable[Finding]) -> int:
             indent = text[: len(text) - len(text.lstrip())]
             lines.insert(number - 1, f"{indent}# migrator: ignore[{code}] {REASONS[code]}\n")
         file.write_text("".join(lines), encoding="utf-8")
-    return sum(map(len, places.values()))
+    return sum(map(len, found.values()))

@@ -1,4 +1,4 @@
-"""The scratch system while the demo plays on it: what is running, what was enqueued, what was measured."""
+"""The system under test of a demo run: its processes, enqueued messages and measurements."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from migrator.brokers.connect import connect
-from migrator.demo.accounting import Account, read_ids, settle, take
+from migrator.demo.accounting import Tally, poll_tally, read_ids, tally
 from migrator.demo.load import Load
 from migrator.demo.scratch import Scratch, manage
 from migrator.errors import MigratorError
@@ -18,8 +18,8 @@ from migrator.events import Event, EventKind, Listener
 from migrator.wire.message import Message, Side
 from migrator.workers.start_stop import start_side, stop_side
 
-#: How long workers may take to run what is ready before the demo goes on.
-WORK_OFF_TIMEOUT_S = 60.0
+#: How long workers may take to run the ready messages before the demo goes on.
+DRAIN_TIMEOUT_S = 60.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,16 +31,16 @@ class SystemUnderTest:
     messages: int
     seed: int
     #: The commit before the rewrite.
-    before: str = ""
+    legacy_commit: str = ""
     loads: list[Load] = field(default_factory=list)
     #: Measured values by name, in the order in which they were measured.
     measured: dict[str, Any] = field(default_factory=dict)
-    tallies: dict[str, Account] = field(default_factory=dict)
-    #: What was expected, and whether it was so.
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    #: Expectations, and whether they were met.
     checks: dict[str, bool] = field(default_factory=dict)
 
-    def tell(self, phase: str, text: str) -> None:
-        """Say what is going on."""
+    def note(self, phase: str, text: str) -> None:
+        """Emit a progress note."""
         self.listener(Event(kind=EventKind.NOTE, step=phase, text=text))
 
     def start(self, side: Side) -> None:
@@ -48,11 +48,11 @@ class SystemUnderTest:
         start_side(self.scratch.plan, side, environ=self.scratch.environ)
 
     def enqueue(self, number: int, *, root: Path | None = None) -> None:
-        """Let the sample's own producer enqueue messages.
+        """Enqueue messages with the sample's own producer.
 
         Args:
             number: How many.
-            root: The checkout whose code sends; by default the project as it is now.
+            root: The checkout whose code enqueues them. Default: the project itself.
         """
         self.seed += 1
         file = self.scratch.folder / f"enqueued-{self.seed}.jsonl"
@@ -60,7 +60,7 @@ class SystemUnderTest:
         manage(self.scratch, command, root=root)
 
     def enqueued(self) -> list[str]:
-        """Return every id that a producer has handed over."""
+        """Return every id that a producer has enqueued."""
         files = sorted(self.scratch.folder.glob("enqueued-*.jsonl"))
         recorded = [identifier for file in files for identifier in read_ids(file)]
         return recorded + [identifier for load in self.loads for identifier in list(load.ids)]
@@ -74,7 +74,7 @@ class SystemUnderTest:
         return found
 
     def depths(self, side: Side) -> Mapping[str, int]:
-        """Return how many messages lie in each state on one side."""
+        """Return the number of messages in each state on one side."""
         plan = self.scratch.plan
         totals: dict[str, int] = {}
         for endpoint in (*plan.legacy, plan.unified):
@@ -84,21 +84,21 @@ class SystemUnderTest:
                         totals[state.value] = totals.get(state.value, 0) + number
         return totals
 
-    def account(self, name: str, *, quiet: bool = False) -> Account:
-        """Account for every id and remember the result under a name."""
-        if quiet:
-            account = take(self.enqueued(), self.scan(), self.scratch.audit_folder, quiet=True)
+    def tally(self, name: str, *, workers_stopped: bool = False) -> Tally:
+        """Account for every id and store the result under a name."""
+        if workers_stopped:
+            found = tally(self.enqueued(), self.scan(), self.scratch.audit_folder, workers_stopped=True)
         else:
-            account = settle(self.enqueued, self.scratch.audit_folder, self.scan)
-        self.tallies[name] = account
-        places = f"{account.run:,} run + {account.waiting:,} waiting + {account.quarantined:,} kept"
-        wrong = f"lost {len(account.lost)}, duplicated {len(account.duplicated)}"
-        self.tell(name, f"{account.enqueued:,} enqueued = {places}; {wrong}")
-        return account
+            found = poll_tally(self.enqueued, self.scratch.audit_folder, self.scan)
+        self.tallies[name] = found
+        accounted = f"{found.run:,} run + {found.waiting:,} waiting + {found.quarantined:,} quarantined"
+        wrong = f"lost {len(found.lost)}, duplicated {len(found.duplicated)}"
+        self.note(name, f"{found.enqueued:,} enqueued = {accounted}; {wrong}")
+        return found
 
-    def work_off(self, phase: str, side: Side) -> bool:
-        """Wait until a side has run what is ready; True if it has."""
-        deadline = time.monotonic() + WORK_OFF_TIMEOUT_S
+    def drain(self, phase: str, side: Side) -> bool:
+        """Wait until the workers of a side have run all ready messages; return True if they have."""
+        deadline = time.monotonic() + DRAIN_TIMEOUT_S
         first = None
         while time.monotonic() < deadline:
             ready = self.depths(side).get("ready", 0)
@@ -122,7 +122,7 @@ class SystemUnderTest:
             load.stop()
 
     def stop(self) -> None:
-        """Stop everything of both sides; what can't be stopped is said and left."""
+        """Stop all processes of both sides; errors are ignored."""
         for load in self.loads:
             load.stop()
         for side in Side:

@@ -1,1 +1,1 @@
-"""Renderers, one file a format. They return strings; the command line prints them."""
+"""Renderers, one file per format. They return strings; the command line prints them."""

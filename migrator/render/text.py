@@ -1,4 +1,4 @@
-"""Reports and tables as lines of text for a person, coloured only where the terminal wants it."""
+"""Render reports and tables as lines of text, coloured only on a terminal."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from collections.abc import Iterable, Sequence
 
 from migrator.report import Finding, Report, Severity
 
-#: Width of output that goes to a file or a pipe: nothing is folded, so that every line can be searched for.
+#: Width of output to a file or a pipe: no line is folded, so that lines can be searched.
 PIPED_WIDTH = 2000
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    """Return a table as lines; columns whose name begins with ``#`` are aligned right.
+    """Return a table as lines; columns whose name begins with ``#`` are right-aligned.
 
-    On a terminal so narrow that words would be broken each row becomes a block, one line a value.
+    On a terminal so narrow that words would be broken, each row becomes a block with one line per value.
     """
     from rich import box
     from rich.table import Table
@@ -36,7 +36,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
 
 
 def _least_width(names: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
-    """Return how wide a table must be in which no word is broken: each column has a margin of three."""
+    """Return the least width of a table without broken words; each column has a margin of three."""
     longest = [
         max((len(word) for cell in column for word in cell.split()), default=0)
         for column in zip(names, *rows, strict=True)
@@ -50,11 +50,11 @@ def _block(names: Sequence[str], row: Sequence[str]) -> list[str]:
 
 
 def finding_lines(findings: Iterable[Finding], *, most: int | None = None) -> list[str]:
-    """Return findings, the gravest first, each with its code and remedy.
+    """Return findings, the most severe first, each with its code and remedy.
 
     Args:
         findings: What was found.
-        most: How many of one code to show; the others are counted. None for all.
+        most: Maximum number to show per code; the others are counted. None for all.
     """
     order = list(Severity)
     lines: list[str] = []
@@ -70,7 +70,7 @@ def finding_lines(findings: Iterable[Finding], *, most: int | None = None) -> li
 def _finding(finding: Finding) -> list[str]:
     text = f"  {finding.where}: {finding.what}" + (f" ({finding.found})" if finding.found else "")
     remedy = f"         do: {finding.remedy}" if finding.remedy else ""
-    if not sys.stdout.isatty():  # nothing to colour or to fold
+    if not sys.stdout.isatty():  # neither colour nor folding
         plain = f"{finding.severity.value:<8}{finding.code}{text}\n{remedy}"
         return [line.rstrip() for line in plain.splitlines() if line.strip()]
     from rich.text import Text
@@ -80,12 +80,12 @@ def _finding(finding: Finding) -> list[str]:
 
 
 def report_lines(report: Report) -> list[str]:
-    """Return a report: one line that says whether to go on, then what was found."""
+    """Return a report: one line with the verdict, then the findings."""
     counts = {severity: sum(f.severity is severity for f in report.findings) for severity in Severity}
     if report.ok:
         verdict = f"{report.subject}: ok, {report.checked} checked"
     elif report.checked == 0:
-        verdict = f"{report.subject}: NOTHING WAS CHECKED, so nothing is known"
+        verdict = f"{report.subject}: NOTHING WAS CHECKED"
     else:
         verdict = f"{report.subject}: NOT OK, {report.checked} checked"
     tail = ", ".join(f"{number} {severity.value}(s)" for severity, number in counts.items() if number)

@@ -33,7 +33,7 @@ class MigrationStatus:
     owner: str
     #: What is under way, for how many seconds; empty if nothing is.
     current_action: str = ""
-    doing_for_s: float = 0.0
+    current_action_s: float = 0.0
     #: What ends that, by itself or by a command.
     ends: tuple[str, ...] = ()
     #: How far messages have come, while they move.
@@ -80,7 +80,7 @@ def read_status(plan: Plan, *, environ: Mapping[str, str], state: RunState) -> M
         text=_sentence(state, at, owner),
         owner=owner,
         current_action=now.text if now is not None else "",
-        doing_for_s=now.since_s if now is not None else 0.0,
+        current_action_s=now.since_s if now is not None else 0.0,
         ends=how_it_ends(plan, now, owner) if now is not None else (),
         moving=read_progress(plan),
         alias_hits=quiet.hits if quiet is not None else (),

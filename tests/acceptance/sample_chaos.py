@@ -24,7 +24,7 @@ from redis_trail import popped_by_a_worker, trails
 from sample_scene import Scene, convert
 
 from migrator.brokers.redis.keys import celery_lists
-from migrator.demo.accounting import Account
+from migrator.demo.accounting import Tally
 from migrator.demo.load import Load
 from migrator.errors import UnreachableError
 from migrator.plan.processes import Role
@@ -157,13 +157,13 @@ class Chaos:
             self.outcome.faults["tool at action"] = self.outcome.faults.get("tool at action", 0) + 1
         self.outcome.wrong.append(f"{command} did not arrive in {MOST_ATTEMPTS} attempts")
 
-    def settle(self, name: str) -> Account:
+    def settle(self, name: str) -> Tally:
         """Let every process of this side run, account for each id, and tell what is the brokers' own from the rest."""
         side = Side.UNIFIED if self.state is MigrationState.MIGRATED else Side.LEGACY
         missing = self.scene.all_of(side) - self.scene.running(side)
         if missing:
             start_side(self.scene.system.scratch.plan, side, environ=self.scene.environ, names=sorted(missing))
-        account = self.scene.system.account(name) if self.scene.rabbit is None else self._counted_at_rest(name, side)
+        account = self.scene.system.tally(name) if self.scene.rabbit is None else self._counted_at_rest(name, side)
         self._judge(account)
         self.tell(
             f"{name}: {account.enqueued:,} = {account.run:,} run + {account.waiting:,} waiting + {account.quarantined}"
@@ -171,14 +171,14 @@ class Chaos:
         self.tell(f"  {self.outcome.line}")
         return account
 
-    def _counted_at_rest(self, name: str, side: Side) -> Account:
+    def _counted_at_rest(self, name: str, side: Side) -> Tally:
         """Stop a side, count, and let it run again: what workers of RabbitMQ hold can't be read."""
         plan, environ = self.scene.system.scratch.plan, self.scene.environ
         deadline = time.monotonic() + AT_REST_TIMEOUT_S
         while True:
             try:
                 stop_side(plan, side, environ=environ)
-                account = self.scene.system.account(name, quiet=True)
+                account = self.scene.system.tally(name, workers_stopped=True)
             except UnreachableError as failure:
                 # On a busy machine somebody takes longer than its time.
                 self.tell(f"  {failure}")
@@ -213,7 +213,7 @@ class Chaos:
         output = "".join(lines)
         self.outcome.attempts += 1
         self.outcome.resumed += resumed
-        self.outcome.undone += "everything was undone" in output
+        self.outcome.undone += "FAILED and was undone" in output
         self._look(" ".join([command, *arguments]), fault if suffered else "", process.wait(10), output)
         return suffered
 
@@ -260,7 +260,7 @@ class Chaos:
             return "rollback"
         return command
 
-    def _judge(self, account: Account) -> None:
+    def _judge(self, account: Tally) -> None:
         ends = self._events("end")
         self.outcome.enqueued = account.enqueued
         doubled = []

@@ -14,7 +14,7 @@ from sample_scene import convert, open_scene
 from codemods.report import Mode
 from codemods.runner import rewrite
 from migrator.demo.scratch import commit, manage
-from migrator.demo.suppressions import dismiss
+from migrator.demo.suppressions import suppress_leftovers
 from migrator.plan.loader import load_plan
 from migrator.state.proof import write_proof
 
@@ -26,7 +26,7 @@ def test_the_sample_is_rehearsed_and_not_touched(tmp_path: Path) -> None:
         plan = scene.system.scratch.plan
         manage(scene.system.scratch, ["migrate", "--verbosity", "0"])
         scene.system.enqueue(300)
-        dismiss(plan.folder, rewrite(plan, mode=Mode.CHECK).leftovers)
+        suppress_leftovers(plan.folder, rewrite(plan, mode=Mode.CHECK).leftovers)
         commit(plan.folder, "Decide about the places that the rewrite leaves alone")
         convert(scene)
         # What parity-check would have written; it has its own tests.

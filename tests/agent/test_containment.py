@@ -1,4 +1,4 @@
-"""Cases that hang, end their process, write or return too much, or reach for the network: each costs only itself."""
+"""Cases that hang, end their process, write or return too much, or use the network: each loses only its own result."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from migrator.events import Event
 from migrator.report import Outcome
 from migrator.state.proof import read_proof
 
-#: What each run that goes wrong is called in the report.
+#: The reason in the report for each case that breaks.
 BROKEN = {
     "hang": "did not finish within 6 s",
-    "exit": "ended its process (status 3)",
-    "kill": "ended its process (status -9)",
+    "exit": "the process ended (status 3)",
+    "kill": "the process ended (status -9)",
     "network": "network access to 192.0.2.1:80",
     "unix": "network access to /tmp/a-live-broker.sock",
     "datagram": "network access to 192.0.2.1:8125",
     "unanswered": "the case has no answer to this request",
-    "broken": "the legacy side is itself broken: ImportError",
+    "broken": "the legacy task itself is broken: ImportError",
 }
 
 
-# What the fixture prepares takes long: once for all.
+# The module's fixture is slow: one worker runs all these tests.
 pytestmark = pytest.mark.xdist_group("containment")
 
 
 def _living_children() -> list[str]:
-    """The command lines of our children; one that has just ended may be waiting to be collected by its parent."""
+    """Return the command lines of our children; one that has just ended may be a zombie."""
     lines = []
     for child in psutil.Process(os.getpid()).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -51,7 +51,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> ParityReport:
     call = {"system": "celery", "task": MISBEHAVE, "args": ["fill"]}
     add_case(plan, "misbehave-fill", call, legacy_ends="exception", unified_ends="exception")
     call = {"system": "celery", "task": MISBEHAVE, "args": ["fine"]}
-    add_case(plan, "bad-world", call, rows=[{"model": "shop.Nothing", "fields": {}}])
+    add_case(plan, "bad-initial-state", call, rows=[{"model": "shop.Nothing", "fields": {}}])
     add_case(plan, "zz-fine", call)
     return check(plan, tasks=("jobs.misbehave",), noise=False)
 
@@ -61,7 +61,7 @@ def mismatches(report: ParityReport, case: str) -> list[tuple[Outcome, str]]:
 
 
 @pytest.mark.parametrize("how", BROKEN)
-def test_a_side_that_breaks_is_never_equal(report: ParityReport, how: str) -> None:
+def test_a_task_that_breaks_is_never_equal(report: ParityReport, how: str) -> None:
     ((outcome, reason),) = mismatches(report, f"misbehave-{how}")
     assert outcome is Outcome.NOT_COMPARED
     assert BROKEN[how] in reason
@@ -72,18 +72,18 @@ def test_large_values_and_output_are_contained(report: ParityReport, how: str) -
     assert mismatches(report, f"misbehave-{how}") == []
 
 
-def test_a_file_without_end_is_cut_off(report: ParityReport) -> None:
-    # Were it not cut off, the runs would end with a value, and the case says that they end with an exception.
+def test_an_endless_file_is_limited(report: ParityReport) -> None:
+    # Without the limit the runs would end with a value, but the case expects an exception.
     assert mismatches(report, "misbehave-fill") == []
 
 
-def test_a_world_that_cannot_be_made_is_told(report: ParityReport) -> None:
-    ((outcome, reason),) = mismatches(report, "bad-world")
+def test_an_initial_state_that_cannot_be_created_is_reported(report: ParityReport) -> None:
+    ((outcome, reason),) = mismatches(report, "bad-initial-state")
     assert outcome is Outcome.NOT_COMPARED
-    assert "the case's world can't be made" in reason
+    assert "the case's initial state can't be created" in reason
 
 
-def test_the_next_case_runs_as_if_nothing_had_happened(report: ParityReport) -> None:
+def test_the_next_case_is_not_affected(report: ParityReport) -> None:
     assert mismatches(report, "zz-fine") == []
 
 

@@ -1,4 +1,4 @@
-"""A copy of the smallest project that has both old systems, with cases written for one test."""
+"""A copy of a minimal project with both legacy systems, with cases written for one test."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def copy_shop(folder: Path) -> Plan:
 
 
 def be_patient(plan: Plan) -> None:
-    """Give each call time on a busy machine, in tests in which none hangs."""
+    """Raise the timeout of calls for busy machines, in tests in which none hangs."""
     file = plan.folder / "parity.toml"
     file.write_text(
         file.read_text(encoding="utf-8").replace("case_timeout_s = 6", "case_timeout_s = 60"), encoding="utf-8"
@@ -39,7 +39,7 @@ def be_patient(plan: Plan) -> None:
 
 
 def add_case(plan: Plan, name: str, *calls: dict[str, object], **more: object) -> Path:
-    """Write one case; returns its file."""
+    """Write one case and return its file."""
     document = {"title": f"case {name}", "kind": "usual", **more, "call": list(calls)}
     file = plan.folder / "cases" / name / "case.toml"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def restock_case(plan: Plan, name: str, item: str, **more: object) -> None:
 
 
 def misbehave_case(plan: Plan, how: str) -> None:
-    """Write a case in which both sides misbehave."""
+    """Write a case in which both tasks misbehave."""
     add_case(plan, f"misbehave-{how}", {"system": "celery", "task": MISBEHAVE, "args": [how]})
 
 

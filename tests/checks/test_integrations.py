@@ -1,6 +1,6 @@
-"""What runs the parity check elsewhere: the GitHub action, the GitLab include, the pre-commit hook, the pytest plugin.
+"""Integrations of the parity check: the GitHub action, the GitLab include, the pre-commit hook, the pytest plugin.
 
-Each test runs the commands that stand in the file, on a small project.
+Each test runs the commands of the integration's file, on a small project.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from shop_project import RESTOCK, add_case, complete, copy_shop, restock_case
 from migrator.plan.model import Plan
 
 ROOT = Path(__file__).parents[2]
-#: The commands of the package stand beside the interpreter.
+#: The package's commands are installed next to the interpreter.
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 TIMEOUT_S = 300
 
@@ -96,7 +96,7 @@ def test_workers_share_one_run(plan: Plan) -> None:
     call = {"system": "celery", "task": RESTOCK, "args": ["failing"]}
     add_case(plan, "retry", call)
     done = pytest_run(plan, "-n", "2")
-    # The retry and the lifetime differ, and so do policy and wire, which nobody accepted here.
+    # The retry and the TTL differ, and so do policy and wire, which are not waived here.
     assert "FAILED" in done.stdout and "ttl[celery]" in done.stdout and "plan-and-waivers" in done.stdout
     logs = list((plan.state_folder / "reports" / "parity-logs").glob("*.log"))
     assert len(logs) == 6, "one run of three systems, each twice"

@@ -1,4 +1,4 @@
-"""Each side in databases of its own on a PostgreSQL server: the same is seen as on SQLite, nothing is left behind."""
+"""Databases on a PostgreSQL server: the observations are the same as on SQLite, and every database is dropped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from checks.compare.report import ParityReport
 from migrator.errors import UnreachableError, UsageError
 from migrator.report import Outcome
 
-# One server for all of them.
+# All these tests share one server.
 pytestmark = pytest.mark.xdist_group("postgresql")
 
 
@@ -26,7 +26,7 @@ def differences(report: ParityReport) -> dict[tuple[str, str], list[tuple[str, o
 
 
 @pytest.mark.acceptance
-def test_the_same_is_seen_as_on_sqlite(tmp_path: Path, postgres_server: str) -> None:
+def test_observations_are_the_same_as_on_sqlite(tmp_path: Path, postgres_server: str) -> None:
     plan = copy_shop(tmp_path)
     be_patient(plan)
     for twist in ("update", "deleted", "row"):
@@ -46,11 +46,11 @@ def test_the_same_is_seen_as_on_sqlite(tmp_path: Path, postgres_server: str) -> 
     assert left == []
 
 
-def test_a_server_that_cannot_be_used_is_told_first(tmp_path: Path) -> None:
+def test_a_server_that_cannot_be_used_is_reported_first(tmp_path: Path) -> None:
     plan = copy_shop(tmp_path)
     add_case(plan, "same", {"system": "celery", "task": RESTOCK, "args": ["same"]})
     with pytest.raises(UnreachableError, match="the server can't be reached") as caught:
         check(plan, database="postgresql://somebody:secret@127.0.0.1:1/postgres")
     assert "secret" not in str(caught.value)
-    with pytest.raises(UsageError, match="is no URL of a PostgreSQL server"):
+    with pytest.raises(UsageError, match="is not the URL of a PostgreSQL server"):
         check(plan, database="mysql://127.0.0.1/shop")

@@ -21,9 +21,9 @@ from migrator.plan.model import Plan
 from migrator.report import Outcome
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
-# What the fixtures prepare takes long: once for all.
+# The module's fixtures are slow: one worker runs all these tests.
 pytestmark = pytest.mark.xdist_group("parity-sample")
-#: Kinds that every fetching task has; tasks that fetch nothing have those that mean something for them.
+#: Kinds that every fetching task has; tasks that fetch nothing have the kinds that apply to them.
 FETCHING = {CaseKind.USUAL, CaseKind.EMPTY, CaseKind.PARTIAL, CaseKind.TOTAL, CaseKind.MALFORMED, CaseKind.BOUNDARY}
 NOT_FETCHING = {
     "tasks.celery_tasks.calculate_indicators_task": {CaseKind.USUAL, CaseKind.EMPTY, CaseKind.BOUNDARY},
@@ -105,7 +105,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> ParityReport:
 
 
 @pytest.mark.acceptance
-def test_nothing_differs_on_the_rewritten_sample_that_is_not_waived(report: ParityReport) -> None:
+def test_every_difference_on_the_rewritten_sample_is_waived(report: ParityReport) -> None:
     bad = [item for item in report.mismatches if item.outcome is not Outcome.WAIVED]
     assert bad == []
     assert report.ok and report.cases >= 30
@@ -113,7 +113,7 @@ def test_nothing_differs_on_the_rewritten_sample_that_is_not_waived(report: Pari
 
 
 @pytest.mark.acceptance
-def test_the_legacy_systems_are_seen_to_disagree(report: ParityReport) -> None:
+def test_the_legacy_systems_disagree(report: ParityReport) -> None:
     assert {"tasks.fetch_binance_cryptos", "tasks.calculate_indicators"} <= {item.task for item in report.disagreements}
 
 
@@ -124,7 +124,7 @@ def test_the_improvements_show(report: ParityReport) -> None:
 
 
 @pytest.mark.acceptance
-def test_the_project_is_left_as_it_was(report: ParityReport) -> None:
+def test_the_project_is_not_changed(report: ParityReport) -> None:
     root = Path(report.facts["files"]["json"]).parents[2]
     assert not (root / "apps/backend/src/var").exists()
     assert not list(root.rglob("__pycache__"))

@@ -1,4 +1,4 @@
-"""Whole runs over a small project: every effect is seen, and nothing that a case does takes the run down."""
+"""Whole runs over a small project: every effect is observed, and no case can end the run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ reason = "wanted"
 owner = "shop"
 expires = 2099-01-01
 """
-#: What the unified side does otherwise in each case, and the only path at which that may show.
+#: What the unified task does differently in each case, and the only paths at which that may show.
 TWISTS = {
     "http": {"effects.http.GET /stock/twist-http", "effects.http.GET /stock/other"},
     "row": {"effects.rows.shop_delivery"},
@@ -95,14 +95,14 @@ def test_a_case_can_say_how_the_unified_side_ends(report: ParityReport) -> None:
     assert paths(report, "wrong-expectation") == {"ends"}
 
 
-def test_what_the_legacy_side_makes_at_random_is_noise(report: ParityReport) -> None:
+def test_random_values_of_the_legacy_side_are_noise(report: ParityReport) -> None:
     noisy = {(item.path, item.why) for item in report.noise if item.task == "jobs.restock"}
-    assert noisy == {("effects.rows.shop_delivery.inserted.*.token", "an id drawn at random")}
-    assert "an id drawn at random" in explain(report, "*.token")[0]
-    assert explain(report, "value") == ["no noise was seen at value"]
+    assert noisy == {("effects.rows.shop_delivery.inserted.*.token", "a random id")}
+    assert "a random id" in explain(report, "*.token")[0]
+    assert explain(report, "value") == ["no noise at value"]
 
 
-def test_systems_that_disagree_are_told(report: ParityReport) -> None:
+def test_disagreements_of_the_legacy_systems_are_reported(report: ParityReport) -> None:
     (found,) = report.disagreements
     assert found.case == "disagree"
     assert "value.amount" in found.paths
@@ -114,7 +114,7 @@ def test_a_red_run_leaves_no_proof(report: ParityReport) -> None:
     assert read_proof(plan) is None
 
 
-def test_documents_tell_the_same(report: ParityReport) -> None:
+def test_all_documents_agree(report: ParityReport) -> None:
     document = json.loads(Path(report.facts["files"]["json"]).read_text())
     assert document["counts"] == report.counts
     schema = json.loads(files("checks").joinpath("reports/parity.schema.json").read_text())
@@ -141,13 +141,13 @@ def test_a_green_run_writes_a_proof_and_a_waiver_makes_it_green(tmp_path: Path) 
     waivers.write_text(WAIVER, encoding="utf-8")
     first = check(plan)
     assert not first.ok
-    assert "once accepted" in next(m.reason for m in first.mismatches if m.path == "retry.delay_s")
+    assert "covers it; run with --accept all" in next(m.reason for m in first.mismatches if m.path == "retry.delay_s")
     accepted = check(plan, accept=("all",))
     assert accepted.ok, accepted.mismatches
     again = check(plan)
     assert again.ok and again.waived
     assert verify_proof(plan, read_proof(plan)).ok
-    # The same kind of difference with another content is not what was accepted.
+    # The same kind of difference with other content is not accepted.
     source = plan.source_root / "jobs" / "unified.py"
     source.write_text(source.read_text().replace("countdown=60", "countdown=61"))
     assert [f.code for f in verify_proof(plan, read_proof(plan)).findings] == ["PROOF-SOURCE"]
@@ -158,7 +158,7 @@ def test_a_green_run_writes_a_proof_and_a_waiver_makes_it_green(tmp_path: Path) 
     ]
 
 
-def test_a_mapped_task_without_a_case_is_told(report: ParityReport) -> None:
+def test_a_mapped_task_without_a_case_is_reported(report: ParityReport) -> None:
     found = [finding.where for finding in report.findings if finding.code == "PARITY-NO-CASE"]
     assert found == ["celery:jobs.old_celery.misbehave", "celery:jobs.old_celery.follow_up", "dramatiq:follow_up"]
 
@@ -171,7 +171,7 @@ def test_nothing_compared_is_never_green(tmp_path: Path) -> None:
     assert read_proof(plan) is None
 
 
-def test_a_source_that_changes_meanwhile_gives_no_proof(tmp_path: Path) -> None:
+def test_a_source_that_changes_during_the_run_gives_no_proof(tmp_path: Path) -> None:
     plan = copy_shop(tmp_path)
     restock_case(plan, "same", "same")
     note = plan.source_root / "note.py"
@@ -210,7 +210,7 @@ def test_a_recorded_exchange_is_played_once(tmp_path: Path) -> None:
     assert "GET /stock/other: the case has no answer to this request" in mismatch.reason
 
 
-def test_an_isolated_run_sees_the_same(tmp_path: Path) -> None:
+def test_an_isolated_run_observes_the_same(tmp_path: Path) -> None:
     plan = copy_shop(tmp_path)
     restock_case(plan, "same", "same")
     restock_case(plan, "ttl", "twist-ttl")

@@ -1,4 +1,4 @@
-"""Entries outside the legacy modules: read from what the rewrite replaced, in every form, never guessed."""
+"""Entries outside the legacy modules: read from the source before the rewrite, in every form, never guessed."""
 
 from __future__ import annotations
 
@@ -80,17 +80,17 @@ def test_each_form_is_read(plan: Plan, name: str) -> None:
     assert found | TIMES[name] == found
 
 
-def test_what_is_computed_is_not_guessed(plan: Plan) -> None:
+def test_a_computed_value_is_not_guessed(plan: Plan) -> None:
     assert read_entry(plan, "shop.schedule:computed") == {"broken": "it is computed: settings.HOUR"}
     assert read_entry(plan, "shop.schedule:no entry") is None
     assert read_entry(plan, "shop.nowhere:crontab") is None
 
 
-def test_the_source_before_the_rewrite_counts(plan: Plan) -> None:
+def test_the_source_before_the_rewrite_is_read(plan: Plan) -> None:
     file = plan.source_root / "shop" / "schedule.py"
-    kept = plan.state_folder / "undo" / "first" / "src" / "shop" / "schedule.py"
-    kept.parent.mkdir(parents=True)
-    kept.write_text(SOURCE)
+    original = plan.state_folder / "undo" / "first" / "src" / "shop" / "schedule.py"
+    original.parent.mkdir(parents=True)
+    original.write_text(SOURCE)
     file.write_text("# rewritten\n")
     record = plan.state_folder / "rewrite.json"
     record.write_text(json.dumps({"version": 1, "runs": [{"id": "first", "undone_at": ""}]}))
@@ -111,7 +111,7 @@ def described(plan: Plan, replaces: str, timezone: str, **entry: Any) -> KindCon
 @pytest.mark.parametrize(
     ("crontab", "outcome"), [("0 12 * * sun", Outcome.MATCHED), ("0 12 * * 6", Outcome.MISMATCHED)]
 )
-def test_an_entry_elsewhere_is_compared_over_both_changes_of_the_clocks(
+def test_an_entry_elsewhere_is_compared_across_daylight_saving_changes(
     plan: Plan, crontab: str, outcome: Outcome
 ) -> None:
     context = described(plan, "shop.schedule:from-crontab", "Europe/Berlin", crontab=crontab)
@@ -120,7 +120,7 @@ def test_an_entry_elsewhere_is_compared_over_both_changes_of_the_clocks(
     assert {m.path for m in comparison.mismatches} <= {"schedule.shop.schedule/from-crontab.times"}
 
 
-def test_an_entry_that_cannot_be_compared_is_never_equal_nor_silent(plan: Plan) -> None:
+def test_an_entry_that_cannot_be_compared_is_reported_and_never_equal(plan: Plan) -> None:
     context = described(plan, "shop.schedule:computed", "UTC", crontab="0 1 * * *")
     (comparison,) = compare(context)
     assert comparison.outcome is Outcome.NOT_COMPARED

@@ -1,4 +1,4 @@
-"""What waits in the live brokers binds to the new tasks, or is named; nothing is taken, and nothing is silent."""
+"""Waiting messages bind to the unified tasks or are listed; none is taken, and an unread broker is reported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dramatiq.brokers.redis import RedisBroker
 from shop_project import RESTOCK, RESTOCK_ACTOR, be_patient, complete, copy_shop, restock_case
 
 from checks.runner import ParityOptions, parity_check
-from checks.waiting_messages import look
+from checks.waiting_messages import read_waiting
 from migrator.embedded_redis import EmbeddedServer, embedded_server
 from migrator.plan.loader import load_plan
 from migrator.plan.model import Plan
@@ -55,7 +55,7 @@ def contents(server: EmbeddedServer) -> dict[bytes, bytes]:
 
 def test_every_waiting_message_is_bound(tmp_path: Path, server: EmbeddedServer) -> None:
     before = contents(server)
-    waiting = look(copy_shop(tmp_path), {"SHOP_BROKER_URL": server.url()})
+    waiting = read_waiting(copy_shop(tmp_path), {"SHOP_BROKER_URL": server.url()})
     assert contents(server) == before
     assert waiting.counts == {("celery", RESTOCK): 3, ("dramatiq", RESTOCK_ACTOR): 2}
     (unfit,) = waiting.unbound("celery", RESTOCK, RESTOCK_NOW)
@@ -65,12 +65,12 @@ def test_every_waiting_message_is_bound(tmp_path: Path, server: EmbeddedServer) 
     assert len(found) == 2 and "unexpected keyword argument 'amount'" in found[1]
 
 
-def test_what_is_not_looked_at_is_said(tmp_path: Path) -> None:
+def test_a_broker_that_is_not_read_is_reported(tmp_path: Path) -> None:
     plan = copy_shop(tmp_path)
-    waiting = look(plan, {"SHOP_BROKER_URL": "redis://127.0.0.1:1/0"})
-    assert len(waiting.told) == 2 and all("were not looked at" in line for line in waiting.told)
-    (line, _) = look(plan, {"SHOP_BROKER_URL": "amqp://127.0.0.1:1"}).told
-    assert "only read when asked to" in line
+    waiting = read_waiting(plan, {"SHOP_BROKER_URL": "redis://127.0.0.1:1/0"})
+    assert len(waiting.summary) == 2 and all("were not read" in line for line in waiting.summary)
+    (line, _) = read_waiting(plan, {"SHOP_BROKER_URL": "amqp://127.0.0.1:1"}).summary
+    assert "only read on request" in line
 
 
 @pytest.mark.acceptance
@@ -83,4 +83,4 @@ def test_a_waiting_call_that_does_not_fit_is_a_difference(tmp_path: Path, server
     report = parity_check(load_plan(plan.file), environ=environ, options=ParityOptions(noise=False, waiting=True))
     (found,) = [item for item in report.mismatches if item.path == "signature.calls that don't bind"]
     assert found.case == f"signature:{RESTOCK}" and "waiting message red" in found.unified[0]
-    assert report.facts["waiting"][0] == "dramatiq: 2 waiting messages of mapped tasks were bound to the new ones"
+    assert report.facts["waiting"][0] == "dramatiq: 2 waiting messages were bound to the unified tasks' signatures"

@@ -1,4 +1,4 @@
-"""Inventory and draft of a project that nobody described before."""
+"""Inventory and plan draft of an unknown project."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_inspect_lists_both_systems_without_a_plan(project: Path) -> None:
     assert document["next_steps"] == ["migrator init"]
 
 
-def test_the_draft_is_a_plan_that_is_silent_about_nothing(project: Path) -> None:
+def test_the_draft_is_a_complete_plan(project: Path) -> None:
     result = migrator(project, "init")
     assert result.returncode == 0, result.stderr
     assert "DECIDE" in (project / "migration.toml").read_text()
@@ -96,7 +96,7 @@ def test_in_place_maps_each_task_to_itself(project: Path) -> None:
     assert not check_complete(plan, scan(plan.source_root)).findings
 
 
-def test_a_plan_is_not_written_over(project: Path) -> None:
+def test_an_existing_plan_is_not_overwritten(project: Path) -> None:
     (project / "migration.toml").write_text("mine")
     result = migrator(project, "init")
     assert result.returncode == 4
@@ -175,7 +175,7 @@ def test_processes_are_drafted_as_supervisor_runs_them(project: Path) -> None:
     assert text.count("DECIDE: add it to the manager") == 2
 
 
-def test_a_procfile_becomes_commands_of_our_own(project: Path) -> None:
+def test_a_procfile_becomes_commands(project: Path) -> None:
     (project / "Procfile").write_text(PROCFILE)
     assert migrator(project, "init").returncode == 0
     plan = load_plan(project / "migration.toml")
@@ -185,7 +185,7 @@ def test_a_procfile_becomes_commands_of_our_own(project: Path) -> None:
     assert new_worker.command[:5] == ("{python}", "-m", "celery", "-A", "tasks")
 
 
-def test_without_deployment_files_the_draft_says_what_is_missing(project: Path) -> None:
+def test_without_deployment_files_the_draft_names_what_is_missing(project: Path) -> None:
     assert migrator(project, "init").returncode == 0
     assert "DECIDE: no worker, scheduler or producer was found" in (project / "migration.toml").read_text()
 

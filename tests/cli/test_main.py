@@ -1,4 +1,4 @@
-"""The command group: help without imports, mistyped names, errors as sentences with the documented codes."""
+"""The command group: help without imports, mistyped names, errors as one sentence with the documented exit code."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def migrator(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_says_what_the_list_says_and_shows_an_example(name: str, tmp_path: Path) -> None:
+def test_the_help_of_a_command_has_its_summary_and_an_example(name: str, tmp_path: Path) -> None:
     module, line = COMMANDS[name]
     command = importlib.import_module(module).command
     assert isinstance(command, click.Command)
@@ -51,7 +51,7 @@ def test_help_imports_no_command_and_no_heavy_library(tmp_path: Path) -> None:
     assert all(name in result.stdout for name in COMMANDS)
 
 
-def test_a_mistyped_command_is_answered_with_the_nearest(tmp_path: Path) -> None:
+def test_a_mistyped_command_gets_a_suggestion(tmp_path: Path) -> None:
     result = migrator(tmp_path, "rolback")
     assert result.returncode == 2
     assert "did you mean 'rollback'?" in result.stderr
@@ -64,7 +64,7 @@ def test_an_error_is_one_sentence_on_stderr(tmp_path: Path) -> None:
     assert "there is no plan here" in result.stderr and "Traceback" not in result.stderr
 
 
-def test_an_error_is_one_document_where_json_is_wanted(tmp_path: Path) -> None:
+def test_an_error_is_a_json_document_with_format_json(tmp_path: Path) -> None:
     result = migrator(tmp_path, "status", "--format", "json")
     document = json.loads(result.stdout)
     assert result.returncode == document["exit_code"] == 2
@@ -79,14 +79,14 @@ def test_every_problem_of_a_plan_is_printed(tmp_path: Path) -> None:
     assert "project: is missing" in result.stderr
 
 
-def test_the_plan_is_found_in_a_folder_above(tmp_path: Path) -> None:
+def test_the_plan_is_found_in_a_parent_folder(tmp_path: Path) -> None:
     (tmp_path / "migration.toml").write_text("[[[")
     inner = tmp_path / "a" / "b"
     inner.mkdir(parents=True)
     assert str(tmp_path / "migration.toml") in migrator(inner, "status").stderr
 
 
-def test_what_may_not_be_touched_is_one_sentence_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_permission_error_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     @click.command()
     def command() -> None:
         raise PermissionError(errno.EACCES, "Permission denied", "/srv/.migrator/lock")

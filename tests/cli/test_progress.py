@@ -1,4 +1,4 @@
-"""Progress for a pipe: one line a thing, no control characters; for a terminal: what is under way, the rest above."""
+"""Progress for a pipe: one line per event, no control characters; for a terminal: running and finished steps."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def event(kind: EventKind, text: str = "move", **values: object) -> Event:
 def test_a_pipe_gets_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     view = PlainView()
     view(event(EventKind.STEP_STARTED))
-    view(event(EventKind.ACTION, "carry over", done=0, total=1))
-    view(event(EventKind.ACTION, "carry over", done=1, total=1))
+    view(event(EventKind.ACTION, "move messages", done=0, total=1))
+    view(event(EventKind.ACTION, "move messages", done=1, total=1))
     view(event(EventKind.PROGRESS, "moved", done=1000, total=5000))
     view(event(EventKind.PROGRESS, "moved", done=1001, total=5000))
     view(event(EventKind.STEP_FINISHED, elapsed_s=1.25))
     assert capsys.readouterr().err.splitlines() == [
         "      transfer: move",
-        "      transfer: carry over",
+        "      transfer: move messages",
         "      transfer: moved 1,000/5,000",
         "done  transfer: move (1.2 s)",
     ]
 
 
-def test_a_terminal_shows_what_is_under_way_and_keeps_what_has_ended() -> None:
+def test_a_terminal_shows_running_and_finished_steps() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
     with Progress(TextColumn("{task.fields[step]}"), console=console, auto_refresh=False) as progress:
         view = LiveView(progress)
@@ -63,7 +63,7 @@ with shown_progress() as listener:
     listener(Event(kind=EventKind.STEP_STARTED, step="quiesce_schedulers", text="Stop the legacy schedulers"))
     listener(Event(kind=EventKind.ACTION, step="quiesce_schedulers", text="stop legacy-beat (pid 4711), wait"))
     listener(Event(kind=EventKind.STEP_FINISHED, step="quiesce_schedulers", text="Stop", elapsed_s=1.0))
-    listener(Event(kind=EventKind.PROGRESS, step="transfer", text="3,000 moved, 12 kept back", done=3000, total=10000))
+    listener(Event(kind=EventKind.PROGRESS, step="transfer", text="3,000 moved", done=3000, total=10000))
 steps = tuple(StepResult(name=step.name, title=step.title, outcome="already done", elapsed_s=99.9) for step in STEPS)
 report = RunReport(command="cutover", run=1, outcome=RunOutcome.DONE, exit_code=ExitCode.CLEAN, steps=steps)
 print(*run_answer(report).lines, sep="\\n")
@@ -71,12 +71,12 @@ print(*run_answer(report).lines, sep="\\n")
 
 
 def on_a_terminal(columns: int) -> str:
-    """What a process prints on a terminal of this width."""
+    """Return what a process prints on a terminal of this width."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ.update(TERM="xterm", NO_COLOR="1", COLUMNS=str(columns))
         os.execv(sys.executable, [sys.executable, "-c", NARROW])
-    said = b""
+    shown = b""
     while True:
         try:
             part = os.read(terminal, 65536)
@@ -84,13 +84,13 @@ def on_a_terminal(columns: int) -> str:
             part = b""
         if not part:
             break
-        said += part
+        shown += part
     os.close(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, said
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode()).replace("\r", "\n")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, shown
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r", "\n")
 
 
-def test_a_narrow_terminal_shows_what_is_done_and_breaks_no_word() -> None:
+def test_a_narrow_terminal_breaks_no_word() -> None:
     lines = on_a_terminal(40).splitlines()
     assert any("transfer 3,000 moved" in line for line in lines), lines
     assert "  already done   99.9 s  quiesce_schedulers" in lines

@@ -1,4 +1,4 @@
-"""``migrator transfer`` as an operator calls it."""
+"""``migrator transfer`` as an operator runs it."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def _run(folder: Path, *arguments: str) -> tuple[int, dict[str, object]]:
     return result.returncode, json.loads(result.stdout)
 
 
-def test_look_move_find_and_back(folder: Path, redis_url: str) -> None:
-    moved, kept = _send(redis_url, "health_check_task"), _send(redis_url, "cleanup_old_cache_task", 24)
+def test_dry_run_move_find_and_back(folder: Path, redis_url: str) -> None:
+    moved, quarantined = _send(redis_url, "health_check_task"), _send(redis_url, "cleanup_old_cache_task", 24)
     code, report = _run(folder, "--dry-run")
     assert (code, report["moved"], report["quarantined"]) == (1, 1, 1)
     assert "cleanup_old_cache_task" in report["examples"]["retired-task"]  # type: ignore[index]
@@ -51,7 +51,7 @@ def test_look_move_find_and_back(folder: Path, redis_url: str) -> None:
     assert (code, report["moved"], report["quarantined"], report["balance"]) == (0, 1, 1, 0)
     code, found = _run(folder, "--find", moved)
     assert (code, found["sightings"][0]["side"]) == (0, "unified")  # type: ignore[index]
-    code, found = _run(folder, "--find", kept)
+    code, found = _run(folder, "--find", quarantined)
     assert found["entries"][0]["fate"] == "kept:retired-task"  # type: ignore[index]
     assert _run(folder, "--find", "nobody")[0] == 1
     code, report = _run(folder, "--back", "--yes")
@@ -64,24 +64,24 @@ def test_the_text_names_queue_task_and_reason(folder: Path, redis_url: str) -> N
     result = subprocess.run(
         [MIGRATOR, "transfer", "--yes"], cwd=folder, capture_output=True, text=True, timeout=60, check=True
     )
-    assert "forward: moved 1, kept back 1; balance 0" in result.stdout
-    for line in ("dramatiq:default: 1", "health_check_task: 1", "kept back, retired-task: 1", "--retry-quarantined"):
+    assert "forward: moved 1, quarantined 1; balance 0" in result.stdout
+    for line in ("dramatiq:default: 1", "health_check_task: 1", "quarantined, retired-task: 1", "--retry-quarantined"):
         assert line in result.stdout
 
 
-def test_a_dry_run_says_why_and_repeats_the_filter(folder: Path, redis_url: str) -> None:
+def test_a_dry_run_shows_reasons_and_the_command_to_run(folder: Path, redis_url: str) -> None:
     _send(redis_url, "health_check_task")
-    kept = _send(redis_url, "cleanup_old_cache_task", 24)
+    quarantined = _send(redis_url, "cleanup_old_cache_task", 24)
     command = [MIGRATOR, "transfer", "--dry-run", "--queue", "default", "--task", "cleanup_old_cache_task"]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
     lines = result.stdout.splitlines()
-    assert lines[0].endswith("0 would be moved, 1 kept back, 1 left alone by the filter")
-    assert f"  dramatiq:default {kept} cleanup_old_cache_task: the cache expires its own entries" in lines
+    assert lines[0].endswith("0 would be moved, 1 quarantined, 1 filtered out")
+    assert f"  dramatiq:default {quarantined} cleanup_old_cache_task: the cache expires its own entries" in lines
     assert lines[-1] == "next: migrator transfer --task cleanup_old_cache_task --queue default"
 
 
 @pytest.mark.parametrize(("option", "name"), [("--task", "health_chek_task"), ("--queue", "defualt")])
-def test_a_filter_that_names_nothing_is_refused(folder: Path, option: str, name: str) -> None:
+def test_a_filter_with_an_unknown_name_is_refused(folder: Path, option: str, name: str) -> None:
     code, answer = _run(folder, "--dry-run", option, name)
     assert code == 2
     assert "did you mean" in str(answer["error"])
@@ -107,9 +107,9 @@ def test_a_bridge_ends_cleanly_with_a_signal(folder: Path, redis_url: str) -> No
     assert client.get("tqm:lock") is None
 
 
-def test_what_is_about_to_move_is_written_down_first_and_can_be_put_back(folder: Path, redis_url: str) -> None:
+def test_a_snapshot_is_written_first_and_can_be_restored(folder: Path, redis_url: str) -> None:
     _run(folder, "--yes")
-    assert not list((folder / ".migrator/snapshots").iterdir()), "of nothing there is no snapshot"
+    assert not list((folder / ".migrator/snapshots").iterdir()), "no snapshot without messages"
     left = [folder / f".migrator/snapshots/.transfer-{name}.partial" for name in ("old", "young")]
     for partial, age_s in zip(left, (7200, 0), strict=True):
         partial.touch()
@@ -119,7 +119,7 @@ def test_what_is_about_to_move_is_written_down_first_and_can_be_put_back(folder:
     before = client.hgetall("dramatiq:default.msgs")
     report = _run(folder, "--yes")[1]
     assert report["moved"] == 1
-    assert [partial.exists() for partial in left] == [False, True], "what a killed run had begun to write goes"
+    assert [partial.exists() for partial in left] == [False, True], "the partial file of a killed run is deleted"
     restore = [MIGRATOR, "restore", str(report["snapshot"]), "--replace", "--yes"]
     subprocess.run(restore, cwd=folder, check=True, capture_output=True, timeout=60)
     assert client.hgetall("dramatiq:default.msgs") == before
@@ -127,7 +127,7 @@ def test_what_is_about_to_move_is_written_down_first_and_can_be_put_back(folder:
     assert "snapshot" not in _run(folder, "--yes", "--no-snapshot")[1]
 
 
-def test_what_dead_workers_had_claimed_is_taken_on_request(folder: Path, redis_url: str) -> None:
+def test_claims_of_stopped_workers_are_reclaimed_on_request(folder: Path, redis_url: str) -> None:
     _send(redis_url, "health_check_task")
     client = redis.Redis.from_url(redis_url)
     client.sadd("dramatiq:__acks__.dead-worker.default", client.lpop("dramatiq:default"))

@@ -1,4 +1,4 @@
-"""The demo as a whole: real servers, real workers, there and back and there again; as one JSON document."""
+"""A whole demo run: real servers and workers, cutover, rollback and cutover again; as one JSON document."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def test_the_demo_loses_nothing_on_a_server_that_is_given(tmp_path: Path, redis_
     assert document["cases"] >= 17 and document["files"] > 14
     assert 0 < document["downtime_s"] < 60
     assert all(document["checks"].values())
-    assert document["accounts"]["proof"]["enqueued"] >= 120
+    assert document["tallies"]["proof"]["enqueued"] >= 120
     assert document["summary"].startswith("lost=0 duplicated=0 downtime_s=")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_demo_without_messages_is_no_demo(tmp_path: Path) -> None:
+def test_a_demo_without_messages_is_refused(tmp_path: Path) -> None:
     command = [MIGRATOR, "demo", "--messages", "0"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 2

@@ -1,4 +1,4 @@
-"""The demo's servers: its own by default, a given one only where it is empty."""
+"""The demo's servers: embedded by default, a given one only if its databases are empty."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from migrator.errors import RefusedError, UnreachableError
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 
 
-def test_an_embedded_redis_and_a_market_are_started_and_ended(tmp_path: Path) -> None:
+def test_an_embedded_redis_and_a_market_are_started_and_stopped(tmp_path: Path) -> None:
     with demo_servers(FIXTURES, tmp_path, None) as environ:
         client = redis.Redis.from_url(environ["CELERY_BROKER_URL"])
         assert client.ping()
@@ -27,21 +27,21 @@ def test_an_embedded_redis_and_a_market_are_started_and_ended(tmp_path: Path) ->
         urllib.request.urlopen(environ["MARKET_URL"], timeout=5)
 
 
-def test_a_given_server_is_used_where_it_is_empty(tmp_path: Path, redis_server: EmbeddedServer) -> None:
+def test_a_given_server_is_used_if_it_is_empty(tmp_path: Path, redis_server: EmbeddedServer) -> None:
     with demo_servers(FIXTURES, tmp_path, redis_server.url(3)) as environ:
         assert environ["CELERY_BROKER_URL"] == environ["DRAMATIQ_BROKER_URL"] == redis_server.url(3)
         assert environ["CELERY_RESULT_BACKEND"] == redis_server.url(4)
 
 
-def test_a_database_with_something_in_it_is_refused(tmp_path: Path, redis_server: EmbeddedServer) -> None:
+def test_a_database_that_is_not_empty_is_refused(tmp_path: Path, redis_server: EmbeddedServer) -> None:
     client = redis.Redis.from_url(redis_server.url(7))
-    client.set("theirs", 1)
+    client.set("other", 1)
     with (
         pytest.raises(RefusedError, match=r"database 7: is not empty.*1 keys"),
         demo_servers(FIXTURES, tmp_path, redis_server.url(6)),
     ):
         pass
-    assert client.get("theirs") == b"1"
+    assert client.get("other") == b"1"
 
 
 def test_a_server_that_is_not_there_is_unreachable(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a person reads: the verdict first, the gravest finding first, the remedy below it."""
+"""Text output: the verdict first, the most severe finding first, its remedy below it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def finding(severity: Severity, code: str) -> Finding:
     return Finding(code=code, severity=severity, where="queue [default]", what="is odd", found="7", remedy="do this")
 
 
-def test_the_gravest_comes_first_with_its_remedy() -> None:
+def test_the_most_severe_finding_comes_first_with_its_remedy() -> None:
     lines = finding_lines([finding(Severity.INFO, "A"), finding(Severity.ERROR, "B"), finding(Severity.WARNING, "C")])
     assert lines[0] == "error   B  queue [default]: is odd (7)"
     assert lines[1].strip() == "do: do this"
     assert [line.split()[1] for line in lines[::2]] == ["B", "C", "A"]
 
 
-def test_the_first_line_says_whether_to_go_on() -> None:
+def test_the_first_line_is_the_verdict() -> None:
     assert report_lines(Report(subject="preflight", checked=3))[0] == "preflight: ok, 3 checked"
     assert "NOTHING WAS CHECKED" in report_lines(Report(subject="preflight", checked=0))[0]
     red = Report(subject="preflight", checked=3, findings=(finding(Severity.ERROR, "B"),))
@@ -37,7 +37,7 @@ def test_piped_output_is_not_folded() -> None:
 
 
 def on_a_terminal(columns: int, code: str) -> list[str]:
-    """Run Python on a real terminal of that width and return what it shows."""
+    """Run Python on a real terminal of that width and return its output."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
     environ = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
@@ -48,7 +48,7 @@ def on_a_terminal(columns: int, code: str) -> list[str]:
             while part := os.read(ours, 65536):
                 shown += part
         except OSError:
-            # The end of a terminal nobody writes to any more.
+            # The other end of the terminal was closed.
             pass
         assert child.wait(timeout=60) == 0
     os.close(ours)
@@ -75,7 +75,7 @@ def test_a_narrow_terminal_breaks_no_word() -> None:
     assert any(line.split() == [name, "running", "4711"] for line in wide), wide
 
 
-def test_many_findings_of_one_code_are_counted_not_printed() -> None:
+def test_many_findings_of_one_code_are_counted() -> None:
     lines = finding_lines([finding(Severity.WARNING, "C")] * 5 + [finding(Severity.ERROR, "B")], most=2)
     assert sum(line.startswith("warning") for line in lines) == 2
     assert lines[-1].strip() == "and 3 more C; --format json lists all"

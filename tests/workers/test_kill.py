@@ -132,7 +132,7 @@ def test_on_a_terminal_the_question_comes_after_the_time_and_no_is_the_default(
             os.close(ours)
         assert child.wait(60) == (ExitCode.UNREACHABLE if alive else ExitCode.CLEAN), shown
         child.stdout.close()  # type: ignore[union-attr]
-        assert b"Kill old-web (no: stop here, resumable)? [y/N]" in shown
+        assert b"Kill old-web (no stops the run here; it can be resumed)? [y/N]" in shown
         assert record.alive is alive
 
 

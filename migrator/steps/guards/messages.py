@@ -32,7 +32,7 @@ def guard(context: Context) -> Report:
         "messages",
         findings,
         would_move=plan.moved,
-        would_keep=plan.quarantined,
+        would_quarantine=plan.quarantined,
         by_task=dict(plan.by_task),
     )
 

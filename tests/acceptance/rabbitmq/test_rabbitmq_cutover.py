@@ -132,7 +132,7 @@ def test_there_and_back(system: SystemUnderTest) -> None:
         system.stop()
     # What a worker held comes back to its queue when the server has noticed that its connection is gone.
     deadline = time.monotonic() + 60
-    while not (account := system.account("the end", quiet=True)).balanced and time.monotonic() < deadline:
+    while not (account := system.tally("the end", workers_stopped=True)).balanced and time.monotonic() < deadline:
         time.sleep(1)
     assert account.balanced, account
     assert account.enqueued > 190

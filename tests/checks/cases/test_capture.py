@@ -1,4 +1,4 @@
-"""Cases from messages that wait in real brokers: real arguments, no secrets, nothing taken."""
+"""Cases captured from messages in real brokers: real arguments, no secrets, no message is taken."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ def test_each_shape_becomes_a_case_once(plan: Plan, server: EmbeddedServer) -> N
     }
     cases = load_cases(folder, plan)
     assert {case.kind for case in cases.cases} == {CaseKind.CAPTURED}
-    # By name and type: amount or none, a name or none; one actor's call.
+    # Shapes: with and without amount, a name or null; one actor's call.
     assert len(report.written) == len(cases.cases) == 4
     assert capture(plan, environ=environ(server), folder=folder).written == ()
 
 
-def test_a_message_that_does_not_fit_is_told(plan: Plan, server: EmbeddedServer) -> None:
+def test_a_message_that_does_not_fit_is_reported(plan: Plan, server: EmbeddedServer) -> None:
     (finding,) = capture(plan, environ=environ(server), folder=plan.folder / "cases").findings
     assert finding.code == "PARITY-MESSAGE-UNFIT"
     assert "colour" in str(finding)
@@ -100,5 +100,5 @@ def test_captured_cases_run(plan: Plan, server: EmbeddedServer) -> None:
     run = check(plan, names=("captured-*",), noise=False)
     captured = [item for item in run.comparisons if item.kind == CaseKind.CAPTURED.value]
     assert len(captured) == len(report.written) == 2
-    # No answers were written for them yet, and that is told.
+    # No answers were written for them yet, which is reported.
     assert all("no answer to this request" in item.mismatches[0].reason for item in captured)

@@ -1,4 +1,4 @@
-"""Cases are read whole: every problem at once, key path first, with the nearest known word."""
+"""Cases are validated as a whole: every problem at once, key path first, with the nearest known name."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def problems(plan: Plan) -> str:
     return str(error.value)
 
 
-def test_a_case_says_what_is_called_and_the_plan_what_with(plan: Plan) -> None:
+def test_a_case_defines_the_call_and_the_plan_its_unified_arguments(plan: Plan) -> None:
     both = [CALL, {"system": "dramatiq", "task": RESTOCK_ACTOR, "kwargs": {"name": "apple", "amount": 2}}]
     add_case(plan, "one", *both, clock=datetime(2026, 1, 1, tzinfo=UTC), attempts=2)
     (case,) = load(plan).cases
@@ -44,7 +44,7 @@ def test_a_case_says_what_is_called_and_the_plan_what_with(plan: Plan) -> None:
     assert load(plan).comparisons == 2
 
 
-def test_a_call_may_say_itself_what_the_unified_task_gets(plan: Plan) -> None:
+def test_a_call_may_define_the_unified_arguments_itself(plan: Plan) -> None:
     own = {"kwargs": {"amount": 2}, "reason": "the schedule calls it so"}
     add_case(plan, "one", {**CALL, "unified": own})
     assert dict(load(plan).cases[0].calls[0].unified_kwargs) == {"amount": 2}
@@ -69,42 +69,42 @@ def test_every_problem_is_listed_at_once(plan: Plan) -> None:
     (plan.folder / "cases" / "h").mkdir()
     (plan.folder / "cases" / "i").mkdir()
     (plan.folder / "cases" / "i" / "case.toml").write_text("title = ")
-    told = problems(plan)
+    found = problems(plan)
     for text in (
         "a/case.toml.knid: is not a known key (did you mean 'kind'?)",
         "a/case.toml.attempts: needs a whole number of at least 0",
-        "b/case.toml.call[0].task: 'jobs.old_celery.restok' is no mapped celery task "
+        "b/case.toml.call[0].task: 'jobs.old_celery.restok' is not a mapped celery task "
         "(did you mean 'jobs.old_celery.restock'?)",
         "b/case.toml.kind: 'usaul' is not known (did you mean 'usual'?)",
         "c/case.toml.call[0]: has no parameter 'colour'",
-        "d/case.toml.call[0].task: 'jobs.old_celery.forget' is no mapped celery task (the plan retires it",
+        "d/case.toml.call[0].task: 'jobs.old_celery.forget' is not a mapped celery task (the plan retires it",
         "e/case.toml.call: is missing",
         "f/case.toml.http[0]: needs at most one of",
-        "f/case.toml.worlds: 'nowhere' is no file of _worlds",
+        "f/case.toml.worlds: 'nowhere' is not a file in _worlds",
         "g/case.toml.call: all calls of a case belong to one unified task",
         "h/case.toml: is missing",
         "i/case.toml: can't be read",
     ):
-        assert text in told, told
+        assert text in found, found
 
 
 def test_missing_files_are_errors(plan: Plan) -> None:
     add_case(plan, "a", CALL, rows_files=["none.json"], http=[{"contains": "/", "file": "none.txt"}])
-    told = problems(plan)
-    assert "rows_files: 'none.json' can't be read" in told
-    assert "file: 'none.txt' can't be read" in told
+    text = problems(plan)
+    assert "rows_files: 'none.json' can't be read" in text
+    assert "file: 'none.txt' can't be read" in text
 
 
-def test_worlds_are_shared_and_the_cases_own_answers_win(plan: Plan) -> None:
+def test_worlds_are_shared_and_the_cases_own_answers_take_precedence(plan: Plan) -> None:
     worlds = plan.folder / "cases" / "_worlds"
     worlds.mkdir()
     (worlds / "stock.toml").write_text(
         '[[rows]]\nmodel = "shop.Item"\nfields = { name = "a" }\n[[http]]\ncontains = "/"\n'
     )
     add_case(plan, "one", CALL, worlds=["stock"], http=[{"contains": "/stock/", "status": 500}])
-    world = load(plan).cases[0].initial_state
-    assert [answer["contains"] for answer in world.http] == ["/stock/", "/"]
-    assert len(world.rows) == 1
+    state = load(plan).cases[0].initial_state
+    assert [answer["contains"] for answer in state.http] == ["/stock/", "/"]
+    assert len(state.rows) == 1
 
 
 CASSETTE = """
@@ -128,7 +128,7 @@ def test_a_cassette_gives_answers(plan: Plan) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "- 1", "interactions: [{}]", "{"])
-def test_what_is_no_cassette_is_told(plan: Plan, text: str) -> None:
+def test_what_is_not_a_cassette_is_reported(plan: Plan, text: str) -> None:
     file = add_case(plan, "one", CALL, cassettes=["day.yaml"])
     file.with_name("day.yaml").write_text(text)
     assert "cassettes: 'day.yaml' can't be read" in problems(plan)
@@ -139,18 +139,18 @@ def test_no_folder_is_an_error(plan: Plan) -> None:
         load_cases(plan.folder / "nowhere", plan)
 
 
-def test_the_configuration_is_read_whole(plan: Plan) -> None:
+def test_every_problem_of_the_configuration_is_listed(plan: Plan) -> None:
     file = plan.folder / "parity.toml"
     file.write_text('caes = "x"\n[[rule]]\npath = "a"\nkind = "tolerance"\n')
     with pytest.raises(PlanError) as error:
         load_configuration(plan)
-    told = str(error.value)
-    assert "caes: is not a known key (did you mean 'cases'?)" in told
-    assert "rule[0].reason: is missing" in told
-    assert "rule[0].tolerance: is missing" in told
+    text = str(error.value)
+    assert "caes: is not a known key (did you mean 'cases'?)" in text
+    assert "rule[0].reason: is missing" in text
+    assert "rule[0].tolerance: is missing" in text
 
 
-def test_rules_and_places(plan: Plan) -> None:
+def test_rules_and_paths(plan: Plan) -> None:
     file = plan.folder / "parity.toml"
     file.write_text('cases = "c"\n[[rule]]\npath = "a"\nkind = "ignore"\nreason = "r"\ncases = ["x*"]\n')
     configuration = load_configuration(plan)

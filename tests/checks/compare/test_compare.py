@@ -28,11 +28,11 @@ JSON = st.recursive(
 
 
 @pytest.mark.parametrize(("left", "right"), [(1, 1.0), (1, True), (0, False), ("1", 1), (None, ""), ([1], (1, 1))])
-def test_types_count(left: object, right: object) -> None:
+def test_types_matter(left: object, right: object) -> None:
     assert not equal(left, right)
 
 
-def test_the_order_of_keys_does_not_count() -> None:
+def test_the_order_of_keys_does_not_matter() -> None:
     assert equal({"a": 1, "b": 2}, {"b": 2, "a": 1})
 
 
@@ -182,5 +182,5 @@ def test_a_digest_is_of_the_value(value: object) -> None:
         ("*", "", True),
     ],
 )
-def test_patterns_know_only_the_star(pattern: str, text: str, expected: bool) -> None:
+def test_the_only_wildcard_is_the_star(pattern: str, text: str, expected: bool) -> None:
     assert fits(pattern, text) is expected

@@ -1,4 +1,4 @@
-"""The likeliest reason for which a task differs from itself."""
+"""The most likely reason why a task differs between two runs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ OFFSET_S = 8220.0
     [
         ("2026-03-02T12:00:10+00:00", "2026-03-02T14:17:10+00:00", "it follows the clock"),
         ("2026-03-02 12:00:00", "2026-03-02 14:17:01", "it follows the clock"),
-        ("2026-11-23T12:00:00+00:00", "2026-11-23T12:00:04+00:00", "real time got in"),
-        ("a 0b7e1a4c-1111-4222-8333-123456789abc", "a 9b7e1a4c-1111-4222-8333-123456789abd", "an id drawn at random"),
+        ("2026-11-23T12:00:00+00:00", "2026-11-23T12:00:04+00:00", "it comes from the real time"),
+        ("a 0b7e1a4c-1111-4222-8333-123456789abc", "a 9b7e1a4c-1111-4222-8333-123456789abd", "a random id"),
         ("{a, b}", "{b, a}", "the same characters in another order"),
         ([1, 2], [2, 1], "the same items in another order"),
         ([1], [1, 2], "lists of different length"),
-        (1.5, 1.7, "something measured"),
+        (1.5, 1.7, "a measurement"),
         (ABSENT, 1, "only one of the runs has it"),
         ("a", "b", "it differs from run to run"),
     ],
@@ -34,4 +34,4 @@ def test_a_sample_shows_both_runs() -> None:
     second = {"rows": [{"id": 1, "token": "x"}, {"id": 2, "token": "z"}]}
     found = sample(("rows", "*", "token"), first, second, OFFSET_S)
     assert (found.path, found.first, found.second) == ("rows.*.token", '"y"', '"z"')
-    assert sample(("gone",), first, {"gone": 1}, OFFSET_S).first == '{"$absent":true}'
+    assert sample(("missing",), first, {"missing": 1}, OFFSET_S).first == '{"$absent":true}'

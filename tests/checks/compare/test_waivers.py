@@ -58,7 +58,7 @@ def outcome(mismatch: Mismatch, given: Waivers) -> Outcome:
 def test_nothing_is_waived_before_it_is_accepted(tmp_path: Path) -> None:
     (found,) = apply_waivers([difference()], waivers(tmp_path), TODAY)
     assert found.outcome is Outcome.MISMATCHED
-    assert found.reason == "backoff would cover it, once accepted"
+    assert found.reason == "backoff covers it; run with --accept backoff to accept its content"
 
 
 def test_accepted_content_is_waived_with_its_reason(tmp_path: Path) -> None:
@@ -76,11 +76,11 @@ def test_other_content_is_not(tmp_path: Path, change: dict[str, object]) -> None
     given = accept([difference()], waivers(tmp_path), ["backoff"])
     (found,) = apply_waivers([difference(**change)], given, TODAY)
     assert found.outcome is Outcome.MISMATCHED
-    assert "another content: 60" in found.reason
+    assert "other content: 60" in found.reason
 
 
 @pytest.mark.parametrize("change", [{"case": "usual"}, {"system": "dramatiq"}, {"path": "retry"}])
-def test_another_place_is_not(tmp_path: Path, change: dict[str, object]) -> None:
+def test_another_path_or_case_is_not(tmp_path: Path, change: dict[str, object]) -> None:
     given = accept([difference()], waivers(tmp_path), ["backoff"])
     assert outcome(difference(**change), given) is Outcome.MISMATCHED
 
@@ -97,7 +97,7 @@ def test_what_could_not_be_compared_is_never_accepted_or_waived(tmp_path: Path) 
     assert accept([broken], waivers(tmp_path), ["backoff"]).pins == ()
 
 
-def test_an_expired_waiver_covers_nothing_and_is_told(tmp_path: Path) -> None:
+def test_an_expired_waiver_covers_nothing_and_is_reported(tmp_path: Path) -> None:
     log = difference(path="effects.logs", system="dramatiq")
     given = accept([log], waivers(tmp_path), ["logs"])
     found = apply_waivers([log], given, TODAY)
@@ -111,7 +111,7 @@ def test_the_last_day_counts(tmp_path: Path) -> None:
     assert apply_waivers([log], given, date(2026, 3, 1))[0].outcome is Outcome.WAIVED
 
 
-def test_what_no_longer_differs_is_told_and_pruned(tmp_path: Path) -> None:
+def test_an_accepted_difference_that_is_gone_is_reported_and_pruned(tmp_path: Path) -> None:
     text = TEXT.replace("2026-03-01", "2026-12-31")
     log = difference(path="effects.logs", system="dramatiq")
     given = accept([difference(), log], waivers(tmp_path, text), ["backoff", "logs"])
@@ -120,12 +120,12 @@ def test_what_no_longer_differs_is_told_and_pruned(tmp_path: Path) -> None:
     assert [pin.waiver for pin in pruned(now, given).pins] == ["backoff"]
 
 
-def test_pruning_only_shrinks(tmp_path: Path) -> None:
+def test_pruning_only_removes(tmp_path: Path) -> None:
     given = accept([difference()], waivers(tmp_path), ["backoff"])
     assert pruned([difference(unified=61), difference(case="new")], given).pins == given.pins
 
 
-def test_the_lock_is_the_same_whatever_the_order(tmp_path: Path) -> None:
+def test_the_lock_file_does_not_depend_on_the_order(tmp_path: Path) -> None:
     found = [difference(case=name) for name in ("b", "a", "c")]
     write_lock(accept(found, waivers(tmp_path), ["backoff"]))
     first = (tmp_path / "waivers.lock.json").read_bytes()
@@ -137,11 +137,11 @@ def test_every_problem_is_listed_at_once(tmp_path: Path) -> None:
     text = '[[waiver]]\nid = "a"\npaths = []\nreson = "x"\nowner = "o"\nexpires = "soon"\n'
     with pytest.raises(PlanError) as error:
         waivers(tmp_path, text)
-    told = str(error.value)
-    assert "waiver[0].paths: may not be empty" in told
-    assert "waiver[0].reason: is missing" in told
-    assert "waiver[0].reson: is not a known key (did you mean 'reason'?)" in told
-    assert "waiver[0].expires: needs a day" in told
+    text = str(error.value)
+    assert "waiver[0].paths: may not be empty" in text
+    assert "waiver[0].reason: is missing" in text
+    assert "waiver[0].reson: is not a known key (did you mean 'reason'?)" in text
+    assert "waiver[0].expires: needs a date" in text
 
 
 def test_an_id_stands_once(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_an_id_stands_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["{", '[{"waiver": "x"}]', '{"a": 1}'])
 def test_a_broken_lock_is_an_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "waivers.lock.json").write_text(text)
-    with pytest.raises(UsageError, match="take it back from git"):
+    with pytest.raises(UsageError, match="restore it from git"):
         waivers(tmp_path)
 
 

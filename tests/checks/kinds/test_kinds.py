@@ -1,4 +1,4 @@
-"""Schedules fire when they fire, whatever the clocks do; every kind registers itself by its file's name."""
+"""Firing times of schedules, also across daylight saving changes; every kind registers itself by its file's name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_crontab_fires_in_its_zone() -> None:
     assert firings(times, "Europe/Berlin", MONDAY, 1) == ["2026-03-02T08:30:00+00:00"]
 
 
-def test_an_hour_field_alone_is_not_the_full_hour() -> None:
+def test_an_hour_field_alone_fires_every_minute_of_that_hour() -> None:
     every_minute = firings({"crontab": "* 5 * * *"}, "UTC", MONDAY, 61)
     once = firings({"crontab": "0 5 * * *"}, "UTC", MONDAY, 2)
     assert every_minute[0] == once[0] == "2026-03-02T05:00:00+00:00"
@@ -35,14 +35,14 @@ def test_an_interval_fires_from_the_start() -> None:
     assert firings({"every_s": 90.0}, "UTC", MONDAY, 2) == ["2026-03-02T00:01:30+00:00", "2026-03-02T00:03:00+00:00"]
 
 
-def test_both_changes_of_the_clocks_are_found() -> None:
+def test_both_daylight_saving_changes_are_found() -> None:
     days = [change.date().isoformat() for change in clock_changes("Europe/Berlin", MONDAY)]
     assert days == ["2026-03-30", "2026-10-26"]
     assert clock_changes("UTC", MONDAY) == []
 
 
 @pytest.mark.parametrize("start", [datetime(2026, 3, 28, 12, tzinfo=UTC), datetime(2026, 10, 24, 12, tzinfo=UTC)])
-def test_firing_goes_on_over_a_change_of_the_clocks(start: datetime) -> None:
+def test_firing_continues_across_a_daylight_saving_change(start: datetime) -> None:
     moments = [datetime.fromisoformat(text) for text in firings({"crontab": "15 * * * *"}, "Europe/Berlin", start, 48)]
     steps = {(later - earlier).total_seconds() for earlier, later in pairwise(moments)}
     assert moments == sorted(moments)

@@ -1,4 +1,4 @@
-"""What either library's task promises is read from the task itself, in one vocabulary."""
+"""The policy of a task of either library is read from the task itself, in one vocabulary."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def of_task(app: Celery, function: Any, **options: Any) -> dict[str, Any]:
     return found
 
 
-def test_an_actor_has_what_its_middleware_gives(broker: RedisBroker) -> None:
+def test_an_actor_has_the_options_of_its_middleware(broker: RedisBroker) -> None:
     found = of_actor(broker, free)
     assert found["max_retries"] == 3 and found["retried"] == "for Exception"
     assert found["backoff_s"] == "5 to 604800, doubling, with jitter"
@@ -78,7 +78,7 @@ def test_an_actor_has_what_its_middleware_gives(broker: RedisBroker) -> None:
     assert found["middleware"] == ["Audit"] and found["locks"] == []
 
 
-def test_an_actors_own_options_win(broker: RedisBroker) -> None:
+def test_an_actors_own_options_take_precedence(broker: RedisBroker) -> None:
     options = {"max_retries": 0, "max_backoff": 60_000, "throws": (KeyError,), "store_results": True, "max_age": 1_000}
     found = of_actor(broker, free, **options)
     assert found["max_retries"] == 0 and found["retried"] == "for Exception, not for KeyError"
@@ -86,7 +86,7 @@ def test_an_actors_own_options_win(broker: RedisBroker) -> None:
     assert found["result_kept_s"] == 90 and found["max_age_s"] == 1
 
 
-def test_a_predicate_and_no_retries_at_all_are_told(broker: RedisBroker) -> None:
+def test_a_predicate_and_no_retries_at_all_are_described(broker: RedisBroker) -> None:
     def only_late(retries: int, exception: BaseException) -> bool:
         return retries < 2
 
@@ -103,7 +103,7 @@ def test_a_task_without_autoretry_waits_as_its_body_says(app: Celery) -> None:
     assert found["result_kept_s"] == 86_400 and found["middleware"] == []
 
 
-def test_a_task_with_autoretry_is_told_alike(app: Celery) -> None:
+def test_a_task_with_autoretry_is_described_alike(app: Celery) -> None:
     options = {"autoretry_for": (Exception,), "dont_autoretry_for": (KeyError,), "retry_backoff": 5}
     found = of_task(app, free, **options, retry_backoff_max=604_800, rate_limit="10/m", base=LoggedTask)
     assert found["retried"] == "for Exception, not for KeyError"
@@ -113,10 +113,10 @@ def test_a_task_with_autoretry_is_told_alike(app: Celery) -> None:
 
 
 def test_a_limiter_in_the_body_is_found_with_its_numbers(broker: RedisBroker, app: Celery, monkeypatch: Any) -> None:
-    # Only the project's own functions are followed, and those lie below the current folder.
+    # Only the project's own functions are followed, those below the current folder.
     monkeypatch.chdir(Path(__file__).parents[1])
-    told = ["ConcurrentRateLimiter(supplier: limit=2, ttl=60000)"]
-    assert of_actor(broker, fetch)["locks"] == locks(fetch_through_another) == told
+    expected = ["ConcurrentRateLimiter(supplier: limit=2, ttl=60000)"]
+    assert of_actor(broker, fetch)["locks"] == locks(fetch_through_another) == expected
     assert of_task(app, free)["locks"] == []
 
 
@@ -129,7 +129,7 @@ def test_a_lock_by_option_or_by_call_is_found(app: Celery) -> None:
     assert of_task(app, free, once={"keys": ["name"]})["locks"] == ["once={'keys': ['name']}"]
 
 
-def test_a_unified_task_is_held_against_the_plan() -> None:
+def test_a_unified_task_is_compared_with_the_plan() -> None:
     plan = load_plan(FIXTURES / "legacy_project" / "migration.toml")
     planned = {task.name: {"queue": "unified", "max_retries": task.max_retries} for task in plan.tasks}
     planned["tasks.fetch_news"]["max_retries"] = 9

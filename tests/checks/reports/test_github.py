@@ -1,4 +1,4 @@
-"""Annotations and summary stay within GitHub's limits, and nothing in a value is taken for a command."""
+"""Annotations and summary stay within GitHub's limits, and no value is interpreted as a command."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_ten_annotations_at_most() -> None:
     assert "and 16 more" in lines[-1]
 
 
-def test_a_value_cannot_give_a_command() -> None:
+def test_a_value_cannot_inject_a_command() -> None:
     lines = workflow_commands(report(1, text=NASTY)).splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("::error title=")

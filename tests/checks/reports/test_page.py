@@ -1,4 +1,4 @@
-"""The page in a real browser: its script runs, the filter filters, and it draws the same in light and dark."""
+"""The page in a real browser: its script runs, the filter works, and it renders in light and dark."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def shown(dom: str) -> str:
         ("#unknown=1", "5 of 5"),
     ],
 )
-def test_the_filter_shows_what_is_asked(file: Path, fragment: str, expected: str) -> None:
+def test_the_filter_shows_the_requested_comparisons(file: Path, fragment: str, expected: str) -> None:
     dom = browse("--dump-dom", f"file://{file}{fragment}")
     assert shown(dom) == expected
     hidden = len(re.findall(r"<details[^>]*hidden", dom))
@@ -69,7 +69,7 @@ def test_the_filter_shows_what_is_asked(file: Path, fragment: str, expected: str
 
 
 @needs_browser
-def test_nothing_of_a_value_is_run(file: Path) -> None:
+def test_no_value_is_executed(file: Path) -> None:
     dom = browse("--dump-dom", f"file://{file}")
     title = re.search(r"<title>(.*?)</title>", dom, re.DOTALL)
     assert title is not None and title[1].startswith("Parity of &lt;/script&gt;")
@@ -77,7 +77,7 @@ def test_nothing_of_a_value_is_run(file: Path) -> None:
 
 
 @needs_browser
-def test_it_draws_in_light_and_dark(file: Path, tmp_path: Path) -> None:
+def test_it_renders_in_light_and_dark(file: Path, tmp_path: Path) -> None:
     pictures = []
     for number, mode in enumerate(("", "--blink-settings=preferredColorScheme=0")):
         target = tmp_path / f"shot-{number}.png"
@@ -87,13 +87,13 @@ def test_it_draws_in_light_and_dark(file: Path, tmp_path: Path) -> None:
     assert pictures[0] != pictures[1]
 
 
-def test_what_is_wrong_stands_first_and_open(file: Path) -> None:
+def test_open_differences_come_first_and_are_expanded(file: Path) -> None:
     found = re.findall(r'<details data-task="[^"]*" data-outcome="([^"]*)" data-kind="usual"( open)?', file.read_text())
     assert [outcome for outcome, _ in found] == ["could-not-compare", "mismatched", "mismatched", "waived", "matched"]
     assert [bool(opened) for _, opened in found] == [True, True, True, False, False]
 
 
-def test_within_a_comparison_what_is_wrong_stands_first() -> None:
+def test_within_a_comparison_open_differences_come_first() -> None:
     about = {"case": "case", "task": "tasks.t", "system": "celery", "legacy": 1, "unified": 2}
     found = (
         Mismatch(path="a", outcome=Outcome.WAIVED, reason="wanted: yes", **about),
@@ -107,7 +107,7 @@ def test_within_a_comparison_what_is_wrong_stands_first() -> None:
 
 
 @needs_browser
-def test_nothing_stands_beyond_the_edge_of_a_narrow_window(file: Path) -> None:
+def test_nothing_overflows_a_narrow_window(file: Path) -> None:
     text = file.read_text().replace("</body>", "<script>document.title = document.documentElement.scrollWidth</script>")
     narrow = file.with_name("narrow.html")
     narrow.write_text(text)
@@ -119,7 +119,7 @@ def test_nothing_stands_beyond_the_edge_of_a_narrow_window(file: Path) -> None:
 def test_both_sides_are_marked_where_they_differ() -> None:
     left, right = side_by_side({"a": 1, "b": 2}, {"a": 1, "b": 3})
     assert [line for kind, line in left if kind] == [' "b": 2']
-    assert [(kind, line) for kind, line in right if kind] == [("come", ' "b": 3')]
+    assert [(kind, line) for kind, line in right if kind] == [("added", ' "b": 3')]
 
 
 def test_long_values_are_cut() -> None:

@@ -1,4 +1,4 @@
-"""The same cases through real workers: the same is seen, and what only a worker shows is found."""
+"""Cases through real workers: observations are the same, and faults that only a worker shows are found."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from migrator.plan.loader import load_plan
 from migrator.plan.model import Plan
 from migrator.report import Outcome
 
-# What the fixture prepares takes long: once for all.
+# The module's fixture is slow: one worker runs all these tests.
 pytestmark = pytest.mark.xdist_group("through-broker")
 WORKER = """
 [[process]]
@@ -70,7 +70,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> ParityReport:
 
 
 @pytest.mark.acceptance
-def test_what_a_worker_does_is_seen_as_in_process(report: ParityReport) -> None:
+def test_a_worker_gives_the_same_observations(report: ParityReport) -> None:
     noisy = "effects.rows.shop_delivery.inserted"  # a random token, and no noise runs
     assert {path for path, _, _ in of_case(report, "same")} <= {noisy}
     assert {path for path, _, _ in of_case(report, "zz-after")} <= {noisy}
@@ -90,16 +90,16 @@ def test_an_actor_runs_in_its_own_worker(report: ParityReport) -> None:
 @pytest.mark.acceptance
 @pytest.mark.parametrize(("how", "reason"), [("kill", "(status -9)"), ("network", "network access to 192.0.2.1:80")])
 def test_a_worker_that_breaks_is_never_equal(report: ParityReport, how: str, reason: str) -> None:
-    ((_, outcome, told),) = of_case(report, f"misbehave-{how}")
+    ((_, outcome, found),) = of_case(report, f"misbehave-{how}")
     assert outcome is Outcome.NOT_COMPARED
-    assert reason in told
+    assert reason in found
 
 
 @pytest.mark.acceptance
 def test_faults_that_only_a_worker_shows_are_found(tmp_path: Path) -> None:
     plan = copy_shop(tmp_path)
     be_patient(plan)
-    # A queue that nobody reads, and a task in a module that the worker does not import: in one process both work.
+    # A queue that no worker reads, and a task in a module that the worker does not import: in one process both work.
     edit(plan, "unified.py", "max_retries=3, priority=5", 'max_retries=3, priority=5, queue="unfied"')
     edit(plan, "unified.py", '@app.task(name="jobs.misbehave")\n', "")
     (plan.source_root / "jobs" / "unified_more.py").write_text(
@@ -153,7 +153,7 @@ def test_queues_of_further_workers_are_read_too(tmp_path: Path) -> None:
     assert arguments(plan, "unified")[-2:] == ["-Q", "a,b,c"]
 
 
-def test_a_plan_without_processes_has_the_plainest_worker(tmp_path: Path) -> None:
+def test_a_plan_without_processes_gets_a_default_worker(tmp_path: Path) -> None:
     plan = copy_shop(tmp_path)
     assert arguments(plan, "dramatiq")[:4] == ["dramatiq", "jobs.old_actors", "--queues", "default"]
     assert arguments(plan, "celery")[:4] == ["celery", "-A", "jobs.old_celery", "worker"]

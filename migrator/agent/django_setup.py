@@ -1,4 +1,4 @@
-"""Set the host project's Django up with databases, caches and mail of its own, and fill them for a case.
+"""Set up the host project's Django with its own databases, caches and mail, and fill them for a case.
 
 Source: ``django.conf.LazySettings`` takes values before ``django.setup()``.
 """
@@ -20,13 +20,13 @@ _RELATIVE = re.compile(r"@clock(?:(?P<sign>[+-])(?P<amount>\d+(?:\.\d+)?)(?P<uni
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
-def set_up(settings_module: str, place: DatabaseLocation) -> Databases:
-    """Set Django up for this process, with databases of its own, and return them."""
+def set_up(settings_module: str, location: DatabaseLocation) -> Databases:
+    """Set up Django for this process, with databases of its own, and return them."""
     os.environ["DJANGO_SETTINGS_MODULE"] = settings_module
     import django
     from django.conf import settings
 
-    redirect(settings, place)
+    redirect(settings, location)
     caches = {
         alias: {
             "BACKEND": f"{__package__}.cache_backend.RecordingCache",
@@ -38,14 +38,14 @@ def set_up(settings_module: str, place: DatabaseLocation) -> Databases:
     settings.CACHES = caches
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     django.setup()
-    return make(settings, place)
+    return make(settings, location)
 
 
 def fill(rows: Sequence[Mapping[str, Any]], cache: Sequence[Mapping[str, Any]], clock: datetime) -> None:
     """Write a case's rows and cache entries.
 
     Raises:
-        LookupError: A model is not known.
+        LookupError: There is no such model.
         ValueError: A row does not fit its model.
     """
     from django.apps import apps
@@ -72,7 +72,7 @@ def moments(value: Any, clock: datetime) -> Any:
 
 
 def relative_moments(value: Any, clock: datetime) -> dict[int, str]:
-    """Return what each moment of a case's data is called, by whole seconds since the epoch."""
+    """Return the label of each moment of a case's data, by whole seconds since the epoch."""
     if isinstance(value, str):
         match = _RELATIVE.fullmatch(value)
         return {int(_moment(match, clock).timestamp()): value.removeprefix("@")} if match else {}
@@ -80,8 +80,8 @@ def relative_moments(value: Any, clock: datetime) -> dict[int, str]:
     return {moment: name for child in children for moment, name in relative_moments(child, clock).items()}
 
 
-def clear_outside() -> None:
-    """Empty caches and mail box."""
+def clear_caches_and_mail() -> None:
+    """Empty the caches and the mail outbox."""
     from django.core import mail
     from django.core.cache import caches
 
@@ -91,7 +91,7 @@ def clear_outside() -> None:
 
 
 def sent_mail() -> list[dict[str, Any]]:
-    """Return what was mailed."""
+    """Return the mail that was sent."""
     from django.core import mail
 
     return [

@@ -1,4 +1,4 @@
-"""Make what is drawn at random the same in every run of a case."""
+"""Seeded randomness: random numbers are the same in every run of a case."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def seed_randomness(seed: int) -> None:
-    """Seed the generators that everybody shares."""
+    """Seed the generators that all code shares."""
     random.seed(seed)
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(seed)
