@@ -1,4 +1,4 @@
-"""Carry queued messages over, forward or back: the entry for every combination of brokers."""
+"""Move queued messages forward or back: the entry point for every combination of brokers."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def transfer(
         plan: The plan.
         environ: Fills the references in the plan's URLs.
         options: What to move and how; everything forward if None.
-        listener: Told about the progress.
-        should_stop: Asked between batches; a true answer ends the run cleanly.
+        listener: Receives progress events.
+        should_stop: Called between batches; a true result ends the run cleanly.
 
     Raises:
         UsageError: The options name a task or queue that the plan does not have.

@@ -1,7 +1,7 @@
-"""What only RabbitMQ's management plugin tells: unacknowledged messages, arguments and the type of a queue.
+"""What only RabbitMQ's management plugin reports: unacknowledged messages, arguments and the type of a queue.
 
-The plugin's address is not part of an AMQP URL, so it is asked only where ``RABBITMQ_MANAGEMENT_URL`` names it.
-Its counts are some seconds old.
+The plugin's address is not part of an AMQP URL, so it is used only where ``RABBITMQ_MANAGEMENT_URL`` names it. Its
+counts are some seconds old.
 
 Source: the plugin's HTTP API, ``GET /api/queues/<virtual host>/<queue>``.
 """
@@ -25,7 +25,7 @@ TIMEOUT_S = 5.0
 
 
 class ForbiddenError(UnreachableError):
-    """The plugin answers, and refuses: a wrong password, or a user without the right tag."""
+    """The plugin answers, but refuses: a wrong password, or a user without the necessary tag."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class QueueDetails:
 
 
 class Management:
-    """Asks the management plugin.
+    """A client of the management plugin.
 
     Args:
         url: ``http://user:password@host:15672``.
@@ -85,7 +85,7 @@ class Management:
         return owner
 
     def ask(self, method: str, *path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Return the plugin's answer, None if there is no such thing.
+        """Return the plugin's answer; None if the object does not exist.
 
         Raises:
             ForbiddenError: It does not allow that.
