@@ -1,4 +1,4 @@
-"""What systemctl is asked and how its answers are read, from answers that a real one (252) has given."""
+"""Calls of systemctl and parsing of its output, with output recorded from a real one (252)."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_call_is_an_argument_list_in_which_a_unit_can_be_no_option() -> None:
         ("Failed to start hidden.service: Unit hidden.service is masked.", UnreachableError, "failed"),
     ],
 )
-def test_last_words(words: str, kind: type[MigratorError], what: str) -> None:
+def test_error_output(words: str, kind: type[MigratorError], what: str) -> None:
     error = systemctl.failure(WORKER, ["systemctl", "stop"], words)
     assert type(error) is kind
     assert error.what == what
