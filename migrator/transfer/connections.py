@@ -44,7 +44,7 @@ class Connections:
     release_lead_ms: float = 0.0
     #: By how many seconds the unified server's clock is ahead of our monotonic clock; None until it was asked.
     clock_offset_s: float | None = None
-    #: When the locks were prolonged last, by the monotonic clock.
+    #: When the locks were last extended, by the monotonic clock.
     prolonged_at: float = field(default_factory=time.monotonic)
 
     def pipeline(self, identity: str) -> RedisPipeline:

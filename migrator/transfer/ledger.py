@@ -56,7 +56,7 @@ class LedgerRow:
     id: str
     task: str
     address: str
-    #: ``kept:<reason>``; ``options`` for messages that were published; ``without-body`` for ids of nothing.
+    #: ``kept:<reason>`` if quarantined; ``options`` if published without some options; ``without-body`` for bare ids.
     fate: str
     detail: str
     at_s: float
@@ -81,7 +81,7 @@ class Ledger:
     @classmethod
     @contextmanager
     def open(cls, file: Path) -> Iterator[Ledger]:
-        """Open the book, made if missing, for the length of a ``with`` block.
+        """Open the book, creating it if missing, for the length of a ``with`` block.
 
         Raises:
             UsageError: The file can't be used.
@@ -204,7 +204,7 @@ class Ledger:
             with self._connection:
                 yield
         except sqlite3.Error as error:
-            remedy = "make room on the disk, then run the same command again; the messages themselves are safe"
+            remedy = "free space on the disk, then run the same command again; the messages themselves are safe"
             raise InterruptedRunError(
                 self._name, "the book can't be written", found=str(error), remedy=remedy
             ) from error

@@ -175,7 +175,7 @@ def _encodings(wanted: bytes) -> list[bytes]:
 
 
 def _messages(broker: Broker) -> Iterator[tuple[Message, bool]]:
-    """Yield every message, and whether nothing but its body is there."""
+    """Yield every message, and whether it is an orphan, of which only the body is there."""
     for message in broker.scan():
         yield message, False
     if isinstance(broker, DramatiqRedis):

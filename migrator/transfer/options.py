@@ -78,12 +78,12 @@ class Tally:
     moved: int = 0
     #: Refused because of the destination's ledger: they had arrived before.
     already_there: int = 0
-    #: Ids whose message was gone.
+    #: Ids without a message.
     without_body: int = 0
     quarantined: int = 0
     #: Filtered out: left where they were.
     filtered_out: int = 0
-    #: Of those seen: taken over from a run that was interrupted.
+    #: Of those seen: claimed by a run that was interrupted.
     resumed: int = 0
     #: Reclaimed from workers that had stopped.
     reclaimed: int = 0
@@ -158,5 +158,5 @@ class TransferReport:
     balance: int
 
 
-#: Asked between batches; a true answer ends the run cleanly.
+#: Called between batches; a true result ends the run cleanly.
 ShouldStop = Callable[[], bool]

@@ -34,14 +34,14 @@ def transfer(
     Raises:
         UsageError: The options name a task or queue that the plan does not have.
         UnreachableError: A server does not answer.
-        RefusedError: A guard forbids it; nothing of the batch in question was changed.
+        RefusedError: A check forbids it; nothing of the batch in question was changed.
         InterruptedRunError: Another run took over.
     """
     options = options or TransferOptions()
     check_names(plan, options)
     keep_freed_memory()
     if has_rabbitmq(plan, environ):
-        # Its libraries are needed only where there is a RabbitMQ.
+        # Its libraries are only needed where there is a RabbitMQ.
         from migrator.transfer.rabbitmq.run import transfer_with_rabbitmq
 
         return transfer_with_rabbitmq(plan, environ, options, listener, should_stop or (lambda: False))

@@ -29,7 +29,7 @@ from migrator.wire.message import System
 _MAX_STEPS = 50
 #: Stands for a result that is not known yet.
 _RESULT = object()
-#: Options of a signature that change nothing about what a legacy step does.
+#: Options of a signature that don't affect what a legacy step does.
 _NEUTRAL = {"task_id", "reply_to", "root_id", "parent_id", "queue", "routing_key", "priority", "ignore_result"}
 
 

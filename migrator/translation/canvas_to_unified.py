@@ -30,7 +30,7 @@ _Call = tuple[list[Any], dict[str, Any]]
 #: Options of a message that name actors to be called.
 CALLBACK_OPTIONS = ("on_success", "on_failure", "on_retry_exhausted")
 GROUP_OPTIONS = ("group_completion_uuid", "group_completion_callbacks")
-#: Celery's own tasks that hold signatures in their arguments, and under which names.
+#: Celery's own tasks that hold signatures in their arguments, and the names of those arguments.
 _CONTAINERS = {
     "celery.group": ("tasks",),
     "celery.chain": ("tasks",),

@@ -50,7 +50,7 @@ def load_encoder(name: str, source_root: Path) -> Encoder | None:
     except Exception as error:
         raise UsageError(where, f"{name!r} can't be imported", found=repr(error), remedy=remedy) from error
     if any("pickle" in kind.__name__.lower() for kind in type(encoder).__mro__):
-        what = "an encoder that unpickles runs whatever a message says"
+        what = "an encoder that unpickles can run any code that a message contains"
         raise UsageError(where, what, found=name, remedy="drain these queues with the old workers before the cutover")
     if not callable(getattr(encoder, "encode", None)) or not callable(getattr(encoder, "decode", None)):
         raise UsageError(where, "is not an encoder: it needs encode and decode", found=name, remedy=remedy)

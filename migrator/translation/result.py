@@ -23,7 +23,7 @@ class Translated(msgspec.Struct, frozen=True, gc=False):
     address: QueueAddress
     #: Dramatiq's ``message_id``, Celery's task id; the same on both sides.
     id: str
-    #: Name on the side it comes from.
+    #: Task name on the side that it comes from.
     source_task: str
     #: Id of the copy that it was made from; together with the queue that it came from, the key for accounting.
     source_copy: str

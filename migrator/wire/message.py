@@ -10,7 +10,7 @@ from typing import Any
 
 
 class System(StrEnum):
-    """Who wrote a message: the wire format, not the side of the migration."""
+    """The system whose wire format a message has, whatever side of the migration it is on."""
 
     DRAMATIQ = "dramatiq"
     CELERY = "celery"
@@ -69,7 +69,7 @@ class Message:
 
 
 class Side(StrEnum):
-    """Before or after the migration."""
+    """The system before the migration, or after it."""
 
     LEGACY = "legacy"
     UNIFIED = "unified"

@@ -4,7 +4,7 @@ A worker that does not answer is never taken for idle.
 
 Source: celery/app/control.py (with destination and limit a reply comes in milliseconds, without them it always waits
 for the whole timeout); celery/app/utils.py (`Settings.broker_url` prefers the environment to the app's own setting);
-kombu/connection.py (`default_channel` retries for ever unless the transport options bound it).
+kombu/connection.py (`default_channel` retries for ever unless the transport options limit it).
 """
 
 from __future__ import annotations

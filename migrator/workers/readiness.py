@@ -1,4 +1,4 @@
-"""When is a started process ready: by what the broker, the socket table or its own log say, never by a sleep.
+"""Decide when a started process is ready: by the broker, the socket table or its own log, never by a sleep.
 
 Celery worker: answers under its unique node name, with our pid, with all names it must know, on the queues it must
 consume. Dramatiq worker: its children are alive and one has logged that it is ready, or has sent a heartbeat since.

@@ -120,7 +120,7 @@ def _decoded(envelope: Envelope) -> bytes:
         try:
             return b64decode(envelope.body, validate=True)
         except (Base64Error, ValueError) as error:
-            raise UnreadableError(f"the body is no base64: {error}") from None
+            raise UnreadableError(f"the body is not base64: {error}") from None
     return envelope.body.encode("utf-8", "surrogatepass")
 
 
@@ -165,7 +165,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return {"__amqp__": ["bytes", b64encode(bytes(value)).decode()]}
     if isinstance(value, datetime):
-        # py-amqp gives times without a zone, in UTC.
+        # py-amqp returns naive datetimes in UTC.
         return {"__amqp__": ["time", str(int(value.replace(tzinfo=UTC).timestamp()))]}
     if isinstance(value, Decimal):
         return {"__amqp__": ["decimal", str(value)]}

@@ -1,4 +1,4 @@
-"""Whole buffers instead of single frames between py-amqp and its socket: fewer system calls for each message.
+"""Buffers between py-amqp and its socket instead of single frames: fewer system calls for each message.
 
 py-amqp reads a frame in three calls and sends each message by a call of its own, which was about a third of a
 transfer's time. Here frames are cut out of what one read returned, and published messages are buffered until a command
@@ -34,11 +34,11 @@ _END = bytes([_FRAME_END])
 
 
 def buffered(connection: Any, *, answer_within_s: float) -> Any:
-    """Return a connected connection that reads and sends in buffers from now on.
+    """Make an open connection read and send in buffers, and return it.
 
     Args:
         connection: The connection.
-        answer_within_s: How long to wait while only heartbeats come.
+        answer_within_s: How long to wait while only heartbeats arrive.
     """
     reader = _Reader(connection.transport, answer_within_s)
     connection.transport.read_frame = reader.read_frame
@@ -107,7 +107,7 @@ class _Writer:
         self._size = 0
 
     def write(self, kind: int, channel: int, method: tuple[int, int] | None, args: Any, content: Any = None) -> None:
-        """Send one frame, or those of a message; only published messages may wait for what follows.
+        """Send one frame, or those of a message; only published messages may stay in the buffer.
 
         Raises:
             TimeoutError: The server accepts nothing.

@@ -54,7 +54,7 @@ class Management:
         self._credentials = b64encode(f"{user}:{password}".encode()).decode()
 
     def queue(self, virtual_host: str, name: str) -> QueueDetails | None:
-        """Return what the plugin knows about a queue, None if there is none.
+        """Return what the plugin knows about a queue; None if the queue does not exist.
 
         Raises:
             UnreachableError: The plugin does not answer.
@@ -105,7 +105,7 @@ class Management:
             if error.code == 404:
                 return None
             if error.code in (401, 403):
-                remedy = f"correct {URL_VARIABLE}, or give its user the right"
+                remedy = f"correct {URL_VARIABLE}, or give its user the permission"
                 what = "the management plugin refuses access"
                 raise ForbiddenError(self.where, what, found=str(error), remedy=remedy) from error
             raise self._failure(error) from error
@@ -113,5 +113,5 @@ class Management:
             raise self._failure(error) from error
 
     def _failure(self, error: Exception) -> UnreachableError:
-        remedy = f"correct {URL_VARIABLE}, or unset it to do without"
+        remedy = f"correct {URL_VARIABLE}, or unset it to run without the plugin"
         return UnreachableError(self.where, "the management plugin does not answer", found=str(error), remedy=remedy)

@@ -9,7 +9,7 @@ import amqp
 
 from migrator.wire.json_codec import UnreadableError
 
-#: Frames of 128 KiB are the default of both sides; some bytes are the frame's own.
+#: Frames of 128 KiB are the default on both ends; the frame itself needs some bytes.
 MAX_PROPERTIES_BYTES = 131_072 - 512
 
 

@@ -146,7 +146,7 @@ def find_arguments(connection: Any, address: QueueAddress) -> dict[str, Any]:
 
 
 def _learn(arguments: dict[str, Any], text: str) -> bool:
-    """Correct ``arguments`` by what a refusal says; False if it says nothing usable."""
+    """Correct ``arguments`` by what a refusal says; return whether it said anything usable."""
     match = _MISMATCH.search(text)
     if match is None or not match["name"].startswith("x-"):
         return False
@@ -159,5 +159,5 @@ def _learn(arguments: dict[str, Any], text: str) -> bool:
 
 
 def as_text(arguments: Mapping[str, Any]) -> str:
-    """Return arguments for a person."""
+    """Return arguments as text for people."""
     return ", ".join(f"{name}={value}" for name, value in sorted(arguments.items())) or "none"

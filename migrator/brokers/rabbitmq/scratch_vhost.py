@@ -116,7 +116,7 @@ def remove(management: Management, name: str) -> None:
         RefusedError: It was not created by a rehearsal.
     """
     if not name.startswith(PREFIX):
-        raise RefusedError(f"virtual host {name}", "is none of a rehearsal, so it is not removed")
+        raise RefusedError(f"virtual host {name}", "does not belong to a rehearsal, so it is not removed")
     management.ask("DELETE", "vhosts", name)
 
 

@@ -1,7 +1,7 @@
 """One RabbitMQ broker and virtual host: connections, what its queues hold, and its errors as ours.
 
-py-amqp is used because workers write with it: pika can't write a float into a header and cuts off those that it reads
-(pika/data.py), and Celery's ``timelimit`` header holds floats.
+py-amqp is used because the workers use it, too: pika can't write a float into a header and truncates those that it
+reads (pika/data.py), and Celery's ``timelimit`` header holds floats.
 
 Source: amqp/connection.py, amqp/channel.py, amqp/exceptions.py; rabbit_channel.erl (a passive declaration counts the
 ready messages and the consumers, not what is unacknowledged).
@@ -56,7 +56,7 @@ class RabbitmqServer:
             port = parts.port or (5671 if parts.scheme == "amqps" else 5672)
         except ValueError as error:
             raise no_url(self.where, "RabbitMQ", error) from None
-        #: Celery and Dramatiq both read ``/`` and nothing as the default virtual host.
+        #: Celery and Dramatiq both read ``/`` and an empty path as the default virtual host.
         self.virtual_host = unquote(parts.path[1:]) or "/"
         self._options = {
             "host": f"{parts.hostname or 'localhost'}:{port}",

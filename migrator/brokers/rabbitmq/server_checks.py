@@ -83,7 +83,7 @@ def _findings(
         queue = f"{where} {address.wire_queue}"
         found = as_text(given)
         if endpoint.side is Side.UNIFIED and given.get("x-max-priority") != UNIFIED_MAX_PRIORITY:
-            what = "the unified queue has other arguments than the unified app declares, which the server refuses (406)"
+            what = "the unified queue has other arguments than the unified app declares; the server refuses that (406)"
             remedy = f"delete the queue while it is empty; it is redeclared with x-max-priority={UNIFIED_MAX_PRIORITY}"
             yield _finding("BROKER-QUEUE-ARGUMENTS", Severity.ERROR, queue, what, found, remedy)
         if address.system is System.DRAMATIQ:

@@ -1,6 +1,6 @@
 """What Redis knows about Dramatiq processes: heartbeats, and which process holds claimed messages.
 
-A heartbeat alone is no proof of a worker: every process that enqueues writes one too. A set of claimed messages is.
+A heartbeat alone does not prove a worker: every process that enqueues writes one too. A set of claimed messages does.
 
 Source: dramatiq/brokers/redis/dispatch.lua (``ns:__heartbeats__``, ``ns:__acks__.<broker id>.<queue>``).
 """
@@ -27,7 +27,7 @@ HEARTBEAT_TIMEOUT_S = 60.0
 
 @contextmanager
 def connection(endpoint: Endpoint, environ: Mapping[str, str]) -> Iterator[redis.Redis | None]:
-    """Open a Redis connection to an endpoint; None if its broker is no Redis.
+    """Open a Redis connection to an endpoint; None if its broker is not Redis.
 
     Raises:
         UnreachableError: The server does not answer.

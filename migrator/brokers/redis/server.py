@@ -56,7 +56,7 @@ class RedisServer:
             )
         except ValueError as error:
             raise no_url(self.where, "Redis", error) from None
-        #: Number of the run that holds this server's lock, as far as it is ours (:mod:`migrator.transfer.lock`).
+        #: Number of our run on this server while we hold its lock (:mod:`migrator.transfer.lock`).
         self.run_number = 0
         self.database = int(self.client.connection_pool.connection_kwargs.get("db") or 0)
 

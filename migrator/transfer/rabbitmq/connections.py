@@ -102,7 +102,7 @@ class MixedConnections:
                 session.send_heartbeat()
 
     def management(self, identity: str) -> Management | None:
-        """Return the management plugin of a server, if it is named."""
+        """Return the management plugin of a server; None if it is not configured."""
         found = (broker for key, broker in self.whole.brokers.items() if self.whole.identities[key] == identity)
         return next((getattr(broker, "management", None) for broker in found), None)
 

@@ -30,7 +30,7 @@ _WAIT_S = 30.0
 #: At most this much is taken at once: a batch takes about ten times its bytes of memory while it is translated.
 BATCH_BYTES = 2 << 20
 _PREFETCH_FIRST, _PREFETCH_LEAST = 40, 4
-#: Headers, properties and what Python needs for a message.
+#: Headers, properties and Python's overhead per message.
 _OTHER_BYTES = 4096
 
 
@@ -45,7 +45,7 @@ class Queues(Protocol):
 
 
 class TransactionalConsumer:
-    """One queue, emptied in transactions that may publish as well.
+    """Consumes one queue in transactions that may publish as well.
 
     Args:
         connection: The connection that holds the lock.

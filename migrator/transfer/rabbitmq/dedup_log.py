@@ -49,7 +49,7 @@ from migrator.transfer.rabbitmq.dedup_format import (
 from migrator.transfer.rabbitmq.dedup_window import DedupWindow, Transaction
 
 MAX_BYTES = 8 << 20
-#: A length that no queue of ours ever has.
+#: Used as ``x-max-length`` of the marker queue: a length that it never reaches.
 _NUMBERS_FROM, _NUMBERS = 1_000_000_000, 1_000_000_000
 
 

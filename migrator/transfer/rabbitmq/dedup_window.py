@@ -16,7 +16,7 @@ A message counts as redelivered only if the server says that it had been deliver
 all). Two messages with the same id and the same content can't be told apart otherwise: of those that were in a queue
 when its server crashed, one may be taken for the other.
 
-Source: rabbit_channel.erl (tx.commit), rabbit_queue_index.erl (acknowledgements are gathered in a journal of at most
+Source: rabbit_channel.erl (tx.commit), rabbit_queue_index.erl (acknowledgements are collected in a journal of at most
 32,768 entries before they are written; what is recovered after a crash counts as delivered).
 """
 
@@ -71,7 +71,7 @@ class DedupWindow:
     _order: deque[bytes] = field(default_factory=deque)
     #: How often each was consumed.
     _known: dict[bytes, int] = field(default_factory=dict)
-    #: Queue, copy and the delivery that it was made from, of the transaction that is being put together.
+    #: Of the transaction in preparation: queue, copy, and tag of the delivery that it was made from.
     _published: list[tuple[str, bytes, int]] = field(default_factory=list)
     #: The last transaction, until it is known to be committed.
     pending: Transaction | None = None

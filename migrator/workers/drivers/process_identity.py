@@ -1,4 +1,4 @@
-"""Which process is meant: pid, start time and boot together, because a pid alone is reused.
+"""The identity of a process: pid, start time and boot together, because a pid alone is reused.
 
 Source: proc(5), field 22 of ``/proc/PID/stat``; pidfd_open(2), pidfd_send_signal(2). Linux only.
 """

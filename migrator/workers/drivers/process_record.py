@@ -1,4 +1,4 @@
-"""What is known about the plan's running processes: one JSON file each in ``.migrator/processes``.
+"""Records of the plan's running processes: one JSON file each in ``.migrator/processes``.
 
 Commands and environments are not recorded: they may hold secrets.
 """

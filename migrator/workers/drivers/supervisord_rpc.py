@@ -1,6 +1,6 @@
 """Talk to a running supervisord: XML-RPC over its Unix socket or a local port, every call bounded.
 
-Only the standard library: the tool need not live in supervisord's environment.
+Only the standard library: the tool need not be installed in supervisord's environment.
 
 Source: supervisor/rpcinterface.py and supervisor/xmlrpc.py (methods, fault codes), supervisor/states.py.
 """

@@ -97,7 +97,7 @@ def run(process: Process, verb: str, *options: str, environ: Mapping[str, str]) 
 
     Raises:
         UnreachableError: There is no systemctl, no systemd, or no answer.
-        RefusedError: We may not.
+        RefusedError: We lack the permission.
     """
     if verb in ("start", "stop"):
         options = ("--no-block", *options)
@@ -130,7 +130,9 @@ def failure(process: Process, command: list[str], words: str) -> MigratorError:
     """Return the error for systemctl's error output."""
     where, found, lower = " ".join(command), " ".join(words.split()), words.lower()
     if any(sign in lower for sign in _DENIED):
-        return RefusedError(where, "we may not", found=found, remedy="run as root, or allow it by a polkit rule")
+        return RefusedError(
+            where, "permission was denied", found=found, remedy="run as root, or allow it by a polkit rule"
+        )
     if any(sign in lower for sign in _NO_BUS):
         remedy = "run where systemd runs, or choose another driver"
         if process.manager == "user":

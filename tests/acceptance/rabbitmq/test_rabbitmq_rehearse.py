@@ -208,6 +208,6 @@ def test_a_scratch_host_is_made_within_the_room_that_there_is(rabbit: RabbitServ
     assert name.startswith(f"{PREFIX}a-shop-with-")
     remove(management, name)
     remove(management, name)
-    with pytest.raises(RefusedError, match="is none of a rehearsal"):
+    with pytest.raises(RefusedError, match="does not belong to a rehearsal"):
         remove(management, vhost)
     assert vhost in {host["name"] for host in rabbit.manage("GET", "vhosts")}
