@@ -112,7 +112,7 @@ class EmbeddedServer:
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
             if process.poll() is not None:
-                what = f"the server exited with status {process.returncode}"
+                what = f"the server ended with status {process.returncode}"
                 raise UnreachableError(self._where, what, found=self._log_tail(), remedy="see server.log beside it")
             if _answering_pid(self.port) == process.pid:
                 return
