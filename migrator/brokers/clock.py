@@ -1,7 +1,7 @@
-"""What time it is by a broker's clock, and how far ours is from it.
+"""The time by a broker's clock, and how far ours is from it.
 
 Producers and workers may be anywhere; the server's clock is the one that all of them share. An ETA is past when it is
-past there. RabbitMQ does not tell its time over AMQP: there ours has to do.
+past there. RabbitMQ does not report its time over AMQP, so ours is used there.
 
 Source: Redis TIME; dramatiq/middleware/retries.py (``DEFAULT_MIN_BACKOFF``: 15 s, the shortest delay that a library
 sets by itself).
@@ -12,9 +12,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-#: From here on a person should know.
+#: From this difference on it is a warning.
 SKEW_WARNING_S = 2.0
-#: From here on a retry whose pause has only begun counts as due.
+#: From this difference on a retry whose delay has only begun counts as due.
 SKEW_ERROR_S = 15.0
 _SAMPLES = 3
 
@@ -28,8 +28,7 @@ def server_time_s(client: Any) -> float:
 def ahead_s(client: Any) -> float:
     """Return by how many seconds at least the server's clock is ahead of ours, negative if behind.
 
-    A question takes time, so a difference is only seen where the answer lies outside of it: an answer that comes late
-    is no difference.
+    A request takes time, so only a server time outside of that interval counts as a difference: a late answer is none.
     """
     seen = []
     for _ in range(_SAMPLES):

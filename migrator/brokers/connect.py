@@ -1,4 +1,4 @@
-"""Which module reads an endpoint, told from its URL."""
+"""Choose the broker module for an endpoint by its URL."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def connect(endpoint: Endpoint, environ: Mapping[str, str]) -> Broker:
     raise UsageError(
         f"{endpoint.side.value}.{endpoint.system.value}.broker",
         "no broker module reads this kind of URL",
-        # Without :// the whole of it could be a password.
+        # Without :// all of it could be a password.
         found=f"{scheme}://" if scheme != url else "no :// in it",
         remedy="use a redis://, rediss://, amqp:// or amqps:// URL",
     )

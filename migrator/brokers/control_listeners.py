@@ -1,9 +1,9 @@
-"""How many Celery workers listen on a broker, busy or not: one that runs a task in its only thread answers nobody.
+"""Count the Celery workers that listen on a broker, busy or not: one that runs a task in its only thread never answers.
 
-Redis says how many took a message that was published. Which workers they are it does not say, nor what they consume.
+Redis returns how many clients received a published message, but not which workers they are or what they consume.
 
 Source: kombu/transport/redis.py (``_put_fanout``, ``keyprefix_fanout``), kombu/pidbox.py (``Node.handle_message``: a
-message for another destination is left alone); Redis PUBLISH.
+message for another destination is ignored); Redis PUBLISH.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def listeners(endpoint: Endpoint, environ: Mapping[str, str]) -> int:
 
 
 def _message_for_nobody() -> bytes:
-    """Return a control message that every worker receives and leaves alone."""
+    """Return a control message that every worker receives and ignores."""
     return encode_json(
         {
             "body": '{"method":"ping","arguments":{},"destination":["nobody"]}',

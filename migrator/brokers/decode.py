@@ -1,6 +1,6 @@
 """Queued bytes as a :class:`~migrator.wire.message.Message`, for people and reports. Lenient: any bytes give a message.
 
-What can't be read has an empty task name and keeps its bytes.
+An unreadable message has an empty task name and keeps its bytes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every broker can tell about its messages without changing anything."""
+"""What every broker can report about its messages without changing anything."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from migrator.plan.model import Endpoint
 from migrator.report import Finding
 from migrator.wire.message import Message, State
 
-#: How many messages lie in each state of each queue. Every state of every queue of the endpoint is a key.
+#: How many messages are in each state of each queue. Every state of every queue of the endpoint is a key.
 Depths = Mapping[tuple[str, State], int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """A worker, as the broker knows it, and what it has taken."""
+    """A worker as the broker knows it, and what it has claimed."""
 
     #: Dramatiq's broker id; empty for Celery, whose claims have no owner.
     id: str
@@ -24,17 +24,17 @@ class Owner:
     #: True for messages of Dramatiq's delay queue.
     delayed: bool
     claimed: int
-    #: Score of its last sign of life, in ms of *its* clock; None if it has none.
+    #: Score of its last heartbeat, in ms of *its* clock; None if it has none.
     heartbeat_ms: int | None
     #: How long ago that was by the server's clock; None if unknown.
     silent_s: float | None
-    #: How many processes it stands for: RabbitMQ tells how many consume a queue, and not who they are.
+    #: How many processes it stands for: RabbitMQ reports how many consume a queue, not which.
     consumers: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerFacts:
-    """What a server says about itself; what would endanger messages stands in ``findings``."""
+    """What a server says about itself; ``findings`` holds what would endanger messages."""
 
     #: URL without its password.
     where: str
@@ -53,7 +53,7 @@ class BrokerFacts:
     findings: tuple[Finding, ...] = ()
     #: Celery: seconds after which an unacknowledged message is delivered again.
     visibility_timeout_s: float | None = None
-    #: By how many seconds at least the server's clock is ahead of ours, negative if behind; None if it does not tell.
+    #: By how many seconds at least the server's clock is ahead of ours, negative if behind; None if unknown.
     clock_ahead_s: float | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
 
@@ -77,11 +77,11 @@ class Broker(Protocol):
         ...
 
     def depths(self) -> Depths:
-        """Count every place where a message can be."""
+        """Count the messages in every state of every queue."""
         ...
 
     def scan(self, *, queue: str | None = None) -> Iterator[Message]:
-        """Yield every message without taking it, in the order of service within a place.
+        """Yield every message without taking it, in the order of service within a queue.
 
         A message that can't be read has an empty task name. With workers running, one may be missed or seen twice.
         """

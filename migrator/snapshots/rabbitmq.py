@@ -1,8 +1,8 @@
-"""The part of a snapshot that lies on RabbitMQ: every message whole, queue by queue, and the way back.
+"""The RabbitMQ part of a snapshot: write every message, queue by queue, and put them back.
 
 Shape of an item: JSON ``{"body": base64, "properties": {}, "headers": {}}`` with values that JSON lacks as in
-:mod:`migrator.brokers.rabbitmq.codec`. What workers hold is not in it: AMQP shows it to nobody; the workers have ended
-before a snapshot is written.
+:mod:`migrator.brokers.rabbitmq.codec`. What workers hold is not included, because AMQP does not show it; the workers
+have stopped before a snapshot is written.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from migrator.plan.model import Endpoint, Plan
 from migrator.transfer.connections import Connections, open_connections
 from migrator.transfer.rabbitmq.connections import open_mixed_connections
 from migrator.transfer.rabbitmq.dedup_log import forget_dedup_log
-from migrator.transfer.rabbitmq.session import LockedSession, open_lane
+from migrator.transfer.rabbitmq.session import LockedSession, open_session
 from migrator.wire.json_codec import dumps, loads
 from migrator.wire.message import Side, System
 
 KIND = "amqp"
 _PAGE = 500
-#: Longer only where workers live on, and then the snapshot is of what they don't hold.
-_GONE_WITHIN_S = 3.0
+#: It takes longer only where workers are still running; then the snapshot contains what they don't hold.
+_LEAVE_TIMEOUT_S = 3.0
 
 
 def open_any_connections(plan: Plan, environ: Mapping[str, str]) -> Connections:
-    """Connect to every broker of the plan; ``servers`` of the hub are those on Redis.
+    """Connect to every broker of the plan; ``servers`` of the result are those on Redis.
 
     Raises:
         UnreachableError: One does not answer.
@@ -52,43 +52,43 @@ def is_on_rabbitmq(broker: Any) -> bool:
 
 
 def lock(connections: Connections) -> list[LockedSession]:
-    """Take the lock of every RabbitMQ of a hub, to put messages there: what came back after a crash is no matter then.
+    """Take the lock of every RabbitMQ and drop its deduplication log, which a restore makes invalid.
 
     Raises:
-        RefusedError: A run holds one.
+        RefusedError: A run holds one of the locks.
     """
     servers = {
         connections.identities[key]: broker.server
         for key, broker in connections.brokers.items()
         if is_on_rabbitmq(broker)
     }
-    lanes: list[LockedSession] = []
+    sessions: list[LockedSession] = []
     try:
         for server in servers.values():
             found: Any = server
-            lanes.append(open_lane(found, wait_s=10))
-            forget_dedup_log(lanes[-1].connection)
+            sessions.append(open_session(found, wait_s=10))
+            forget_dedup_log(sessions[-1].connection)
     except BaseException:
-        unlock(lanes)
+        unlock(sessions)
         raise
-    return lanes
+    return sessions
 
 
-def unlock(lanes: list[LockedSession]) -> None:
-    """Give the locks back."""
-    for lane in lanes:
-        lane.close()
+def unlock(sessions: list[LockedSession]) -> None:
+    """Release the locks."""
+    for session in sessions:
+        session.close()
 
 
 def content(broker: Any) -> Iterator[tuple[str, str, list[tuple[Any, ...]], bool]]:
     """Yield kind, queue, items and True for every queue of an endpoint, ours included."""
     with broker.server.connected() as connection:
         if broker.endpoint.side is Side.LEGACY:
-            _let_workers_go(connection, broker.endpoint)
+            _wait_for_consumers_to_leave(connection, broker.endpoint)
         for queue in _queues(broker.endpoint):
             page: list[tuple[Any, ...]] = []
             for message in browse(connection, queue):
-                page.append((_frozen(message),))
+                page.append((_encoded(message),))
                 if len(page) >= _PAGE:
                     yield KIND, queue, page, True
                     page = []
@@ -96,9 +96,9 @@ def content(broker: Any) -> Iterator[tuple[str, str, list[tuple[Any, ...]], bool
                 yield KIND, queue, page, True
 
 
-def _let_workers_go(connection: Any, endpoint: Endpoint) -> None:
-    """Wait a moment for the server to notice that workers have ended: then all that they held is in its queue again."""
-    deadline = time.monotonic() + _GONE_WITHIN_S
+def _wait_for_consumers_to_leave(connection: Any, endpoint: Endpoint) -> None:
+    """Give the server time to notice that workers have stopped: then all that they held is in its queue again."""
+    deadline = time.monotonic() + _LEAVE_TIMEOUT_S
     for rabbit_queue in rabbit_queues(endpoint):
         while (counted := count(connection, rabbit_queue.queue)) and counted.consumers and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -118,7 +118,7 @@ def put(broker: Any, queue: str, items: list[tuple[bytes, ...]]) -> None:
         channel = connection.channel()
         channel.tx_select()
         for (item,) in items:
-            channel.basic_publish(_thawed(item), exchange="", routing_key=queue)
+            channel.basic_publish(_decoded(item), exchange="", routing_key=queue)
         channel.tx_commit()
 
 
@@ -138,13 +138,13 @@ def _queues(endpoint: Endpoint) -> Iterator[str]:
     yield arriving_queue(endpoint)
 
 
-def _frozen(message: Any) -> bytes:
+def _encoded(message: Any) -> bytes:
     properties = {name: plain(value) for name, value in message.properties.items() if name != "application_headers"}
     headers = None if message.headers is None else plain(message.headers)
     return dumps({"body": b64encode(body_of(message)).decode(), "properties": properties, "headers": headers})
 
 
-def _thawed(item: bytes) -> Any:
+def _decoded(item: bytes) -> Any:
     given = loads(item)
     properties = {name: rich(value) for name, value in given["properties"].items() if name != "user_id"}
     if given["headers"] is not None:

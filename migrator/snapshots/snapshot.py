@@ -1,11 +1,11 @@
-"""Write every message of a plan's endpoints to a file before the first move, and put the file's content back.
+"""Write every message of a plan's endpoints to a file before the first move, and restore the file's content.
 
 Shape: gzip of JSON Lines. The first line names format, plan and time; each further line holds up to 500 items of one
 key (bytes as base64); the last line holds the number of lines and the SHA-256 of all lines before it. Mode 0600,
 fsynced and renamed into place, so a file of that name is complete.
 
 A restore verifies the file first and refuses queues that hold anything, unless it is told to replace them. Messages
-that a worker had taken come back as waiting: their owners are gone.
+that a worker had claimed are restored as waiting: their owners are gone.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _PAGE = 500
 
 
 def write_snapshot(plan: Plan, *, environ: Mapping[str, str], file: Path) -> SnapshotFacts:
-    """Write all messages of the plan's endpoints to ``file``. Nothing on the servers is changed.
+    """Write all messages of the plan's endpoints to ``file``. The servers are not changed.
 
     Raises:
         UnreachableError: A server does not answer.
@@ -62,19 +62,20 @@ def write_snapshot(plan: Plan, *, environ: Mapping[str, str], file: Path) -> Sna
         connections.close()
     facts = verify_snapshot(file)
     if dict(facts.by_endpoint) != counts:
-        raise UsageError(str(file), "the snapshot reads back differently", remedy="check the disk and write it again")
+        what = "the snapshot does not read back as it was written"
+        raise UsageError(str(file), what, remedy="check the disk and write it again")
     return facts
 
 
 def restore_snapshot(plan: Plan, *, environ: Mapping[str, str], file: Path, replace: bool = False) -> SnapshotFacts:
-    """Put the content of a snapshot back. Workers have to be stopped.
+    """Restore the content of a snapshot. Workers have to be stopped.
 
     Args:
         plan: The plan it was written for.
         environ: Fills the references in the plan's URLs.
         file: The snapshot.
         replace: Empty the plan's queues first instead of refusing if they hold something. After an interruption,
-            restore again with this.
+            restore again with this option.
 
     Raises:
         UsageError: The file is damaged, belongs to another plan, or has queues that the plan no longer has.
@@ -86,12 +87,12 @@ def restore_snapshot(plan: Plan, *, environ: Mapping[str, str], file: Path, repl
         remedy = "name the plan that it was written for"
         raise UsageError(str(file), f"the snapshot belongs to the plan {facts.plan!r}", remedy=remedy)
     connections = rabbitmq.open_any_connections(plan, environ)
-    token, lanes = new_token(), rabbitmq.lock(connections)
+    token, sessions = new_token(), rabbitmq.lock(connections)
     try:
         acquire(connections.servers.values(), token, wait_s=10, takeover=False)
         by_name = {_name(broker): broker for broker in connections.brokers.values()}
-        _refuse_strange_queues(by_name, file)
-        _make_room(connections, replace=replace)
+        _refuse_unknown_queues(by_name, file)
+        _clear_queues(connections, replace=replace)
         for record in records(file):
             broker = by_name.get(record.get("endpoint", ""))
             if broker is not None:
@@ -99,7 +100,7 @@ def restore_snapshot(plan: Plan, *, environ: Mapping[str, str], file: Path, repl
                     _put(broker, record["kind"], record["key"], [decoded(item) for item in record["items"]])
                     connections.prolong(token)
     finally:
-        rabbitmq.unlock(lanes)
+        rabbitmq.unlock(sessions)
         release(connections.servers.values(), token)
         connections.close()
     return facts
@@ -125,19 +126,19 @@ _Part = tuple[str, str, list[tuple[Any, ...]], bool]
 
 
 def _content(broker: RedisBroker) -> Iterator[_Part]:
-    """Yield kind, key, items and whether the items are what counts as messages."""
+    """Yield kind, key, items, and whether the items count as messages."""
     if rabbitmq.is_on_rabbitmq(broker):
         yield from rabbitmq.content(broker)
         return
     client, endpoint = broker.server.client, broker.endpoint
     is_dramatiq = isinstance(broker, DramatiqRedis)
-    for source in sources(endpoint):
-        for key in (source.list, source.claim, source.filtered_out):
+    for redis_queue in sources(endpoint):
+        for key in (redis_queue.list, redis_queue.claim, redis_queue.filtered_out):
             for start in range(0, client.llen(key), _PAGE):
                 page = [(entry,) for entry in client.lrange(key, start, start + _PAGE - 1)]
-                yield ("claimed" if key != source.list else "list"), source.list, page, not is_dramatiq
-        if source.bodies:
-            yield from _hash(client, source.bodies, counts=True)
+                yield ("claimed" if key != redis_queue.list else "list"), redis_queue.list, page, not is_dramatiq
+        if redis_queue.bodies:
+            yield from _hash(client, redis_queue.bodies, counts=True)
     if isinstance(broker, DramatiqRedis):
         for queue in endpoint.queues:
             dead = f"{dramatiq_list(endpoint, queue)}.XQ"
@@ -157,8 +158,8 @@ def _content(broker: RedisBroker) -> Iterator[_Part]:
 
 
 def _hash(client: Any, key: str, *, counts: bool) -> Iterator[_Part]:
-    # Names are not remembered, so that memory stays small. A server that rearranges its table meanwhile may give one
-    # twice: put back it is the same field, and only the count of messages is larger.
+    # Names are not remembered, to save memory. A server that resizes its table meanwhile may return one twice:
+    # restored, it is the same field, and only the count of messages is larger.
     page: dict[bytes, bytes] = {}
     for name, value in client.hscan_iter(key, count=_PAGE):
         page[name] = value
@@ -189,34 +190,34 @@ def _put(broker: RedisBroker, kind: str, key: str, items: list[tuple[bytes, ...]
     elif kind == "list":
         client.rpush(key, *(entry for (entry,) in items))
     elif isinstance(broker, DramatiqRedis):
-        # Taken messages go to the end that is served first.
+        # Claimed messages go to the end that is served first.
         client.lpush(key, *(entry for (entry,) in reversed(items)))
     else:
         client.rpush(key, *(entry for (entry,) in reversed(items)))
 
 
-def _refuse_strange_queues(by_name: Mapping[str, RedisBroker], file: Path) -> None:
-    """Refuse messages of queues that nobody would look into any more; not having put them back would be a loss."""
+def _refuse_unknown_queues(by_name: Mapping[str, RedisBroker], file: Path) -> None:
+    """Refuse messages of queues that nothing would read any more; leaving them out would be a loss."""
     on_redis = {name: broker for name, broker in by_name.items() if not rabbitmq.is_on_rabbitmq(broker)}
     known: dict[str, set[str]] = {}
     for name, broker in on_redis.items():
         with broker.server.translated():
             known[name] = set(_own_keys(broker))
-    strange: dict[str, int] = {}
+    unknown: dict[str, int] = {}
     for record in records(file):
         name, key = record.get("endpoint", ""), record.get("key", "")
         if name and (name not in by_name or key not in known.get(name, {key})):
-            strange[f"{name} {key}"] = strange.get(f"{name} {key}", 0) + len(record["items"])
-    if strange:
+            unknown[f"{name} {key}"] = unknown.get(f"{name} {key}", 0) + len(record["items"])
+    if unknown:
         raise UsageError(
             str(file),
-            "the snapshot has queues that the plan doesn't name; it was written when the plan was another",
-            found=", ".join(f"{name!r} {number}" for name, number in sorted(strange.items())),
+            "the snapshot has queues that are not in the plan; it was written with another plan",
+            found=", ".join(f"{name!r} {number}" for name, number in sorted(unknown.items())),
             remedy="restore with the plan as it was then: its brokers, queues, namespace and priority steps",
         )
 
 
-def _make_room(connections: Connections, *, replace: bool) -> None:
+def _clear_queues(connections: Connections, *, replace: bool) -> None:
     held = {
         f"{_name(broker)} {queue} {state.value}": number
         for broker in connections.brokers.values()
@@ -246,8 +247,10 @@ def _make_room(connections: Connections, *, replace: bool) -> None:
 
 def _own_keys(broker: RedisBroker) -> Iterator[str]:
     endpoint = broker.endpoint
-    for source in sources(endpoint):
-        yield from (key for key in (source.list, source.bodies, source.claim, source.filtered_out) if key)
+    for redis_queue in sources(endpoint):
+        yield from (
+            key for key in (redis_queue.list, redis_queue.bodies, redis_queue.claim, redis_queue.filtered_out) if key
+        )
     if isinstance(broker, DramatiqRedis):
         for queue in endpoint.queues:
             dead = f"{dramatiq_list(endpoint, queue)}.XQ"

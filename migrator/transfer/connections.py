@@ -1,4 +1,4 @@
-"""The servers of a plan, each connected once, and what lies where on them."""
+"""The open connections to all servers of a plan, each opened once, and which endpoint is on which server."""
 
 from __future__ import annotations
 
@@ -37,28 +37,28 @@ class Connections:
     servers: dict[str, RedisServer]
     #: Identity of the server of each endpoint.
     identities: dict[tuple[Side, System], str]
-    lanes: dict[str, RedisPipeline] = field(default_factory=dict)
+    pipelines: dict[str, RedisPipeline] = field(default_factory=dict)
     #: A unified message that is due later than this (ms since the epoch) is parked; None if none is.
     park_after_ms: float | None = None
-    #: How long before it is due it is released.
+    #: How long before its ETA a parked message is released.
     release_lead_ms: float = 0.0
-    #: What the clock of the unified server is ahead of our monotonic one, in seconds; None until it was asked.
+    #: By how many seconds the unified server's clock is ahead of our monotonic clock; None until it was asked.
     clock_offset_s: float | None = None
-    #: When the locks were prolonged last, by the monotonic clock.
+    #: When the locks were last extended, by the monotonic clock.
     prolonged_at: float = field(default_factory=time.monotonic)
 
-    def lane(self, identity: str) -> RedisPipeline:
-        """Return the lane to a server, opened on first use."""
-        lane = self.lanes.get(identity)
-        if lane is None:
-            lane = self.lanes[identity] = RedisPipeline(self.servers[identity])
-        return lane
+    def pipeline(self, identity: str) -> RedisPipeline:
+        """Return the pipeline to a server, opened on first use."""
+        pipeline = self.pipelines.get(identity)
+        if pipeline is None:
+            pipeline = self.pipelines[identity] = RedisPipeline(self.servers[identity])
+        return pipeline
 
     def now_ms(self) -> float:
-        """Return the time of the unified server, in ms since the epoch: by it an ETA is past, whatever our clock says.
+        """Return the time of the unified server in ms since the epoch; it decides whether an ETA is past, not ours.
 
-        It is asked once; from there on the monotonic clock counts. RabbitMQ does not tell its time: another server of
-        the plan that is on Redis is asked then, and if there is none, our own clock has to do.
+        The server is asked once; from then on the monotonic clock counts. RabbitMQ does not report its time, so another
+        server of the plan that is on Redis is asked instead; if there is none, our own clock is used.
         """
         if self.clock_offset_s is None:
             identity = self.identities[Side.UNIFIED, self.plan.unified.system]
@@ -71,12 +71,12 @@ class Connections:
         return (time.monotonic() + self.clock_offset_s) * 1000
 
     def drop_pipelines(self) -> None:
-        """Close every lane; what was under way on them is unknown."""
-        while self.lanes:
-            self.lanes.popitem()[1].close()
+        """Close every pipeline; the outcome of what was in flight on them is unknown."""
+        while self.pipelines:
+            self.pipelines.popitem()[1].close()
 
     def prolong(self, token: str) -> None:
-        """Prolong the lock on every server now and then: scripts do it only where they run.
+        """Extend the lock on every server, at most every few seconds: scripts extend it only where they run.
 
         Raises:
             redis.RedisError: A server does not answer, or the lock is no longer ours.
@@ -95,7 +95,7 @@ class Connections:
             server.close()
 
     def identity(self, address: QueueAddress) -> str:
-        """Return the identity of the server on which a place lies."""
+        """Return the identity of the server that holds a queue."""
         return self.identities[address.side, address.system]
 
     def parks(self, address: QueueAddress, eta_ms: int) -> bool:
@@ -103,16 +103,16 @@ class Connections:
         return self.park_after_ms is not None and eta_ms > self.park_after_ms and address.side is Side.UNIFIED
 
     def endpoint(self, address: QueueAddress) -> Endpoint:
-        """Return the endpoint to which a place belongs."""
+        """Return the endpoint that a queue belongs to."""
         return self.brokers[address.side, address.system].endpoint
 
-    def sources(self, side: Side) -> tuple[RedisQueue, ...]:
-        """Return every list on one side."""
+    def redis_queues(self, side: Side) -> tuple[RedisQueue, ...]:
+        """Return every Redis queue on one side."""
         endpoints = (self.plan.unified,) if side is Side.UNIFIED else self.plan.legacy
-        return tuple(source for endpoint in endpoints for source in sources(endpoint))
+        return tuple(redis_queue for endpoint in endpoints for redis_queue in sources(endpoint))
 
     def target(self, translated: Translated) -> tuple[str, str]:
-        """Return the list that takes a message, and the hash of bodies (Dramatiq) or nothing."""
+        """Return the list that a message goes into, and the hash of bodies (Dramatiq) or an empty string."""
         endpoint = self.endpoint(translated.address)
         if translated.address.system is System.DRAMATIQ:
             name = dramatiq_list(endpoint, translated.address.wire_queue)

@@ -1,8 +1,8 @@
-"""Take Dramatiq's dead letters (``.XQ``) over into the unified app's: rows that can be looked at, retried, resolved.
+"""Import Dramatiq's dead letters (``.XQ``) into the unified app, as rows that can be inspected, retried and resolved.
 
-Three steps, and each may be done again: write them to a file in the form of ``dumpdata``, let the project's own
-``manage.py taskfailures import`` take that in (each row once, by its key), then delete in the broker exactly what was
-written. What the plan can't translate becomes a row that can't be sent again, with the reason.
+Three steps, each of which may be repeated: write them to a file in the format of ``dumpdata``, load it with the
+project's own ``manage.py taskfailures import`` (each row once, by its key), then delete exactly the exported messages
+from the broker. What the plan can't translate becomes a row that can't be replayed, with the reason.
 
 Source: dramatiq/brokers/redis/dispatch.lua and rabbitmq.py (both forget dead letters after a week).
 """
@@ -46,7 +46,7 @@ class DeadLetters:
 
 
 def export_dead_letters(plan: Plan, *, environ: Mapping[str, str], file: Path) -> DeadLetters:
-    """Write every dead letter of the legacy Dramatiq to ``file``; nothing is taken away.
+    """Write every dead letter of the legacy Dramatiq to ``file``; the broker is not changed.
 
     Raises:
         UnreachableError: The broker does not answer.
@@ -66,7 +66,7 @@ def export_dead_letters(plan: Plan, *, environ: Mapping[str, str], file: Path) -
 
 
 def delete_dead_letters(plan: Plan, messages: Iterable[Message], *, environ: Mapping[str, str]) -> int:
-    """Delete exactly these dead letters in the legacy broker; return how many were still there.
+    """Delete exactly these dead letters from the legacy broker; return how many were still there.
 
     Raises:
         UnreachableError: The broker does not answer.
@@ -82,7 +82,7 @@ def delete_dead_letters(plan: Plan, messages: Iterable[Message], *, environ: Map
 
 
 def _rows(plan: Plan, endpoint: Endpoint, found: Iterable[Message], unified_url: str) -> Iterator[dict[str, Any]]:
-    # What is dead has no age limit any more: it is dated before every one.
+    # Age limits no longer apply to dead letters, so nothing counts as expired.
     translate = forward(plan, replace(endpoint, max_age_ms=None), unified_url=unified_url, now_ms=0)
     seen: set[str] = set()
     for message in found:
@@ -119,15 +119,15 @@ def _fields(translate: Translator, message: Message, key: str) -> dict[str, Any]
     values, named, embed = loads(body_bytes(envelope))
     note = f"legacy Dramatiq actor {message.task}"
     if any(embed.values()):
-        note += "; what hung on it (callbacks, pipeline) is not sent again"
+        note += "; its callbacks or pipeline are not sent again"
     task = loads(bytes(envelope.headers["task"]))
-    # Where it is sent again.
+    # The queue that a replay sends it to.
     fields["queue"] = translation.address.queue
     return fields | {"task_name": task, "args": dumps(values).decode(), "kwargs": dumps(named).decode(), "note": note}
 
 
 def _failure(message: Message) -> dict[str, str]:
-    """Return what Dramatiq noted about the last failure."""
+    """Return what Dramatiq recorded about the last failure."""
     try:
         text = loads(text_of(message.raw))["options"].get("traceback")
     except READING_ERRORS:
@@ -151,7 +151,7 @@ def _delete_on_redis(server: Any, endpoint: Endpoint, messages: Iterable[Message
 
 
 def _delete_on_rabbitmq(broker: RabbitmqBroker, endpoint: Endpoint, wanted: Counter[bytes]) -> int:
-    """Take everything, acknowledge what is wanted; the rest goes back to its place with the channel."""
+    """Fetch everything and acknowledge what is wanted; the rest is requeued in place when the channel closes."""
     deleted = 0
     with broker.server.connected() as connection:
         for queue in map(dead_queue, endpoint.queues):

@@ -1,11 +1,11 @@
-"""Messages whose ETA lies further away than Celery on Redis can wait: parked, and released in time.
+"""Messages whose ETA is further away than Celery on Redis can wait: parked, and released in time.
 
-A worker holds a message with an ETA unacknowledged until it is due, and Redis hands it to the next worker after the
-visibility timeout: it would run several times. So a message that is due in more than half of that timeout goes into
-the sorted set ``tqm:parked``, and from there into its queue when a quarter of the timeout is left. The workers of the
+A worker holds a message with an ETA unacknowledged until it is due, and after the visibility timeout Redis delivers it
+to the next worker: it would run several times. So a message that is due later than half of that timeout goes into the
+sorted set ``tqm:parked``, and from there into its queue when a quarter of the timeout is left. The workers of the
 unified app do that (``tasks/parked.py``); so does every transfer.
 
-Source: kombu/transport/redis.py (``restore_visible``); seen: timeout 3 s, ETA 12 s, one worker, four runs.
+Source: kombu/transport/redis.py (``restore_visible``); observed: timeout 3 s, ETA 12 s, one worker, four runs.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ class _Prioritized(msgspec.Struct):
 
 
 def park_after_ms(plan: Plan, now_ms: float) -> float:
-    """Return the latest ETA, in ms since the epoch, that goes into the queue at once."""
+    """Return the latest ETA, in ms since the epoch, with which a message goes straight into the queue."""
     return now_ms + plan.unified.visibility_timeout_s * _PARK_FROM * 1000
 
 
 def release_lead_ms(plan: Plan) -> float:
-    """Return how long before its ETA a message goes from the parked ones into its queue."""
+    """Return how long before its ETA a parked message goes into its queue."""
     return plan.unified.visibility_timeout_s * _RELEASE_AT * 1000
 
 
-def hold_back_late(plan: Plan, translate: Translator, *, now_ms: int) -> Translator:
-    """Return a translation that keeps back what is due after the visibility timeout; for where nobody releases.
+def quarantine_late(plan: Plan, translate: Translator, *, now_ms: int) -> Translator:
+    """Return a translation that quarantines what is due after the visibility timeout, where nothing is ever released.
 
-    Only the installed unified app takes parked messages in. Without it such a message would run several times.
+    Only the installed unified app releases parked messages. Without it such a message would run several times.
     """
     limit_ms = now_ms + int(plan.unified.visibility_timeout_s * 1000)
     timeout = f"the visibility timeout of {plan.unified.visibility_timeout_s:g} s"

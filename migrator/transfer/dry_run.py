@@ -1,4 +1,4 @@
-"""What a transfer would do: every message is read and translated, and nothing is taken."""
+"""What a transfer would do: every message is read and translated, and none is taken."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from migrator.wire.quarantined import Quarantined, QuarantineReason
 from migrator.wire.queue_address import QueueAddress
 
 _EXAMPLE_CHARACTERS = 2000
-#: Waiting messages, and those that a run in progress or an interrupted one has taken.
+#: Waiting messages, and those that a run in progress or an interrupted run has claimed.
 _MOVABLE = (State.READY, State.DELAYED, State.MOVING)
 
 
 def preview(
     connections: Connections, options: TransferOptions, translations: Mapping[tuple[Side, System], Translator]
 ) -> TransferReport:
-    """Return the report that a run would give if it began now; claims of workers count if they are said to be dead."""
+    """Return the report of a run that would begin now; claims of workers count if these are said to have stopped."""
     from migrator.transfer.selection import selection
 
     started_at = time.monotonic()
@@ -55,13 +55,13 @@ def preview(
                 tally.parked += parked
                 note(tally, translation, beyond_ms=math.inf if parked else beyond_ms)
             else:
-                _keep(tally, address, message, translation)
+                _quarantine(tally, address, message, translation)
                 example = message.raw[:_EXAMPLE_CHARACTERS].decode(errors="backslashreplace")
                 examples.setdefault(translation.reason.value, example)
     return replace(build_report(connections, options, tally, started_at), examples=examples)
 
 
-def _keep(tally: Tally, address: QueueAddress, message: Message, quarantined: Quarantined) -> None:
+def _quarantine(tally: Tally, address: QueueAddress, message: Message, quarantined: Quarantined) -> None:
     reason = quarantined.reason.value
     tally.quarantined += 1
     tally.beyond_visibility += quarantined.reason is QuarantineReason.DUE_LATE

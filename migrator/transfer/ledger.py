@@ -1,7 +1,7 @@
 """The book: what happened to which message, in a SQLite file beside the plan.
 
-The truth that makes a second run harmless lies on the servers (claims and the ledger there). The book tells a person
-the story: plain messages as counts with a digest for each batch, everything unusual by id.
+What makes a second run harmless is on the servers (the claims, and the ledger there). The book is the record for
+people: ordinary messages as counts with a digest for each batch, everything unusual by id.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class LedgerRow:
     id: str
     task: str
     address: str
-    #: ``kept:<reason>``; ``options`` for messages that were published; ``without-body`` for ids of nothing.
+    #: ``kept:<reason>`` if quarantined; ``options`` if published without some options; ``without-body`` for bare ids.
     fate: str
     detail: str
     at_s: float
@@ -81,7 +81,7 @@ class Ledger:
     @classmethod
     @contextmanager
     def open(cls, file: Path) -> Iterator[Ledger]:
-        """Open the book, made if missing, for the length of a ``with`` block.
+        """Open the book, creating it if missing, for the length of a ``with`` block.
 
         Raises:
             UsageError: The file can't be used.
@@ -102,7 +102,7 @@ class Ledger:
             yield book
             book.flush()
         except BaseException:
-            # What has happened is told as far as possible; the first failure is the one to hear of.
+            # Record as much as possible; the first failure is the one to report.
             with suppress(InterruptedRunError):
                 book.flush()
             raise
@@ -125,12 +125,12 @@ class Ledger:
         quarantined: Sequence[tuple[str, Quarantined]],
         counts: BatchCounts,
     ) -> None:
-        """Record one batch that was carried out.
+        """Record one batch that was applied.
 
         Args:
-            place: Where it lay.
-            carried: What has arrived.
-            kept: What was kept back, each with the id of its copy.
+            address: The queue that it came from.
+            translated: The messages that have arrived.
+            quarantined: The messages that were quarantined, each with the id of its copy.
             counts: The counts of the batch.
         """
         now = time.time()
@@ -147,7 +147,7 @@ class Ledger:
             self.flush()
 
     def add_gone(self, address: str, copy_ids: Sequence[str]) -> None:
-        """Record ids that a list held without a message."""
+        """Record ids that a queue held without a message."""
         for copy_id in copy_ids:
             detail = "the queue held this id, and no message of that id"
             self._note(copy_id, "", "", address, "without-body", detail, time.time())
@@ -176,7 +176,7 @@ class Ledger:
             )
 
     def balance(self, run: int | None = None) -> int:
-        """Return how many messages of a run (the last one if None) have no known fate; must be 0."""
+        """Return how many messages of a run (the last one if None) are unaccounted for; must be 0."""
         self.flush()
         row = self._connection.execute(
             "SELECT coalesce(sum(seen - published - already_there - kept - passed - without_body), 0) FROM batches"
@@ -204,7 +204,7 @@ class Ledger:
             with self._connection:
                 yield
         except sqlite3.Error as error:
-            remedy = "make room on the disk, then run the same command again; the messages themselves are safe"
+            remedy = "free space on the disk, then run the same command again; the messages themselves are safe"
             raise InterruptedRunError(
                 self._name, "the book can't be written", found=str(error), remedy=remedy
             ) from error

@@ -1,7 +1,7 @@
-"""Where is this message? Looked up by id in every queue of the plan, in the servers' ledgers, the book, the snapshots.
+"""Find a message by id in every queue of the plan, in the servers' ledgers, in the book and in the snapshots.
 
-A call may have no message of its own yet: a step of a pipeline or chain, a callback and the body of a chord lie inside
-of another message. ``chain(…).apply_async()`` gives the id of the last step, so ids are looked for in messages, too.
+A call may have no message of its own yet: a step of a pipeline or chain, a callback or the body of a chord is part of
+another message. ``chain(…).apply_async()`` returns the id of the last step, so messages are searched for ids, too.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from migrator.wire.json_codec import HEADER, READING_ERRORS, UnreadableError, te
 from migrator.wire.kombu_envelope import body_bytes, read_envelope
 from migrator.wire.message import Message, Side, State, System
 
-#: Older ones are not read; each takes about two seconds for 100,000 messages.
+#: Older snapshots are not read; each takes about two seconds for 100,000 messages.
 _MOST_SNAPSHOTS = 5
-#: A shorter id could stand in base64 by chance.
+#: A shorter id could occur in base64 by coincidence.
 _SHORTEST = 8
 
 
@@ -49,21 +49,21 @@ class Sighting:
     task: str
     copy_id: str
     attempts: int
-    #: The message that was found, where it only names the id that was looked for.
+    #: Id of the message that was found, where it only mentions the id that was looked for.
     id: str = ""
-    #: No list and no worker names it, so nobody will run it.
+    #: Neither a list nor a worker names it, so nothing will run it.
     orphaned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """What the ledger of a server says about one copy: it has arrived there from another server."""
+    """An entry in a server's ledger: this copy has arrived there from another server."""
 
     #: The server, without its password.
     where: str
     #: The queue that it came from, such as ``dramatiq:default``.
     address: str
-    #: When the run that carried it began, in seconds since the epoch.
+    #: When the run that moved it began, in seconds since the epoch.
     run_at_s: float
 
 
@@ -72,13 +72,13 @@ class Whereabouts:
     """All that is known about a message id."""
 
     id: str
-    #: Every copy that lies in a queue now; more than one may be legal (a retry beside the original).
+    #: Every copy that is in a queue now; more than one may be legal (a retry beside the original).
     sightings: tuple[Sighting, ...]
-    #: What the book says, oldest first; plain messages are only counted there.
+    #: What the book says, oldest first; ordinary messages are only counted there.
     entries: tuple[LedgerRow, ...]
-    #: What the ledgers say; they go by the ids of the copies, and only know what came from another server.
+    #: What the ledgers say; they are keyed by copy id, and only know what came from another server.
     arrivals: tuple[Arrival, ...] = ()
-    #: Messages in queues that name the id: as a step or callback that is not sent yet, as root, parent or argument.
+    #: Messages in queues that mention the id: as a step or callback not sent yet, as root, parent or argument.
     named_by: tuple[Sighting, ...] = ()
     #: For an id that is in no queue: the last snapshots in which it was, newest first.
     recorded: tuple[Recorded, ...] = ()
@@ -86,7 +86,7 @@ class Whereabouts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """A snapshot that holds a message of the id, or one that names it."""
+    """A snapshot that holds a message with the id, or one that mentions it."""
 
     file: str
     #: When it was written, as ISO text.
@@ -100,7 +100,7 @@ class _MarkedMessage(msgspec.Struct):
 
 
 def locate(plan: Plan, *, environ: Mapping[str, str], identity: str) -> Whereabouts:
-    """Look for a message in every place where one can be; nothing is taken or changed.
+    """Look for a message wherever one can be; nothing is taken or changed.
 
     Args:
         plan: The plan.
@@ -121,7 +121,7 @@ def locate(plan: Plan, *, environ: Mapping[str, str], identity: str) -> Whereabo
                 seen = _identified(message, encoder)
                 if identity in (seen.id, seen.copy_id, _origin(seen)):
                     sightings.append(_sighting(endpoint, seen, orphaned=orphaned))
-                elif _names(seen, identity):
+                elif _mentions(seen, identity):
                     named_by.append(_sighting(endpoint, seen, orphaned=orphaned))
             arrivals.update({(found.where, found.address): found for found in _arrivals(plan, broker, identity)})
         finally:
@@ -142,8 +142,8 @@ def locate(plan: Plan, *, environ: Mapping[str, str], identity: str) -> Whereabo
 
 
 def _recorded(plan: Plan, identity: str) -> Iterator[Recorded]:
-    """Yield the last snapshots that hold the id; a damaged one is passed over."""
-    wanted = _spellings(identity.encode(errors="surrogateescape"))
+    """Yield the latest snapshots that hold the id; a damaged one is skipped."""
+    wanted = _encodings(identity.encode(errors="surrogateescape"))
     files = sorted((plan.state_folder / "snapshots").glob("*.snapshot"), key=lambda file: -file.stat().st_mtime)
     for file in files[:_MOST_SNAPSHOTS]:
         with suppress(UsageError):
@@ -157,17 +157,17 @@ def _in_snapshot(file: Path, wanted: list[bytes]) -> tuple[str, str]:
     for record in records(file):
         created_at = created_at or record["created_at"]
         if record.get("counts") and any(
-            spelling in part for item in record["items"] for part in decoded_item(item) for spelling in wanted
+            encoding in part for item in record["items"] for part in decoded_item(item) for encoding in wanted
         ):
             return f"{record['endpoint']} {record['key']}", created_at
     return "", created_at
 
 
-def _spellings(wanted: bytes) -> list[bytes]:
-    """Return an id as it is, and as it looks inside of a text in base64: Celery's bodies, and all from RabbitMQ."""
+def _encodings(wanted: bytes) -> list[bytes]:
+    """Return an id as it is, and as it appears inside base64 text: Celery's bodies, and everything from RabbitMQ."""
     if len(wanted) < _SHORTEST:
         return [wanted]
-    # Three bytes are four signs; those that hold bits of what stands before or after are left out.
+    # Three bytes are four characters; those that share bits with the bytes before or after the id are left out.
     return [
         wanted,
         *(b64encode(bytes(skip) + wanted)[skip and skip + 1 : (skip + len(wanted)) * 8 // 6] for skip in range(3)),
@@ -175,7 +175,7 @@ def _spellings(wanted: bytes) -> list[bytes]:
 
 
 def _messages(broker: Broker) -> Iterator[tuple[Message, bool]]:
-    """Yield every message, and whether nothing but its body is there."""
+    """Yield every message, and whether it is an orphan, of which only the body is there."""
     for message in broker.scan():
         yield message, False
     if isinstance(broker, DramatiqRedis):
@@ -195,7 +195,7 @@ def _identified(message: Message, encoder: Any) -> Message:
 
 
 def _origin(message: Message) -> str:
-    """Return the id of the copy that a carried message was made from; empty if it was not carried."""
+    """Return the id of the copy that a moved message was made from; empty for any other message."""
     if HEADER.encode() not in message.raw:
         return ""
     try:
@@ -205,8 +205,8 @@ def _origin(message: Message) -> str:
         return ""
 
 
-def _names(message: Message, identity: str) -> bool:
-    """Say whether the id stands somewhere in a message."""
+def _mentions(message: Message, identity: str) -> bool:
+    """Say whether a message contains the id anywhere."""
     wanted = identity.encode(errors="surrogateescape")
     if wanted in message.raw or message.system is not System.CELERY:
         return wanted in message.raw
@@ -235,7 +235,7 @@ def _arrivals(plan: Plan, broker: Broker, copy_id: str) -> Iterator[Arrival]:
     if not isinstance(broker, DramatiqRedis | CeleryRedis):
         return
     addresses = dict.fromkeys(
-        source.address for endpoint in (*plan.legacy, plan.unified) for source in sources(endpoint)
+        redis_queue.address for endpoint in (*plan.legacy, plan.unified) for redis_queue in sources(endpoint)
     )
     keys = [ledger_entry(address, copy_id).encode(errors="surrogateescape") for address in addresses]
     with broker.server.translated():

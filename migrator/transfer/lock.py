@@ -1,9 +1,9 @@
-"""The fence: one run at a time, on every server that it writes to.
+"""The lock: one run at a time, on every server that it writes to.
 
-Every script of the transfer compares the lock with its own token first, so a run that was paused and overtaken can
-change nothing any more. A lock ends by itself after :data:`LIFE_MS`; one whose holder has ended on this machine is
-taken over at once. Whoever takes it counts the runs: a run that was paused and finds the lock free again
-can tell whether another one had it meanwhile, or a restart of the server has lost it.
+It works as a fence: every script of the transfer compares the lock with its own token first, so a run that was paused
+and overtaken can't change anything any more. A lock expires after :data:`LIFE_MS`; one whose holder has ended on this
+machine is taken over at once. Taking the lock increments a counter of runs, so a run that was paused and finds the
+lock free can tell whether another run had it meanwhile, or a restart of the server has lost it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ LIFE_MS = 30_000
 
 
 class Holder(msgspec.Struct):
-    """Who holds a lock; its JSON is the token."""
+    """The holder of a lock; its JSON is the token."""
 
     nonce: str
     host: str
-    #: Tells one start of the machine from the next.
+    #: Distinguishes one boot of the machine from the next.
     boot: str
     pid: int
     #: Start of the process in clock ticks since boot.
@@ -61,22 +61,22 @@ def acquire(servers: Iterable[RedisServer], token: str, *, wait_s: float, takeov
         for server in wanted:
             _acquire_one(server, token, wait_s=wait_s, takeover=takeover)
     except BaseException:
-        # All of them: of one that failed the answer alone may have been lost.
+        # On all of them: where it failed, only the answer may have been lost.
         release(wanted, token)
         raise
 
 
 def retake(server: RedisServer, token: str) -> None:
-    """Prolong the lock; take it again where a restart of the server has lost it.
+    """Extend the lock; take it again where a restart of the server has lost it.
 
     Raises:
         InterruptedRunError: Another run has it, or has had it since.
         redis.RedisError: The server does not answer.
     """
-    remedy = "let that run finish, look at `migrator status`, then start again what is still wanted"
+    remedy = "let that run finish, check `migrator status`, then start again what is still needed"
     if server.run("lock", [LOCK], [token, LIFE_MS, ""]).decode() != token:
         raise InterruptedRunError(server.where, "another run took over", remedy=remedy)
-    # Nobody else counts while the lock is ours.
+    # Nobody else increments the counter while the lock is ours.
     runs = int(server.client.get(RUNS) or 0)
     if runs > server.run_number:
         server.run("unlock", [LOCK], [token])
@@ -86,14 +86,14 @@ def retake(server: RedisServer, token: str) -> None:
 
 
 def release(servers: Iterable[RedisServer], token: str) -> None:
-    """Give the lock back where it is still ours. Never raises: the lock ends by itself."""
+    """Release the lock where it is still ours. Never raises: the lock expires by itself."""
     for server in servers:
         for _ in range(3):
             try:
                 server.run("unlock", [LOCK], [token])
                 break
             except (redis.RedisError, OSError):
-                # The connection may have been lost; the next attempt opens another.
+                # The connection may have been lost; the next attempt opens a new one.
                 continue
 
 
@@ -115,13 +115,13 @@ def _acquire_one(server: RedisServer, token: str, *, wait_s: float, takeover: bo
                 f"{server.where} {LOCK}",
                 f"another transfer holds the lock; waited {wait_s:g} s for it",
                 found=_named(holder),
-                remedy=f"let it finish; if it has ended, its lock goes within {LIFE_MS // 1000} s",
+                remedy=f"let it finish; if it has ended, its lock expires within {LIFE_MS // 1000} s",
             )
         time.sleep(0.1)
 
 
 def _named(token: str) -> str:
-    """Return who holds a lock, for a person."""
+    """Return the holder of a lock as text."""
     holder = _holder(token)
     return token if holder is None else f"process {holder.pid} on {holder.host}"
 
@@ -134,7 +134,7 @@ def _holder(token: str) -> Holder | None:
 
 
 def _has_ended(token: str) -> bool:
-    """Say whether the holder ran on this machine and is no more."""
+    """Say whether the holder ran on this machine and has ended."""
     holder = _holder(token)
     if holder is None:
         return False
@@ -151,7 +151,7 @@ def _boot_id() -> str:
 
 
 def _started(pid: int) -> int | None:
-    """Return the start time of a process, or None if there is none or it is only waiting to be collected."""
+    """Return the start time of a process; None if there is none, or it is a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

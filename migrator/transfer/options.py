@@ -1,4 +1,4 @@
-"""What a transfer is asked for and what it reports."""
+"""The options of a transfer, and its report."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from enum import StrEnum
 from migrator.report import Finding
 from migrator.wire.message import System
 
-#: A report names so many of the messages that were kept back; the book has all.
+#: A report lists at most this many quarantined messages; the book has all of them.
 MOST_RECORDS = 1000
 
 
 class Direction(StrEnum):
-    """Which way messages go."""
+    """The direction of a transfer."""
 
     #: From the legacy queues to the unified one.
     FORWARD = "forward"
@@ -31,35 +31,35 @@ class TransferOptions:
     tasks: frozenset[str] = frozenset()
     #: Only these queues of the side that is emptied; empty for all.
     queues: frozenset[str] = frozenset()
-    #: Only this system's messages, or only back to this system; None for both.
+    #: Only messages of this legacy system, or only back to it; None for both.
     system: System | None = None
-    #: At most so many messages in one step; fewer when the server is slow or messages are large.
+    #: At most this many messages in one step; fewer when the server is slow or messages are large.
     batch_size: int = 500
     dry_run: bool = False
-    #: The caller has made sure that every worker of the emptied side has ended: take over what they had claimed.
+    #: The caller has made sure that every worker of the emptied side has stopped: reclaim what they had claimed.
     consumers_stopped: bool = False
-    #: How long a Dramatiq worker must stay silent while we watch before its claims are taken over.
+    #: How long a Dramatiq worker must send no heartbeat while we watch before its claims are reclaimed.
     silence_s: float = 6.0
     #: Messages per second at most; None for no limit.
     max_rate: float | None = None
-    #: How long a lost connection may stay lost.
+    #: How long to try to reconnect after a connection is lost.
     reconnect_s: float = 20.0
     #: How long to wait for another run's lock.
     lock_wait_s: float = 10.0
-    #: Take the lock from another run that is known to have ended on another machine.
+    #: Take the lock from a run on another machine that is known to have ended.
     takeover: bool = False
-    #: Put messages that were kept back on the emptied side into their queues first, to be tried again.
+    #: First put the quarantined messages of the emptied side back into their queues, to be tried again.
     retry_quarantined: bool = False
-    #: Go on with what arrives later until told to stop: a bridge for producers that still use the emptied side.
+    #: Continue with what arrives later until told to stop: a bridge for producers that still use the emptied side.
     follow: bool = False
-    #: Park messages that are due later than Celery on Redis can wait (:mod:`migrator.transfer.delayed`). None: if the
-    #: plan installs the unified app, whose workers release them.
+    #: Park messages that are due later than Celery on Redis can wait (:mod:`migrator.transfer.delayed`). None: only if
+    #: the plan installs the unified app, whose workers release them.
     park: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuarantineRecord:
-    """One message that was kept back."""
+    """One quarantined message."""
 
     id: str
     copy_id: str
@@ -76,24 +76,24 @@ class Tally:
 
     seen: int = 0
     moved: int = 0
-    #: Refused by the destination's ledger: they had arrived before.
+    #: Refused because of the destination's ledger: they had arrived before.
     already_there: int = 0
-    #: Ids whose message was gone.
+    #: Ids without a message.
     without_body: int = 0
     quarantined: int = 0
-    #: Left where they were by the filter.
+    #: Filtered out: left where they were.
     filtered_out: int = 0
-    #: Of those seen: taken over from a run that was interrupted.
+    #: Of those seen: claimed by a run that was interrupted.
     resumed: int = 0
-    #: Given back by workers that had ended.
+    #: Reclaimed from workers that had stopped.
     reclaimed: int = 0
-    #: Kept-back messages that were put back into their queues.
+    #: Quarantined messages that were put back into their queues.
     restored: int = 0
-    #: Messages whose ETA lies further away than a worker may hold them: on Redis kept back where nobody parks them.
+    #: Messages whose ETA is later than a worker may hold them: on Redis quarantined where they can't be parked.
     beyond_visibility: int = 0
-    #: Of those moved: due so late that they are parked.
+    #: Of those moved: parked, because they are due too late for the queue.
     parked: int = 0
-    #: Put from the parked ones into the queue.
+    #: Parked messages that were put into the queue.
     released: int = 0
     longest_eta_ms: int = 0
     reconnects: int = 0
@@ -106,12 +106,12 @@ class Tally:
 
     @property
     def handled(self) -> int:
-        """Messages that count for a limited rate: what a filter leaves alone costs nobody anything."""
+        """Messages that count towards a limited rate: those filtered out cost nothing."""
         return self.seen - self.filtered_out
 
     @property
     def balance(self) -> int:
-        """Messages taken whose fate is unknown: must be 0."""
+        """Messages taken that are unaccounted for: must be 0."""
         return self.seen - self.moved - self.quarantined - self.already_there - self.without_body - self.filtered_out
 
 
@@ -130,22 +130,22 @@ class TransferReport:
     resumed: int
     reclaimed: int
     restored: int
-    #: Moved messages by the name that they had.
+    #: Moved messages by the task name that they had.
     by_task: Mapping[str, int]
-    #: Moved messages by the queue that they lay in, such as ``dramatiq:default.DQ``.
+    #: Moved messages by the queue that they were in, such as ``dramatiq:default.DQ``.
     by_queue: Mapping[str, int]
-    #: Kept-back messages by reason.
+    #: Quarantined messages by reason.
     reasons: Mapping[str, int]
     #: The first thousand of them; the book has all.
     quarantined_messages: tuple[QuarantineRecord, ...]
     #: For each reason, the first message's bytes as text (a dry run only).
     examples: Mapping[str, str]
     dropped_options: Mapping[str, int]
-    #: Messages whose ETA lies further away than a worker may hold them: on Redis kept back where nobody parks them.
+    #: Messages whose ETA is later than a worker may hold them: on Redis quarantined where they can't be parked.
     beyond_visibility: int
-    #: Of those moved: due so late that they are parked until shortly before.
+    #: Of those moved: parked until shortly before they are due.
     parked: int
-    #: Parked before, and put into the queue by this run.
+    #: Parked by an earlier run, and put into the queue by this one.
     released: int
     #: Messages that are still on the emptied side, by ``queue state``.
     left: Mapping[str, int]
@@ -154,9 +154,9 @@ class TransferReport:
     #: Messages per second.
     rate: float
     reconnects: int
-    #: Messages taken whose fate is unknown, plus bodies that no queue names: must be 0.
+    #: Messages taken that are unaccounted for, plus bodies that no queue names: must be 0.
     balance: int
 
 
-#: Asked between batches; a true answer ends the run cleanly.
+#: Called between batches; a true result ends the run cleanly.
 ShouldStop = Callable[[], bool]

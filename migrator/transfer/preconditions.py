@@ -1,4 +1,4 @@
-"""What a transfer looks at before it begins: what it would empty, and what forbids it."""
+"""What a transfer checks before it begins: the servers, and the memory that the messages need."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from migrator.errors import RefusedError
 from migrator.report import Severity
 from migrator.transfer.connections import Connections
 from migrator.transfer.options import Direction, TransferOptions
-from migrator.transfer.selection import selected_sources
+from migrator.transfer.selection import selected_queues
 from migrator.wire.message import Side
 
-#: A carried message is its original, escaped, inside of Celery's envelope: about 3.5 times as large (measured).
+#: A translated message holds its original, escaped, inside Celery's envelope: about 3.5 times as large (measured).
 _GROWTH = 3.5
 
 
@@ -34,18 +34,18 @@ def guard(connections: Connections, options: TransferOptions) -> None:
     headroom = used.get(destination)
     if headroom is None:
         return
-    needed = sum(_memory(connections, source) for source in selected_sources(connections, options)) * _GROWTH
+    needed = sum(_memory(connections, queue) for queue in selected_queues(connections, options)) * _GROWTH
     if needed > headroom:
         raise RefusedError(
             connections.servers[destination].where,
             "the server's memory limit leaves too little room for the messages",
             found=f"about {int(needed) >> 20} MiB needed, {headroom >> 20} MiB left",
-            remedy="raise maxmemory, or carry queue by queue with a worker running",
+            remedy="raise maxmemory, or transfer queue by queue with a worker running",
         )
 
 
-def _memory(connections: Connections, source: RedisQueue) -> int:
-    """Return how many bytes the messages of a list take on their server, about."""
-    server = connections.servers[connections.identity(source.address)]
+def _memory(connections: Connections, queue: RedisQueue) -> int:
+    """Return roughly how many bytes the messages of a queue take on their server."""
+    server = connections.servers[connections.identity(queue.address)]
     with server.translated():
-        return int(server.client.memory_usage(source.bodies or source.list, samples=50) or 0)
+        return int(server.client.memory_usage(queue.bodies or queue.list, samples=50) or 0)

@@ -1,4 +1,4 @@
-"""What a transfer tells while it runs: how much is done, how fast, and how long the rest takes."""
+"""Progress of a running transfer: how much is done, how fast, and how long the rest takes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _EVERY_S = 0.2
 
 
 @dataclass(slots=True, kw_only=True)
-class ProgressTeller:
-    """Tells a listener now and then."""
+class ProgressReporter:
+    """Reports to a listener, at most every fifth of a second."""
 
     listener: Listener
     tally: Tally
@@ -22,23 +22,23 @@ class ProgressTeller:
     started_at: float
     #: Messages in all; None while that is unknown.
     total: int | None = None
-    _told_at: float = field(default=0.0)
+    _reported_at: float = field(default=0.0)
 
     def expect(self, waiting: int) -> None:
-        """So many messages wait, beside those that were seen."""
+        """Take note of how many messages wait beside those already seen."""
         self.total = self.tally.seen + waiting
 
-    def go_on(self) -> None:
-        """What was there at the start is carried; the bridge stays."""
-        text = f"{self.tally.moved} moved; the bridge goes on with what arrives, Ctrl-C ends it"
+    def announce_follow(self) -> None:
+        """Announce that what was there at the start is moved, and the bridge continues."""
+        text = f"{self.tally.moved} moved; the bridge continues with what arrives, Ctrl-C ends it"
         self.listener(Event(kind=EventKind.NOTE, step="transfer", text=text))
 
-    def tell(self, *, final: bool = False) -> None:
-        """Tell how far the run is, unless that was told a moment ago."""
+    def report(self, *, final: bool = False) -> None:
+        """Report how far the run is, unless that was reported a moment ago."""
         now = time.monotonic()
-        if not final and now - self._told_at < _EVERY_S:
+        if not final and now - self._reported_at < _EVERY_S:
             return
-        self._told_at = now
+        self._reported_at = now
         elapsed_s = now - self.started_at
         rate = self.tally.seen / elapsed_s if elapsed_s else 0.0
         left = "; Ctrl-C ends the bridge" if self.follow else "" if final else self._left(rate)
@@ -46,7 +46,7 @@ class ProgressTeller:
             Event(
                 kind=EventKind.PROGRESS,
                 step="transfer",
-                text=f"{self.tally.moved} moved, {self.tally.quarantined} kept back, {rate:,.0f} a second{left}",
+                text=f"{self.tally.moved} moved, {self.tally.quarantined} quarantined, {rate:,.0f} a second{left}",
                 done=self.tally.seen,
                 total=None if self.total is None else max(self.total, self.tally.seen),
                 elapsed_s=elapsed_s,

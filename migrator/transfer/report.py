@@ -1,4 +1,4 @@
-"""Count what a transfer did, and say what a person should know about it."""
+"""Count what a transfer did, and build its report with findings."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from migrator.translation.result import Translated
 from migrator.wire.message import Side, State, System
 from migrator.wire.quarantined import QuarantineReason
 
-#: Of larger queues orphans are only counted: the server would be asked for every id.
+#: In larger queues orphans are only counted: naming them means reading every id.
 _MOST_NAMED = 100_000
 
 
 def count(tally: Tally, work: Work, *, beyond_ms: float) -> None:
-    """Add a batch that was carried out.
+    """Add a batch that was applied.
 
     Args:
         tally: The counts so far.
         work: The batch.
-        beyond_ms: A later ETA is too far away for a queue; milliseconds since the epoch.
+        beyond_ms: The latest ETA that a queue can hold, in milliseconds since the epoch.
     """
     number = len(work.batch.items)
-    address = str(work.batch.source.address)
+    address = str(work.batch.queue.address)
     tally.seen += number
     tally.resumed += number if work.batch.resumed else 0
     tally.moved += len(work.translated) - work.refused
@@ -52,8 +52,8 @@ def count(tally: Tally, work: Work, *, beyond_ms: float) -> None:
                     id=quarantined.id,
                     copy_id=copy_id,
                     task=quarantined.task,
-                    queue=work.batch.source.address.wire_queue,
-                    system=work.batch.source.address.system,
+                    queue=work.batch.queue.address.wire_queue,
+                    system=work.batch.queue.address.system,
                     reason=quarantined.reason.value,
                     detail=quarantined.detail,
                 )
@@ -61,7 +61,7 @@ def count(tally: Tally, work: Work, *, beyond_ms: float) -> None:
 
 
 def note(tally: Tally, translated: Translated, *, beyond_ms: float) -> None:
-    """Take note of what is unusual about a carried message."""
+    """Count what is unusual about a translated message."""
     if translated.eta_ms is not None:
         tally.beyond_visibility += translated.address.system is System.CELERY and translated.eta_ms > beyond_ms
         tally.longest_eta_ms = max(tally.longest_eta_ms, translated.eta_ms)
@@ -70,7 +70,7 @@ def note(tally: Tally, translated: Translated, *, beyond_ms: float) -> None:
 
 
 def build_report(connections: Connections, options: TransferOptions, tally: Tally, started_at: float) -> TransferReport:
-    """Return the report of a run that has come to its end."""
+    """Return the report of a finished run."""
     elapsed_s = time.monotonic() - started_at
     left = left_behind(connections, options.direction)
     return TransferReport(
@@ -104,7 +104,7 @@ def build_report(connections: Connections, options: TransferOptions, tally: Tall
 
 
 def left_behind(connections: Connections, direction: Direction) -> Mapping[str, int]:
-    """Return how many messages are still on the emptied side, by ``system:queue state``; nothing for zeros."""
+    """Return how many messages are still on the emptied side, by ``system:queue state``; zeros are left out."""
     side = Side.LEGACY if direction is Direction.FORWARD else Side.UNIFIED
     return _frozen(
         {
@@ -120,7 +120,7 @@ def left_behind(connections: Connections, direction: Direction) -> Mapping[str, 
 def findings(
     connections: Connections, options: TransferOptions, tally: Tally, left: Mapping[str, int]
 ) -> Iterator[Finding]:
-    """Yield what a person should know."""
+    """Yield the findings of a run."""
     if options.direction is Direction.FORWARD:
         yield from _late(connections, tally)
     claimed = {address: number for address, number in left.items() if address.endswith(f" {State.CLAIMED.value}")}
@@ -131,7 +131,7 @@ def findings(
             where=", ".join(claimed),
             what="workers have taken messages that were not moved",
             found=f"{sum(claimed.values())} messages",
-            remedy="stop those workers, which gives them back; of dead ones: `migrator transfer --take-claimed`",
+            remedy="stop those workers, which returns them; if they have died: `migrator transfer --take-claimed`",
         )
     if tally.dropped_options:
         yield Finding(
@@ -140,14 +140,14 @@ def findings(
             where="messages",
             what="options without a counterpart in Celery have no effect there",
             found=", ".join(f"{name} ({number})" for name, number in sorted(tally.dropped_options.items())),
-            remedy="nothing if they had no effect before; the originals are kept for the way back",
+            remedy="nothing if they had no effect before; the originals are kept for a transfer back",
         )
     if tally.balance:
         yield Finding(
             code="TRANSFER-BALANCE",
             severity=Severity.ERROR,
             where="transfer",
-            what="the fate of some messages is unknown",
+            what="some messages are unaccounted for",
             found=f"{tally.balance} of {tally.seen}",
             remedy="run the same command again: claims on the server are finished first",
         )
@@ -162,8 +162,8 @@ def _late(connections: Connections, tally: Tally) -> Iterator[Finding]:
             code="TRANSFER-ETA",
             severity=Severity.WARNING,
             where=where,
-            what="ETAs lie further away than the visibility timeout; Celery would run those messages several times",
-            found=f"{tally.beyond_visibility} messages kept back, {timeout}",
+            what="ETAs are later than the visibility timeout; Celery would run those messages several times",
+            found=f"{tally.beyond_visibility} messages quarantined, {timeout}",
             remedy="raise visibility_timeout in the workers' broker_transport_options and under [unified] in the plan, "
             "then `migrator transfer --retry-quarantined`",
         )
@@ -172,13 +172,13 @@ def _late(connections: Connections, tally: Tally) -> Iterator[Finding]:
             code="TRANSFER-PARKED",
             severity=Severity.INFO,
             where=where,
-            what="messages that are due late wait beside the queue until the unified workers take them in",
+            what="messages that are due late are parked until the unified workers release them",
             found=f"{tally.parked} messages, up to {away_s:.0f} s away, {timeout}",
         )
 
 
 def _orphans(connections: Connections) -> Iterator[Finding]:
-    """Yield for each queue what its hash holds and nothing names."""
+    """Yield a finding for each queue whose hash holds messages that nothing names."""
     for broker in connections.brokers.values():
         if not isinstance(broker, DramatiqRedis):
             continue
@@ -192,9 +192,9 @@ def _orphans(connections: Connections) -> Iterator[Finding]:
                 code="TRANSFER-ORPHANS",
                 severity=Severity.WARNING,
                 where=where,
-                what="the queue holds messages that neither its list nor any worker names, so nobody runs them",
+                what="the queue holds messages that neither its list nor any worker names, so nothing will run them",
                 found=f"{len(ids) or counted.get(where)} messages{''.join(f', {name}' for name in ids[:3])}",
-                remedy="a worker that is just taking messages looks like this: run again; if they stay, see RUNBOOK.md",
+                remedy="a worker just taking messages can look like this: run again; if they stay, see RUNBOOK.md",
             )
 
 

@@ -1,4 +1,4 @@
-"""Messages that change place without translation: kept back ones, those of dead workers, those that a filter left."""
+"""Put messages back without translating them: quarantined ones, claims of stopped workers, those filtered out."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _PAGE = 200
 
 
 def restore_quarantined(connections: Connections, sides: Collection[Side], token: str) -> int:
-    """Put messages that were kept back into the lists that they came from; return how many."""
+    """Put quarantined messages back into the queues that they came from; return how many."""
     restored = 0
     for (side, _), broker in connections.brokers.items():
         if side not in sides:
             continue
-        server, by_list = broker.server, {source.list: source for source in sources(broker.endpoint)}
+        server, by_list = broker.server, {redis_queue.list: redis_queue for redis_queue in sources(broker.endpoint)}
         with server.translated():
             while page := _page_of_quarantined(broker):
                 for quarantined in page:
-                    source = by_list.get(quarantined.list, sources(broker.endpoint)[0])
-                    restored += _restore_one(server, source, quarantine_key(broker.endpoint), quarantined, token)
+                    redis_queue = by_list.get(quarantined.list, sources(broker.endpoint)[0])
+                    restored += _restore_one(server, redis_queue, quarantine_key(broker.endpoint), quarantined, token)
                     connections.prolong(token)
     return restored
 
@@ -47,37 +47,43 @@ def _page_of_quarantined(broker: DramatiqRedis | CeleryRedis) -> list[Quarantine
     return list(page.values())
 
 
-def _restore_one(server: RedisServer, source: RedisQueue, key: str, quarantined: QuarantinedMessage, token: str) -> int:
-    if source.bodies:
+def _restore_one(
+    server: RedisServer, redis_queue: RedisQueue, key: str, quarantined: QuarantinedMessage, token: str
+) -> int:
+    if redis_queue.bodies:
         copy_id = quarantined.copy_id.encode(errors="surrogateescape")
         copies: list[Any] = ["HSET", 1, "hash", 2, copy_id, quarantined.raw, "LPUSH", 2, "list", 1, copy_id]
-        keys = [source.bodies, source.list, key]
+        keys = [redis_queue.bodies, redis_queue.list, key]
     else:
         copies = ["RPUSH", 1, "list", 1, quarantined.raw]
-        keys = [source.list, key]
+        keys = [redis_queue.list, key]
     arguments = [token, LIFE_MS, 0, 0, len(keys), *copies, "HDEL", len(keys), "hash", 1, quarantined.field]
-    # The claim is not concerned: a key that never exists stands in for it.
+    # No claim is involved: a key that never exists stands in for it.
     server.run("apply", [LOCK, f"{key}:none", *keys], arguments)
     return 1
 
 
-def restore_filtered(connections: Connections, source: RedisQueue, token: str) -> None:
-    """Put what a filter left out back to where it was."""
-    server = connections.servers[connections.identity(source.address)]
-    end = "LEFT" if source.bodies else "RIGHT"
+def restore_filtered(connections: Connections, redis_queue: RedisQueue, token: str) -> None:
+    """Put filtered-out messages back where they were."""
+    server = connections.servers[connections.identity(redis_queue.address)]
+    end = "LEFT" if redis_queue.bodies else "RIGHT"
     with server.translated():
-        while server.client.llen(source.filtered_out):
-            server.run("unpass", [LOCK, source.filtered_out, source.list], [token, LIFE_MS, 500, end])
+        while server.client.llen(redis_queue.filtered_out):
+            server.run(
+                "restore_filtered", [LOCK, redis_queue.filtered_out, redis_queue.list], [token, LIFE_MS, 500, end]
+            )
             connections.prolong(token)
 
 
 def reclaim(connections: Connections, wanted: Iterable[RedisQueue], token: str, *, silence_s: float) -> int:
-    """Give messages that dead workers had claimed back to their queues; return how many.
+    """Return messages that stopped workers had claimed to their queues; return how many.
 
     Raises:
-        RefusedError: A worker that should be dead has shown a sign of life.
+        RefusedError: A worker that should have stopped has sent a heartbeat.
     """
-    addresses = {(source.address.side, source.address.system, source.address.queue) for source in wanted}
+    addresses = {
+        (redis_queue.address.side, redis_queue.address.system, redis_queue.address.queue) for redis_queue in wanted
+    }
     reclaimed = 0
     for (side, system), broker in connections.brokers.items():
         queues = {
@@ -102,17 +108,17 @@ def _reclaim_ids(broker: DramatiqRedis, queues: Collection[str], token: str, sil
     reclaimed = 0
     for owner in owners:
         address = QueueAddress(broker.endpoint.side, broker.endpoint.system, owner.queue, owner.delayed)
-        source = next(source for source in sources(broker.endpoint) if source.address == address)
-        keys = [LOCK, acks_key(broker.endpoint, owner.id, address), source.list, source.bodies]
+        redis_queue = next(redis_queue for redis_queue in sources(broker.endpoint) if redis_queue.address == address)
+        keys = [LOCK, acks_key(broker.endpoint, owner.id, address), redis_queue.list, redis_queue.bodies]
         heartbeats = f"{broker.endpoint.namespace}:__heartbeats__"
         seen = "" if owner.heartbeat_ms is None else owner.heartbeat_ms
-        back, _ = broker.server.run("adopt_ids", [*keys, heartbeats], [token, LIFE_MS, owner.id, seen])
+        back, _ = broker.server.run("reclaim_ids", [*keys, heartbeats], [token, LIFE_MS, owner.id, seen])
         reclaimed += back
     return reclaimed
 
 
 def _watch(broker: DramatiqRedis, owners: list[Owner], silence_s: float) -> None:
-    """Wait until every owner has been silent long enough: by what the server holds, not by anybody's clock."""
+    """Wait until every owner has been silent long enough, judged by heartbeats on the server, not by any clock."""
     recent = [owner for owner in owners if owner.silent_s is None or owner.silent_s < 60]
     if not recent or silence_s <= 0:
         return
@@ -131,7 +137,7 @@ def _watch(broker: DramatiqRedis, owners: list[Owner], silence_s: float) -> None
 def _reclaim_unacked(broker: CeleryRedis, queues: Collection[str], token: str) -> int:
     reclaimed = 0
     while True:
-        # One walk with the cursor for many pages: other applications' entries stay, and would be read each time.
+        # One cursor for many pages: entries of other applications stay, and would be read again each time.
         entries = (entry for entry in broker.unacked() if entry[0] in queues)
         found = 0
         while page := list(islice(entries, _PAGE)):
@@ -149,4 +155,4 @@ def _reclaim_page(broker: CeleryRedis, page: list[tuple[str, bytes, bytes, int]]
         if name not in lists:
             lists.append(name)
         arguments += [tag, lists.index(name) + 1, raw]
-    return int(broker.server.run("adopt_unacked", [LOCK, *unacked_keys(broker.endpoint), *lists], arguments))
+    return int(broker.server.run("reclaim_unacked", [LOCK, *unacked_keys(broker.endpoint), *lists], arguments))

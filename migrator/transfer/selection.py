@@ -1,4 +1,4 @@
-"""What a transfer takes: sides, queues, tasks."""
+"""What a transfer selects: sides, queues, tasks."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable
 from migrator.brokers.redis.keys import RedisQueue
 from migrator.errors import UsageError, did_you_mean
 from migrator.plan.model import Plan
-from migrator.transfer.batch import everything
+from migrator.transfer.batch import select_all
 from migrator.transfer.connections import Connections
-from migrator.transfer.delayed import hold_back_late
+from migrator.transfer.delayed import quarantine_late
 from migrator.transfer.options import Direction, TransferOptions
 from migrator.translation.result import Translated, Translation, Translator
 from migrator.translation.translators import backward, forward
@@ -21,19 +21,19 @@ def emptied_side(direction: Direction) -> Side:
     return Side.LEGACY if direction is Direction.FORWARD else Side.UNIFIED
 
 
-def selected_sources(connections: Connections, options: TransferOptions) -> tuple[RedisQueue, ...]:
-    """Return the lists that a run empties."""
+def selected_queues(connections: Connections, options: TransferOptions) -> tuple[RedisQueue, ...]:
+    """Return the Redis queues that a run empties."""
     only_from = options.system if options.direction is Direction.FORWARD else None
     return tuple(
-        source
-        for source in connections.sources(emptied_side(options.direction))
-        if (not options.queues or source.address.queue in options.queues)
-        and (only_from is None or source.address.system is only_from)
+        redis_queue
+        for redis_queue in connections.redis_queues(emptied_side(options.direction))
+        if (not options.queues or redis_queue.address.queue in options.queues)
+        and (only_from is None or redis_queue.address.system is only_from)
     )
 
 
 def check_names(plan: Plan, options: TransferOptions) -> None:
-    """Refuse a filter that names what the plan does not: it would leave everything where it is.
+    """Refuse a filter with a name that is not in the plan: it would leave everything where it is.
 
     Raises:
         UsageError: There is no such task or queue.
@@ -52,8 +52,8 @@ def translators(connections: Connections, *, unified_url: str = "redis://") -> d
     """Return the translation of the messages of every endpoint.
 
     Args:
-        hub: The servers.
-        unified_url: Where the unified queue is: RabbitMQ counts priorities the other way.
+        connections: The servers.
+        unified_url: The broker of the unified queue: RabbitMQ orders priorities the other way round.
     """
     plan, now_ms = connections.plan, int(connections.now_ms())
     on_redis = connections.identities[Side.UNIFIED, plan.unified.system] in connections.servers
@@ -62,21 +62,21 @@ def translators(connections: Connections, *, unified_url: str = "redis://") -> d
         for endpoint in plan.legacy
     }
     if on_redis and connections.park_after_ms is None:
-        found = {key: hold_back_late(plan, translate, now_ms=now_ms) for key, translate in found.items()}
+        found = {key: quarantine_late(plan, translate, now_ms=now_ms) for key, translate in found.items()}
     found[Side.UNIFIED, System.CELERY] = backward(plan, now_ms=now_ms)
     return found
 
 
 def selection(plan: Plan, options: TransferOptions) -> Callable[[Translation], bool]:
-    """Return whether a message is one of those that were asked for."""
+    """Return a function that says whether a message was asked for."""
     names = set(options.tasks)
     if options.direction is Direction.BACK:
-        # What waits there has unified names only.
+        # Messages waiting there have unified names only.
         names |= {mapping.unified for mapping in plan.mappings() if mapping.name in names}
     names |= {mapping.name for mapping in plan.mappings() if mapping.unified in names}
     only_back_to = options.system if options.direction is Direction.BACK else None
     if not names and not only_back_to:
-        return everything
+        return select_all
 
     def selects(translation: Translation) -> bool:
         if only_back_to and isinstance(translation, Translated) and translation.address.system is not only_back_to:

@@ -1,4 +1,4 @@
-"""Carry queued messages over, forward or back: the entry for every combination of brokers."""
+"""Move queued messages forward or back: the entry point for every combination of brokers."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def transfer(
         plan: The plan.
         environ: Fills the references in the plan's URLs.
         options: What to move and how; everything forward if None.
-        listener: Told about the progress.
-        should_stop: Asked between batches; a true answer ends the run cleanly.
+        listener: Receives progress events.
+        should_stop: Called between batches; a true result ends the run cleanly.
 
     Raises:
         UsageError: The options name a task or queue that the plan does not have.
         UnreachableError: A server does not answer.
-        RefusedError: A guard forbids it; nothing of the batch in question was changed.
+        RefusedError: A check forbids it; nothing of the batch in question was changed.
         InterruptedRunError: Another run took over.
     """
     options = options or TransferOptions()
     check_names(plan, options)
     keep_freed_memory()
     if has_rabbitmq(plan, environ):
-        # Its libraries are needed only where there is a RabbitMQ.
+        # Its libraries are only needed where there is a RabbitMQ.
         from migrator.transfer.rabbitmq.run import transfer_with_rabbitmq
 
         return transfer_with_rabbitmq(plan, environ, options, listener, should_stop or (lambda: False))

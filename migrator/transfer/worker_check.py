@@ -1,9 +1,9 @@
-"""Have the workers of one side ended? Asked before what they had claimed is taken from them.
+"""Check that the workers of one side have stopped, before the messages that they had claimed are reclaimed.
 
-Celery on Redis does not write whose an unacknowledged message is, so every worker that answers on a queue counts. One
-that runs a task in its only thread does not answer, and still listens
-(:mod:`migrator.brokers.control_listeners`). Dramatiq's worker processes write signs of life; the transfer watches
-those itself (:mod:`migrator.transfer.restore`).
+Celery on Redis does not record which worker holds an unacknowledged message, so every worker that answers on a queue
+counts. One that runs a task in its only thread does not answer, but still listens
+(:mod:`migrator.brokers.control_listeners`). Dramatiq's worker processes write heartbeats; the transfer watches those
+itself (:mod:`migrator.transfer.restore`).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from migrator.workers.start_stop import list_processes
 
 
 def refuse_living_workers(plan: Plan, *, environ: Mapping[str, str], side: Side) -> None:
-    """Refuse while a worker of a side runs, or anybody else's answers on its queues.
+    """Refuse while a worker of a side runs, or one that is not in the plan answers on its queues.
 
     Raises:
-        RefusedError: One does.
+        RefusedError: There is such a worker.
         UnreachableError: A broker does not answer.
     """
     running = [
@@ -41,11 +41,11 @@ def refuse_living_workers(plan: Plan, *, environ: Mapping[str, str], side: Side)
                     if facts is None or set(facts.queues) & set(endpoint.queues):
                         running.append(f"{node} (pid {pid})")
             silent = listeners(endpoint, environ) - len(nodes)
-            running += [f"{silent} that listen and do not answer, as one does that is busy"] if silent > 0 else []
+            running += [f"{silent} that listen and do not answer, as busy ones do"] if silent > 0 else []
     if running:
         raise RefusedError(
             f"{side.value} workers",
             "workers are running, and what they have claimed would run twice",
             found=", ".join(dict.fromkeys(running)),
-            remedy=f"`migrator workers stop {side.value}`, or stop them where they are run; then run again",
+            remedy=f"`migrator workers stop {side.value}`, or stop them where they are managed; then run again",
         )

@@ -1,1 +1,1 @@
-"""Legacy messages become unified ones, and back: pure functions of a message, without a server."""
+"""Translate legacy messages to unified ones and back: pure functions of a message, without a server."""

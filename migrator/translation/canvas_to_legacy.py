@@ -1,14 +1,14 @@
-"""What hangs on a message that was born unified, in the words of the legacy system that it goes back to.
+"""Chains and callbacks of a native unified message, in the form of the legacy system that it goes back to.
 
-Celery: chain, callbacks and errbacks with the legacy names. A chord's counter lies in the unified app's result backend,
-so what belongs to one stays.
+Celery: chain, callbacks and errbacks with the legacy names. A chord's counter is in the unified app's result backend,
+so messages that belong to a chord stay.
 
-Dramatiq: a chain, or a single callback, is a pipeline: each starts the next task with the result once one has
-succeeded. Celery puts the result first and Dramatiq last, so a step's own arguments become keywords, and the result has
-to belong to the actor's first parameter. Errbacks have no counterpart: ``on_failure`` and ``on_retry_exhausted`` name
-an actor, which gets the whole message.
+Dramatiq: a chain, or a single callback, becomes a pipeline: both start the next task with the result once a task has
+succeeded. Celery puts the result first and Dramatiq last, so a step's own arguments become keyword arguments, and the
+result has to belong to the actor's first parameter. Errbacks have no counterpart: ``on_failure`` and
+``on_retry_exhausted`` name an actor, which gets the whole message.
 
-A part that can't be said makes the whole message stay: a function here then returns the reason as text.
+A part that can't be expressed makes the whole message stay: a function here then returns the reason as text.
 
 Source: celery/canvas.py (a chain is stored last step first), celery/backends/base.py (callbacks);
 dramatiq/middleware/pipelines.py.
@@ -29,14 +29,14 @@ from migrator.wire.message import System
 _MAX_STEPS = 50
 #: Stands for a result that is not known yet.
 _RESULT = object()
-#: Options of a signature that change nothing about what a legacy step does.
+#: Options of a signature that don't affect what a legacy step does.
 _NEUTRAL = {"task_id", "reply_to", "root_id", "parent_id", "queue", "routing_key", "priority", "ignore_result"}
 
 
 def embed_for_celery(plan: Plan, embed: Mapping[str, Any]) -> dict[str, Any] | str:
-    """Return callbacks, errbacks and chain with legacy Celery names, or why they can't be said."""
+    """Return callbacks, errbacks and chain with legacy Celery names, or why they can't be expressed."""
     if embed.get("chord"):
-        return "it belongs to a chord, whose counter only the unified app finds"
+        return "it belongs to a chord, whose counter only the unified app can find"
     legacy = plan.endpoint(System.CELERY)
     renaming = Renaming(
         find=lambda name: _primary(plan, name, System.CELERY),
@@ -48,13 +48,13 @@ def embed_for_celery(plan: Plan, embed: Mapping[str, Any]) -> dict[str, Any] | s
 
 
 def embed_as_pipeline(plan: Plan, embed: Mapping[str, Any], *, queue: str, now_ms: int) -> dict[str, Any] | str:
-    """Return the next message of a Dramatiq pipeline, with all that follow in it, or why there is none.
+    """Return the next message of a Dramatiq pipeline, with all following ones nested in it, or why there is none.
 
     Args:
         plan: The plan.
-        embed: What hangs on the message; at least one part is there.
+        embed: Callbacks, errbacks, chain and chord of the message; at least one of them is set.
         queue: The legacy queue.
-        now_ms: What counts as now.
+        now_ms: The current time.
     """
     for part in ("errbacks", "chord"):
         if embed.get(part):
@@ -62,7 +62,7 @@ def embed_as_pipeline(plan: Plan, embed: Mapping[str, Any], *, queue: str, now_m
     chain, callbacks = embed.get("chain") or [], embed.get("callbacks") or []
     steps = chain or callbacks
     if not isinstance(steps, list) or (chain and callbacks) or len(callbacks) > 1:
-        return "it starts several tasks at its end, a pipeline one"
+        return "it starts several tasks when it ends, a pipeline only one"
     if len(steps) > _MAX_STEPS:
         return f"a chain of more than {_MAX_STEPS} steps"
     target: dict[str, Any] | str = ""
@@ -77,7 +77,7 @@ def embed_as_pipeline(plan: Plan, embed: Mapping[str, Any], *, queue: str, now_m
 
 def _step(plan: Plan, step: Any, options: dict[str, Any]) -> dict[str, Any] | str:
     if not isinstance(step, dict) or not isinstance(step.get("task"), str):
-        return f"{type(step).__name__} is no signature"
+        return f"{type(step).__name__} is not a signature"
     given = step.get("options") or {}
     other = sorted(name for name, value in given.items() if value and name not in _NEUTRAL)
     if other:

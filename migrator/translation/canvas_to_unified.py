@@ -1,10 +1,10 @@
-"""What hangs on a message: Dramatiq's pipelines, Celery's chains, callbacks and chords, with the plan's names.
+"""Pipelines, chains, callbacks and chords of a legacy message, with the names of the unified tasks.
 
-A part that can't be said in the other words makes the whole message stay: a function here then returns the reason as
-text instead of a value.
+A part that can't be expressed in the other system makes the whole message stay: a function here then returns the reason
+as text instead of a value.
 
-A result comes last in Dramatiq and first in Celery. Where the plan's adapters make keywords of a call's own arguments
-and leave the result to the unified task's first parameter, both mean the same.
+A result comes last in Dramatiq and first in Celery. Where the plan's adapters turn a call's own arguments into keyword
+arguments and leave the result to the unified task's first parameter, both mean the same.
 
 Source: dramatiq/middleware/pipelines.py (the result is appended last, unless ``pipe_ignore``), callbacks.py and
 retries.py (``on_success`` gets message and result, ``on_failure`` is called after every attempt that fails,
@@ -30,7 +30,7 @@ _Call = tuple[list[Any], dict[str, Any]]
 #: Options of a message that name actors to be called.
 CALLBACK_OPTIONS = ("on_success", "on_failure", "on_retry_exhausted")
 GROUP_OPTIONS = ("group_completion_uuid", "group_completion_callbacks")
-#: Celery's own tasks that hold signatures in their arguments, and under which names.
+#: Celery's own tasks that hold signatures in their arguments, and the names of those arguments.
 _CONTAINERS = {
     "celery.group": ("tasks",),
     "celery.chain": ("tasks",),
@@ -57,7 +57,7 @@ def pipeline_as_chain(plan: Plan, target: Any, priorities: Mapping[str, int]) ->
 
 def _pipeline_step(plan: Plan, target: Any, priorities: Mapping[str, int]) -> dict[str, Any] | str:
     if not isinstance(target, dict) or not isinstance(target.get("options"), dict):
-        return "a step of the pipeline is no message"
+        return "a step of the pipeline is not a message"
     name, args, kwargs, options = target.get("actor_name"), target.get("args"), target.get("kwargs"), target["options"]
     if not isinstance(args, list) or not isinstance(kwargs, dict):
         return f"its step {name!r} has no readable arguments"
@@ -71,7 +71,7 @@ def _pipeline_step(plan: Plan, target: Any, priorities: Mapping[str, int]) -> di
 def callback_as_link(
     plan: Plan, option: str, name: Any, message: Mapping[str, Any], *, priorities: Mapping[str, int]
 ) -> dict[str, Any] | str:
-    """Return the signature that does what a callback of a message does, or why there is none.
+    """Return the signature that is equivalent to a callback of a message, or why there is none.
 
     Args:
         plan: The plan.
@@ -87,17 +87,17 @@ def callback_as_link(
     if option == "on_success" or isinstance(found, str):
         return found
     if not found["immutable"]:
-        return f"{option}={name!r} takes the number of retries, which Celery does not tell"
+        return f"{option}={name!r} takes the number of retries, which Celery does not pass on"
     return found
 
 
 def _signature(
     plan: Plan, name: Any, call: _Call, *, where: str, priorities: Mapping[str, int]
 ) -> dict[str, Any] | str:
-    """Return a call as a signature; of a result among its arguments, Celery has to make the first one."""
+    """Return a call as a signature; a result among its arguments has to be the first one, where Celery puts it."""
     mapping = plan.mapping(System.DRAMATIQ, name) if isinstance(name, str) else None
     if mapping is None:
-        return f"{where} has no successor in the plan"
+        return f"{where} is not in the plan"
     try:
         new_args, named = adapt(mapping, *call)
     except AdaptationError as error:
@@ -105,7 +105,7 @@ def _signature(
     positional = [value for value in new_args if value is not _RESULT]
     takes_result = len(positional) < len(new_args)
     if takes_result and new_args[0] is not _RESULT:
-        return f"{where} takes the result last, after arguments of its own; Celery would put it first"
+        return f"{where} takes the result after arguments of its own; Celery would put it first"
     first = next((key for key, value in named.items() if value is _RESULT), None)
     if first is not None:
         task = plan.task(mapping.unified)
@@ -114,7 +114,7 @@ def _signature(
         del named[first]
         takes_result = True
     if _holds_result(named):
-        return f"{where} takes the result in another form, which Celery does not give it"
+        return f"{where} takes the result in another form than the one that Celery passes"
     return {
         "task": mapping.unified,
         "args": positional,
@@ -132,9 +132,9 @@ def _holds_result(named: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Renaming:
-    """From which names to which a canvas is rewritten."""
+    """How a canvas is rewritten from old names to new ones."""
 
-    #: The mapping of a task in the old names; a text says why there is none.
+    #: The mapping of a task by its old name, or the reason why there is none as text.
     find: Callable[[str], TaskMapping | str]
     #: The new name of a mapping's task, and the new form of its call.
     name: Callable[[TaskMapping], str]
@@ -147,7 +147,7 @@ def rename_embed(plan: Plan, embed: Mapping[str, Any]) -> dict[str, Any] | str:
     """Return the callbacks, errbacks, chain and chord of a legacy Celery message with unified names, or a reason."""
     legacy = plan.endpoint(System.CELERY)
     renaming = Renaming(
-        find=lambda name: plan.mapping(System.CELERY, name) or f"{name!r} has no successor in the plan",
+        find=lambda name: plan.mapping(System.CELERY, name) or f"{name!r} is not in the plan",
         name=lambda mapping: mapping.unified,
         call=adapt,
         queues=dict.fromkeys(legacy.queues if legacy else (), plan.unified.queues[0]),
@@ -156,7 +156,7 @@ def rename_embed(plan: Plan, embed: Mapping[str, Any]) -> dict[str, Any] | str:
 
 
 def renamed_embed(renaming: Renaming, embed: Mapping[str, Any]) -> dict[str, Any] | str:
-    """Return what hangs on a Celery message in its new names, or why that can't be."""
+    """Return the canvas of a Celery message with the new names, or why it can't be expressed."""
     renamed: dict[str, Any] = dict(embed)
     for part in ("callbacks", "errbacks", "chain", "chord"):
         value = renamed.get(part)
@@ -170,7 +170,7 @@ def renamed_embed(renaming: Renaming, embed: Mapping[str, Any]) -> dict[str, Any
 
 
 def _rename(renaming: Renaming, value: Any, level: int) -> Any:
-    """Return a signature or a list of them renamed; a text is the reason why not."""
+    """Return a signature or a list of them renamed, or the reason why not as text."""
     if level > 20:
         return "signatures nested deeper than 20 levels"
     if isinstance(value, list):
@@ -182,7 +182,7 @@ def _rename(renaming: Renaming, value: Any, level: int) -> Any:
             renamed.append(result)
         return renamed
     if not isinstance(value, dict) or not isinstance(value.get("task"), str):
-        return f"{type(value).__name__} is no signature"
+        return f"{type(value).__name__} is not a signature"
     signature = dict(value)
     options = dict(signature.get("options") or {})
     for key in ("link", "link_error"):
@@ -216,7 +216,7 @@ def _rename_call(renaming: Renaming, signature: dict[str, Any]) -> Any:
         return mapping
     if mapping.operations:
         if not signature.get("immutable"):
-            return f"{name!r} takes a result first, and the plan changes its arguments"
+            return f"{name!r} takes a result first, but the plan changes its arguments"
         try:
             args, kwargs = renaming.call(mapping, signature.get("args") or (), signature.get("kwargs") or {})
         except AdaptationError as error:

@@ -1,9 +1,9 @@
-"""Ordinary messages of a legacy Celery app as unified ones, the fast way: as kombu writes them, nothing hangs on them.
+"""The fast path for ordinary messages of a legacy Celery app: as kombu writes them, without callbacks or chains.
 
-Run for every message of a transfer, so one pattern does all the reading: what it fits is JSON, is ASCII, has the keys
-that Celery writes, each once and in its order, and is not nested. Its parts go as the bytes they are around the new
-name. Whatever is not exactly ordinary goes the slow way (:mod:`migrator.translation.celery_to_unified`), which gives
-the same message, but for spaces.
+It runs for every message of a transfer, so a single pattern does all the parsing: what it matches is JSON, is ASCII,
+has the keys that Celery writes, each once and in its order, and is not nested. Its parts are copied unchanged around
+the new name. Every other message takes the general path (:mod:`migrator.translation.celery_to_unified`), which gives
+the same message except for whitespace.
 
 Source: celery/app/amqp.py (as_task_v2), kombu/transport/virtual/base.py (``Channel.basic_publish``).
 """
@@ -33,7 +33,7 @@ from migrator.wire.json_codec import (
 from migrator.wire.kombu_envelope import body_parts
 from migrator.wire.queue_address import QueueAddress
 
-#: ASCII without quotes, backslashes and control characters: what stands in JSON as it is.
+#: ASCII without quotes, backslashes and control characters: what JSON does not escape.
 _TEXT = r"[ !#-\[\]-~]*+"
 _STRING, _NUMBER = f'"{_TEXT}"', r"-?+(?:0|[1-9][0-9]{0,9}+)"
 _WRITTEN = {
@@ -45,7 +45,7 @@ _WRITTEN = {
     "null": "null",
     "delivery": rf'\{{"exchange": {_STRING}, "routing_key": {_STRING}\}}',
 }
-#: What stands between the id and the times, after the times, and in the properties; none of it has to be there.
+#: Optional keys: between the id and the times, after the times, and in the properties.
 _BEFORE_TIMES = {"shadow": "text"}
 _AFTER_TIMES = {
     "group": "text",
@@ -86,7 +86,7 @@ _ordinary = re.compile(
 
 
 class _RenamedTask(NamedTuple):
-    """Where the messages of one task go."""
+    """The precomputed parts for the messages of one task."""
 
     mapping: TaskMapping
     #: What comes before the headers that stay, from the end of the body.
@@ -99,18 +99,18 @@ class _RenamedTask(NamedTuple):
 
 
 class CeleryFastPath:
-    """The translation of ordinary messages.
+    """Translates ordinary messages; hands all others to the general path.
 
     Args:
-        mappings: Legacy task name to what the plan says of it.
+        mappings: Legacy task name to its mapping in the plan.
         priorities: Unified task name to the number on the destination's wire.
-        destination: Where they go.
-        now_ms: What counts as now.
-        new_tag: Gives the ``delivery_tag`` of a new copy.
-        otherwise: Translates what is not ordinary, and what is not to be carried.
+        destination: The unified queue.
+        now_ms: The current time.
+        new_tag: Returns the ``delivery_tag`` of a new copy.
+        general_path: Translates what is not ordinary, and decides what to quarantine.
     """
 
-    __slots__ = ("_destination", "_fallback", "_marks", "_new_tag", "_now_ms", "_tasks")
+    __slots__ = ("_destination", "_general_path", "_marks", "_new_tag", "_now_ms", "_tasks")
 
     def __init__(
         self,
@@ -120,12 +120,12 @@ class CeleryFastPath:
         destination: QueueAddress,
         now_ms: int,
         new_tag: Callable[[], str],
-        fallback: Translator,
+        general_path: Translator,
     ) -> None:
         self._destination = destination
         self._now_ms = now_ms
         self._new_tag = new_tag
-        self._fallback = fallback
+        self._general_path = general_path
         #: By queue: our header, without ids and the original.
         self._marks: dict[str, list[bytes]] = {}
         self._tasks = {
@@ -134,14 +134,14 @@ class CeleryFastPath:
         }
 
     def translate(self, origin: QueueAddress, copy_id: str, raw: bytes) -> Translation:
-        """Return the message as its destination takes it, or why it is kept back."""
+        """Return the message in the form of its destination, or why it is quarantined."""
         found = _ordinary(raw)
         if found is None:
-            return self._fallback(origin, copy_id, raw)
+            return self._general_path(origin, copy_id, raw)
         body, name, headers, identity, eta, expires, properties, old_tag = found.groups()
         task = self._tasks.get(name)
         if task is None or not (copy_id or old_tag):
-            return self._fallback(origin, copy_id, raw)
+            return self._general_path(origin, copy_id, raw)
         try:
             eta_ms = ms_from_iso(eta.decode()) if eta else None
             expired = expires and max(eta_ms or 0, self._now_ms) >= ms_from_iso(expires.decode())
@@ -149,15 +149,17 @@ class CeleryFastPath:
         except (AdaptationError, *READING_ERRORS):
             body = None
         if body is None:
-            return self._fallback(origin, copy_id, raw)
+            return self._general_path(origin, copy_id, raw)
         tag = self._new_tag()
         copy, tag_bytes = encode_json(copy_id)[1:-1] if copy_id else old_tag, tag.encode()
         before, id_to_tag, tag_to_raw, after = self._marks.get(origin.queue) or self._mark(origin.queue)
         original = encode_json(raw.decode())
         ours = (before, copy, id_to_tag, tag_bytes, tag_to_raw, original, after)
         payload = b"".join((b'{"body": "', body, task.head, headers, *ours, properties, task.tail, tag_bytes, b'"}}'))
-        identity, source = identity.decode(), copy_id or old_tag.decode()
-        return Translated(payload, self._destination, identity, task.mapping.name, source, tag, task.priority, eta_ms)
+        identity, source_copy = identity.decode(), copy_id or old_tag.decode()
+        return Translated(
+            payload, self._destination, identity, task.mapping.name, source_copy, tag, task.priority, eta_ms
+        )
 
     def _mark(self, queue: str) -> list[bytes]:
         made = mark("celery", queue.replace("%", "%%"), copy_id="%b", tag="%b", text="%b")
@@ -167,7 +169,7 @@ class CeleryFastPath:
 
 
 def _body(task: _RenamedTask, encoded: bytes) -> bytes | None:
-    """Return the new body, in base64; None if something hangs on the message, or its arguments don't fit."""
+    """Return the new body in base64; None if the message has callbacks or a chain, or its arguments don't fit."""
     try:
         body = a2b_base64(encoded, strict_mode=True)
     except ValueError:

@@ -1,8 +1,8 @@
 """Messages of the legacy Celery app as messages of the unified one. Pure: bytes in, bytes out.
 
-Ordinary messages go the fast way (:mod:`migrator.translation.celery_fast_path`), others are read here. The body's bytes
-are left alone unless the plan changes arguments or something hangs on the message; headers that we don't know are
-passed on as they are. Protocol 1 messages become protocol 2.
+Ordinary messages take the fast path (:mod:`migrator.translation.celery_fast_path`), all others the general path here.
+The body's bytes stay unchanged unless the plan changes arguments or the message has callbacks, a chain or a chord;
+unknown headers are passed on as they are. Protocol 1 messages become protocol 2.
 
 Source: celery/app/amqp.py (as_task_v2), kombu/transport/virtual/base.py (envelope).
 """
@@ -58,8 +58,8 @@ class CeleryForward:
         plan: The plan.
         endpoint: Where the messages come from.
         priorities: Unified task name to the number on the destination's wire.
-        now_ms: What counts as now.
-        new_tag: Gives the ``delivery_tag`` of a new copy.
+        now_ms: The current time.
+        new_tag: Returns the ``delivery_tag`` of a new copy.
     """
 
     def __init__(
@@ -78,26 +78,26 @@ class CeleryForward:
         self.new_tag = new_tag
         self.destination = QueueAddress(plan.unified.side, System.CELERY, plan.unified.queues[0])
         self._mappings = {m.name: m for m in plan.mappings() if m.system is System.CELERY}
-        self.plain = CeleryFastPath(
+        self.fast_path = CeleryFastPath(
             self._mappings,
             priorities=priorities,
             destination=self.destination,
             now_ms=now_ms,
             new_tag=new_tag,
-            fallback=self.translate_any,
+            general_path=self.general_path,
         )
-        #: Gives a message as its destination takes it, or why it is kept back.
-        self.translate = self.plain.translate
+        #: Returns a message in the form of its destination, or why it is quarantined; by the fast path if possible.
+        self.translate = self.fast_path.translate
         self._delivery = Raw(encode_json({"exchange": "", "routing_key": self.destination.queue}))
 
-    def translate_any(self, origin: QueueAddress, copy_id: str, raw: bytes) -> Translation:
-        """Translate any message, also one that :mod:`migrator.translation.celery_fast_path` could."""
+    def general_path(self, origin: QueueAddress, copy_id: str, raw: bytes) -> Translation:
+        """Translate any message, including those that the fast path can translate."""
         try:
             text = text_of(raw)
             envelope = read_envelope(raw, text)
             if "task" not in envelope.headers:
                 envelope = as_protocol_2(envelope)
-            return self._carry(origin, copy_id or copy_id_of(envelope, raw), text, envelope)
+            return self._translate_envelope(origin, copy_id or copy_id_of(envelope, raw), text, envelope)
         except ForeignBodyError as error:
             return Quarantined(QuarantineReason.CONTENT_TYPE, str(error), *name_and_id(raw))
         except AdaptationError as error:
@@ -105,12 +105,12 @@ class CeleryForward:
         except READING_ERRORS as error:
             return Quarantined(QuarantineReason.UNREADABLE, str(error), *name_and_id(raw))
 
-    def _carry(self, origin: QueueAddress, copy_id: str, text: str, envelope: Envelope) -> Translation:
+    def _translate_envelope(self, origin: QueueAddress, copy_id: str, text: str, envelope: Envelope) -> Translation:
         headers = envelope.headers
         name, id_text = text_header(headers, "task"), text_header(headers, "id")
         mapping = self._mappings.get(name)
         if mapping is None:
-            return self._without_successor(name, id_text)
+            return self._not_in_plan(name, id_text)
         eta_ms, expires_ms = time_ms(headers, "eta"), time_ms(headers, "expires")
         if expires_ms is not None and max(eta_ms or 0, self.now_ms) >= expires_ms:
             return Quarantined(QuarantineReason.EXPIRED, f"it expired at {iso_from_ms(expires_ms)}", name, id_text)
@@ -131,15 +131,15 @@ class CeleryForward:
         payload = encode_json(envelope)
         return Translated(payload, self.destination, id_text, name, copy_id, tag, priority, eta_ms)
 
-    def _without_successor(self, name: str, id_text: str) -> Quarantined:
+    def _not_in_plan(self, name: str, id_text: str) -> Quarantined:
         retired = self.plan.retirement(System.CELERY, name)
         if retired is not None:
             return Quarantined(QuarantineReason.RETIRED_TASK, retired.reason, name, id_text)
-        return Quarantined(QuarantineReason.UNKNOWN_TASK, "the plan does not name this task", name, id_text)
+        return Quarantined(QuarantineReason.UNKNOWN_TASK, "the task is not in the plan", name, id_text)
 
 
 def _body(plan: Plan, mapping: TaskMapping, envelope: Envelope) -> bytes | Quarantined | None:
-    """Return the new body, None if it stays, or why the message is kept back."""
+    """Return the new body, None if it stays unchanged, or why the message is quarantined."""
     require_json(envelope)
     body = body_bytes(envelope)
     embedded = not body.endswith((EMPTY_EMBED, EMPTY_EMBED_SPACED))

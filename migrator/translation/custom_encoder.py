@@ -1,6 +1,6 @@
-"""Dramatiq projects with an encoder of their own, named in the plan: ``[legacy.dramatiq] encoder = "pkg.mod:NAME"``.
+"""Encoders of Dramatiq projects that have their own, named in the plan: ``[legacy.dramatiq] encoder = "pkg.mod:NAME"``.
 
-Without a name in the plan nothing of the project is imported. An encoder that unpickles is refused in any case.
+Nothing of the project is imported unless the plan names an encoder. An encoder that unpickles is always refused.
 
 Source: dramatiq/encoder.py (``Encoder``: ``encode(dict) -> bytes``, ``decode(bytes) -> dict``).
 """
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from migrator.errors import UsageError
 from migrator.wire.json_codec import UnreadableError
 
-#: Marks an original that is no text; Dramatiq's own JSON begins with a brace.
+#: Marks an original that is binary; Dramatiq's own JSON begins with a brace.
 _PREFIX = "base64:"
 
 
@@ -33,7 +33,7 @@ class Encoder(Protocol):
 
 
 def load_encoder(name: str, source_root: Path) -> Encoder | None:
-    """Import the encoder that the plan names; None if it names none.
+    """Import the encoder named in the plan; None if there is none.
 
     Raises:
         UsageError: There is no such encoder, or it unpickles.
@@ -50,10 +50,10 @@ def load_encoder(name: str, source_root: Path) -> Encoder | None:
     except Exception as error:
         raise UsageError(where, f"{name!r} can't be imported", found=repr(error), remedy=remedy) from error
     if any("pickle" in kind.__name__.lower() for kind in type(encoder).__mro__):
-        what = "an encoder that unpickles runs whatever a message says"
+        what = "an encoder that unpickles can run any code that a message contains"
         raise UsageError(where, what, found=name, remedy="drain these queues with the old workers before the cutover")
     if not callable(getattr(encoder, "encode", None)) or not callable(getattr(encoder, "decode", None)):
-        raise UsageError(where, "is no encoder: it needs encode and decode", found=name, remedy=remedy)
+        raise UsageError(where, "is not an encoder: it needs encode and decode", found=name, remedy=remedy)
     return encoder
 
 
@@ -65,10 +65,10 @@ def decoded(encoder: Encoder, raw: bytes) -> dict[str, Any]:
     """
     try:
         document = encoder.decode(raw)
-    except Exception as error:  # noqa: BLE001 - it is the project's own code: any error means that it can't be read
+    except Exception as error:  # noqa: BLE001 - the project's own code: any error means that it can't be read
         raise UnreadableError(f"the project's encoder can't read it: {error!r:.120}") from None
     if not isinstance(document, dict):
-        raise UnreadableError(f"the project's encoder gives a {type(document).__name__}")
+        raise UnreadableError(f"the project's encoder returns a {type(document).__name__}")
     return document
 
 

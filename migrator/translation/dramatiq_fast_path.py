@@ -1,7 +1,7 @@
-"""Ordinary Dramatiq messages as unified Celery messages, the fast way: nothing unknown, no keyword arguments.
+"""The fast path for ordinary Dramatiq messages: nothing unknown in them, and no keyword arguments.
 
-Run for every message of a transfer, so calls and copies are few: the message is decoded once, and its parts go as the
-bytes they are between those of the envelope. Whatever is not exactly ordinary goes the slow way
+It runs for every message of a transfer, so calls and copies are few: the message is decoded once, and its parts are
+copied unchanged between those of the envelope. Every other message takes the general path
 (:mod:`migrator.translation.dramatiq_to_unified`), which gives the same bytes for the same message.
 
 Source: dramatiq/message.py, dramatiq/brokers/redis.py.
@@ -19,32 +19,32 @@ from msgspec import Raw
 from migrator.plan.arguments import adapt
 from migrator.plan.model import TaskMapping
 from migrator.translation.result import Translated, Translation, Translator
-from migrator.wire.dramatiq_message import PlainOptions
+from migrator.wire.dramatiq_message import KnownOptions
 from migrator.wire.json_codec import EMPTY_EMBED, MAX_DEPTH, READING_ERRORS, encode_json, fixed_pieces, quoted_iso
 from migrator.wire.queue_address import QueueAddress
 
 _NO_KWARGS = Raw(b"{}")
 _TAIL = b"," + EMPTY_EMBED
-#: The names of the fields take up more than this, and they can't be nested.
+#: The field names take up more bytes than this, and can't be nested.
 _NAMES = 80
 
 
 class Form(NamedTuple):
-    """How a call with a certain number of arguments is said with keyword arguments only."""
+    """A call with a certain number of arguments, rewritten to keyword arguments only."""
 
-    #: The keyword arguments, with a place for each value.
+    #: The keyword arguments, with a placeholder for each value.
     kwargs: bytes
-    #: Which argument goes into each place.
+    #: Which argument goes into each placeholder.
     order: tuple[int, ...]
 
 
-class PlainTask(NamedTuple):
-    """Where the messages of one actor in one queue go."""
+class FastPathTask(NamedTuple):
+    """The precomputed parts for the messages of one actor in one queue."""
 
-    #: The envelope in pieces; every second one has to be filled in for each message.
+    #: The envelope in pieces; every second one is filled in for each message.
     pieces: list[bytes]
     priority: int
-    #: By the number of arguments; None leaves them as they are. More arguments than these don't fit.
+    #: By number of arguments; None leaves them as they are. A call with more arguments doesn't fit.
     forms: tuple[Form | None, ...]
 
 
@@ -52,7 +52,7 @@ class _FieldTexts(msgspec.Struct, gc=False):
     actor_name: str
     args: Raw
     kwargs: Raw
-    options: PlainOptions
+    options: KnownOptions
     message_id: str
     message_timestamp: float
 
@@ -62,19 +62,19 @@ _decode_list = msgspec.json.Decoder(list[Raw]).decode
 _BACKSLASH = ord("\\")
 
 
-def plain_task(mapping: TaskMapping, template: bytes, priority: int) -> PlainTask:
-    """Return what the fast way needs to know about an actor.
+def fast_path_task(mapping: TaskMapping, template: bytes, priority: int) -> FastPathTask:
+    """Return the precomputed parts for an actor.
 
     Args:
-        mapping: The plan's.
-        template: The envelope as the slow way fills it.
+        mapping: The actor's mapping in the plan.
+        template: The envelope as the general path fills it.
         priority: The number on the destination's wire.
     """
     forms = tuple(_form(mapping, number) for number in range(len(mapping.parameters) + 1))
     fixed = fixed_pieces(template.replace(b'"timelimit":[null,%b]', b'"timelimit":[null,null]'))
     pieces = [b""] * (2 * len(fixed) - 1)
     pieces[::2] = fixed
-    return PlainTask(pieces, priority, forms)
+    return FastPathTask(pieces, priority, forms)
 
 
 def _form(mapping: TaskMapping, number: int) -> Form | None:
@@ -91,20 +91,20 @@ def _form(mapping: TaskMapping, number: int) -> Form | None:
 
 
 class DramatiqFastPath:
-    """The translation of ordinary messages.
+    """Translates ordinary messages; hands all others to the general path.
 
     Args:
-        tasks_of: Gives the actors, for the wire name of a queue.
-        destination: Where they go.
+        tasks_of: Returns the actors for the wire name of a queue.
+        destination: The unified queue.
         max_age_ms: The broker's age limit; None for none.
-        now_ms: What counts as now.
-        new_tag: Gives the id of a new copy.
-        otherwise: Translates what is not ordinary, and what is not to be carried.
+        now_ms: The current time.
+        new_tag: Returns the id of a new copy.
+        general_path: Translates what is not ordinary, and decides what to quarantine.
     """
 
     __slots__ = (
         "_destination",
-        "_fallback",
+        "_general_path",
         "_max_age_ms",
         "_new_tag",
         "_now_ms",
@@ -115,41 +115,41 @@ class DramatiqFastPath:
 
     def __init__(
         self,
-        tasks_of: Callable[[str], dict[str, PlainTask]],
+        tasks_of: Callable[[str], dict[str, FastPathTask]],
         *,
         destination: QueueAddress,
         max_age_ms: float | None,
         now_ms: int,
         new_tag: Callable[[], str],
-        fallback: Translator,
+        general_path: Translator,
     ) -> None:
         self._tasks_of = tasks_of
         self._destination = destination
         self._max_age_ms = max_age_ms
         self._now_ms = now_ms
         self._new_tag = new_tag
-        self._fallback = fallback
+        self._general_path = general_path
         self._origin: QueueAddress | None = None
-        self._tasks: dict[str, PlainTask] = {}
+        self._tasks: dict[str, FastPathTask] = {}
 
     def translate(self, origin: QueueAddress, copy_id: str, raw: bytes) -> Translation:
-        """Return the message as its destination takes it, or why it is kept back."""
-        tasks = self._tasks if origin is self._origin else self._move_to(origin)
+        """Return the message in the form of its destination, or why it is quarantined."""
+        tasks = self._tasks if origin is self._origin else self._switch_to(origin)
         try:
             fields, text = _decode(raw), raw.decode()
             options, task, args = fields.options, tasks.get(fields.actor_name), bytes(fields.args)
             if task is None or fields.kwargs != _NO_KWARGS or options.time_limit is not None or _BACKSLASH in raw:
-                return self._fallback(origin, copy_id, raw)
-            # Each level is opened and closed, so what is short can't be nested deeply.
+                return self._general_path(origin, copy_id, raw)
+            # Each level takes an opening and a closing bracket, so a short text can't be nested deeply.
             if len(args) > 2 * MAX_DEPTH or len(raw) - len(args) > 2 * MAX_DEPTH + _NAMES or args[:1] != b"[":
-                return self._fallback(origin, copy_id, raw)
+                return self._general_path(origin, copy_id, raw)
             envelope, priority, forms = task
             eta_ms = None if options.eta is None or options.eta <= self._now_ms else int(options.eta)
             max_age_ms = options.max_age or self._max_age_ms
             expires_ms = int(fields.message_timestamp + max_age_ms) if max_age_ms else None
             values, kwargs = _decode_list(args), b"{}"
             if len(values) >= len(forms) or (expires_ms is not None and expires_ms <= (eta_ms or self._now_ms)):
-                return self._fallback(origin, copy_id, raw)
+                return self._general_path(origin, copy_id, raw)
             if form := forms[len(values)]:
                 args, kwargs = b"[]", form.kwargs % tuple([values[index] for index in form.order])
             identity, tag = fields.message_id, self._new_tag()
@@ -166,13 +166,13 @@ class DramatiqFastPath:
             payload = b"".join(pieces)
             return Translated(payload, self._destination, identity, fields.actor_name, copy_id, tag, priority, eta_ms)
         except READING_ERRORS:
-            return self._fallback(origin, copy_id, raw)
+            return self._general_path(origin, copy_id, raw)
 
-    def _move_to(self, origin: QueueAddress) -> dict[str, PlainTask]:
+    def _switch_to(self, origin: QueueAddress) -> dict[str, FastPathTask]:
         self._origin, self._tasks = origin, self._tasks_of(origin.wire_queue)
         return self._tasks
 
 
 def shown(arguments: bytes) -> bytes:
-    """Return arguments as Celery's tools show them, which is not the whole of long ones."""
+    """Return arguments as Celery's tools show them, cut off if they are long."""
     return encode_json(arguments[:200].decode("utf-8", "replace"))

@@ -1,8 +1,8 @@
 """Dramatiq messages as unified Celery messages. Pure: bytes in, bytes out.
 
-Ordinary messages go the fast way (:mod:`migrator.translation.dramatiq_fast_path`). Others are read with msgspec here,
-and the arguments passed on as the bytes they are, so that every digit stays. What it refuses (NaN, lone surrogates,
-unusual options) goes through the decoder that the workers themselves use.
+Ordinary messages take the fast path (:mod:`migrator.translation.dramatiq_fast_path`), all others the general path here.
+It reads them with msgspec and passes the arguments on as the bytes they are, so that every digit stays. What msgspec
+rejects (NaN, lone surrogates, unusual options) is read by the decoder that the workers themselves use.
 
 Source: dramatiq/message.py, dramatiq/brokers/redis.py (eta, redis_message_id), middleware/retries.py, age_limit.py,
 pipelines.py, group_callbacks.py, callbacks.py, time_limit.py.
@@ -23,7 +23,7 @@ from migrator.plan.arguments import adapt
 from migrator.plan.model import Endpoint, Plan, TaskMapping
 from migrator.translation.canvas_to_unified import CALLBACK_OPTIONS, GROUP_OPTIONS, callback_as_link, pipeline_as_chain
 from migrator.translation.custom_encoder import as_text, decoded, load_encoder
-from migrator.translation.dramatiq_fast_path import DramatiqFastPath, PlainTask, plain_task, shown
+from migrator.translation.dramatiq_fast_path import DramatiqFastPath, FastPathTask, fast_path_task, shown
 from migrator.translation.result import Translated, Translation
 from migrator.wire.dramatiq_message import Fields, checked
 from migrator.wire.json_codec import (
@@ -58,13 +58,13 @@ _decode_text = msgspec.json.Decoder(str).decode
 class _UnifiedForm:
     mapping: TaskMapping
     priority: int
-    #: The envelope, with a place for whatever differs between messages of this task and one queue.
+    #: The envelope, with placeholders for whatever differs between messages of this task from one queue.
     template: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Unusual:
-    """What the slow way found beyond the plain fields."""
+    """What a message has beyond the known fields."""
 
     embed: bytes
     #: Options that have no counterpart.
@@ -78,8 +78,8 @@ class DramatiqForward:
         plan: The plan.
         endpoint: Where the messages come from.
         priorities: Unified task name to the number on the destination's wire.
-        now_ms: What counts as now.
-        new_tag: Gives the id of a new copy.
+        now_ms: The current time.
+        new_tag: Returns the id of a new copy.
     """
 
     def __init__(
@@ -101,28 +101,28 @@ class DramatiqForward:
         #: By the wire name of a queue, then by actor.
         self._tasks: dict[str, dict[str, _UnifiedForm]] = {}
         self._encoder = load_encoder(endpoint.encoder, plan.source_root)
-        self.plain = DramatiqFastPath(
-            self._plain_tasks,
+        self.fast_path = DramatiqFastPath(
+            self._fast_path_tasks,
             destination=self.destination,
             max_age_ms=endpoint.max_age_ms,
             now_ms=now_ms,
             new_tag=new_tag,
-            fallback=self.translate_any,
+            general_path=self.general_path,
         )
-        #: Gives a message as its destination takes it, or why it is kept back.
-        self.translate = self.plain.translate if self._encoder is None else self.translate_any
+        #: Returns a message in the form of its destination, or why it is quarantined; by the fast path if possible.
+        self.translate = self.fast_path.translate if self._encoder is None else self.general_path
 
-    def translate_any(self, origin: QueueAddress, copy_id: str, raw: bytes) -> Translation:
-        """Translate any message, also one that :mod:`migrator.translation.dramatiq_fast_path` could."""
+    def general_path(self, origin: QueueAddress, copy_id: str, raw: bytes) -> Translation:
+        """Translate any message, including those that the fast path can translate."""
         try:
             if self._encoder is not None:
-                return self._unusual(origin, copy_id, as_text(raw), decoded(self._encoder, raw))
+                return self._translate_document(origin, copy_id, as_text(raw), decoded(self._encoder, raw))
             text = text_of(raw)
             try:
                 fields = _decode(raw)
             except (msgspec.MsgspecError, RecursionError):
-                return self._unusual(origin, copy_id, text, loads(text))
-            return self._carry(origin, copy_id, text, fields)
+                return self._translate_document(origin, copy_id, text, loads(text))
+            return self._translate_fields(origin, copy_id, text, fields)
         except AdaptationError as error:
             document = decoded(self._encoder, raw) if self._encoder else loads(raw)
             return Quarantined(QuarantineReason.ARGUMENTS, str(error), document["actor_name"], document["message_id"])
@@ -130,17 +130,17 @@ class DramatiqForward:
             reason = QuarantineReason.CONTENT_TYPE if raw[:1] == b"\x80" else QuarantineReason.UNREADABLE
             return Quarantined(reason, str(error))
 
-    def _carry(
+    def _translate_fields(
         self, origin: QueueAddress, copy_id: str, text: str, fields: Fields, unusual: _Unusual | None = None
     ) -> Translation:
         name, identity, options = fields.actor_name, bytes(fields.message_id), fields.options
         if identity[:1] != b'"':
-            raise UnreadableError("message_id is no text")
+            raise UnreadableError("message_id is not text")
         id_text = _decode_text(identity) if b"\\" in identity else identity[1:-1].decode()
         tasks = self._tasks.get(origin.wire_queue) or self._tasks_of(origin.wire_queue)
         task = tasks.get(name)
         if task is None:
-            return self._without_successor(name, id_text)
+            return self._not_in_plan(name, id_text)
         # Dramatiq takes the message's own limit first, then the broker's; both count from the first enqueue.
         max_age = options.max_age or self.endpoint.max_age_ms
         expires_ms = int(fields.message_timestamp + max_age) if max_age else None
@@ -182,20 +182,20 @@ class DramatiqForward:
         }
         return tasks
 
-    def _plain_tasks(self, wire_queue: str) -> dict[str, PlainTask]:
+    def _fast_path_tasks(self, wire_queue: str) -> dict[str, FastPathTask]:
         return {
-            name: plain_task(task.mapping, task.template, task.priority)
+            name: fast_path_task(task.mapping, task.template, task.priority)
             for name, task in (self._tasks.get(wire_queue) or self._tasks_of(wire_queue)).items()
         }
 
-    def _without_successor(self, name: str, id_text: str) -> Quarantined:
+    def _not_in_plan(self, name: str, id_text: str) -> Quarantined:
         retired = self.plan.retirement(System.DRAMATIQ, name)
         if retired is not None:
             return Quarantined(QuarantineReason.RETIRED_TASK, retired.reason, name, id_text)
-        return Quarantined(QuarantineReason.UNKNOWN_TASK, "the plan does not name this actor", name, id_text)
+        return Quarantined(QuarantineReason.UNKNOWN_TASK, "the actor is not in the plan", name, id_text)
 
     def _embed(self, document: dict[str, Any], extra: dict[str, Any]) -> bytes | Quarantined:
-        """Return what hangs on a message as Celery writes it, or why it can't be said."""
+        """Return callbacks and pipeline of a message as Celery writes them, or why they can't be expressed."""
         links: dict[str, Any] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
         for option in CALLBACK_OPTIONS:
             if extra.get(option):
@@ -210,7 +210,7 @@ class DramatiqForward:
             links["chain"] = chain
         return dumps(links) if any(links.values()) else _NO_EMBED
 
-    def _unusual(self, origin: QueueAddress, copy_id: str, text: str, document: Any) -> Translation:
+    def _translate_document(self, origin: QueueAddress, copy_id: str, text: str, document: Any) -> Translation:
         fields, extra = checked(document)
         name, id_text = fields.actor_name, _decode_text(bytes(fields.message_id))
         if any(option in extra for option in GROUP_OPTIONS):
@@ -219,7 +219,7 @@ class DramatiqForward:
         if isinstance(embed, Quarantined):
             return Quarantined(embed.reason, embed.detail, name, id_text)
         dropped = tuple(sorted(key for key, value in extra.items() if value is not None and key not in _EXPRESSED))
-        return self._carry(origin, copy_id, text, fields, _Unusual(embed=embed, dropped=dropped))
+        return self._translate_fields(origin, copy_id, text, fields, _Unusual(embed=embed, dropped=dropped))
 
 
 def _arguments(mapping: TaskMapping, args: bytes, kwargs: bytes) -> tuple[bytes, bytes]:
@@ -229,7 +229,7 @@ def _arguments(mapping: TaskMapping, args: bytes, kwargs: bytes) -> tuple[bytes,
     try:
         values, named = _decode_list(args), _decode_dict(kwargs)
     except msgspec.MsgspecError:
-        # NaN, Infinity and lone surrogates: what Python's json writes and nobody else reads.
+        # NaN, Infinity and lone surrogates: Python's json writes them, and nothing else reads them.
         values = [Raw(dumps(value)) for value in expect(loads(args), list)]
         named = {name: Raw(dumps(value)) for name, value in expect(loads(kwargs), dict).items()}
     new_args, new_kwargs = adapt(mapping, values, named)
@@ -246,7 +246,7 @@ def _envelope(mapping: TaskMapping, priority: int, wire_queue: str, queue: str) 
         b'"origin":"migrator","ignore_result":false,"replaced_task_nesting":0,"stamped_headers":null,"stamps":{},',
         b'"id":%b,"root_id":%b,"eta":%b,"expires":%b,"retries":%d,"timelimit":[null,%b],',
         b'"argsrepr":%b,"kwargsrepr":%b,',
-        # The same as migrator.wire.json_codec.mark writes, with places for what differs.
+        # The same as migrator.wire.json_codec.mark writes, with placeholders for what differs.
         b'"' + HEADER.encode() + b'":{"v":1,"system":"dramatiq","queue":', origin, b',"id":%b,"tag":"%b","raw":%b}},',
         b'"properties":{"correlation_id":%b,"reply_to":"","delivery_mode":2,',
         b'"delivery_info":{"exchange":"","routing_key":', destination, b'},"priority":', str(priority).encode(),

@@ -1,8 +1,8 @@
-"""What translating one queued message gives: carried, or kept back with a reason.
+"""The result of translating one queued message: translated, or quarantined with a reason.
 
 These are the values that pass between the translation (:mod:`migrator.translation.translators`), the brokers and the
-transfer. They are msgspec structs, because one is made for every message, and the cycle collector need not look at
-them: what they hold are texts, bytes and numbers.
+transfer. They are msgspec structs, because one is created for every message, and the garbage collector need not track
+them: they hold only strings, bytes and numbers.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ class Translated(msgspec.Struct, frozen=True, gc=False):
     """A message in the form of its destination."""
 
     payload: bytes
-    #: Where it goes.
+    #: The queue that it goes to.
     address: QueueAddress
     #: Dramatiq's ``message_id``, Celery's task id; the same on both sides.
     id: str
-    #: Name on the side it comes from.
+    #: Task name on the side that it comes from.
     source_task: str
-    #: Id of the copy that it was made from; with the place it came from it is the key for accounting.
+    #: Id of the copy that it was made from; together with the queue that it came from, the key for accounting.
     source_copy: str
     #: Id of the new copy: field of Dramatiq's hash, Celery's ``delivery_tag``.
     copy_id: str
@@ -33,14 +33,14 @@ class Translated(msgspec.Struct, frozen=True, gc=False):
     priority: int = 0
     #: Milliseconds since the epoch; None means now.
     eta_ms: int | None = None
-    #: Names of options that the destination has no counterpart for; the original keeps them.
+    #: Names of options without a counterpart at the destination; the original keeps them.
     dropped: tuple[str, ...] = ()
-    #: Set on the way back: the entry of the ledger that the way forward wrote (see :func:`ledger_entry`).
+    #: Set on a transfer back: the ledger entry that the transfer forward wrote (see :func:`ledger_entry`).
     forget: str = ""
 
 
 Translation = Translated | Quarantined
-#: Takes where a message lies, the id of its copy and its bytes.
+#: Takes the queue that a message is in, the id of its copy and its bytes.
 Translator = Callable[[QueueAddress, str, bytes], Translation]
 
 

@@ -1,7 +1,8 @@
-"""Translate queued messages between the legacy formats and the unified one, by the plan. Pure: it opens nothing.
+"""Translate queued messages between the legacy formats and the unified one, by the plan. Pure: no input or output.
 
-:func:`forward` and :func:`backward` each give a function that takes where a message lies, the id of its copy and its
-bytes, and returns a :data:`~migrator.translation.result.Translation`. That function is total: any bytes give an answer.
+:func:`forward` and :func:`backward` each return a function that takes the queue that a message is in, the id of its
+copy and its bytes, and returns a :data:`~migrator.translation.result.Translation`. That function is total: any bytes
+give a result.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Unified messages as messages of the legacy Celery app, where the original bytes alone won't do."""
+"""Unified messages as messages of the legacy Celery app, where the original bytes are not enough."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ _EMPTY = (EMPTY_EMBED, EMPTY_EMBED_SPACED)
 def native_celery(
     mapping: TaskMapping, address: QueueAddress, envelope: Envelope, parts: Parts | None, tag: str
 ) -> Translation:
-    """Return a message that was born unified under its legacy name.
+    """Return a native unified message under its legacy name.
 
     Args:
         mapping: The unified task's primary mapping.
-        place: The legacy queue.
-        envelope: The message; it is changed.
-        parts: The legacy body: arguments, keywords, and what hangs on it if anything does; None if it stays as it is.
+        address: The legacy queue.
+        envelope: The message; it is modified.
+        parts: The legacy body: arguments, keyword arguments, and canvas if there is any; None if it stays as it is.
         tag: Id of the new copy.
     """
     if parts is not None:
         args, kwargs, embed = parts
-        enabled = dumps(embed) + b"]" if embed else EMPTY_EMBED
-        _replace_body(envelope, b"[%b,%b,%b" % (dumps(list(args)), dumps(kwargs), enabled))
+        tail = dumps(embed) + b"]" if embed else EMPTY_EMBED
+        _replace_body(envelope, b"[%b,%b,%b" % (dumps(list(args)), dumps(kwargs), tail))
     return _addressed(mapping, address, envelope, tag, priority=_number(envelope))
 
 
 def changed_celery(
     plan: Plan, mapping: TaskMapping, address: QueueAddress, *, original: Envelope, envelope: Envelope, tag: str
 ) -> Translation:
-    """Return a message that was carried over and then retried, with what has changed since."""
+    """Return a message that was moved forward and then retried, with what has changed since."""
     require_json(envelope)
     body, before = body_bytes(envelope), body_bytes(original)
     if mapping.operations or not body.endswith(_EMPTY):

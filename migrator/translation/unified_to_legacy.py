@@ -1,8 +1,8 @@
 """Unified messages in the form of the legacy system that each belongs to. Pure: bytes in, bytes out.
 
-Three cases: a message that we carried and nobody changed goes back byte for byte; one that Celery retried keeps its
-legacy identity and takes the new arguments, attempts and time; one that was born unified takes the plan's primary
-mapping backwards. What no legacy call can say is kept back.
+Three cases: a message that we moved and nobody changed goes back byte for byte; one that Celery retried keeps its
+legacy identity and takes the new arguments, attempts and time; a native unified one takes the plan's primary mapping in
+reverse. What no legacy call can express is quarantined.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from migrator.wire.queue_address import QueueAddress
 
 
 class OriginHeader(msgspec.Struct, gc=False):
-    """Our header on a carried message; see :mod:`migrator.wire.json_codec`."""
+    """Our header on a moved message; see :mod:`migrator.wire.json_codec`."""
 
     v: int
     system: System
@@ -83,8 +83,8 @@ class Backward:
 
     Args:
         plan: The plan.
-        now_ms: What counts as now.
-        new_tag: Gives the id of a new copy.
+        now_ms: The current time.
+        new_tag: Returns the id of a new copy.
     """
 
     def __init__(self, plan: Plan, *, now_ms: int, new_tag: Callable[[], str]) -> None:
@@ -101,10 +101,10 @@ class Backward:
         }
 
     def translate(self, origin: QueueAddress, copy_id: str, raw: bytes) -> Translation:
-        """Return the message as its legacy system takes it, or why it is kept back."""
+        """Return the message in the form of its legacy system, or why it is quarantined."""
         try:
             marked = _marked(raw)
-            return self._native(raw) if marked is None else self._translated(marked, raw)
+            return self._native(raw) if marked is None else self._moved_forward(marked, raw)
         except ForeignBodyError as error:
             return Quarantined(QuarantineReason.CONTENT_TYPE, str(error), *name_and_id(raw))
         except AdaptationError as error:
@@ -112,12 +112,12 @@ class Backward:
         except READING_ERRORS as error:
             return Quarantined(QuarantineReason.UNREADABLE, str(error), *name_and_id(raw))
 
-    def _translated(self, marked: _Marked, raw: bytes) -> Translation:
+    def _moved_forward(self, marked: _Marked, raw: bytes) -> Translation:
         mark, task = marked.headers.mark, marked.headers.task
         address = self._addresses.get((mark.system, mark.queue))
         tag = marked.properties.delivery_tag
         if mark.v != 1 or address is None:
-            detail = f"it came from {mark.system.value}:{mark.queue}, which the plan does not name"
+            detail = f"it came from {mark.system.value}:{mark.queue}, which is not in the plan"
             return Quarantined(QuarantineReason.NO_LEGACY_FORM, detail, task, marked.headers.id)
         if mark.tag == tag:
             original = from_text(mark.raw)
@@ -167,8 +167,8 @@ class Backward:
         mapping = self.plan.primary(name)
         if mapping is None:
             if self.plan.task(name) is None:
-                return Quarantined(QuarantineReason.UNKNOWN_TASK, "the plan does not name this task", name, identity)
-            return Quarantined(QuarantineReason.NO_LEGACY_FORM, "no legacy task does this", name, identity)
+                return Quarantined(QuarantineReason.UNKNOWN_TASK, "the task is not in the plan", name, identity)
+            return Quarantined(QuarantineReason.NO_LEGACY_FORM, "the task has no legacy counterpart", name, identity)
         expires_ms = time_ms(envelope.headers, "expires")
         if expires_ms is not None and expires_ms <= self.now_ms:
             return Quarantined(QuarantineReason.EXPIRED, f"it expired at {iso_from_ms(expires_ms)}", name, identity)
@@ -202,7 +202,7 @@ class Backward:
         return self._dramatiq(address.queue, message, options, envelope)
 
     def _legacy_canvas(self, system: System, queue: str, embed: dict[str, Any]) -> dict[str, Any] | str:
-        """Return what hangs on a message that was born unified, in its legacy system's words, or why that can't be."""
+        """Return the canvas of a native message in the form of its legacy system, or why it can't be expressed."""
         if system is System.CELERY:
             return embed_for_celery(self.plan, embed)
         target = embed_as_pipeline(self.plan, embed, queue=queue, now_ms=self.now_ms)
@@ -212,7 +212,7 @@ class Backward:
     def _dramatiq(
         self, queue: str, message: dict[str, Any], options: dict[str, Any], envelope: Envelope
     ) -> Translation:
-        """Return a Dramatiq message with the attempts and the time of ``envelope``."""
+        """Return a Dramatiq message with the attempts and the ETA of ``envelope``."""
         eta_ms = time_ms(envelope.headers, "eta")
         delayed = eta_ms is not None and eta_ms > self.now_ms
         retries = loads(bytes(envelope.headers["retries"])) if "retries" in envelope.headers else 0
@@ -255,7 +255,7 @@ class Backward:
 
 
 def _marked(raw: bytes) -> _Marked | None:
-    """Return what we need of a message that we carried; None if it was born unified."""
+    """Return what we need of a message that we moved forward; None for a native one."""
     try:
         return _decode_marked(raw)
     except (msgspec.MsgspecError, RecursionError):
@@ -269,7 +269,7 @@ def _priority_of(original: bytes) -> int:
     try:
         return _decode_plain(original).properties.priority or 0
     except (msgspec.MsgspecError, RecursionError):
-        # Its bytes go back whatever they are; only the list that it stood in can't be told.
+        # Its bytes go back whatever they are; only the list that it was in can't be determined.
         number = loads(original)["properties"].get("priority")
         return number if isinstance(number, int) else 0
 
@@ -285,7 +285,7 @@ def _call(envelope: Envelope) -> tuple[list[Any], dict[str, Any], dict[str, Any]
 
 
 def _has_rich_types(value: Any, level: int) -> bool:
-    """Say whether kombu wrote a value that plain JSON does not have (``{"__type__": …}``)."""
+    """Say whether kombu wrote a value of a type that JSON does not have (``{"__type__": …}``)."""
     if level > 200:
         return True
     if isinstance(value, dict):

@@ -17,8 +17,8 @@ _NULL = Raw(b"null")
 _NUMERIC = ("eta", "retries", "max_age", "time_limit")
 
 
-class PlainOptions(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """Options that change nothing about what a message is; any other one takes the slow way."""
+class KnownOptions(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """Options with a known meaning; a message with any other option takes the general path."""
 
     redis_message_id: str = ""
     eta: float | None = None
@@ -39,16 +39,16 @@ class Fields(msgspec.Struct, gc=False):
     actor_name: str
     args: Raw
     kwargs: Raw
-    options: PlainOptions
+    options: KnownOptions
     message_id: Raw
     message_timestamp: float
 
 
 def checked(document: Any) -> tuple[Fields, dict[str, Any]]:
-    """Return the fields of a message that the workers' own decoder read, and the options beyond the plain ones.
+    """Return the fields of a message that the workers' own decoder read, and the options beyond the known ones.
 
     Raises:
-        UnreadableError: A field is missing or of the wrong kind.
+        UnreadableError: A field is missing or of the wrong type.
     """
     if not isinstance(document, dict):
         raise UnreadableError(f"the message is a {type(document).__name__}, not an object")
@@ -58,11 +58,11 @@ def checked(document: Any) -> tuple[Fields, dict[str, Any]]:
             raise UnreadableError(f"{name} is {type(document.get(name)).__name__}, not {kind.__name__}")
     stamp = document.get("message_timestamp")
     if isinstance(stamp, bool) or not isinstance(stamp, (int, float)) or not abs(stamp) < 1e16:
-        raise UnreadableError("message_timestamp is no number of milliseconds")
+        raise UnreadableError("message_timestamp is not a number of milliseconds")
     options = document["options"]
     plain = {name: value for name, value in options.items() if name in _NUMERIC or name == "redis_message_id"}
     try:
-        known = msgspec.convert(plain, PlainOptions)
+        known = msgspec.convert(plain, KnownOptions)
     except msgspec.ValidationError as error:
         raise UnreadableError(f"options: {error}") from None
     for name in _NUMERIC:
@@ -72,7 +72,7 @@ def checked(document: Any) -> tuple[Fields, dict[str, Any]]:
     try:
         args, kwargs = Raw(dumps(document["args"])), Raw(dumps(document["kwargs"]))
     except TypeError as error:
-        # The project's own encoder gave a value that JSON does not have.
+        # The project's own encoder returned a value that JSON does not have.
         raise AdaptationError(document["actor_name"], "the arguments can't be JSON", found=str(error)) from None
     fields = Fields(
         actor_name=document["actor_name"],
@@ -82,5 +82,5 @@ def checked(document: Any) -> tuple[Fields, dict[str, Any]]:
         message_id=Raw(dumps(document["message_id"])),
         message_timestamp=stamp,
     )
-    extra = {name: value for name, value in options.items() if name not in PlainOptions.__struct_fields__}
+    extra = {name: value for name, value in options.items() if name not in KnownOptions.__struct_fields__}
     return fields, extra

@@ -1,12 +1,12 @@
 """Bytes of queued messages: the parts that more than one translation reads or writes.
 
-Shape of the header ``x-tqm`` on a carried Celery message: ``{"v": 1, "system", "queue", "id", "tag", "raw"}``:
+Shape of the header ``x-tqm`` on a moved Celery message: ``{"v": 1, "system", "queue", "id", "tag", "raw"}``:
 the wire queue and copy id of the original, the ``delivery_tag`` of the copy that we wrote, and the whole original as
-text. A copy that still has our tag was never changed, so the way back returns the original byte for byte; Celery
+text. A copy that still has our tag was never changed, so a transfer back returns the original byte for byte; Celery
 publishes a retry under a new tag and keeps the header.
 
 Source: dramatiq/message.py, dramatiq/encoder.py; celery/app/amqp.py (as_task_v2); kombu/transport/virtual/base.py,
-kombu/transport/redis.py (envelope); seen on a real server.
+kombu/transport/redis.py (envelope); observed on a real server.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HEADER = "x-tqm"
 #: What ends the body of a Celery message without callbacks, chain and chord.
 EMPTY_EMBED = b'{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]'
 EMPTY_EMBED_SPACED = b'{"callbacks": null, "errbacks": null, "chain": null, "chord": null}]'
-#: Deeper nesting would stop a worker's own decoder; such a message is kept back.
+#: Deeper nesting would break a worker's own decoder; such a message is quarantined.
 MAX_DEPTH = 100
 #: Python refuses to read longer integers (sys.int_info.default_max_str_digits).
 _LONG_INTEGER = re.compile(rb"[0-9]{4301}")
@@ -38,10 +38,10 @@ _dump = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class UnreadableError(Exception):
-    """The bytes are no message that a worker could read; the text says why."""
+    """The bytes are not a message that a worker could read; the text says why."""
 
 
-#: What reading a mangled message may raise: such a message is kept back, and never stops a transfer.
+#: What reading a malformed message may raise: such a message is quarantined, and never stops a transfer.
 READING_ERRORS = (
     UnreadableError,
     LookupError,
@@ -58,14 +58,14 @@ def text_of(raw: bytes) -> str:
     """Return the message as text.
 
     Raises:
-        UnreadableError: It is no UTF-8, or nested too deeply, or holds an integer that Python refuses.
+        UnreadableError: It is not UTF-8, or nested too deeply, or holds an integer that Python refuses.
     """
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
         start = "pickle" if raw[:1] == b"\x80" else "not UTF-8"
         raise UnreadableError(f"{start}: byte {raw[error.start]:#04x} at {error.start}") from None
-    # Each level is opened and closed, so a short text can't be deep; this is asked of every message.
+    # Each level takes two brackets, so a short text can't be deep; this check runs for every message.
     if len(raw) > 2 * MAX_DEPTH:
         if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and depth(text) > MAX_DEPTH:
             raise UnreadableError(f"nested deeper than {MAX_DEPTH} levels")
@@ -91,12 +91,12 @@ def loads(raw: bytes | str) -> Any:
     """Read JSON as the workers do, NaN and lone surrogates included.
 
     Raises:
-        UnreadableError: It is no JSON.
+        UnreadableError: It is not JSON.
     """
     try:
         return json.loads(raw)
     except (ValueError, RecursionError) as error:
-        raise UnreadableError(f"no JSON: {str(error)[:120]}") from None
+        raise UnreadableError(f"not JSON: {str(error)[:120]}") from None
 
 
 def dumps(value: Any) -> bytes:
@@ -106,7 +106,7 @@ def dumps(value: Any) -> bytes:
 
 def mark(system: str, queue: str, *, copy_id: str, tag: str, text: str) -> bytes:
     """Return the value of our header :data:`HEADER` for a message whose original is ``text``."""
-    # msgspec would copy the struct first; for every message this counts.
+    # msgspec would copy the struct first, and this runs for every message.
     return b'{"v":1,"system":"%b","queue":%b,"id":%b,"tag":"%b","raw":%b}' % (
         system.encode(),
         encode_json(queue),
@@ -117,7 +117,7 @@ def mark(system: str, queue: str, *, copy_id: str, tag: str, text: str) -> bytes
 
 
 def fixed_pieces(template: bytes) -> list[bytes]:
-    """Return what stands between the places (``%b``, ``%d``) of a template: joining them is faster than ``%``."""
+    """Return what is between the placeholders (``%b``, ``%d``) of a template: joining pieces is faster than ``%``."""
     return [piece.replace(b"%%", b"%") for piece in re.split(rb"(?<!%)%[bd]", template)]
 
 
@@ -125,13 +125,13 @@ def iso_from_ms(milliseconds: float) -> str:
     """Return milliseconds since the epoch as Celery writes times.
 
     Raises:
-        UnreadableError: Outside of the years that can be written.
+        UnreadableError: The year is out of range.
     """
     return quoted_iso(milliseconds)[1:-1].decode()
 
 
 def quoted_iso(milliseconds: float) -> bytes:
-    """Return what :func:`iso_from_ms` does, as JSON."""
+    """Return the same as :func:`iso_from_ms`, as JSON."""
     whole, rest = divmod(int(milliseconds), 1000)
     return _iso_second(whole) + _MILLISECONDS[rest]
 
@@ -151,17 +151,17 @@ def ms_from_iso(text: str) -> int:
     """Return a time that Celery wrote as milliseconds since the epoch; without a zone it is UTC.
 
     Raises:
-        UnreadableError: It is no time.
+        UnreadableError: It is not a time.
     """
     try:
         moment = datetime.fromisoformat(text)
     except (TypeError, ValueError):
-        raise UnreadableError(f"no time: {str(text)[:40]!r}") from None
+        raise UnreadableError(f"not a time: {str(text)[:40]!r}") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return round(moment.timestamp() * 1000)
 
 
 def new_tags() -> Callable[[], str]:
-    """Return a function that gives a new copy id at each call; never the same in two runs."""
+    """Return a function that returns a new copy id at each call; no two runs give the same."""
     return map(f"{uuid.uuid4().hex}-%x".__mod__, itertools.count()).__next__

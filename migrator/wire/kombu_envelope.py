@@ -1,6 +1,6 @@
-"""The envelope in which kombu keeps a Celery message in a queue: read it, open its body.
+"""The envelope in which kombu keeps a Celery message in a queue, and the body in it.
 
-Nothing here loads a pickle; a body that is not JSON by its own declaration is refused.
+Nothing here loads a pickle; a body that does not declare itself as JSON is refused.
 
 Source: kombu/transport/virtual/base.py, kombu/compression.py; celery/app/amqp.py (as_task_v1, as_task_v2).
 """
@@ -40,14 +40,14 @@ _decode_any = msgspec.json.Decoder().decode
 
 
 class ForeignBodyError(Exception):
-    """The body is in a format that is not read."""
+    """The body is in a format that is not supported."""
 
 
 def read_envelope(raw: bytes, text: str) -> Envelope:
     """Read what kombu put into a queue.
 
     Raises:
-        UnreadableError: It is no envelope.
+        UnreadableError: It is not an envelope.
     """
     try:
         return _decode_envelope(raw)
@@ -62,21 +62,21 @@ def read_envelope(raw: bytes, text: str) -> Envelope:
                 content_encoding=document.get("content-encoding"),
             )
         except (KeyError, TypeError, AttributeError):
-            raise UnreadableError(f"no kombu envelope: {str(refusal)[:120]}") from None
+            raise UnreadableError(f"not a kombu envelope: {str(refusal)[:120]}") from None
 
 
 def body_bytes(envelope: Envelope) -> bytes:
     """Return the body of an envelope, decompressed.
 
     Raises:
-        UnreadableError: Its encoding or compression can't be undone.
+        UnreadableError: It can't be decoded or decompressed.
     """
     encoding = optional_text(envelope.properties, "body_encoding")
     if encoding == "base64":
         try:
             body = a2b_base64(envelope.body, strict_mode=True)
         except (Base64Error, ValueError) as error:
-            raise UnreadableError(f"the body is no base64: {error}") from None
+            raise UnreadableError(f"the body is not base64: {error}") from None
     else:
         body = envelope.body.encode()
     compression = optional_text(envelope.headers, "compression")
@@ -84,7 +84,7 @@ def body_bytes(envelope: Envelope) -> bytes:
 
 
 def require_json(envelope: Envelope) -> None:
-    """Refuse bodies that are not JSON by their own declaration."""
+    """Refuse bodies that do not declare themselves as JSON."""
     if envelope.content_type not in ("application/json", None):
         raise ForeignBodyError(f"the body is {envelope.content_type}")
     if (envelope.content_encoding or "utf-8").lower() not in ("utf-8", "utf8", "us-ascii"):
@@ -100,7 +100,7 @@ def body_parts(body: bytes) -> tuple[list[Raw], dict[str, Raw], Raw]:
     """Return arguments, keyword arguments and embed of a protocol 2 body, each value as the bytes it was.
 
     Raises:
-        UnreadableError: It is no such body.
+        UnreadableError: It is not such a body.
     """
     try:
         return _decode_parts(body)
@@ -114,7 +114,7 @@ def body_parts(body: bytes) -> tuple[list[Raw], dict[str, Raw], Raw]:
 
 
 def as_protocol_2(envelope: Envelope) -> Envelope:
-    """Return a protocol 1 message, whose body holds everything, in protocol 2."""
+    """Return a protocol 1 message, whose body holds everything, as protocol 2."""
     require_json(envelope)
     body = loads(body_bytes(envelope))
     if not isinstance(body, dict) or not all(isinstance(body.get(key), kind) for key, kind in _V1_FIELDS.items()):
@@ -165,22 +165,22 @@ def _decompressed(body: bytes, compression: str) -> bytes:
 
 
 def expect(value: Any, kind: type) -> Any:
-    """Return ``value`` if it is of that kind, else refuse the message."""
+    """Return ``value`` if it is of that type, else refuse the message."""
     if not isinstance(value, kind):
-        raise UnreadableError(f"found {type(value).__name__} where {kind.__name__} belongs")
+        raise UnreadableError(f"found {type(value).__name__} where {kind.__name__} is expected")
     return value
 
 
 def text_header(parts: dict[str, Raw], name: str) -> str:
-    """Return a header that has to be there."""
+    """Return a required header."""
     value = _decode_any(bytes(parts.get(name, Raw(b"null"))))
     if not isinstance(value, str):
-        raise UnreadableError(f"headers.{name} is no text")
+        raise UnreadableError(f"headers.{name} is not text")
     return value
 
 
 def optional_text(parts: dict[str, Raw], name: str) -> str:
-    """Return a header or property that is a text, else nothing."""
+    """Return a header or property if it is text, else an empty string."""
     raw = parts.get(name)
     value = None if raw is None else _decode_any(bytes(raw))
     return value if isinstance(value, str) else ""
@@ -193,7 +193,7 @@ def time_ms(headers: dict[str, Raw], name: str) -> int | None:
 
 
 def name_and_id(raw: bytes) -> tuple[str, str]:
-    """Return task name and id of a message that can't be carried, as far as they can be read."""
+    """Return task name and id of a message that can't be translated, as far as they can be read."""
     try:
         headers = _decode_envelope(raw).headers
         return optional_text(headers, "task"), optional_text(headers, "id")

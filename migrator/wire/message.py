@@ -10,14 +10,14 @@ from typing import Any
 
 
 class System(StrEnum):
-    """Who wrote a message: the wire format, not the side of the migration."""
+    """The system whose wire format a message has, whatever side of the migration it is on."""
 
     DRAMATIQ = "dramatiq"
     CELERY = "celery"
 
 
 class State(StrEnum):
-    """Where in its broker a message lies."""
+    """The state of a message in its broker."""
 
     #: In a queue, may run now.
     READY = "ready"
@@ -29,7 +29,7 @@ class State(StrEnum):
     DEAD = "dead"
     #: Taken by the transfer and not yet at its destination.
     MOVING = "moving"
-    #: Kept back by the transfer with a reason; restored by a rollback.
+    #: Set aside by the transfer with a reason; restored by a rollback.
     QUARANTINED = "quarantined"
 
 
@@ -62,14 +62,14 @@ class Message:
     attempts: int = 0
     #: The number on the wire, in the direction of its own broker; None if absent.
     priority: int | None = None
-    #: Names of the links that hang on this message: ``pipe``, ``group``, ``callback``, ``chord``.
+    #: Kinds of links to other calls: ``pipe``, ``group``, ``callback``, ``chord``.
     links: tuple[str, ...] = ()
-    #: The original bytes, kept for ever.
+    #: The original bytes.
     raw: bytes = b""
 
 
 class Side(StrEnum):
-    """Before or after the migration."""
+    """The system before the migration, or after it."""
 
     LEGACY = "legacy"
     UNIFIED = "unified"

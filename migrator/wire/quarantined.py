@@ -8,15 +8,15 @@ import msgspec
 
 
 class QuarantineReason(StrEnum):
-    """Why a message is kept back. Documented in RUNBOOK.md."""
+    """Why a message is quarantined. Documented in RUNBOOK.md."""
 
-    #: The plan neither maps nor retires the name.
+    #: The plan neither maps nor retires the task.
     UNKNOWN_TASK = "unknown-task"
     #: The plan retires the task.
     RETIRED_TASK = "retired-task"
     #: Older than its age limit, or past its expiry, or it would be before its ETA.
     EXPIRED = "expired"
-    #: Its ETA lies further away than the visibility timeout, and nothing in the plan releases parked messages.
+    #: Its ETA is later than the visibility timeout, and nothing in the plan releases parked messages.
     DUE_LATE = "due-late"
     #: The arguments do not fit the parameters that the plan names.
     ARGUMENTS = "arguments"
@@ -28,11 +28,11 @@ class QuarantineReason(StrEnum):
     CALLBACK = "callback"
     #: A chain, chord or callback with a part that the plan can't rename.
     CANVAS = "canvas"
-    #: The body is no JSON by its own declaration; pickle is never loaded.
+    #: The body does not declare itself as JSON; pickle is never loaded.
     CONTENT_TYPE = "content-type"
     #: The bytes can't be read as a message.
     UNREADABLE = "unreadable"
-    #: Born unified, and no legacy call says the same.
+    #: Native to the unified side, and no legacy call is equivalent.
     NO_LEGACY_FORM = "no-legacy-form"
 
 

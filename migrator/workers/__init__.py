@@ -1,1 +1,1 @@
-"""Ways to run the plan's processes: start, recognise, drain and stop them, always by pid and start time."""
+"""Start, recognise, drain and stop the plan's processes, always by pid and start time."""

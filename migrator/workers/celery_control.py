@@ -1,10 +1,10 @@
-"""Talk to Celery workers through their broker: who answers, what they consume, stop consuming.
+"""Talk to Celery workers through their broker: which ones answer, what they consume, stop consuming.
 
-A worker that does not answer is never taken for an idle one.
+A worker that does not answer is never taken for idle.
 
-Source: celery/app/control.py (with destination and limit a reply comes in milliseconds, without it always waits the
-whole time-out); celery/app/utils.py (`Settings.broker_url` prefers the environment to what the app was told);
-kombu/connection.py (`default_channel` retries for ever unless the transport options bound it).
+Source: celery/app/control.py (with destination and limit a reply comes in milliseconds, without them it always waits
+for the whole timeout); celery/app/utils.py (`Settings.broker_url` prefers the environment to the app's own setting);
+kombu/connection.py (`default_channel` retries for ever unless the transport options limit it).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class NodeFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """A Celery app that only talks to workers, and its one connection: Celery's shared pool would stay open."""
+    """A Celery app that only talks to workers, and its only connection: Celery's shared pool would stay open."""
 
     app: Any
     connection: Any
@@ -44,7 +44,7 @@ class Control:
 
 @contextmanager
 def control(endpoint: Endpoint, environ: Mapping[str, str]) -> Iterator[Control]:
-    """Open a way to talk to the workers of this broker.
+    """Open a connection for talking to the workers of this broker.
 
     Raises:
         UnreachableError: The broker does not answer.
@@ -60,14 +60,14 @@ def control(endpoint: Endpoint, environ: Mapping[str, str]) -> Iterator[Control]
         options |= {"socket_timeout": 5, "socket_connect_timeout": 3}
         options |= {"global_keyprefix": endpoint.key_prefix} if endpoint.key_prefix else {}
         options |= {"sep": endpoint.priority_separator, "priority_steps": list(endpoint.priority_steps)}
-    # Named one by one: CELERY_BROKER_URL of our own environment would win over the app's plain `broker`.
+    # Set separately: CELERY_BROKER_URL in our own environment would override the app's plain `broker`.
     app.conf.update(broker_read_url=url, broker_write_url=url)
     app.conf.update(broker_transport_options=options, broker_connection_timeout=3)
     try:
         with app.connection_for_write(url) as connection:
             yield Control(app=app, connection=connection)
     except (OperationalError, RedisError, OSError) as error:
-        # kombu translates what fails while it connects; a server that goes away later raises the client's own error.
+        # kombu converts errors while connecting; a server that goes away later raises the client's own error.
         raise UnreachableError(
             redact(url), "the broker does not answer", found=redact(str(error)), remedy="start it or correct the URL"
         ) from error
@@ -92,10 +92,10 @@ def ask(control: Control, node: str, command: str, *, timeout_s: float = REPLY_T
     return None
 
 
-def insist(control: Control, node: str, command: str, *, within_s: float, **arguments: Any) -> Any:
-    """Ask again and again until a worker replies; None if it is silent all the time.
+def ask_until_answered(control: Control, node: str, command: str, *, within_s: float, **arguments: Any) -> Any:
+    """Ask repeatedly until a worker replies; None if it never does.
 
-    Commands are published to whoever listens at that moment: a worker that is just reconnecting misses one.
+    Commands reach only workers that listen at that moment: one that is just reconnecting misses them.
     """
     end = time.monotonic() + within_s
     while True:
@@ -112,7 +112,7 @@ def pid_of(control: Control, node: str, *, timeout_s: float = REPLY_TIMEOUT_S) -
 
 
 def node_facts(control: Control, node: str, *, timeout_s: float = REPLY_TIMEOUT_S) -> NodeFacts | None:
-    """Return what a worker says about itself; None if it does not answer every question, the first in that time."""
+    """Return what a worker says about itself; None unless it answers every request, the first within that time."""
     pid = pid_of(control, node, timeout_s=timeout_s)
     queues = ask(control, node, "active_queues") if pid is not None else None
     registered = ask(control, node, "registered") if queues is not None else None
@@ -123,26 +123,26 @@ def node_facts(control: Control, node: str, *, timeout_s: float = REPLY_TIMEOUT_
 
 
 def cancel_consumers(control: Control, node: str, *, timeout_s: float) -> tuple[str, ...]:
-    """Make a worker stop taking messages from all its queues; returns their names.
+    """Make a worker stop consuming all its queues; returns their names.
 
     Raises:
         UnreachableError: It did not confirm.
     """
-    queues = insist(control, node, "active_queues", within_s=timeout_s)
+    queues = ask_until_answered(control, node, "active_queues", within_s=timeout_s)
     if queues is None:
         raise _silent(node, "active_queues", timeout_s)
     names = tuple(queue["name"] for queue in queues)
     for name in names:
-        reply = insist(control, node, "cancel_consumer", within_s=timeout_s, queue=name)
+        reply = ask_until_answered(control, node, "cancel_consumer", within_s=timeout_s, queue=name)
         if not reply or "ok" not in reply:
             raise _silent(node, f"cancel_consumer {name}", timeout_s)
     return names
 
 
 def add_consumers(control: Control, node: str, queues: tuple[str, ...], *, timeout_s: float) -> None:
-    """Let a worker take messages again; the reverse of :func:`cancel_consumers`."""
+    """Let a worker consume queues again; the reverse of :func:`cancel_consumers`."""
     for name in queues:
-        reply = insist(control, node, "add_consumer", within_s=timeout_s, queue=name)
+        reply = ask_until_answered(control, node, "add_consumer", within_s=timeout_s, queue=name)
         if not reply or "ok" not in reply:
             raise _silent(node, f"add_consumer {name}", timeout_s)
 
@@ -150,7 +150,7 @@ def add_consumers(control: Control, node: str, queues: tuple[str, ...], *, timeo
 def unfinished(control: Control, node: str) -> int | None:
     """Return how many tasks a worker runs or has reserved to run now; None if it is silent.
 
-    Tasks with an ETA don't count: they may be days away and go back to the queue at SIGTERM.
+    Tasks with an ETA don't count: they may be days away, and are returned to the queue on SIGTERM.
     """
     active = ask(control, node, "active")
     reserved = ask(control, node, "reserved") if active is not None else None
@@ -158,10 +158,10 @@ def unfinished(control: Control, node: str) -> int | None:
 
 
 def node_of(control: Control, pids: Iterable[int]) -> str:
-    """Return the name of the worker that says to have one of these pids; empty if none does.
+    """Return the name of the worker that reports one of these pids; empty if none does.
 
-    The name of a worker that we did not start is not ours to choose. Pids repeat from machine to machine, so one whose
-    name ends in our host counts first; another one only if there is no doubt.
+    We don't choose the name of a worker that we did not start. Pids repeat from machine to machine, so a worker whose
+    name ends in our host is preferred; another one is taken only if it is the only one.
     """
     wanted = set(pids)
     nodes = [node for node, pid in all_nodes(control).items() if pid in wanted]
@@ -170,13 +170,13 @@ def node_of(control: Control, pids: Iterable[int]) -> str:
 
 
 def all_nodes(control: Control, *, timeout_s: float = REPLY_TIMEOUT_S) -> dict[str, int]:
-    """Return node name and pid of every worker that answers within the whole time-out."""
+    """Return node name and pid of every worker that answers within the timeout."""
     replies = ask_all(control, "stats", timeout_s=timeout_s)
     return {node: int(stats["pid"]) for node, stats in replies.items() if "pid" in stats}
 
 
 def ask_all(control: Control, command: str, *, timeout_s: float = REPLY_TIMEOUT_S) -> dict[str, Any]:
-    """Return the replies that come within the whole time-out, by node name."""
+    """Return the replies that come within the timeout, by node name."""
     replies = control.app.control.broadcast(command, reply=True, timeout=timeout_s, connection=control.connection)
     return {node: answer for reply in replies or () for node, answer in reply.items()}
 
@@ -185,5 +185,5 @@ def _silent(node: str, command: str, timeout_s: float) -> UnreachableError:
     return UnreachableError(
         f"worker {node}",
         f"did not answer {command} within {timeout_s:g} s",
-        remedy="see its log; a silent worker is not taken for an idle one",
+        remedy="see its log; a silent worker is not taken for idle",
     )

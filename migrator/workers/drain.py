@@ -1,8 +1,8 @@
-"""Let workers finish what they have and take nothing more.
+"""Drain workers: let them finish what they have and take nothing more.
 
-Celery: cease by `cancel_consumer`, confirmed by the worker's reply, then wait until it has nothing active or
-reserved; messages with a far ETA go back to the queue at SIGTERM. Dramatiq: SIGTERM is the drain, running tasks end and
-prefetched messages go back.
+Celery: stop consuming by `cancel_consumer`, confirmed by the worker's reply, then wait until it has nothing active or
+reserved; messages with a far ETA are returned to the queue on SIGTERM. Dramatiq: SIGTERM is the drain; running tasks
+end and prefetched messages are returned.
 
 Source: celery/apps/worker.py (warm shutdown), dramatiq/worker.py (`_Worker.stop`).
 """
@@ -21,23 +21,23 @@ from migrator.workers.node_names import endpoint_of, with_node
 from migrator.workers.processes import current
 
 POLL_S = 0.05
-#: How long a worker may be silent before it counts as silent; one that is reconnecting needs some seconds.
-CEASE_TIMEOUT_S = 15.0
+#: How long to wait for a worker's reply; one that is reconnecting needs some seconds.
+CANCEL_TIMEOUT_S = 15.0
 
 
 def cancel_consumers(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Make a Celery worker stop taking messages; returns its queues, empty if it does not run or is no Celery."""
+    """Make a Celery worker stop consuming; returns its queues, empty if it does not run or is not a Celery worker."""
     node = node_name(plan, process, environ=environ)
     endpoint = endpoint_of(plan, process)
     if not node or endpoint is None:
         return ()
     with celery_control.control(endpoint, environ) as app:
-        limit_s = min(process.stop_timeout_s, CEASE_TIMEOUT_S)
+        limit_s = min(process.stop_timeout_s, CANCEL_TIMEOUT_S)
         return celery_control.cancel_consumers(app, node, timeout_s=limit_s)
 
 
 def resume(plan: Plan, process: Process, queues: tuple[str, ...], *, environ: Mapping[str, str]) -> None:
-    """Let a Celery worker take messages again."""
+    """Let a Celery worker consume its queues again."""
     node = node_name(plan, process, environ=environ)
     endpoint = endpoint_of(plan, process)
     if node and endpoint is not None:
@@ -46,10 +46,10 @@ def resume(plan: Plan, process: Process, queues: tuple[str, ...], *, environ: Ma
 
 
 def wait_idle(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> float:
-    """Wait until a Celery worker has nothing active or reserved, at most its stop time-out; returns the seconds.
+    """Wait until a Celery worker has nothing active or reserved, at most its stop timeout; returns the seconds.
 
     Raises:
-        UnreachableError: It still works, or is silent. It was not told to stop.
+        UnreachableError: It is still busy, or silent. It was not told to stop.
     """
     began = time.monotonic()
     node = node_name(plan, process, environ=environ)
@@ -76,7 +76,7 @@ def wait_idle(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> fl
 
 
 def node_name(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> str:
-    """Return the node name of a running Celery worker, asked from the broker if somebody else started it."""
+    """Return the node name of a running Celery worker, found through the broker if somebody else started it."""
     record = current(plan, process, environ=environ)
     endpoint = endpoint_of(plan, process)
     if record is None or record.stopping_at or endpoint is None or process.system is System.DRAMATIQ:

@@ -1,7 +1,7 @@
-"""What Celery workers hold until its time has come: on RabbitMQ nobody else can tell.
+"""Messages that Celery workers hold until their ETA: on RabbitMQ only the workers know them.
 
-Ask after the queue was read: a message that has left it by then has reached a worker's connection before the question,
-which comes through the same one, so it is in the answer.
+Ask after the queue was read: a message that has left it by then has reached a worker's connection before the request,
+which comes through the same connection, so it is included in the answer.
 
 Source: celery/worker/control.py (``scheduled``), celery/worker/pidbox.py (a channel of the consumer's connection).
 """
@@ -21,12 +21,12 @@ REPLY_TIMEOUT_S = 15.0
 
 
 def longest_held_eta(plan: Plan, *, environ: Mapping[str, str]) -> float | None:
-    """Return when the last task is due that a unified worker holds, in seconds since the epoch; None if there is none.
+    """Return the latest ETA of the tasks that unified workers hold, in seconds since the epoch; None if there is none.
 
-    Workers that are not in the plan are asked as well, those of the plan have to answer.
+    Workers that are not in the plan are asked as well; those in the plan have to answer.
 
     Raises:
-        UnreachableError: A worker that runs is silent.
+        UnreachableError: A running worker does not answer.
     """
     with celery_control.control(plan.unified, environ) as control:
         answers = celery_control.ask_all(control, "scheduled")
@@ -34,9 +34,9 @@ def longest_held_eta(plan: Plan, *, environ: Mapping[str, str]) -> float | None:
             node = drain.node_name(plan, worker, environ=environ)
             if not node or node in answers:
                 continue
-            answer = celery_control.insist(control, node, "scheduled", within_s=REPLY_TIMEOUT_S)
+            answer = celery_control.ask_until_answered(control, node, "scheduled", within_s=REPLY_TIMEOUT_S)
             if answer is None:
-                what = f"did not say within {REPLY_TIMEOUT_S:g} s what it holds"
+                what = f"did not report within {REPLY_TIMEOUT_S:g} s which tasks it holds"
                 raise UnreachableError(f"worker {node}", what, remedy="see its log, then run the same command again")
             answers[node] = answer
     return max((at for answer in answers.values() for at in _times(answer)), default=None)

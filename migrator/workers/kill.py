@@ -1,7 +1,7 @@
-"""The last resort: SIGKILL to exactly one process of the plan and its children, and only after a person said so.
+"""The last resort: SIGKILL for exactly one process of the plan and its children, and only after a person confirmed it.
 
-Nothing here is called by itself. A process must have been told to stop and must have been given its time; what it runs
-is broken off. Its parent goes first, or it would start its children anew.
+Nothing here runs automatically. A process must have been told to stop and must have had its time; what it runs is
+aborted. The parent is killed first, or it would restart its children.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from migrator.workers.drivers.process_record import read_record
 from migrator.workers.processes import current
 
 KILL_TIMEOUT_S = 10.0
-#: Asked when a process has not ended in its time: may it be killed? With what it runs, for a person.
+#: Asked when a process has not ended in its time: may it be killed? The text says what it still runs.
 AskKill = Callable[[Process, str], bool]
 
 
 def survivors(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[Identity, ...]:
-    """Return what is alive of a process: itself first, then its children, and those that lost their parent."""
+    """Return what is left of a process: itself first, then its children, and orphans of earlier ones."""
     record = current(plan, process, environ=environ)
     if record is not None:
         return tuple(dict.fromkeys((record.identity, *descendants(record.identity), *record.living_orphans)))
@@ -53,15 +53,17 @@ def kill(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> float:
     left = wait_gone(family, timeout_s=KILL_TIMEOUT_S)
     if left:
         pids = ", ".join(str(member.pid) for member in left)
-        what = f"is there {KILL_TIMEOUT_S:g} s after SIGKILL"
-        raise UnreachableError(f"process {process.name}", what, found=f"pid {pids}", remedy="see what it waits for")
+        what = f"is still there {KILL_TIMEOUT_S:g} s after SIGKILL"
+        raise UnreachableError(
+            f"process {process.name}", what, found=f"pid {pids}", remedy="find out what it waits for"
+        )
     return time.monotonic() - began
 
 
 def stuck(process: Process, cause: UnreachableError) -> UnreachableError:
-    """Return the error about a process that has not ended in its time, with the command that ends it for good."""
+    """Return the error about a process that has not ended in its time, with the command that kills it."""
     managed = process.driver is not Driver.COMMAND
     wait = "it ends when its tasks end: look at `migrator workers list`, then run the same command again"
     command = f"migrator workers stop {process.side.value} --name {process.name} --kill {process.name} --yes"
-    hint = f", or ends with what it runs by `{command}`" + ("; its manager may do so before" if managed else "")
+    hint = f", or kill it with what it runs: `{command}`" + ("; its manager may do so before" if managed else "")
     return UnreachableError(cause.where, cause.what, found=cause.found, remedy=wait + hint)

@@ -1,9 +1,8 @@
-"""Hang and take down the legacy aliases: unified workers take what comes late under legacy Celery names.
+"""Enable and disable legacy aliases: unified workers run what arrives late under legacy Celery names.
 
-The net is data on the unified broker
-(:mod:`migrator.tasks.legacy_aliases` reads it): which legacy queues are consumed, and
-what becomes of each legacy name and its arguments. A running worker is told to consume by a control command; one that
-starts later reads it. Redis only, and only where the legacy queues lie in the same database.
+The aliases are data on the unified broker, read by :mod:`migrator.tasks.legacy_aliases`: which legacy queues are
+consumed, and what each legacy name and its arguments become. A running worker is told to consume by a control command;
+one that starts later reads the data. Redis only, and only where the legacy queues are in the same database.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ ALIAS_QUEUES = "tqm:alias:queues"
 ALIAS_TABLE = "tqm:alias:table"
 ALIAS_HITS = "tqm:alias:hits"
 ALIAS_LAST = "tqm:alias:last"
-#: Everything that makes the net, and what it has counted.
+#: All keys of the aliases, counters included.
 KEYS = (ALIAS_QUEUES, ALIAS_TABLE, ALIAS_HITS, ALIAS_LAST)
 REPLY_TIMEOUT_S = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AliasHit:
-    """How often a legacy name came late."""
+    """How often a message with a legacy name arrived late."""
 
     name: str
     count: int
@@ -43,18 +42,18 @@ class AliasHit:
 
 
 def legacy_celery(plan: Plan) -> Endpoint | None:
-    """Return the endpoint whose queues the net consumes."""
+    """Return the endpoint whose queues the aliases consume."""
     return plan.endpoint(System.CELERY)
 
 
 def queues(plan: Plan) -> tuple[str, ...]:
-    """Return the legacy queues that are not unified ones anyway."""
+    """Return the legacy queues that are not unified queues anyway."""
     endpoint = legacy_celery(plan)
     return tuple(name for name in endpoint.queues if name not in plan.unified.queues) if endpoint else ()
 
 
 def aliases(plan: Plan) -> dict[str, dict[str, Any]]:
-    """Return what becomes of each legacy Celery name; names that stay the same need nothing."""
+    """Return what each legacy Celery name becomes; names that stay the same need no alias."""
     return {
         mapping.name: {
             "name": mapping.unified,
@@ -68,15 +67,15 @@ def aliases(plan: Plan) -> dict[str, dict[str, Any]]:
 
 
 def obstacles(plan: Plan, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield why the plan's brokers can't have a net, and what was found."""
+    """Yield why legacy aliases can't be enabled with the plan's brokers, and what was found."""
     legacy = legacy_celery(plan)
     if legacy is None:
-        yield "there is no legacy Celery whose names could come late", "no [legacy.celery]"
+        yield "there is no legacy Celery whose messages could arrive late", "no [legacy.celery]"
         return
     there, here = _url(legacy, environ), _url(plan.unified, environ)
     schemes = there.partition("://")[0], here.partition("://")[0]
     if schemes[1] not in ("redis", "rediss", "unix"):
-        yield "the unified broker is no Redis, where names and counts would lie", schemes[1]
+        yield "the unified broker is not Redis, where names and counts are stored", schemes[1]
     elif there != here:
         yield "unified workers can't consume a queue on another broker", f"{schemes[0]} and {schemes[1]}, two URLs"
     steps = (
@@ -87,13 +86,13 @@ def obstacles(plan: Plan, environ: Mapping[str, str]) -> Iterator[tuple[str, str
         ),
     )
     if legacy.key_prefix:
-        yield "unified workers don't read keys with legacy's prefix", repr(legacy.key_prefix)
+        yield "unified workers don't read keys with the legacy prefix", repr(legacy.key_prefix)
     if steps[0] != steps[1]:
-        yield "unified workers read other priority lists than legacy producers write", f"{steps[0]} and {steps[1]}"
+        yield "unified workers read other priority lists than legacy producers write to", f"{steps[0]} and {steps[1]}"
 
 
 def enable(plan: Plan, environ: Mapping[str, str]) -> None:
-    """Write the table first, then the queues: who reads the queues finds the table."""
+    """Write the table first, then the queues: whatever reads the queues finds the table."""
     with connection(plan.unified, environ) as client:
         if client is not None:
             with client.pipeline(transaction=True) as pipe:
@@ -106,23 +105,23 @@ def enable(plan: Plan, environ: Mapping[str, str]) -> None:
 
 
 def forget_queues(plan: Plan, environ: Mapping[str, str]) -> None:
-    """Let no worker that starts from now on consume a legacy queue."""
+    """Prevent workers that start from now on from consuming legacy queues."""
     _delete(plan, environ, ALIAS_QUEUES)
 
 
 def forget_table(plan: Plan, environ: Mapping[str, str]) -> None:
-    """Take the table away; only when no worker consumes a legacy queue any more. The counts stay."""
+    """Delete the table; only when no worker consumes a legacy queue any more. The counters stay."""
     _delete(plan, environ, ALIAS_TABLE)
 
 
 def is_enabled(plan: Plan, environ: Mapping[str, str]) -> bool:
-    """True while workers that start would consume the legacy queues."""
+    """Return whether workers that start now would consume the legacy queues."""
     with connection(plan.unified, environ) as client:
         return bool(client is not None and client.exists(ALIAS_QUEUES))
 
 
 def hits(plan: Plan, environ: Mapping[str, str]) -> tuple[AliasHit, ...]:
-    """Return what the net has counted, the latest first; nothing on another broker than Redis."""
+    """Return the counted hits, the latest first; empty if the broker is not Redis."""
     with connection(plan.unified, environ) as client:
         if client is None:
             return ()
@@ -143,10 +142,10 @@ def consume(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tupl
 
 
 def stop_consuming(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Tell a running worker to leave the legacy queues, and wait until it has; one that does not run has.
+    """Tell a running worker to stop consuming the legacy queues, and wait until it has; no-op if it does not run.
 
     Raises:
-        UnreachableError: It is silent.
+        UnreachableError: It does not answer.
     """
     node = drain.node_name(plan, process, environ=environ)
     if not node:
@@ -154,8 +153,8 @@ def stop_consuming(plan: Plan, process: Process, *, environ: Mapping[str, str]) 
     with celery_control.control(plan.unified, environ) as app:
         consumed = set(_consumed(app, node)) & set(queues(plan))
         for name in sorted(consumed):
-            celery_control.insist(app, node, "cancel_consumer", within_s=REPLY_TIMEOUT_S, queue=name)
-        # The reply to a cancellation comes before it has happened.
+            celery_control.ask_until_answered(app, node, "cancel_consumer", within_s=REPLY_TIMEOUT_S, queue=name)
+        # The reply to a cancellation comes before it has taken effect.
         for _ in range(50):
             if not set(_consumed(app, node)) & consumed:
                 return tuple(sorted(consumed))
@@ -179,7 +178,7 @@ def _url(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
 
 
 def _consumed(app: celery_control.Control, node: str) -> tuple[str, ...]:
-    found = celery_control.insist(app, node, "active_queues", within_s=REPLY_TIMEOUT_S)
+    found = celery_control.ask_until_answered(app, node, "active_queues", within_s=REPLY_TIMEOUT_S)
     if found is None:
         what = f"did not answer active_queues within {REPLY_TIMEOUT_S:g} s"
         raise UnreachableError(f"worker {node}", what, remedy="see its log")

@@ -1,6 +1,6 @@
-"""Under which name a running Celery worker answers: ours by its record, else the one that says to have its pid.
+"""The node name of a running Celery worker: from its record if we started it, else the one that reports its pid.
 
-The name of a worker that a process manager has started stands in the manager's configuration, not in the plan.
+The name of a worker that a process manager has started is in the manager's configuration, not in the plan.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ def endpoint_of(plan: Plan, process: Process) -> Endpoint | None:
 
 
 def is_celery_worker(plan: Plan, process: Process) -> bool:
-    """True for a worker that answers under a node name."""
+    """Return whether a process is a worker with a node name."""
     endpoint = endpoint_of(plan, process)
     return process.role is Role.WORKER and endpoint is not None and endpoint.system is System.CELERY
 
 
 def with_node(plan: Plan, process: Process, record: ProcessRecord, *, environ: Mapping[str, str]) -> ProcessRecord:
-    """Return the record with the node name of a Celery worker, which is recorded once it is known."""
+    """Return the record with the node name of a Celery worker, which is saved once it is known."""
     endpoint = endpoint_of(plan, process)
     if record.node or endpoint is None or not is_celery_worker(plan, process):
         return record

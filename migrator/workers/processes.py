@@ -1,6 +1,6 @@
-"""The way to a process of the plan: every caller goes through here, and the plan says which driver does it.
+"""The dispatcher to the drivers of processes: every caller goes through here, and the plan names the driver.
 
-A driver is a module with the functions of :class:`DriverModule`; `command`, `supervisor` and `systemd` are the three.
+A driver is a module with the functions of :class:`DriverModule`: `command`, `supervisor` or `systemd`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["current", "misconfigurations", "signal_stop", "start", "stop", "wait
 
 
 class DriverModule(Protocol):
-    """What a driver can do. ``wait_stopped`` is the same for all: it looks at pids."""
+    """The functions of a driver. ``wait_stopped`` is the same for all, because it only looks at pids."""
 
     def current(self, plan: Plan, process: Process, *, environ: Mapping[str, str]) -> ProcessRecord | None:
         """Return the living process of that name; None if there is none."""
@@ -29,7 +29,7 @@ class DriverModule(Protocol):
         """Start it unless it runs already; does not wait until it is ready."""
 
     def signal_stop(self, plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[Identity, ...]:
-        """Tell it to stop, and return it with its children as they were before."""
+        """Tell it to stop, and return it with its children as they were before the signal."""
 
     def why_stopped(self, plan: Plan, process: Process, *, environ: Mapping[str, str]) -> str:
         """Return what is known about one that does not run."""

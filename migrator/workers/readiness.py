@@ -1,8 +1,8 @@
-"""When is a started process ready: by what the broker, the socket table or its own log say, never by a sleep.
+"""Decide when a started process is ready: by the broker, the socket table or its own log, never by a sleep.
 
 Celery worker: answers under its unique node name, with our pid, with all names it must know, on the queues it must
-consume. Dramatiq worker: its children live and one has said so in the log, or has written a heartbeat since.
-Scheduler: alive and beat has begun. Producer: alive, and a port that its command names is listened on by it.
+consume. Dramatiq worker: its children are alive and one has logged that it is ready, or has sent a heartbeat since.
+Scheduler: alive and beat has started. Producer: alive and listening on the port that its command names.
 
 Source: dramatiq/cli.py ("Worker process is ready for action."), celery/apps/beat.py ("beat: Starting...").
 """
@@ -30,7 +30,7 @@ from migrator.workers.processes import current, why_stopped
 
 READY_TIMEOUT_S = 60.0
 POLL_S = 0.1
-#: How long the first questions to a worker that is starting wait for an answer.
+#: How long the first requests to a worker that is starting wait for an answer.
 SHORTEST_ANSWER_S = 0.2
 #: A producer without a port, or a scheduler without a log, must live this long.
 SETTLE_S = 1.0
@@ -41,15 +41,15 @@ _PORT = re.compile(r"(?:^|[:=])(?P<port>\d{2,5})$")
 def wait_ready(
     plan: Plan, process: Process, *, environ: Mapping[str, str], timeout_s: float = READY_TIMEOUT_S
 ) -> ProcessRecord:
-    """Wait until a started process does its work, and return its record.
+    """Wait until a started process is ready, and return its record.
 
     Raises:
-        UnreachableError: It ended, or is not ready in time; says what is missing and what its log says.
+        UnreachableError: It ended, or is not ready in time; the error says what is missing and quotes its log.
     """
     began = time.monotonic()
     end = began + timeout_s
     while True:
-        # A question that comes before the worker listens is lost: short at first, so that the next one comes soon.
+        # A request sent before the worker listens is lost: wait briefly at first, so that the next one comes soon.
         answer_s = min(celery_control.REPLY_TIMEOUT_S, max(SHORTEST_ANSWER_S, (time.monotonic() - began) / 8))
         record = current(plan, process, environ=environ)
         ended = record is None
@@ -59,7 +59,7 @@ def wait_ready(
         else:
             missing = missing_for(plan, process, record, environ=environ, answer_s=answer_s)
             if not missing:
-                # Meanwhile it may have been given its node name.
+                # Its node name may have been recorded meanwhile.
                 record = read_record(plan, process.name) or record
                 return note_children(plan, record, descendants(record.identity))
         if ended or time.monotonic() >= end:
@@ -116,13 +116,13 @@ def _celery(plan: Plan, process: Process, record: ProcessRecord, environ: Mappin
     lacking = expected_names(plan, process.side, process.system) - facts.registered
     if lacking:
         return f"it does not know {_some(lacking)}"
-    other = set(facts.queues) - set(endpoint.queues) - set(_caught(plan))
+    other = set(facts.queues) - set(endpoint.queues) - set(_alias_queues(plan))
     if process.side is Side.UNIFIED and other:
         return f"it consumes {_some(other)}, which is not among the unified queues"
     return "" if facts.queues else "it consumes no queue"
 
 
-def _caught(plan: Plan) -> tuple[str, ...]:
+def _alias_queues(plan: Plan) -> tuple[str, ...]:
     """Return the legacy queues that unified workers may consume while legacy aliases are on."""
     return legacy_aliases.queues(plan) if plan.cutover.legacy_aliases else ()
 
@@ -140,7 +140,7 @@ def _dramatiq(record: ProcessRecord, endpoint: Endpoint, environ: Mapping[str, s
 def _scheduler(record: ProcessRecord) -> str:
     if "beat: Starting" in output(record) or age_s(record.identity) > 5 * SETTLE_S:
         return ""
-    return "the scheduler has not begun yet"
+    return "the scheduler has not started yet"
 
 
 def _producer(plan: Plan, process: Process, record: ProcessRecord, environ: Mapping[str, str]) -> str:

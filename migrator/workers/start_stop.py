@@ -1,7 +1,7 @@
 """Start, stop and list all processes of one side: what ``migrator workers`` and the demo do.
 
-All of a side are told to stop before any is waited for. A Celery worker under a process manager ceases to consume and
-finishes first, because the manager may be less gentle than we are.
+All processes of a side are told to stop before any is waited for. A Celery worker under a process manager is drained
+first, because the manager may be less gentle than we are.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def list_processes(
     """Return every process of the plan, in plan order, and what is left of older ones: stopping, or orphaned.
 
     Args:
-        problems: Takes the reason why a process is unknown; without it a manager that can't be asked is an error.
+        problems: Collects why a process is unknown; without it a manager that can't be reached is an error.
     """
     states = [_known(plan, process, environ, problems) for process in plan.processes]
     now = {state.pid for state in states}
@@ -88,11 +88,11 @@ def start_side(
     """Start the processes of one side, or those named, and wait until each is ready. Running ones stay as they are."""
     chosen = _chosen(plan, side, names)
     for process in chosen:
-        _tell(listener, f"start {process.name}")
+        _notify(listener, f"start {process.name}")
         start(plan, process, environ=environ)
     for process in chosen:
         wait_ready(plan, process, environ=environ, timeout_s=timeout_s)
-        _tell(listener, f"{process.name} is ready")
+        _notify(listener, f"{process.name} is ready")
     return tuple(state_of(plan, process, environ=environ) for process in chosen)
 
 
@@ -108,18 +108,18 @@ def stop_side(
     """Stop the processes of one side, or those named: schedulers and producers first, then workers.
 
     Args:
-        ask_kill: Asked about each that has not ended in its time; with a yes it is killed.
+        ask_kill: Asked about each process that has not ended in its time; if the answer is yes, it is killed.
     """
     chosen = _chosen(plan, side, names)
-    for works in (False, True):
-        group = [process for process in chosen if (process.role is Role.WORKER) is works]
+    for is_worker in (False, True):
+        group = [process for process in chosen if (process.role is Role.WORKER) is is_worker]
         for process in group:
             if process.driver is not Driver.COMMAND:
                 _drain(plan, process, environ)
         families = [(process, signal_stop(plan, process, environ=environ)) for process in group]
         for process, family in families:
             _wait_stopped(plan, process, family, environ, ask_kill)
-            _tell(listener, f"{process.name} has stopped")
+            _notify(listener, f"{process.name} has stopped")
     return tuple(state_of(plan, process, environ=environ) for process in chosen)
 
 
@@ -135,7 +135,7 @@ def _wait_stopped(
 
 
 def _drain(plan: Plan, process: Process, environ: Mapping[str, str]) -> None:
-    """Let a Celery worker finish: how its process manager stops it is not ours to choose."""
+    """Drain a Celery worker: we can't choose how its process manager stops it."""
     drain.cancel_consumers(plan, process, environ=environ)
     drain.wait_idle(plan, process, environ=environ)
 
@@ -190,5 +190,5 @@ def _state(process: Process, record: ProcessRecord, state: str) -> ProcessState:
     )
 
 
-def _tell(listener: Listener, text: str) -> None:
+def _notify(listener: Listener, text: str) -> None:
     listener(Event(kind=EventKind.NOTE, step="workers", text=text))

@@ -1,4 +1,4 @@
-"""Every kind of broker on its real server with messages in each state, put there as the libraries themselves do."""
+"""Every kind of broker on its real server with messages in each state, put there by the libraries themselves."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rabbit_server import RabbitServer
 from migrator.brokers.connect import connect
 from migrator.brokers.protocol import Broker
 from migrator.brokers.rabbitmq.queues import rabbit_queues
-from migrator.brokers.rabbitmq.staging_headers import ID, kept_copy, private_copy
+from migrator.brokers.rabbitmq.staging_headers import ID, private_copy, quarantined_copy
 from migrator.brokers.redis.keys import quarantine_key, sources
 from migrator.brokers.redis.quarantine import quarantine_entry
 from migrator.embedded_redis import EmbeddedServer
@@ -29,7 +29,7 @@ from migrator.plan.model import Endpoint
 from migrator.wire.message import Side, State, System
 from migrator.wire.quarantined import Quarantined, QuarantineReason
 
-QUARANTINED = Quarantined(QuarantineReason.UNKNOWN_TASK, "the plan does not name it", "actor", "an id")
+QUARANTINED = Quarantined(QuarantineReason.UNKNOWN_TASK, "the actor is not in the plan", "actor", "an id")
 _numbers = count(1)
 
 
@@ -45,14 +45,14 @@ class Stand:
     content: Callable[[], Any]
     #: URL of the same kind where nothing listens.
     nowhere: str
-    #: States whose messages the server shows to nobody but their owner: they are only counted.
+    #: States whose messages the server shows only to their owner: they are only counted.
     unseen: frozenset[State] = frozenset()
-    #: Consumers and how much they hold, by the id of the owner.
-    holders: dict[str, int]
+    #: How many messages each owner holds, by its id.
+    claimed_by: dict[str, int]
     #: False where copies get an id only when they are taken.
     copies_have_ids: bool = True
-    #: Wait until the server's figures are true; those of RabbitMQ's management plugin come late.
-    settle: Callable[[], None] = lambda: None
+    #: Wait until the server's figures are up to date; those of RabbitMQ's management plugin lag behind.
+    wait_until_counted: Callable[[], None] = lambda: None
 
 
 def endpoint_of(system: System) -> Endpoint:
@@ -107,7 +107,7 @@ def _dramatiq_redis(url: str, client: redis.Redis) -> Stand:
         broken=broken,
         content=lambda: redis_content(client),
         nowhere="redis://user:secret@127.0.0.1:1/0",
-        holders={"worker": 2, "without-heartbeat": 1},
+        claimed_by={"worker": 2, "without-heartbeat": 1},
     )
 
 
@@ -134,7 +134,7 @@ def _celery_redis(url: str, client: redis.Redis) -> Stand:
         broken=lambda: client.lpush("q", b"\x80\xff"),
         content=lambda: redis_content(client),
         nowhere="redis://user:secret@127.0.0.1:1/0",
-        holders={"": 1},
+        claimed_by={"": 1},
     )
 
 
@@ -178,7 +178,7 @@ def _on_rabbit(rabbit: RabbitServer, vhost: str, system: System, channel: Any) -
         message = taken()
         channel.queue_declare(queue=queue, passive=state is State.DEAD, durable=True, auto_delete=False)
         copy = (
-            kept_copy(message, "copy", QUARANTINED)
+            quarantined_copy(message, "copy", QUARANTINED)
             if state is State.QUARANTINED
             else private_copy(message, {ID: "copy 2"})
         )
@@ -202,9 +202,9 @@ def _on_rabbit(rabbit: RabbitServer, vhost: str, system: System, channel: Any) -
         content=lambda: rabbit_content(rabbit, vhost),
         nowhere="amqp://user:secret@127.0.0.1:1/",
         unseen=frozenset({State.CLAIMED}),
-        holders={"1 consumers": 2},
+        claimed_by={"1 consumers": 2},
         copies_have_ids=False,
-        settle=lambda: until_counted(broker, {state: len(found) for state, found in ids.items()}),
+        wait_until_counted=lambda: until_counted(broker, {state: len(found) for state, found in ids.items()}),
     )
 
 
@@ -225,7 +225,7 @@ def celery_sender(app: celery.Celery) -> Callable[..., str]:
 
 
 def redis_content(client: redis.Redis) -> dict[bytes, Any]:
-    # Not DUMP: a hash that is just being resized gives its fields in another order.
+    # Not DUMP: a hash that is just being resized returns its fields in another order.
     read: dict[bytes, Any] = {
         b"hash": client.hgetall,
         b"list": lambda key: client.lrange(key, 0, -1),

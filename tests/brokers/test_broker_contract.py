@@ -1,4 +1,4 @@
-"""What every broker promises, on every kind of server: counts all, reads all, takes nothing."""
+"""The contract of every broker, on every kind of server: count everything, read everything, take nothing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def stand(request: pytest.FixtureRequest) -> Iterator[Stand]:
 
 
 def test_depths_count_every_state_and_name_the_empty_ones(stand: Stand) -> None:
-    stand.settle()
+    stand.wait_until_counted()
     depths = stand.broker.depths()
     assert depths == {("q", state): len(stand.ids.get(state, [])) for state in State}
 
@@ -55,20 +55,20 @@ def test_scan_reads_what_a_person_wants_to_know(stand: Stand) -> None:
         assert len({message.copy_id for message in messages.values() if message.copy_id}) == len(messages)
 
 
-def test_scan_keeps_the_order_of_service(stand: Stand) -> None:
+def test_scan_yields_messages_in_the_order_of_service(stand: Stand) -> None:
     ready = [message.id for message in stand.broker.scan() if message.state is State.READY]
     assert ready[:2] == stand.ids[State.READY][:2]
 
 
 def test_reading_changes_nothing(stand: Stand) -> None:
-    stand.settle()
+    stand.wait_until_counted()
     before = stand.content()
     for _ in range(2):
         stand.broker.depths()
         list(stand.broker.scan())
         stand.broker.owners()
         stand.broker.facts()
-    # What RabbitMQ has given out for a look comes back when its channel has closed.
+    # What RabbitMQ delivered for browsing is requeued when the channel has closed.
     deadline = time.monotonic() + 60
     while stand.content() != before:
         assert time.monotonic() < deadline, (before, stand.content())
@@ -90,10 +90,10 @@ def test_another_queue_is_not_read(stand: Stand) -> None:
     assert list(stand.broker.scan(queue="elsewhere")) == []
 
 
-def test_owners_tell_who_holds_how_much(stand: Stand) -> None:
-    stand.settle()
+def test_owners_say_who_holds_how_much(stand: Stand) -> None:
+    stand.wait_until_counted()
     owners = {owner.id: owner for owner in stand.broker.owners()}
-    assert {name: owner.claimed for name, owner in owners.items()} == stand.holders
+    assert {name: owner.claimed for name, owner in owners.items()} == stand.claimed_by
     assert {owner.queue for owner in owners.values()} == {"q"}
     if "worker" in owners:
         assert owners["worker"].silent_s is not None and owners["worker"].silent_s < 60

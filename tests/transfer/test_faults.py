@@ -1,4 +1,4 @@
-"""Connections that are cut, answers that are lost, servers that restart, refuse or are full, producers that go on."""
+"""Connections that are cut, replies that are lost, servers that restart, refuse or are full, producers that go on."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_cut_after_every_nth_chunk(two_servers: Scene, behind: str, lose_answer:
     with flaky_proxy(client.connection_pool.connection_kwargs["port"]) as proxy:
         urls = dict.fromkeys(names, proxy.url())
         for nth in (29, 23, 17):
-            # Connecting, locking and counting stay undisturbed: what is under test is the way of the messages.
+            # Connecting, locking and counting stay undisturbed: only the transfer of messages is under test.
             proxy.cut_after, proxy.lose_answer, proxy.cuts_left = nth, lose_answer, 6
             reports = [_resumed(scene, urls, Direction.FORWARD)]
             there = carried_copies(scene)
@@ -115,7 +115,7 @@ def test_a_destination_that_becomes_a_replica_in_the_middle(two_servers: Scene) 
 
     def fail_over() -> bool:
         if scene.unified.llen("unified") > 300 and scene.unified.info("replication")["role"] == "master":
-            # A replica whose primary is away keeps what it has and takes nothing.
+            # A replica whose primary is away keeps what it has and accepts nothing.
             scene.unified.replicaof("127.0.0.1", 1)
         return False
 
@@ -131,7 +131,7 @@ def test_a_destination_that_becomes_a_replica_in_the_middle(two_servers: Scene) 
         scene.unified.replicaof("NO", "ONE")
     there, waiting = scene.unified.llen("unified"), scene.legacy.hlen("dramatiq:default.msgs")
     assert 300 < there < 3000 <= there + waiting
-    # The lock could not be given back there, and the process that held it goes on: this one.
+    # The lock could not be released there, and the process that holds it is still running: this one.
     report = scene.forward(takeover=True)
     assert (report.balance, report.left) == (0, {})
     assert len(scene.unified_calls()) == scene.unified.llen("unified") == 3000
@@ -163,7 +163,7 @@ def test_a_key_of_the_wrong_type_is_a_clear_error_and_nothing_is_changed(any_sce
     client.delete(key)
     if known is not None:
         client.restore(key, 0, known)
-    # What was in other queues may have gone over before the key was met; everything is accounted for.
+    # Messages of other queues may have been moved before the key was reached; everything is accounted for.
     report = scene.forward()
     assert report.balance == 0
     scene.back()
@@ -188,7 +188,7 @@ def test_a_server_that_stays_away_is_a_clear_error_and_the_next_run_finishes(
         stop.join()
         claimed = scene.legacy.llen("tqm:claim:dramatiq:dramatiq:default")
         assert claimed > 0
-        # The dead server's messages are gone with it: it had no persistence. What it had not answered for is here.
+        # The dead server's messages are lost: it had no persistence. What it had not confirmed is still here.
         arrived = 2000 - scene.legacy.hlen("dramatiq:default.msgs")
         report = transfer(scene.plan, environ=scene.environ)
         assert report.resumed == claimed
@@ -256,7 +256,7 @@ def test_an_evicting_server_is_refused(scene: Scene) -> None:
     fill(scene.legacy, 10)
     scene.legacy.config_set("maxmemory-policy", "allkeys-lru")
     try:
-        with pytest.raises(RefusedError, match="throw queues away"):
+        with pytest.raises(RefusedError, match="may evict queues"):
             scene.forward()
     finally:
         scene.legacy.config_set("maxmemory-policy", "noeviction")
@@ -268,9 +268,9 @@ def test_unreadable_messages_stay_and_are_listed(any_scene: Scene) -> None:
     fill(scene.legacy, 50)
     import random
 
-    chance = random.Random(2)
+    rng = random.Random(2)
     for index in range(200):
-        raw = chance.randbytes(chance.randint(0, 300))
+        raw = rng.randbytes(rng.randint(0, 300))
         scene.legacy.hset("dramatiq:default.msgs", f"x{index}", raw)
         scene.legacy.rpush("dramatiq:default", f"x{index}")
         scene.legacy.lpush("celery", raw)

@@ -1,4 +1,4 @@
-"""The book: counts of plain messages, names of unusual ones, and a balance that must be zero."""
+"""The book: counts of ordinary messages, ids of unusual ones, and a balance that must be zero."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from migrator.wire.message import Side, System
 from migrator.wire.quarantined import Quarantined, QuarantineReason
 from migrator.wire.queue_address import QueueAddress
 
-PLACE = QueueAddress(Side.UNIFIED, System.CELERY, "unified")
+ADDRESS = QueueAddress(Side.UNIFIED, System.CELERY, "unified")
 
 
-def _carried(number: int, **changes: object) -> Translated:
-    return Translated(b"{}", PLACE, f"id-{number}", "task", f"copy-{number}", f"tag-{number}", **changes)  # type: ignore[arg-type]
+def _translated(number: int, **changes: object) -> Translated:
+    return Translated(b"{}", ADDRESS, f"id-{number}", "task", f"copy-{number}", f"tag-{number}", **changes)  # type: ignore[arg-type]
 
 
 def _counts(seen: int, published: int, quarantined: int = 0) -> BatchCounts:
@@ -27,12 +27,12 @@ def _counts(seen: int, published: int, quarantined: int = 0) -> BatchCounts:
     )
 
 
-def test_plain_messages_are_counts_and_unusual_ones_are_found_by_id(tmp_path: Path) -> None:
+def test_ordinary_messages_are_counted_and_unusual_ones_are_found_by_id(tmp_path: Path) -> None:
     quarantined = Quarantined(QuarantineReason.RETIRED_TASK, "why", "old_task", "id-9")
     with Ledger.open(tmp_path / "state" / "book.sqlite3") as book:
         book.begin("forward", "fingerprint")
-        odd = _carried(2, dropped=("repeat",))
-        book.add("dramatiq:default", [_carried(1), odd], [("copy-9", quarantined)], _counts(3, 2, 1))
+        odd = _translated(2, dropped=("repeat",))
+        book.add("dramatiq:default", [_translated(1), odd], [("copy-9", quarantined)], _counts(3, 2, 1))
         assert book.find("id-1") == ()
         (entry,) = book.find("id-9")
         assert (entry.fate, entry.detail, entry.copy_id) == ("kept:retired-task", "why", "copy-9")
@@ -42,7 +42,7 @@ def test_plain_messages_are_counts_and_unusual_ones_are_found_by_id(tmp_path: Pa
     assert (tmp_path / "state" / ".gitignore").read_text() == "*\n"
 
 
-def test_the_balance_tells_what_is_missing(tmp_path: Path) -> None:
+def test_the_balance_counts_what_is_missing(tmp_path: Path) -> None:
     with Ledger.open(tmp_path / "book.sqlite3") as book:
         first = book.begin("forward", "f")
         book.add("p", [], [], _counts(5, 3))
@@ -63,7 +63,7 @@ def test_a_book_is_continued_and_survives_odd_names(tmp_path: Path) -> None:
         assert connection.execute("SELECT count(*), count(DISTINCT run) FROM messages").fetchone() == (2, 2)
 
 
-def test_a_book_that_is_no_database_is_a_clear_error(tmp_path: Path) -> None:
+def test_a_book_that_is_not_a_database_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "book.sqlite3").write_text("this is not a database, not at all" * 50)
     with pytest.raises(UsageError, match="the book can't be opened"), Ledger.open(tmp_path / "book.sqlite3"):
         pytest.fail("opened")
@@ -71,7 +71,7 @@ def test_a_book_that_is_no_database_is_a_clear_error(tmp_path: Path) -> None:
 
 def test_a_disk_that_is_full_before_the_run_and_at_its_end(tmp_path: Path) -> None:
     with Ledger.open(tmp_path / "book.sqlite3") as book:
-        # As a disk does on which nothing can be written at all.
+        # Like a disk on which nothing can be written at all.
         book._connection.execute("PRAGMA query_only = ON")
         with pytest.raises(InterruptedRunError, match="the book can't be written"):
             book.begin("forward", "f")
@@ -83,7 +83,7 @@ def test_a_disk_that_is_full_is_a_clear_error(tmp_path: Path) -> None:
     full = pytest.raises(InterruptedRunError, match="the book can't be written")
     with full, Ledger.open(tmp_path / "book.sqlite3") as book:
         book.begin("forward", "f")
-        # As a full disk does: no page more.
+        # Like a full disk: not one more page.
         book._connection.execute("PRAGMA max_page_count = 1")
         for number in range(2000):
             quarantined = Quarantined(QuarantineReason.UNREADABLE, "x" * 500, "", f"id-{number}")

@@ -1,4 +1,4 @@
-"""What real workers make of carried messages: each runs once, at its time, with its attempts, under its id."""
+"""Real workers run moved messages: each once, at its ETA, with its attempts, under its id."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def workers(tmp_path: Path, scene: Scene) -> Workers:
     return Workers(tmp_path, scene)
 
 
-def test_dramatiq_messages_run_once_on_a_celery_worker_at_their_time(workers: Workers, scene: Scene) -> None:
+def test_dramatiq_messages_run_once_on_a_celery_worker_at_their_eta(workers: Workers, scene: Scene) -> None:
     sent_at = time.time()
     delayed = scene.send("fetch_crypto_prices_task", ["LATER"], delay=4000, options={"retries": 2})
     now = scene.send("fetch_crypto_prices_task", ["NOW"])
@@ -172,7 +172,7 @@ def test_dramatiq_messages_run_once_on_a_celery_worker_at_their_time(workers: Wo
     assert scene.back().seen == 0
 
 
-def test_what_is_due_after_the_visibility_timeout_runs_once_at_its_time(workers: Workers, scene: Scene) -> None:
+def test_what_is_due_after_the_visibility_timeout_runs_once_at_its_eta(workers: Workers, scene: Scene) -> None:
     unified = replace(scene.plan.unified, visibility_timeout_s=4.0)
     scene.plan = replace(scene.plan, unified=unified)
     workers.environ["VISIBILITY_S"] = "4"
@@ -188,16 +188,16 @@ def test_what_is_due_after_the_visibility_timeout_runs_once_at_its_time(workers:
     assert 6.9 < run["at"] - sent_at < 30
 
 
-def test_what_goes_back_runs_once_on_a_dramatiq_worker_at_its_time(workers: Workers, scene: Scene) -> None:
+def test_what_goes_back_runs_once_on_a_dramatiq_worker_at_its_eta(workers: Workers, scene: Scene) -> None:
     retried = scene.send("fetch_crypto_prices_task", ["RETRY"])
     untouched = scene.send("cache_warming_task", ["SAME"], delay=1)
     scene.forward()
-    born_at = time.time()
-    born = scene.apply_unified("tasks.cache_warming", ["NEW"], countdown=6)
+    sent_at = time.time()
+    native = scene.apply_unified("tasks.cache_warming", ["NEW"], countdown=6)
     scene.unified.rename("unified\x06\x163", "aside")
     with workers.celery():
         workers.wait(lambda runs: len(runs) == 1)
-        # Time for the worker to hold the retry and the delayed one unacknowledged; SIGTERM gives both back.
+        # Time for the worker to hold the retry and the delayed message unacknowledged; SIGTERM returns both.
         time.sleep(1)
     scene.unified.rename("aside", "unified\x06\x163")
     report = scene.back(consumers_stopped=True)
@@ -211,5 +211,5 @@ def test_what_goes_back_runs_once_on_a_dramatiq_worker_at_its_time(workers: Work
     assert {run["system"] for run in runs} == {"dramatiq"}
     assert (by_id[retried]["retries"], by_id[retried]["args"]) == (1, [["RETRY"]])
     assert by_id[untouched]["args"] == [["SAME"]]
-    assert by_id[born]["args"] == [["NEW"]]
-    assert 5.9 < by_id[born]["at"] - born_at < 30
+    assert by_id[native]["args"] == [["NEW"]]
+    assert 5.9 < by_id[native]["at"] - sent_at < 30

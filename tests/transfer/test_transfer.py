@@ -1,4 +1,4 @@
-"""Messages carried forward and back: which, how, in which order, and what is kept back."""
+"""Messages moved forward and back: which, how, in which order, and what is quarantined."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_running_twice_does_nothing(any_scene: Scene) -> None:
     assert any_scene.ids() == ids
 
 
-def test_order_of_service_is_kept(scene: Scene) -> None:
+def test_the_order_of_service_is_preserved(scene: Scene) -> None:
     sent = [scene.send("fetch_crypto_prices_task", [str(n)]) for n in range(1200)]
     scene.forward()
     assert [message.headers["id"] for message in scene.unified_messages()] == sent
@@ -144,7 +144,7 @@ def test_times_and_attempts(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("wrong_s", [3600, -3600])
-def test_an_eta_is_past_by_the_servers_clock_whatever_ours_says(scene: Scene, wrong_s: float) -> None:
+def test_the_servers_clock_decides_whether_an_eta_is_past(scene: Scene, wrong_s: float) -> None:
     later = scene.send("health_check_task", delay=3_000_000)
     soon = scene.apply("health_check_task", countdown=600, expires=1200)
     now = scene.send("health_check_task", delay=1)
@@ -163,10 +163,10 @@ def test_an_eta_is_past_by_the_servers_clock_whatever_ours_says(scene: Scene, wr
     assert later.encode() in raw
     assert abs(due_ms / 1000 - true_s - 2100) < 60, "a quarter of the timeout before it is due"
     with time_machine.travel(true_s + wrong_s, tick=True):
-        assert scene.forward().released == 0, "it is not due before it is due there"
+        assert scene.forward().released == 0, "it is due by the server's clock"
 
 
-def test_what_has_no_counterpart_is_kept_back_and_restored(any_scene: Scene) -> None:
+def test_what_has_no_counterpart_is_quarantined_and_restored(any_scene: Scene) -> None:
     scene = any_scene
     scene.send("cleanup_old_cache_task", 24)
     scene.apply("debug_task")
@@ -205,7 +205,7 @@ def test_what_has_no_counterpart_is_kept_back_and_restored(any_scene: Scene) -> 
     assert sorted(after["celery"]) == sorted(before["celery"])
 
 
-def test_kept_back_messages_are_in_the_book_by_id(scene: Scene) -> None:
+def test_quarantined_messages_are_in_the_book_by_id(scene: Scene) -> None:
     identity = scene.send("cleanup_old_cache_task", 24)
     report = scene.forward()
     record = report.quarantined_messages[0]
@@ -217,7 +217,7 @@ def test_kept_back_messages_are_in_the_book_by_id(scene: Scene) -> None:
         assert book.balance() == 0
 
 
-def test_retry_kept_tries_again_after_the_plan_has_learned(scene: Scene) -> None:
+def test_retry_quarantined_tries_them_again(scene: Scene) -> None:
     scene.send("cleanup_old_cache_task", 24)
     assert scene.forward().quarantined == 1
     assert scene.forward().seen == 0
@@ -257,7 +257,7 @@ def test_pipelines(scene: Scene) -> None:
     assert scene.legacy_state()["default.msgs"] == before["default.msgs"]
 
 
-def test_celery_chain_is_renamed_and_an_unknown_link_keeps_the_message(scene: Scene) -> None:
+def test_a_celery_chain_is_renamed_and_an_unknown_link_quarantines_the_message(scene: Scene) -> None:
     signature = scene.celery.signature
     name = "tasks.celery_tasks.{}".format
     chain = signature(name("health_check_task")) | signature(name("fetch_yahoo_stocks_task"), immutable=True)
@@ -270,7 +270,7 @@ def test_celery_chain_is_renamed_and_an_unknown_link_keeps_the_message(scene: Sc
     assert [step["task"] for step in message.decode()[2]["chain"]] == ["tasks.fetch_yahoo_stocks"]
 
 
-def test_what_was_born_unified_goes_back_by_the_primary_name(any_scene: Scene) -> None:
+def test_native_messages_go_back_under_the_primary_name(any_scene: Scene) -> None:
     scene = any_scene
     a = scene.apply_unified("tasks.calculate_indicators", ["AAPL"], 30)
     b = scene.apply_unified("tasks.fetch_stock_prices", kwargs={"symbols": ["A"], "limit": 4}, countdown=600)
@@ -293,7 +293,7 @@ def test_what_was_born_unified_goes_back_by_the_primary_name(any_scene: Scene) -
         a: "tasks.celery_tasks.calculate_indicators_task",
         c: "tasks.celery_tasks.health_check_task",
     }
-    # A second cutover tries those again that had no legacy form.
+    # A second cutover retries those that had no legacy form.
     again = scene.forward()
     assert again.restored == 2
     assert again.moved == 3
@@ -359,7 +359,7 @@ def test_dry_run_says_what_would_happen_and_takes_nothing(any_scene: Scene) -> N
     assert set(scene.legacy.keys()) == keys
 
 
-def test_an_eta_beyond_the_visibility_timeout_is_kept_back_where_nobody_releases(any_scene: Scene) -> None:
+def test_an_eta_beyond_the_visibility_timeout_is_quarantined_where_nothing_is_released(any_scene: Scene) -> None:
     scene = any_scene
     late = {scene.apply("health_check_task", countdown=seconds) for seconds in (3700, 7200)}
     soon = scene.apply("health_check_task", countdown=600)
@@ -401,15 +401,17 @@ def test_what_is_due_late_is_parked_released_in_time_and_goes_back(any_scene: Sc
     assert scene.forward().moved == 3
 
 
-def test_a_bridge_carries_what_comes_later_until_it_is_told_to_stop(any_scene: Scene) -> None:
+def test_a_bridge_moves_what_arrives_later_until_it_is_told_to_stop(any_scene: Scene) -> None:
     import threading
 
     scene, stop, sent = any_scene, threading.Event(), list[str]()
     reports: list[TransferReport] = []
-    options, told = TransferOptions(follow=True), list[Event]()
+    options, events = TransferOptions(follow=True), list[Event]()
     bridge = threading.Thread(
         target=lambda: reports.append(
-            transfer(scene.plan, environ=scene.environ, options=options, listener=told.append, should_stop=stop.is_set)
+            transfer(
+                scene.plan, environ=scene.environ, options=options, listener=events.append, should_stop=stop.is_set
+            )
         )
     )
     bridge.start()
@@ -423,7 +425,7 @@ def test_a_bridge_carries_what_comes_later_until_it_is_told_to_stop(any_scene: S
     bridge.join(30)
     assert sorted(scene.unified_calls()) == sorted(sent)
     assert (reports[0].moved, reports[0].balance) == (12, 0)
-    assert ["Ctrl-C ends it" in event.text for event in told if event.kind is EventKind.NOTE] == [True]
+    assert ["Ctrl-C ends it" in event.text for event in events if event.kind is EventKind.NOTE] == [True]
     assert scene.legacy.get("tqm:lock") is None
 
 
@@ -446,7 +448,7 @@ def test_filters_leave_the_rest_where_and_as_it_was(any_scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("name", ["cache_warming_task", "tasks.cache_warming"])
-def test_the_way_back_takes_one_task_by_either_name(scene: Scene, name: str) -> None:
+def test_a_transfer_back_selects_a_task_by_either_name(scene: Scene, name: str) -> None:
     wanted = scene.send("cache_warming_task", ["A"])
     scene.send("health_check_task")
     assert scene.forward().moved == 2
@@ -462,7 +464,7 @@ def test_one_system_only(scene: Scene) -> None:
     assert any(key.startswith("celery:") for key in report.left)
 
 
-def test_ids_without_a_body_and_ids_that_stand_twice_are_counted_not_doubled(scene: Scene) -> None:
+def test_ids_without_a_body_and_duplicate_ids_are_counted_not_doubled(scene: Scene) -> None:
     scene.send("health_check_task")
     (copy_id,) = scene.legacy.lrange("dramatiq:default", 0, -1)
     scene.legacy.rpush("dramatiq:default", copy_id, "no-such-body")
@@ -481,11 +483,11 @@ def test_the_interrupted_claim_of_either_direction_is_finished_first(any_scene: 
     scene.unified.rpush("tqm:claim:celery:unified", *raws)
     report = scene.forward()
     assert report.resumed == 4
-    # They went back first, as they were going, and then forward with everything else.
+    # First they went back, as the interrupted run intended, and then forward with everything else.
     assert scene.ids() == {("unified", identity): 1 for _, identity in ids}
 
 
-def test_claims_of_dead_workers_are_adopted_only_on_request(any_scene: Scene) -> None:
+def test_claims_of_stopped_workers_are_reclaimed_only_on_request(any_scene: Scene) -> None:
     scene = any_scene
     ids = [scene.send("health_check_task") for _ in range(5)] + [scene.apply("health_check_task") for _ in range(4)]
     scene.legacy.sadd("dramatiq:__acks__.dead-worker.default", *scene.legacy.lpop("dramatiq:default", 5))
@@ -544,7 +546,7 @@ def test_many_unacknowledged_messages_among_those_of_others(scene: Scene) -> Non
     assert scene.legacy.hlen("unacked") == 700
 
 
-def test_a_worker_that_shows_itself_is_not_robbed(scene: Scene) -> None:
+def test_claims_of_a_worker_that_sends_heartbeats_are_not_reclaimed(scene: Scene) -> None:
     import threading
 
     scene.send("health_check_task")
@@ -642,11 +644,11 @@ def test_a_bridge_that_was_paused_does_not_go_on_after_another_run(any_scene: Sc
     scene, rounds = any_scene, 0
     scene.send("health_check_task")
 
-    def meanwhile() -> bool:
+    def go_back_while_paused() -> bool:
         nonlocal rounds
         rounds += 1
         if rounds == 8:
-            # What happens while it is paused: its lock runs out, and everything goes back.
+            # While it is paused, its lock expires and everything goes back.
             scene.legacy.delete("tqm:lock")
             scene.unified.delete("tqm:lock")
             assert scene.back().moved == 1
@@ -654,14 +656,16 @@ def test_a_bridge_that_was_paused_does_not_go_on_after_another_run(any_scene: Sc
         return False
 
     with pytest.raises(InterruptedRunError, match="while this one was paused"):
-        transfer(scene.plan, environ=scene.environ, options=TransferOptions(follow=True), should_stop=meanwhile)
+        transfer(
+            scene.plan, environ=scene.environ, options=TransferOptions(follow=True), should_stop=go_back_while_paused
+        )
     assert scene.legacy.llen("dramatiq:default") == 1
     assert scene.legacy.get("tqm:lock") is None
     assert scene.forward().moved == 1
 
 
-def test_the_lock_lives_on_where_nothing_is_sent(two_servers: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything is kept back, so no script runs on the destination; its lock must not end all the same."""
+def test_the_lock_is_extended_where_nothing_is_sent(two_servers: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is quarantined, so no script runs on the destination; even so its lock must not expire."""
     scene, lives_ms = two_servers, list[int]()
     fill(scene.legacy, 3000, actor="cleanup_old_cache_task")
     monkeypatch.setattr(connections, "_PROLONG_EVERY_S", 0.0)
@@ -681,18 +685,18 @@ def test_the_lock_lives_on_where_nothing_is_sent(two_servers: Scene, monkeypatch
 def test_a_message_is_found_wherever_it_is(scene: Scene) -> None:
     moved, quarantined = scene.send("health_check_task"), scene.send("cleanup_old_cache_task", 24)
 
-    def places(identity: str) -> list[tuple[str, str]]:
+    def states(identity: str) -> list[tuple[str, str]]:
         found = locate(scene.plan, environ=scene.environ, identity=identity)
         return [(sighting.side.value, sighting.state.value) for sighting in found.sightings]
 
-    assert places(moved) == [("legacy", "ready")]
+    assert states(moved) == [("legacy", "ready")]
     scene.forward()
-    assert places(moved) == [("unified", "ready")]
-    assert places(quarantined) == [("legacy", "quarantined")]
+    assert states(moved) == [("unified", "ready")]
+    assert states(quarantined) == [("legacy", "quarantined")]
     assert locate(scene.plan, environ=scene.environ, identity=quarantined).entries[0].fate == "kept:retired-task"
-    assert places("nobody") == []
+    assert states("nobody") == []
     copy = next(iter(scene.unified_messages())).headers["x-tqm"]["id"]
-    assert places(copy) == [("unified", "ready")], "the copy that it was made from"
+    assert states(copy) == [("unified", "ready")], "the copy that it was made from"
 
 
 def test_what_has_run_is_known_from_a_snapshot(scene: Scene) -> None:
@@ -787,16 +791,16 @@ def test_steps_become_smaller_while_the_server_is_slow_and_larger_again() -> Non
     assert pace.size == 500
 
 
-def test_the_server_says_how_long_scripts_kept_it_busy(scene: Scene) -> None:
+def test_the_server_reports_how_long_scripts_kept_it_busy(scene: Scene) -> None:
     server = RedisServer(scene.environ["UNIFIED_BROKER_URL"])
     busy = scene.unified.script_load("local n = 0 for i = 1, ARGV[1] do n = n + i % 7 end return 1")
 
     def size_after(loops: int) -> int:
-        lane, pace = RedisPipeline(server), Pace(most=500)
+        pipeline, pace = RedisPipeline(server), Pace(most=500)
         for _ in range(40):
-            lane.result(lane.ask("EVALSHA", busy, 0, loops))
-            pace.step([lane])
-        lane.close()
+            pipeline.result(pipeline.ask("EVALSHA", busy, 0, loops))
+            pace.step([pipeline])
+        pipeline.close()
         return pace.size
 
     assert size_after(1) == 500
@@ -827,14 +831,14 @@ def test_rate_limit(scene: Scene) -> None:
     assert report.elapsed_s > 0.6
 
 
-def test_a_limit_makes_up_for_no_quiet_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_does_not_make_up_for_idle_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     monkeypatch.setattr("time.sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
     limit = Limit(rate=10.0)
 
     def wait(done: int) -> float:
-        limit.wait(done, should_stop=lambda: False, meanwhile=lambda: None)
+        limit.wait(done, should_stop=lambda: False, keep_alive=lambda: None)
         return now[0]
 
     assert wait(50) == pytest.approx(104.8)
@@ -875,7 +879,7 @@ def test_a_copy_is_found_in_the_ledger_after_a_worker_has_run_it(two_servers: Sc
     assert not locate(scene.plan, environ=scene.environ, identity="nobody").arrivals
 
 
-def test_progress_is_told(scene: Scene) -> None:
+def test_progress_is_reported(scene: Scene) -> None:
     fill(scene.legacy, 1000)
     events = []
     transfer(scene.plan, environ=scene.environ, listener=events.append)
@@ -889,7 +893,7 @@ def test_an_unreachable_server_is_a_clear_error(scene: Scene) -> None:
     assert "secret" not in str(error.value)
 
 
-def test_depths_count_every_place(scene: Scene) -> None:
+def test_depths_count_every_state(scene: Scene) -> None:
     from migrator.brokers.connect import connect
 
     scene.send("health_check_task")
@@ -908,7 +912,7 @@ def test_back_by_name_of_the_direction() -> None:
     assert Direction("back") is Direction.BACK
 
 
-def test_server_says_no(scene: Scene) -> None:
+def test_a_server_that_refuses_a_command(scene: Scene) -> None:
     scene.send("health_check_task")
     scene.unified.set("unified\x06\x163", "somebody's string")
     before = scene.legacy_state()
@@ -935,7 +939,7 @@ def test_memory_limit(two_servers: Scene) -> None:
     assert len(scene.unified_messages()) == 500
 
 
-def test_memory_that_runs_out_all_the_same(two_servers: Scene) -> None:
+def test_memory_that_runs_out_in_the_middle(two_servers: Scene) -> None:
     scene = two_servers
     fill(scene.legacy, 3000)
 
@@ -971,8 +975,8 @@ def test_read_only_replica_is_refused_before_anything(two_servers: Scene) -> Non
 
 
 @pytest.mark.parametrize("system", System)
-def test_what_had_arrived_before_a_kill_is_not_sent_back_or_kept(two_servers: Scene, system: System) -> None:
-    """Pushed to the other server, killed before it was taken away here, resumed with a filter that leaves it out."""
+def test_what_had_arrived_before_a_kill_is_not_sent_back_or_quarantined(two_servers: Scene, system: System) -> None:
+    """Pushed to the other server, killed before it was deleted here, resumed with a filter that excludes it."""
     scene = two_servers
     if system is System.DRAMATIQ:
         identity = scene.send("fetch_crypto_prices_task", ["BTC"])
@@ -980,13 +984,13 @@ def test_what_had_arrived_before_a_kill_is_not_sent_back_or_kept(two_servers: Sc
         identity = scene.apply("fetch_yahoo_stocks_task", ["AAPL"])
     endpoint = scene.plan.endpoint(system)
     assert endpoint is not None
-    source = next(found for found in sources(endpoint) if scene.legacy.exists(found.list))
-    entries = scene.legacy.lrange(source.list, 0, -1)
-    bodies = scene.legacy.hgetall(source.bodies) if source.bodies else {}
+    queue = next(found for found in sources(endpoint) if scene.legacy.exists(found.list))
+    entries = scene.legacy.lrange(queue.list, 0, -1)
+    bodies = scene.legacy.hgetall(queue.bodies) if queue.bodies else {}
     assert scene.forward().moved == 1
-    scene.legacy.rpush(source.claim, *entries)
+    scene.legacy.rpush(queue.claim, *entries)
     if bodies:
-        scene.legacy.hset(source.bodies, mapping=bodies)
+        scene.legacy.hset(queue.bodies, mapping=bodies)
 
     report = scene.forward(tasks=frozenset({"tasks.fetch_news"}))
     assert (report.already_there, report.moved, report.quarantined, report.filtered_out) == (1, 0, 0, 0)
@@ -995,7 +999,7 @@ def test_what_had_arrived_before_a_kill_is_not_sent_back_or_kept(two_servers: Sc
     assert scene.ids() == {("unified", identity): 1}
 
 
-def test_a_source_that_came_back_older_doubles_nothing(two_servers: Scene) -> None:
+def test_a_source_restored_to_an_older_state_doubles_nothing(two_servers: Scene) -> None:
     scene = two_servers
     fill(scene.legacy, 300)
     older = {key: scene.legacy.dump(key) for key in scene.legacy.scan_iter("dramatiq:*")}
@@ -1007,7 +1011,7 @@ def test_a_source_that_came_back_older_doubles_nothing(two_servers: Scene) -> No
     assert scene.unified.llen("unified") == 300 == len(scene.ids())
 
 
-def test_scripts_that_the_server_forgot_are_given_again(two_servers: Scene) -> None:
+def test_scripts_that_the_server_forgot_are_loaded_again(two_servers: Scene) -> None:
     scene = two_servers
     fill(scene.legacy, 300)
 

@@ -1,4 +1,4 @@
-"""Memory of one batch serves the next."""
+"""The memory of one batch is reused for the next."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-#: Prints how many pages a second batch of 8 MiB was given anew.
+#: Prints how many new pages a second batch of 8 MiB needed.
 _SECOND_BATCH = """
 import resource, sys
 from migrator.transfer.malloc import keep_freed_memory
@@ -23,7 +23,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has this option")
 def test_a_second_batch_gets_the_memory_of_the_first() -> None:
     pages = {}
     for mode in ("kept", "as it is"):

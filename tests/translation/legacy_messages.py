@@ -33,20 +33,21 @@ FROM_CELERY = forward(PLAN, PLAN.legacy[1], unified_url="redis://", now_ms=NOW_M
 BACK = backward(PLAN, now_ms=NOW_MS)
 CHANNEL = Connection("memory://").channel()
 
+#: Finite floats only: what happens to infinity and NaN is a test of its own.
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
 
 
 def label(value: object) -> str | None:
-    """Name a raw message in the id of a test: its bytes hold the time, and the processes of one run must agree."""
+    """Name a raw message in the id of a test: its bytes contain the time, and the processes of one run must agree."""
     return "raw" if isinstance(value, bytes) else None
 
 
 def as_kombu_reads_it(payload: bytes) -> KombuMessage:
-    """Return a carried message as a worker's transport reads it."""
+    """Return a translated message as a worker's transport reads it."""
     return KombuMessage(json.loads(payload), CHANNEL)
 
 
@@ -86,7 +87,7 @@ def celery_raw(function: str, body: Any, /, *, headers: dict[str, Any] | None = 
     ).encode()
 
 
-#: What Celery writes on every message, in its order: with some of them, and no others, a message goes the fast way.
+#: The headers of every Celery message, in order: with some of these and no others, a message takes the fast path.
 ORDINARY: dict[str, Any] = {
     **{"shadow": None, "eta": None, "expires": None, "group": "g", "group_index": 2, "retries": 0},
     **{"timelimit": [None, 20], "root_id": "the-id", "parent_id": None, "argsrepr": "(['S0'],)", "kwargsrepr": "{}"},
@@ -96,20 +97,20 @@ ORDINARY: dict[str, Any] = {
 EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
-def carried(translation: Translation) -> Translated:
-    """Return a translation that has to have been carried."""
+def translated(translation: Translation) -> Translated:
+    """Return a translation, which must not be quarantined."""
     assert isinstance(translation, Translated), translation
     return translation
 
 
 def reason_of(translation: Translation) -> QuarantineReason:
-    """Return why a message that has to be kept back is."""
+    """Return why a message is quarantined, which it must be."""
     assert isinstance(translation, Quarantined), translation
     return translation.reason
 
 
-def mutations(seeds: list[bytes], number: int, chance: random.Random) -> Any:
-    """Yield messages that are cut, nested, mistyped or no text any more."""
+def mutations(seeds: list[bytes], number: int, rng: random.Random) -> Any:
+    """Yield messages that are cut, nested, mistyped or not text any more."""
     tokens = [
         b"null",
         b"1e999",
@@ -125,17 +126,17 @@ def mutations(seeds: list[bytes], number: int, chance: random.Random) -> Any:
         b"[]",
     ]
     for _ in range(number):
-        raw = bytearray(chance.choice(seeds))
-        for _ in range(chance.randint(1, 3)):
-            at = chance.randrange(len(raw) or 1)
-            action = chance.random()
+        raw = bytearray(rng.choice(seeds))
+        for _ in range(rng.randint(1, 3)):
+            at = rng.randrange(len(raw) or 1)
+            action = rng.random()
             if action < 0.25:
                 del raw[at:]
             elif action < 0.5:
-                raw[at : at + chance.randint(0, 12)] = chance.choice(tokens)
+                raw[at : at + rng.randint(0, 12)] = rng.choice(tokens)
             elif action < 0.75 and raw:
-                raw[at % len(raw)] = chance.randrange(256)
+                raw[at % len(raw)] = rng.randrange(256)
             else:
-                other = chance.choice(seeds)
-                raw[at:at] = other[: chance.randrange(len(other))]
+                other = rng.choice(seeds)
+                raw[at:at] = other[: rng.randrange(len(other))]
         yield bytes(raw)

@@ -1,4 +1,4 @@
-"""Chains and callbacks that were born unified, on the way back: the legacy systems run the same calls."""
+"""Native chains and callbacks in a transfer back: the legacy systems make the same calls."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from legacy_messages import (
     READY,
     UNIFIED,
     as_kombu_reads_it,
-    carried,
     json_values,
+    translated,
 )
 
 from migrator.plan.arguments import adapt, bind
@@ -34,7 +34,7 @@ from migrator.wire.quarantined import Quarantined, QuarantineReason
 
 APP = celery.Celery("unified", broker="memory://", set_as_current=False)
 APP.conf.task_default_queue = "unified"
-#: Unified tasks that were actors, with what their steps may have of their own beside a result.
+#: Unified tasks that were actors, with the arguments that a step may have of its own beside the result.
 ACTORS = {"fetch_stock_prices": ["limit"], "fetch_news": ["category", "limit"], "cache_warming": []}
 CALLS: list[tuple[str, list[Any], dict[str, Any]]] = []
 
@@ -69,14 +69,14 @@ def sent(canvas: Any, **options: Any) -> bytes:
 
 
 def unified(name: str, args: Any, kwargs: Any) -> tuple[str, dict[str, Any]]:
-    """Return a unified call by the names of its parameters."""
+    """Return a unified call with all arguments by parameter name."""
     task = PLAN.task(name)
     assert task is not None
     return name, {**dict(zip(task.parameters, args, strict=False)), **kwargs}
 
 
 def same(value: Any) -> str:
-    """Return a value as text that is equal for equal values, NaN among them."""
+    """Return a value as text that is equal for equal values, including NaN."""
     return json.dumps(value, sort_keys=True)
 
 
@@ -88,7 +88,7 @@ def run_by_celery(canvas: Any) -> list[tuple[str, dict[str, Any]]]:
 
 
 def run_by_dramatiq(raw: bytes) -> list[tuple[str, dict[str, Any]]]:
-    """Let Dramatiq's own middleware run a message and all that follows; return the calls in their unified form."""
+    """Let Dramatiq's own middleware run a message and all that follow; return the calls in unified form."""
     broker, found = StubBroker(), []
     endpoint = PLAN.endpoint(System.DRAMATIQ)
     assert isinstance(endpoint, Endpoint)
@@ -126,16 +126,16 @@ def steps(draw: st.DrawFn, *, first: bool = False) -> Any:
 @given(first=steps(first=True), rest=st.lists(steps(), min_size=1, max_size=4))
 def test_a_chain_of_former_actors_is_a_pipeline_that_makes_the_same_calls(first: Any, rest: list[Any]) -> None:
     canvas = celery.chain(first, *rest, app=APP)
-    back = carried(BACK(UNIFIED, "", sent(canvas)))
+    back = translated(BACK(UNIFIED, "", sent(canvas)))
     assert back.address == READY
     assert same(run_by_dramatiq(back.payload)) == same(run_by_celery(celery.chain(first, *rest, app=APP)))
-    again = as_kombu_reads_it(carried(FROM_DRAMATIQ(READY, "copy", back.payload)).payload)
+    again = as_kombu_reads_it(translated(FROM_DRAMATIQ(READY, "copy", back.payload)).payload)
     assert [step["task"] for step in json.loads(again.body)[2]["chain"]] == [step.task for step in rest[::-1]]
 
 
 def test_a_single_callback_is_a_pipeline_as_well() -> None:
     raw = sent(APP.tasks["tasks.fetch_stock_prices"].s(["A"]), link=APP.tasks["tasks.cache_warming"].s())
-    calls = run_by_dramatiq(carried(BACK(UNIFIED, "", raw)).payload)
+    calls = run_by_dramatiq(translated(BACK(UNIFIED, "", raw)).payload)
     assert calls == [
         ("tasks.fetch_stock_prices", {"symbols": ["A"]}),
         ("tasks.cache_warming", {"symbols": {"result of": 1}}),
@@ -152,21 +152,21 @@ def test_chain_callbacks_and_errbacks_of_former_celery_tasks_take_their_legacy_n
     indicators = APP.tasks["tasks.calculate_indicators"].si([value], period=7)
     raw = sent(celery.chain(asset.s(value), step, indicators, app=APP), link_error=health.si())
     body = json.loads(base64.b64decode(json.loads(raw)["body"]))
-    back = carried(BACK(UNIFIED, "", raw))
+    back = translated(BACK(UNIFIED, "", raw))
     assert back.address == CELERY
     args, _, embed = json.loads(as_kombu_reads_it(back.payload).body)
     names = [part["task"].removeprefix("tasks.celery_tasks.") for part in (*embed["chain"], *embed["errbacks"])]
     assert names == ["calculate_indicators_task", "update_single_asset_task", "health_check_task"]
     assert same((args, embed["chain"][0]["kwargs"])) == same(([value], {"symbol": value, "period": 7}))
     assert embed["chain"][1]["options"]["queue"] == "celery"
-    there = json.loads(as_kombu_reads_it(carried(FROM_CELERY(CELERY, "", back.payload)).payload).body)
+    there = json.loads(as_kombu_reads_it(translated(FROM_CELERY(CELERY, "", back.payload)).payload).body)
     body[2]["chain"][0] |= {"args": [], "kwargs": {"symbols": [value], "period": 7}}
     assert same(there[2]) == same(body[2])
 
 
-def _newborn(name: str, **embed: Any) -> bytes:
+def _native(name: str, **embed: Any) -> bytes:
     body = base64.b64encode(json.dumps([[], {}, {**EMBED, **embed}]).encode()).decode()
-    headers = {"task": f"tasks.{name}", "id": "born"}
+    headers = {"task": f"tasks.{name}", "id": "native"}
     properties = {"body_encoding": "base64", "delivery_tag": "t"}
     return json.dumps({"body": body, "headers": headers, "properties": properties}).encode()
 
@@ -192,20 +192,22 @@ WARM = _step("cache_warming")
         ("cache_warming", {"chain": [{**WARM, "options": {"link_error": [WARM]}}]}, "has link_error"),
         ("cache_warming", {"chain": [_step("cache_warming", 1)]}, "takes 1 arguments"),
         ("cache_warming", {"chain": [_step("cache_warming", {"__type__": "date"}, immutable=True)]}, "no dates"),
-        ("cache_warming", {"chain": ["x"]}, "no signature"),
+        ("cache_warming", {"chain": ["x"]}, "not a signature"),
         ("health_check", {"chord": _step("health_check")}, "chord"),
         ("health_check", {"chain": [WARM]}, "no legacy form in celery"),
         ("health_check", {"chain": [_step("calculate_indicators")]}, "takes a result first"),
         ("health_check", {"callbacks": [_step("calculate_indicators", ["a", "b"], immutable=True)]}, "exactly one"),
     ],
 )
-def test_what_a_legacy_system_can_not_say_stays(name: str, embed: dict[str, Any], detail: str) -> None:
-    quarantined = BACK(UNIFIED, "", _newborn(name, **embed))
+def test_what_a_legacy_system_can_not_express_stays(name: str, embed: dict[str, Any], detail: str) -> None:
+    quarantined = BACK(UNIFIED, "", _native(name, **embed))
     assert isinstance(quarantined, Quarantined)
-    assert (quarantined.reason, quarantined.id) == (QuarantineReason.CANVAS, "born")
+    assert (quarantined.reason, quarantined.id) == (QuarantineReason.CANVAS, "native")
     assert detail in quarantined.detail
 
 
-def test_the_time_of_a_pipelines_steps_is_now() -> None:
-    raw = _newborn("cache_warming", chain=[WARM])
-    assert json.loads(carried(BACK(UNIFIED, "", raw)).payload)["options"]["pipe_target"]["message_timestamp"] == NOW_MS
+def test_the_steps_of_a_pipeline_are_timestamped_now() -> None:
+    raw = _native("cache_warming", chain=[WARM])
+    assert (
+        json.loads(translated(BACK(UNIFIED, "", raw)).payload)["options"]["pipe_target"]["message_timestamp"] == NOW_MS
+    )

@@ -1,4 +1,4 @@
-"""The translation: there and back is the same message, and any bytes give an answer."""
+"""The translation: there and back gives the same message, and any bytes give a result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import re
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import celery
 import msgspec
@@ -33,15 +33,17 @@ from legacy_messages import (
     READY,
     UNIFIED,
     as_kombu_reads_it,
-    carried,
     celery_raw,
     dramatiq_raw,
     json_values,
     label,
     mutations,
     reason_of,
+    translated,
 )
 
+from migrator.brokers.redis.keys import sources
+from migrator.brokers.redis.quarantine import quarantine_entry
 from migrator.errors import UsageError
 from migrator.plan.loader import load_plan
 from migrator.plan.model import Endpoint, Plan
@@ -63,30 +65,30 @@ def test_priorities_are_those_that_the_unified_app_publishes_with() -> None:
 @given(args=st.lists(json_values, max_size=1), symbols=json_values, retries=st.integers(0, 20))
 def test_dramatiq_there_and_back(args: list[Any], symbols: Any, retries: int) -> None:
     raw = dramatiq_raw("fetch_crypto_prices_task", *args, options={"retries": retries} if retries else {})
-    there = carried(FROM_DRAMATIQ(READY, "copy", raw))
+    there = translated(FROM_DRAMATIQ(READY, "copy", raw))
     message = as_kombu_reads_it(there.payload)
     assert repr(json.loads(message.body)[0]) == repr(json.loads(raw)["args"])
     assert message.headers["retries"] == retries
-    back = carried(BACK(UNIFIED, "", there.payload))
+    back = translated(BACK(UNIFIED, "", there.payload))
     assert (back.payload, back.address, back.copy_id, back.id) == (raw, READY, "copy", "the-id")
     adapted = dramatiq_raw("fetch_technical_indicators_task", symbols, indicators=symbols)
-    there = carried(FROM_DRAMATIQ(READY, "copy", adapted))
+    there = translated(FROM_DRAMATIQ(READY, "copy", adapted))
     assert repr(json.loads(as_kombu_reads_it(there.payload).body)[1]) == repr(
         {"symbols": [json.loads(adapted)["args"][0]]}
     )
-    assert carried(BACK(UNIFIED, "", there.payload)).payload == adapted
+    assert translated(BACK(UNIFIED, "", there.payload)).payload == adapted
 
 
 @given(args=st.lists(json_values, max_size=2), extra=st.dictionaries(st.text(min_size=9), json_values, max_size=3))
 def test_celery_there_and_back(args: list[Any], extra: dict[str, Any]) -> None:
     for function in ("fetch_yahoo_stocks_task", "calculate_indicators_task"):
         raw = celery_raw(function, [args, {}, EMBED], headers=extra)
-        there = carried(FROM_CELERY(CELERY, "", raw))
+        there = translated(FROM_CELERY(CELERY, "", raw))
         message = as_kombu_reads_it(there.payload)
         assert there.source_copy == "tag"
         assert message.headers["task"].startswith("tasks.") and "celery_tasks" not in message.headers["task"]
         assert {key: repr(message.headers[key]) for key in extra} == {key: repr(value) for key, value in extra.items()}
-        back = carried(BACK(UNIFIED, "", there.payload))
+        back = translated(BACK(UNIFIED, "", there.payload))
         assert (back.payload, back.address, back.priority) == (raw, CELERY, 5)
 
 
@@ -95,14 +97,14 @@ def test_a_celery_message_with_odd_properties_goes_back_as_it_was(properties: di
     document = json.loads(celery_raw("calculate_indicators_task", [["A"], {}, EMBED]))
     document["properties"].update(properties)
     raw = json.dumps(document).encode()
-    there = carried(FROM_CELERY(CELERY, "", raw))
+    there = translated(FROM_CELERY(CELERY, "", raw))
     assert as_kombu_reads_it(there.payload).delivery_tag == there.copy_id
-    back = carried(BACK(UNIFIED, "", there.payload))
+    back = translated(BACK(UNIFIED, "", there.payload))
     assert (back.payload, back.address) == (raw, CELERY)
 
 
 @given(raw=st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
-def test_any_bytes_give_an_answer(raw: bytes) -> None:
+def test_any_bytes_give_a_result(raw: bytes) -> None:
     assert isinstance(FROM_DRAMATIQ(READY, "copy", raw), Quarantined)
     assert isinstance(FROM_CELERY(CELERY, "", raw), Quarantined)
     assert isinstance(BACK(UNIFIED, "", raw), Quarantined)
@@ -111,17 +113,17 @@ def test_any_bytes_give_an_answer(raw: bytes) -> None:
 def test_mangled_messages() -> None:
     # MIGRATOR_FUZZ=100000 for the long run.
     number = int(os.environ.get("MIGRATOR_FUZZ", "15000"))
-    chance = random.Random(int(os.environ.get("MIGRATOR_FUZZ_SEED", "5")))
+    rng = random.Random(int(os.environ.get("MIGRATOR_FUZZ_SEED", "5")))
     sane = [
         dramatiq_raw("fetch_crypto_prices_task", ["BTC"], options={"retries": 1, "eta": NOW_MS + 9}),
         dramatiq_raw("fetch_technical_indicators_task", "A", options={"pipe_target": {"actor_name": "x"}}),
         celery_raw("calculate_indicators_task", [["A"], {"period": 3}, EMBED], headers={"eta": "2030-01-01T00:00:00"}),
         celery_raw("health_check_task", [[], {}, {**EMBED, "chain": [{"task": "x"}]}]),
     ]
-    sane.append(carried(FROM_DRAMATIQ(READY, "copy", sane[0])).payload)
-    sane.append(carried(FROM_CELERY(CELERY, "", sane[2])).payload)
+    sane.append(translated(FROM_DRAMATIQ(READY, "copy", sane[0])).payload)
+    sane.append(translated(FROM_CELERY(CELERY, "", sane[2])).payload)
     answers = {Translated: 0, Quarantined: 0}
-    for index, raw in enumerate(mutations(sane, number, chance)):
+    for index, raw in enumerate(mutations(sane, number, rng)):
         translate, address = ((FROM_DRAMATIQ, READY), (FROM_CELERY, CELERY), (BACK, UNIFIED))[index % 3]
         answer = translate(address, "copy" if address is READY else "", raw)
         answers[type(answer)] += 1
@@ -137,22 +139,22 @@ def test_mangled_messages() -> None:
     assert answers[Quarantined] > number / 10
 
 
-def _two_ways(kind: Any, endpoint: Endpoint, *, tag: str) -> tuple[Any, Any]:
-    """Return a translation, and one that takes the slow way with every message."""
+def _both_paths(kind: Any, endpoint: Endpoint, *, tag: str) -> tuple[Any, Any]:
+    """Return the translation, and the general path alone."""
     numbers = wire_priorities(PLAN, "redis://")
     made = kind(PLAN, endpoint, priorities=numbers, now_ms=NOW_MS, new_tag=lambda: tag)
-    return made.translate, made.translate_any
+    return made.translate, made.general_path
 
 
-def _is_ordinary(kind: Any, endpoint: Endpoint) -> Callable[[QueueAddress, str, bytes], bool]:
-    """Return a function that says whether a message takes the fast way."""
+def _takes_fast_path(kind: Any, endpoint: Endpoint) -> Callable[[QueueAddress, str, bytes], bool]:
+    """Return a function that says whether a message takes the fast path."""
     made = kind(PLAN, endpoint, priorities=wire_priorities(PLAN, "redis://"), now_ms=NOW_MS, new_tag=lambda: "tag")
-    made.plain._fallback = lambda *message: None
+    made.fast_path._general_path = lambda *message: None
     return lambda *message: made.translate(*message) is not None
 
 
-FAST, SLOW = _two_ways(DramatiqForward, PLAN.legacy[0], tag="tag")
-is_ordinary = _is_ordinary(DramatiqForward, PLAN.legacy[0])
+FAST_PATH, GENERAL_PATH = _both_paths(DramatiqForward, PLAN.legacy[0], tag="tag")
+takes_fast_path = _takes_fast_path(DramatiqForward, PLAN.legacy[0])
 
 
 @given(
@@ -169,33 +171,33 @@ is_ordinary = _is_ordinary(DramatiqForward, PLAN.legacy[0])
     ),
     name=st.text(),
 )
-def test_the_fast_way_and_the_slow_way_give_the_same_bytes(args: list[Any], options: dict[str, Any], name: str) -> None:
+def test_both_paths_give_the_same_bytes(args: list[Any], options: dict[str, Any], name: str) -> None:
     for actor in ("fetch_crypto_prices_task", "fetch_stock_prices_task", "health_check_task", "cleanup_old_cache_task"):
         raw = dramatiq_raw(actor, *args, options=options)
-        assert FAST(READY, name, raw) == SLOW(READY, name, raw)
+        assert FAST_PATH(READY, name, raw) == GENERAL_PATH(READY, name, raw)
 
 
-def test_mangled_messages_are_the_same_on_both_ways() -> None:
-    number, carried_over, chance = int(os.environ.get("MIGRATOR_FUZZ", "15000")), 0, random.Random(8)
+def test_mangled_messages_are_the_same_on_both_paths() -> None:
+    number, moved, rng = int(os.environ.get("MIGRATOR_FUZZ", "15000")), 0, random.Random(8)
     sane = [
         dramatiq_raw("fetch_crypto_prices_task", ["BTC"]),
         dramatiq_raw("fetch_stock_prices_task", ["A"], 3, options={"retries": 1, "eta": NOW_MS + 9}),
         dramatiq_raw("health_check_task", options={"redis_message_id": "x", "max_age": 3_600_000}),
     ]
-    assert all(is_ordinary(READY, "copy", raw) for raw in sane)
-    for raw in mutations(sane, number, chance):
-        answer = FAST(READY, "copy", raw)
-        assert answer == SLOW(READY, "copy", raw)
-        carried_over += isinstance(answer, Translated)
-    assert carried_over > number / 300
+    assert all(takes_fast_path(READY, "copy", raw) for raw in sane)
+    for raw in mutations(sane, number, rng):
+        answer = FAST_PATH(READY, "copy", raw)
+        assert answer == GENERAL_PATH(READY, "copy", raw)
+        moved += isinstance(answer, Translated)
+    assert moved > number / 300
 
 
-FAST_CELERY, SLOW_CELERY = _two_ways(CeleryForward, PLAN.legacy[1], tag="new-tag")
-is_ordinary_celery = _is_ordinary(CeleryForward, PLAN.legacy[1])
+FAST_PATH_CELERY, GENERAL_PATH_CELERY = _both_paths(CeleryForward, PLAN.legacy[1], tag="new-tag")
+celery_takes_fast_path = _takes_fast_path(CeleryForward, PLAN.legacy[1])
 
 
 def _same(one: Translation, other: Translation) -> bool:
-    """Say whether two translations are the same but for spaces between the parts of the message."""
+    """Say whether two translations are the same except for whitespace in the message."""
     if isinstance(one, Quarantined) or isinstance(other, Quarantined):
         return one == other
     read = [json.loads(answer.payload) for answer in (one, other)]
@@ -223,31 +225,31 @@ def ordinary_raw(function: str, body: Any, **headers: Any) -> bytes:
         },
     ),
 )
-def test_both_ways_give_the_same_celery_message(args: list[Any], copy_id: str, headers: dict[str, Any]) -> None:
+def test_both_paths_give_the_same_celery_message(args: list[Any], copy_id: str, headers: dict[str, Any]) -> None:
     tasks = "fetch_yahoo_stocks_task", "calculate_indicators_task", "update_single_asset_task", "health_check_task"
     for function in tasks:
         raw = ordinary_raw(function, [args, {}, EMBED], **headers)
-        fast = FAST_CELERY(CELERY, copy_id, raw)
-        assert _same(fast, SLOW_CELERY(CELERY, copy_id, raw))
+        fast = FAST_PATH_CELERY(CELERY, copy_id, raw)
+        assert _same(fast, GENERAL_PATH_CELERY(CELERY, copy_id, raw))
         if isinstance(fast, Translated):
-            assert carried(BACK(UNIFIED, "", fast.payload)).payload == raw
+            assert translated(BACK(UNIFIED, "", fast.payload)).payload == raw
 
 
-def test_mangled_celery_messages_are_the_same_on_both_ways() -> None:
-    number, quickly, chance = int(os.environ.get("MIGRATOR_FUZZ", "15000")), 0, random.Random(9)
+def test_mangled_celery_messages_are_the_same_on_both_paths() -> None:
+    number, on_fast_path, rng = int(os.environ.get("MIGRATOR_FUZZ", "15000")), 0, random.Random(9)
     sane = [
         ordinary_raw("fetch_yahoo_stocks_task", [["A"], {"limit": 3}, EMBED]),
         ordinary_raw("update_single_asset_task", [["A"], {}, EMBED], eta="2030-01-01T00:00:00", retries=2),
         ordinary_raw("health_check_task", [[], {}, EMBED], expires="2031-01-01T00:00:00"),
     ]
-    # A key that is there twice: the last one counts.
+    # A duplicate key: the last one counts.
     sane += [sane[0].replace(b', "id"', b', "task": "tasks.celery_tasks.health_check_task", "id"')]
-    assert [is_ordinary_celery(CELERY, "", raw) for raw in sane] == [True, True, True, False]
-    for raw in mutations(sane, number, chance):
-        fast = FAST_CELERY(CELERY, "", raw)
-        assert _same(fast, SLOW_CELERY(CELERY, "", raw)), raw
-        quickly += is_ordinary_celery(CELERY, "", raw) if isinstance(fast, Translated) else 0
-    assert quickly > number / 500
+    assert [celery_takes_fast_path(CELERY, "", raw) for raw in sane] == [True, True, True, False]
+    for raw in mutations(sane, number, rng):
+        fast = FAST_PATH_CELERY(CELERY, "", raw)
+        assert _same(fast, GENERAL_PATH_CELERY(CELERY, "", raw)), raw
+        on_fast_path += celery_takes_fast_path(CELERY, "", raw) if isinstance(fast, Translated) else 0
+    assert on_fast_path > number / 500
 
 
 @pytest.mark.parametrize(
@@ -326,12 +328,22 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
     assert not (tmp_path / "boom").exists()
 
 
+def test_infinity_is_quarantined_as_unreadable_with_its_bytes_untouched() -> None:
+    """Python's json writes it, other decoders reject it; here for arguments that the plan passes on unchanged."""
+    raw = dramatiq_raw("fetch_crypto_prices_task", [float("inf")])
+    assert b"Infinity" in raw
+    result = FROM_DRAMATIQ(READY, "copy", raw)
+    assert reason_of(result) is QuarantineReason.UNREADABLE
+    _, value = quarantine_entry(sources(PLAN.legacy[0])[0], "copy", "0", cast(Quarantined, result), raw)
+    assert value.partition(b"\n")[2] == raw
+
+
 def test_every_digit_stays() -> None:
     raw = dramatiq_raw("fetch_crypto_prices_task").replace(b"[]", b"[[1.0,12345678901234567890123,1e400,0.10,1E5]]")
-    there = carried(FROM_DRAMATIQ(READY, "copy", raw))
+    there = translated(FROM_DRAMATIQ(READY, "copy", raw))
     body = base64.b64decode(json.loads(there.payload)["body"])
     assert body.startswith(b"[[[1.0,12345678901234567890123,1e400,0.10,1E5]],{},")
-    assert carried(BACK(UNIFIED, "", there.payload)).payload == raw
+    assert translated(BACK(UNIFIED, "", there.payload)).payload == raw
 
 
 @pytest.mark.parametrize("compression", ["application/x-gzip", "application/x-bz2"])
@@ -340,19 +352,19 @@ def test_a_compressed_body_is_read(compression: str) -> None:
         json.dumps([["A"], {}, EMBED]).encode()
     )
     raw = celery_raw("calculate_indicators_task", packed, headers={"compression": compression})
-    there = carried(FROM_CELERY(CELERY, "", raw))
+    there = translated(FROM_CELERY(CELERY, "", raw))
     message = as_kombu_reads_it(there.payload)
     assert json.loads(message.body) == [[], {"symbols": ["A"]}, EMBED]
     assert "compression" not in message.headers
-    assert carried(BACK(UNIFIED, "", there.payload)).payload == raw
+    assert translated(BACK(UNIFIED, "", there.payload)).payload == raw
 
 
 def test_a_body_that_stays_keeps_its_compression() -> None:
     packed = zlib.compress(json.dumps([["A"], {}, EMBED]).encode())
     raw = celery_raw("fetch_yahoo_stocks_task", packed, headers={"compression": "application/x-gzip"})
-    message = as_kombu_reads_it(carried(FROM_CELERY(CELERY, "", raw)).payload)
+    message = as_kombu_reads_it(translated(FROM_CELERY(CELERY, "", raw)).payload)
     assert message.headers["compression"] == "application/x-gzip"
-    assert base64.b64decode(json.loads(carried(FROM_CELERY(CELERY, "", raw)).payload)["body"]) == packed
+    assert base64.b64decode(json.loads(translated(FROM_CELERY(CELERY, "", raw)).payload)["body"]) == packed
 
 
 def test_protocol_1_becomes_protocol_2() -> None:
@@ -367,7 +379,7 @@ def test_protocol_1_becomes_protocol_2() -> None:
     envelope = json.loads(raw)
     envelope["headers"] = {}
     raw = json.dumps(envelope).encode()
-    there = carried(FROM_CELERY(CELERY, "", raw))
+    there = translated(FROM_CELERY(CELERY, "", raw))
     message = as_kombu_reads_it(there.payload)
     assert (message.headers["task"], message.headers["id"], message.headers["retries"]) == (
         "tasks.update_single_asset",
@@ -375,7 +387,7 @@ def test_protocol_1_becomes_protocol_2() -> None:
         2,
     )
     assert json.loads(message.body)[0] == ["A"]
-    assert carried(BACK(UNIFIED, "", there.payload)).payload == raw
+    assert translated(BACK(UNIFIED, "", there.payload)).payload == raw
 
 
 def _encoded_plan(tmp_path: Path, name: str) -> Plan:
@@ -394,19 +406,19 @@ def _encoded_plan(tmp_path: Path, name: str) -> Plan:
     return dataclasses.replace(PLAN, file=file, project=project, legacy=(endpoint, PLAN.legacy[1]))
 
 
-def test_a_projects_own_encoder_is_used_if_the_plan_names_it(tmp_path: Path) -> None:
+def test_a_custom_encoder_is_used_if_the_plan_names_it(tmp_path: Path) -> None:
     plan = _encoded_plan(tmp_path, "Zipped")
     there = forward(plan, plan.legacy[0], unified_url="redis://", now_ms=NOW_MS)
     raw = zlib.compress(dramatiq_raw("fetch_technical_indicators_task", "A", ["sma"]))
     assert reason_of(FROM_DRAMATIQ(READY, "copy", raw)) is QuarantineReason.UNREADABLE
-    message = carried(there(READY, "copy", raw))
+    message = translated(there(READY, "copy", raw))
     assert json.loads(as_kombu_reads_it(message.payload).body)[1] == {"symbols": ["A"]}
     back = backward(plan, now_ms=NOW_MS)
-    assert carried(back(UNIFIED, "", message.payload)).payload == raw
+    assert translated(back(UNIFIED, "", message.payload)).payload == raw
     retried = json.loads(message.payload)
     retried["properties"]["delivery_tag"] = "new"
     retried["headers"]["retries"] = 2
-    document = json.loads(zlib.decompress(carried(back(UNIFIED, "", json.dumps(retried).encode())).payload))
+    document = json.loads(zlib.decompress(translated(back(UNIFIED, "", json.dumps(retried).encode())).payload))
     assert (document["args"], document["options"]["retries"]) == (["A", ["sma"]], 2)
     assert reason_of(there(READY, "copy", b"rubbish")) is QuarantineReason.UNREADABLE
     assert (
@@ -416,7 +428,7 @@ def test_a_projects_own_encoder_is_used_if_the_plan_names_it(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "problem"), [("PickleEncoder", "unpickles"), ("NotOne", "no encoder"), ("", "can't be imported")]
+    ("name", "problem"), [("PickleEncoder", "unpickles"), ("NotOne", "not an encoder"), ("", "can't be imported")]
 )
 def test_an_encoder_that_can_not_be_used_is_a_clear_error(tmp_path: Path, name: str, problem: str) -> None:
     plan = _encoded_plan(tmp_path, name)
@@ -424,20 +436,20 @@ def test_an_encoder_that_can_not_be_used_is_a_clear_error(tmp_path: Path, name: 
         forward(plan, plan.legacy[0], unified_url="redis://", now_ms=NOW_MS)
 
 
-def test_options_without_a_counterpart_are_named() -> None:
+def test_options_without_a_counterpart_are_listed() -> None:
     raw = dramatiq_raw("fetch_news_task", options={"max_retries": 3, "repeat": True, "queue": "high_priority"})
-    assert carried(FROM_DRAMATIQ(READY, "copy", raw)).dropped == ("max_retries", "queue", "repeat")
+    assert translated(FROM_DRAMATIQ(READY, "copy", raw)).dropped == ("max_retries", "queue", "repeat")
 
 
 def test_time_limit_becomes_a_soft_limit() -> None:
     raw = dramatiq_raw("fetch_news_task", options={"time_limit": 90_000})
-    headers = as_kombu_reads_it(carried(FROM_DRAMATIQ(READY, "copy", raw)).payload).headers
+    headers = as_kombu_reads_it(translated(FROM_DRAMATIQ(READY, "copy", raw)).payload).headers
     assert headers["timelimit"] == [None, 90.0]
 
 
 @settings(max_examples=30)
 @given(eta=st.integers(0, 2**62))
-def test_etas_outside_of_the_calendar_are_kept_back(eta: int) -> None:
+def test_etas_outside_the_calendar_are_quarantined(eta: int) -> None:
     raw = dramatiq_raw("fetch_news_task", options={"eta": eta, "max_age": 2**61})
     assert isinstance(FROM_DRAMATIQ(READY, "copy", raw), (Translated, Quarantined))
 
@@ -486,7 +498,7 @@ priority = "LOW"
 
 @pytest.fixture(scope="module")
 def with_callbacks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
-    """The translation there and back by a plan that also maps the actors that are callbacks."""
+    """The translation there and back with a plan that also maps the actors that are callbacks."""
     file = tmp_path_factory.mktemp("callbacks") / "migration.toml"
     file.write_text(PLAN_FILE.read_text() + CALLBACKS)
     plan = load_plan(file)
@@ -494,7 +506,7 @@ def with_callbacks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
 
 
 def called_with(link: dict[str, Any], given: tuple[Any, ...]) -> tuple[list[Any], dict[str, Any]]:
-    """Return what Celery itself calls a signature's task with."""
+    """Return the arguments with which Celery itself calls a signature's task."""
     app = celery.Celery("callbacks", set_as_current=False)
     seen: list[Any] = []
 
@@ -515,26 +527,26 @@ def called_with(link: dict[str, Any], given: tuple[Any, ...]) -> tuple[list[Any]
         ("on_retry_exhausted", "give_up_task", "errbacks", lambda m: ([], {"source": m})),
     ],
 )
-def test_callbacks_that_mean_the_same_are_carried(
+def test_equivalent_callbacks_are_translated(
     with_callbacks: tuple[Any, Any], option: str, actor: str, part: str, call: Any
 ) -> None:
     there, back = with_callbacks
     raw = dramatiq_raw("health_check_task", options={option: actor})
-    moved = carried(there(READY, "copy", raw))
+    moved = translated(there(READY, "copy", raw))
     _, _, embed = json.loads(as_kombu_reads_it(moved.payload).body)
     (link,) = embed[part]
     assert [name for name, value in embed.items() if value] == [part]
     assert called_with(link, ("the result",)) == call(json.loads(raw))
     assert link["options"] == {"queue": "unified", "priority": 9}
-    assert carried(back(UNIFIED, "", moved.payload)).payload == raw
+    assert translated(back(UNIFIED, "", moved.payload)).payload == raw
 
 
-def test_a_carried_callback_survives_a_retry(with_callbacks: tuple[Any, Any]) -> None:
+def test_a_translated_callback_survives_a_retry(with_callbacks: tuple[Any, Any]) -> None:
     there, back = with_callbacks
     raw = dramatiq_raw("health_check_task", options={"on_success": "notify_task"})
-    document = json.loads(carried(there(READY, "copy", raw)).payload)
+    document = json.loads(translated(there(READY, "copy", raw)).payload)
     document["headers"]["retries"], document["properties"]["delivery_tag"] = 2, "another"
-    again = json.loads(carried(back(UNIFIED, "", json.dumps(document).encode())).payload)
+    again = json.loads(translated(back(UNIFIED, "", json.dumps(document).encode())).payload)
     assert (again["options"]["on_success"], again["options"]["retries"]) == ("notify_task", 2)
 
 
@@ -545,12 +557,12 @@ def test_a_carried_callback_survives_a_retry(with_callbacks: tuple[Any, Any]) ->
         ({"on_retry_exhausted": "notify_task"}, QuarantineReason.CALLBACK, "number of retries"),
         ({"on_success": "fetch_stock_prices_task"}, QuarantineReason.CALLBACK, "'limit', which is not the first"),
         ({"on_success": "health_check_task"}, QuarantineReason.CALLBACK, "takes"),
-        ({"on_success": "nobody"}, QuarantineReason.CALLBACK, "no successor"),
-        ({"on_success": ["nobody"]}, QuarantineReason.CALLBACK, "no successor"),
+        ({"on_success": "nobody"}, QuarantineReason.CALLBACK, "not in the plan"),
+        ({"on_success": ["nobody"]}, QuarantineReason.CALLBACK, "not in the plan"),
         ({"group_completion_uuid": "u", "group_completion_callbacks": []}, QuarantineReason.GROUP, "group"),
     ],
 )
-def test_callbacks_that_would_mean_something_else_stay(
+def test_callbacks_without_an_equivalent_stay(
     with_callbacks: tuple[Any, Any], options: dict[str, Any], reason: QuarantineReason, detail: str
 ) -> None:
     quarantined = with_callbacks[0](READY, "copy", dramatiq_raw("health_check_task", options=options))
@@ -567,16 +579,16 @@ def test_callbacks_that_would_mean_something_else_stay(
     ],
     ids=label,
 )
-def test_a_result_that_both_give_to_the_same_parameter(
+def test_a_result_that_both_systems_pass_to_the_same_parameter(
     with_callbacks: tuple[Any, Any], step: bytes, call: tuple[list[Any], dict[str, Any]]
 ) -> None:
     """Dramatiq calls store(path, result), Celery store(result, where=path): the plan's adapters make it the same."""
     there, back = with_callbacks
     raw = dramatiq_raw("health_check_task", options={"pipe_target": json.loads(step)})
-    moved = carried(there(READY, "copy", raw))
+    moved = translated(there(READY, "copy", raw))
     (link,) = json.loads(as_kombu_reads_it(moved.payload).body)[2]["chain"]
     assert called_with(link, ("the result",)) == call
-    assert carried(back(UNIFIED, "", moved.payload)).payload == raw
+    assert translated(back(UNIFIED, "", moved.payload)).payload == raw
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Talking to workers through a broker that goes away in the middle is an error that a person can act on."""
+"""A broker that goes away while we talk to workers is an error that a person can act on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from migrator.plan.loader import load_plan
 from migrator.workers import celery_control
 
 
-def test_a_broker_that_goes_away_between_two_questions_is_unreachable(tmp_path: Path) -> None:
+def test_a_broker_that_goes_away_between_two_requests_is_unreachable(tmp_path: Path) -> None:
     endpoint = replace(load_plan(DATA / "migration.toml").unified, url="${BROKER}")
     with embedded_server(folder=tmp_path) as server, pytest.raises(UnreachableError) as caught:
         environ = {"BROKER": server.url(0)}

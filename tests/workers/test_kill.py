@@ -1,4 +1,4 @@
-"""The last resort: never by itself, always after SIGTERM and the time that was promised, and exactly who was meant."""
+"""The last resort: never automatic, always after SIGTERM and the stop timeout, and exactly the named process."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ STUBBORN = (
 
 @pytest.fixture
 def stubborn(shop: Shop) -> tuple[Shop, ProcessRecord]:
-    """The shop with a web server that can't be stopped; it waits no longer than a second for that."""
+    """The shop with a web server that ignores SIGTERM, and a stop timeout of one second."""
     text = shop.plan.file.read_text()
     old = '["{python}", "web.py", "legacy", "127.0.0.1:${SHOP_PORT}"]'
     assert old in text
@@ -66,7 +66,7 @@ def test_a_process_that_was_not_told_to_stop_is_not_killed(stubborn: tuple[Shop,
     assert record.alive
 
 
-def test_without_a_yes_nothing_stronger_is_sent_and_the_error_names_the_command(
+def test_without_confirmation_nothing_stronger_is_sent_and_the_error_names_the_command(
     stubborn: tuple[Shop, ProcessRecord],
 ) -> None:
     shop, record = stubborn
@@ -89,7 +89,7 @@ def test_without_a_yes_nothing_stronger_is_sent_and_the_error_names_the_command(
     assert survivors(shop.plan, web(shop.plan), environ=shop.environ) == ()
 
 
-def test_on_the_command_line_a_kill_needs_the_name_and_a_yes(stubborn: tuple[Shop, ProcessRecord]) -> None:
+def test_on_the_command_line_a_kill_needs_the_name_and_confirmation(stubborn: tuple[Shop, ProcessRecord]) -> None:
     shop, record = stubborn
     unsaid = cli(shop, "stop", "legacy", "--name", "old-web", "--kill", "old-web")
     assert unsaid.returncode == ExitCode.REFUSED, unsaid.stderr
@@ -101,11 +101,11 @@ def test_on_the_command_line_a_kill_needs_the_name_and_a_yes(stubborn: tuple[Sho
     assert record.alive
     said = cli(shop, "stop", "legacy", "--name", "old-web", "--kill", "old-web", "--yes")
     assert said.returncode == ExitCode.CLEAN, said.stderr
-    assert "Requests that it is serving break off" in said.stderr
+    assert "Requests that it is serving are aborted" in said.stderr
     assert not record.alive
 
 
-def test_on_a_terminal_the_question_comes_after_the_time_and_no_is_the_default(
+def test_on_a_terminal_the_question_comes_after_the_timeout_and_no_is_the_default(
     stubborn: tuple[Shop, ProcessRecord],
 ) -> None:
     shop, record = stubborn
@@ -137,7 +137,7 @@ def test_on_a_terminal_the_question_comes_after_the_time_and_no_is_the_default(
 
 
 @pytest.mark.acceptance
-def test_a_task_without_end_is_asked_about_and_its_message_survives(shop: Shop) -> None:
+def test_an_endless_task_is_asked_about_and_its_message_survives(shop: Shop) -> None:
     before, name, after = shop.plan.file.read_text().partition('name = "old-celery"\n')
     shop.plan.file.write_text(before + name + after.replace("stop_timeout_s = 20", "stop_timeout_s = 2", 1))
     git(shop.folder, "commit", "-q", "-a", "-m", "Hurry")
@@ -157,4 +157,4 @@ def test_a_task_without_end_is_asked_about_and_its_message_survives(shop: Shop) 
     # On a busy machine its reply may not come in time either; then it is asked about after SIGTERM.
     assert re.search("process old-celery has not (finished its tasks within|ended) 2 s", asked[0]), asked
     assert "Messages held by workers of its queues: 1; " in asked[0]
-    assert report.moved == 1, "what the killed worker had not acknowledged is carried over"
+    assert report.moved == 1, "what the killed worker had not acknowledged is moved"

@@ -1,4 +1,4 @@
-"""Every caller takes the plan's driver: a shortcut past it would send raw signals to what somebody else restarts."""
+"""Every caller uses the plan's driver: bypassing it would send raw signals to processes that a manager restarts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-def test_nobody_passes_the_dispatch_by() -> None:
+def test_nobody_bypasses_the_dispatcher() -> None:
     callers = {
         path.relative_to(ROOT).as_posix(): sorted(names)
         for path in ROOT.rglob("*.py")

@@ -1,1 +1,1 @@
-"""What Dramatiq and Celery keep on RabbitMQ, and how it is read."""
+"""The queues of Dramatiq and Celery on RabbitMQ, and how they are read."""

@@ -1,4 +1,4 @@
-"""What the queues of both systems on RabbitMQ tell alike; the endpoint says whose messages they are."""
+"""What is the same for the queues of both systems on RabbitMQ; the endpoint says whose messages they hold."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RabbitmqBroker:
     Args:
         endpoint: The endpoint of the plan.
         url: Its URL with the environment filled in.
-        management_url: Where the management plugin is; empty if it is not to be asked.
+        management_url: URL of the management plugin; empty if it is not to be used.
     """
 
     def __init__(self, endpoint: Endpoint, url: str, *, management_url: str = "") -> None:
@@ -29,14 +29,14 @@ class RabbitmqBroker:
         self.management = Management(management_url) if management_url else None
 
     def close(self) -> None:
-        """Do nothing: each question has a connection of its own."""
+        """Do nothing: each request has a connection of its own."""
 
     def facts(self) -> BrokerFacts:
         """Ask the server about itself and these queues."""
         return find_facts(self.server, self.management, self.endpoint)
 
     def depths(self) -> Depths:
-        """Count every place where a message can be; what workers hold only with the management plugin."""
+        """Count the messages by queue and state; what workers hold only with the management plugin."""
         return count_all(self.server, self.management, self.endpoint)
 
     def owners(self) -> tuple[Owner, ...]:
@@ -44,5 +44,5 @@ class RabbitmqBroker:
         return find_owners(self.server, self.management, self.endpoint)
 
     def scan(self, *, queue: str | None = None) -> Iterator[Message]:
-        """Yield every message that waits; what this does to them stands in :mod:`migrator.brokers.rabbitmq.browse`."""
+        """Yield every waiting message; :mod:`migrator.brokers.rabbitmq.browse` says what this does to them."""
         yield from scan_all(self.server, self.management, self.endpoint, queue)

@@ -1,12 +1,12 @@
-"""Count and read what lies in queues on RabbitMQ.
+"""Count and browse the messages in queues on RabbitMQ.
 
-AMQP has no way to look at a message without taking it. :func:`browse` takes the waiting messages without acknowledging
-them and closes its channel, so the server puts each back to its place. What this does: the order stays; the flag
+AMQP has no way to read a message without taking it. :func:`browse` takes the waiting messages without acknowledging
+them and closes its channel, so the server requeues each one in its place. The effects: the order stays; the flag
 ``redelivered`` of each message is set from then on (Dramatiq ignores it, Celery only passes it on as
 ``delivery_info``, unless ``worker_deduplicate_successful_tasks`` is on, which looks it up in the result backend);
-until the end of the look nobody else gets those messages, so live workers come first (``x-priority``); a quorum queue
-counts the delivery, and one with a delivery limit gives a message up when it is reached, so those are refused where
-their type is known.
+while browsing, nobody else gets those messages, so live workers come first (``x-priority``); a quorum queue counts the
+delivery, and one with a delivery limit drops a message that reaches it, so such queues are refused where their type is
+known.
 
 Source: RabbitMQ, "Consumer Acknowledgements", "Consumer Priorities"; celery/app/trace.py.
 """
@@ -30,12 +30,12 @@ from migrator.errors import RefusedError, UnreachableError
 from migrator.plan.model import Endpoint
 from migrator.wire.message import Message, State, System
 
-#: How long to wait for the next message before the queue is counted again, and until the server is given up.
+#: How long to wait for the next message before the queue is counted again, and until we give up on the server.
 _WAIT_S, _LONGEST_S = 2.0, 60.0
 
 
 def count_all(server: RabbitmqServer, management: Management | None, endpoint: Endpoint) -> Depths:
-    """Count every place where a message can be; those that workers hold only where the management plugin is named."""
+    """Count the messages by queue and state; those that workers hold only where the management plugin is named."""
     counts = {(queue, state): 0 for queue in endpoint.queues for state in State}
     with server.connected() as connection:
 
@@ -60,15 +60,15 @@ def count_all(server: RabbitmqServer, management: Management | None, endpoint: E
 def _held(connection: Any, management: Management, virtual_host: str, queue: str) -> int:
     """Return how many messages the consumers of a queue hold.
 
-    The plugin's figures are seconds old: it still names what a worker has held that is gone by now. That nobody
-    consumes is known at once.
+    The plugin's figures are seconds old: they may still include what a worker held that has stopped since. That nobody
+    consumes a queue is known at once.
     """
     details, counted = management.queue(virtual_host, queue), count(connection, queue)
     return details.unacknowledged if details and counted and counted.consumers else 0
 
 
 def find_owners(server: RabbitmqServer, management: Management | None, endpoint: Endpoint) -> tuple[Owner, ...]:
-    """Return one entry for each queue that somebody consumes; RabbitMQ gives back what the dead had taken."""
+    """Return one entry for each queue that is consumed; RabbitMQ itself requeues what stopped consumers held."""
     found = []
     with server.connected() as connection:
         for at in rabbit_queues(endpoint):
@@ -93,7 +93,7 @@ def find_owners(server: RabbitmqServer, management: Management | None, endpoint:
 def scan_all(
     server: RabbitmqServer, management: Management | None, endpoint: Endpoint, only: str | None
 ) -> Iterator[Message]:
-    """Yield every message that waits, is on its way, kept back or dead."""
+    """Yield every message that is waiting, being moved, quarantined or dead."""
     with server.connected() as connection:
         for at in rabbit_queues(endpoint):
             if only not in (None, at.address.queue):
@@ -112,7 +112,7 @@ def scan_all(
 
 
 def browse(connection: Any, queue: str) -> Generator[Any, None, None]:
-    """Yield the messages that wait in a queue now, next one first; each goes back to its place at the end."""
+    """Yield the messages that wait in a queue now, next one first; each is requeued in its place at the end."""
     counted = count(connection, queue)
     if counted is None or not counted.ready:
         return
@@ -133,7 +133,7 @@ def _wait(connection: Any, channel: Any, queue: str, waiting: deque[Any]) -> boo
     """Wait for the next message; return whether there is one: workers may have been faster.
 
     Raises:
-        UnreachableError: The server has some and delivers none.
+        UnreachableError: The server has messages and delivers none.
     """
     deadline = time.monotonic() + _LONGEST_S
     while not waiting:
@@ -141,7 +141,7 @@ def _wait(connection: Any, channel: Any, queue: str, waiting: deque[Any]) -> boo
             connection.drain_events(timeout=_WAIT_S)
         if waiting:
             break
-        # Counted on the consumer's channel, so what was delivered before this answer has been seen.
+        # Counted on the consumer's channel, so everything delivered before this answer has been received.
         _, ready, _ = channel.queue_declare(queue=queue, passive=True)
         if not ready and not waiting:
             return False
@@ -162,7 +162,7 @@ def _refuse_quorum(server: RabbitmqServer, management: Management | None, at: Ra
     if details is not None and details.kind == "quorum" and "x-delivery-limit" in details.arguments:
         raise RefusedError(
             f"{server.where} {at.queue}",
-            "looking at a quorum queue's messages counts as a delivery, and this one gives up after some",
+            "browsing a quorum queue counts as a delivery, and this one drops messages after some deliveries",
             found=f"x-delivery-limit={details.arguments['x-delivery-limit']}",
-            remedy="run without a look at the messages (depths are safe)",
+            remedy="run without browsing the messages (counting them is safe)",
         )

@@ -1,7 +1,8 @@
 """Celery's queues on RabbitMQ, read without taking anything away.
 
-One queue holds everything, also what has an ETA; a worker takes that and holds it unacknowledged until its time. The
-messages are shown in the envelope that kombu uses on Redis (:mod:`migrator.brokers.rabbitmq.codec`).
+One queue holds everything, including messages with an ETA; a worker takes those and holds them unacknowledged until
+they are due. The messages are shown in the envelope that kombu uses on Redis
+(:mod:`migrator.brokers.rabbitmq.codec`).
 
 Source: kombu/transport/pyamqp.py; celery/app/amqp.py.
 """

@@ -1,7 +1,7 @@
-"""Delete queues on RabbitMQ that nobody needs once there is no way back: the legacy ones, and those of the transfer.
+"""Delete queues on RabbitMQ that are not needed once a rollback is ruled out: the legacy ones and the transfer's.
 
-A legacy queue goes only while it is empty and nobody consumes it: the server itself looks. What is kept back was
-decided about before.
+A legacy queue is deleted only if it is empty and nobody consumes it; the server itself checks that. What happens to
+quarantined messages was decided before.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from migrator.wire.message import Side, System
 
 
 def removable(endpoint: Endpoint) -> tuple[str, ...]:
-    """Return the queues to delete, never one of the unified side's own."""
+    """Return the queues to delete; the unified side's own queues are never among them."""
     found = rabbit_queues(endpoint)
     names = [name for at in found for name in (at.moving, at.filtered_out, at.quarantined)]
     names += [arriving_queue(endpoint), ALIVE, TAKEN]
@@ -28,7 +28,7 @@ def removable(endpoint: Endpoint) -> tuple[str, ...]:
 
 
 def remove(server: RabbitmqServer, endpoint: Endpoint) -> None:
-    """Delete them; one that is not there is fine.
+    """Delete these queues; one that does not exist is no error.
 
     Raises:
         RefusedError: A queue holds a message again, or somebody consumes it.

@@ -1,13 +1,13 @@
-"""AMQP messages in the form that the translation reads, and back.
+"""AMQP messages in the form that the translation reads, and back to AMQP.
 
 Dramatiq: the body is the message; its priority property repeats the option ``broker_priority``. Celery: the same
 envelope that kombu writes into Redis, made from body, headers and properties, so that one translation serves both:
 ``{"body": base64, "content-encoding", "content-type", "headers": {}, "properties": {}}``. Our header ``x-tqm`` is one
-text on AMQP (its numbers may be longer than AMQP's), packed when it is long, and the id of our copy is the property
-``message_id``: Celery publishes a retry without it.
+string on AMQP (its numbers may be longer than AMQP's), compressed when it is long, and the id of our copy is the
+property ``message_id``: Celery publishes a retry without it.
 
-Values that JSON lacks are written as ``{"__amqp__": [type, text]}``. Not carried: ``x-death`` and its relatives (the
-history of another queue), and ``user_id`` (the server compares it with the user that publishes).
+Values that JSON lacks are written as ``{"__amqp__": [type, text]}``. Left out: ``x-death`` and its relatives (the
+history in another queue), and ``user_id`` (the server compares it with the publishing user).
 
 Source: amqp/serialization.py, amqp/basic_message.py; kombu/transport/virtual/base.py; RabbitMQ: a message's properties
 have to fit into one frame.
@@ -25,7 +25,7 @@ from typing import Any
 import amqp
 import msgspec
 
-from migrator.brokers.rabbitmq.prepared_message import WrittenMessage
+from migrator.brokers.rabbitmq.prepared_message import PreparedMessage
 from migrator.wire.json_codec import HEADER, UnreadableError, dumps, loads, text_of
 from migrator.wire.kombu_envelope import Envelope, optional_text, read_envelope
 from migrator.wire.message import System
@@ -47,7 +47,7 @@ class _Options(msgspec.Struct):
 
 
 def raw_of(address: QueueAddress, message: Any) -> bytes:
-    """Return what the translation reads. Total: any delivery gives some bytes."""
+    """Return the bytes that the translation reads. Total: every delivery gives some bytes."""
     body = body_of(message)
     if address.system is System.DRAMATIQ:
         return body
@@ -89,7 +89,7 @@ def message_for(address: QueueAddress, payload: bytes) -> Any:
     if mark is not None:
         headers[HEADER] = _packed(bytes(mark))
         properties["message_id"] = given["delivery_tag"]
-    message = WrittenMessage(
+    message = PreparedMessage(
         _decoded(envelope),
         content_type=envelope.content_type,
         content_encoding=envelope.content_encoding,
@@ -107,7 +107,7 @@ def body_of(message: Any) -> bytes:
 
 
 def own_headers(message: Any) -> dict[str, Any]:
-    """Return a delivery's headers without ours for private queues and without the history of other queues."""
+    """Return a delivery's headers without our staging headers and without the history of other queues."""
     return {
         name: value
         for name, value in (message.headers or {}).items()
@@ -120,7 +120,7 @@ def _decoded(envelope: Envelope) -> bytes:
         try:
             return b64decode(envelope.body, validate=True)
         except (Base64Error, ValueError) as error:
-            raise UnreadableError(f"the body is no base64: {error}") from None
+            raise UnreadableError(f"the body is not base64: {error}") from None
     return envelope.body.encode("utf-8", "surrogatepass")
 
 
@@ -133,17 +133,17 @@ def _broker_priority(payload: bytes) -> int | None:
 
 
 def _opened(parts: dict[str, msgspec.Raw]) -> dict[str, Any]:
-    """Return headers or properties, all read at once."""
+    """Return headers or properties, all decoded at once."""
     return dict(zip(parts, loads(b"[" + b",".join(map(bytes, parts.values())) + b"]"), strict=True))
 
 
 def _packed(mark: bytes) -> str:
-    """Return our header as text, packed when it is long."""
+    """Return our header as text, compressed when it is long."""
     return mark.decode() if len(mark) < _PACK_FROM_BYTES else "z" + b64encode(zlib.compress(mark, 3)).decode()
 
 
 def _unpacked(mark: Any) -> Any:
-    """Return our header as the translation reads it; anything strange is passed on and refused there."""
+    """Return our header as the translation reads it; anything malformed is passed on and rejected there."""
     try:
         if mark.startswith("z"):
             mark = zlib.decompress(b64decode(mark[1:])).decode()
@@ -165,7 +165,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return {"__amqp__": ["bytes", b64encode(bytes(value)).decode()]}
     if isinstance(value, datetime):
-        # py-amqp gives times without a zone, in UTC.
+        # py-amqp returns naive datetimes in UTC.
         return {"__amqp__": ["time", str(int(value.replace(tzinfo=UTC).timestamp()))]}
     if isinstance(value, Decimal):
         return {"__amqp__": ["decimal", str(value)]}

@@ -1,6 +1,6 @@
-"""How the queues of a plan were declared on RabbitMQ; declare them alike elsewhere, and delete them there.
+"""Read how the queues of a plan are declared on RabbitMQ, declare them alike elsewhere, and delete them there.
 
-A rehearsal does so in a virtual host that had none of them.
+A rehearsal does that in a virtual host that had none of them.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def read_declarations(
             if facts is not None
         )
     with server.connected() as connection:
-        # AMQP does not tell the arguments of a queue of dead letters; the workers declare it as they do everywhere.
+        # AMQP does not show the arguments of a dead letter queue; the workers declare it as they do everywhere.
         return tuple(
             QueueForm(name=name, arguments=find_arguments(connection, address))
             for name, address in names.items()
@@ -67,7 +67,7 @@ def read_declarations(
 
 
 def declare_like(server: RabbitmqServer, forms: Iterable[QueueForm]) -> None:
-    """Declare queues as the real ones are, except for what can't be found out about them."""
+    """Declare queues like the real ones, except those whose arguments can't be found out."""
     with server.connected() as connection:
         for form in forms:
             if "?" in form.arguments:
@@ -108,7 +108,7 @@ def delete_queues(server: RabbitmqServer, endpoints: Iterable[Endpoint]) -> None
 
 
 def queue_names(endpoints: Iterable[Endpoint]) -> tuple[str, ...]:
-    """Return every queue that a rehearsal can make for these endpoints."""
+    """Return every queue that a rehearsal can create for these endpoints."""
     names: list[str] = []
     for endpoint in endpoints:
         for at in rabbit_queues(endpoint):

@@ -1,11 +1,11 @@
-"""Whole buffers instead of single frames between py-amqp and its socket: fewer system calls for each message.
+"""Buffers between py-amqp and its socket instead of single frames: fewer system calls for each message.
 
-py-amqp reads a frame in three calls and sends each message by a call of its own; of a transfer's time that was about
-a third. Here frames are cut out of what one read gave, and published messages are gathered until a command follows
-that the server has to answer, or until they are many.
+py-amqp reads a frame in three calls and sends each message by a call of its own, which was about a third of a
+transfer's time. Here frames are cut out of what one read returned, and published messages are buffered until a command
+follows that the server has to answer, or until there are many.
 
-py-amqp waits for an answer as long as anything comes. A server that takes nothing because it is short of memory still
-sends its heartbeats, so they count for nothing here: a wait that only they fill ends.
+py-amqp waits for an answer as long as anything arrives. A server that accepts nothing because it is short of memory
+still sends its heartbeats, so they don't count here: a wait during which only heartbeats arrive times out.
 
 Source: amqp/transport.py (``read_frame``), amqp/method_framing.py (``frame_writer``), amqp/connection.py: both are
 looked up on the connection at each call.
@@ -25,7 +25,7 @@ _READ_BYTES = 131_072
 _SEND_FROM_BYTES = 131_072
 _METHOD, _HEADER, _BODY, _HEARTBEAT, _FRAME_END = 1, 2, 3, 8, 0xCE
 _BASIC = spec.Basic.Publish[0]
-#: How a socket with a timeout of its own (SO_RCVTIMEO, SO_SNDTIMEO), or of Python's, says that it is over.
+#: How a socket with a timeout of its own (SO_RCVTIMEO, SO_SNDTIMEO), or of Python's, reports that it has timed out.
 _WAITING = (TimeoutError, BlockingIOError, SSLWantReadError, SSLWantWriteError)
 _frame = Struct(">BHI")
 _signature = Struct(">HH")
@@ -34,11 +34,11 @@ _END = bytes([_FRAME_END])
 
 
 def buffered(connection: Any, *, answer_within_s: float) -> Any:
-    """Return a connected connection that reads and sends in buffers from now on.
+    """Make an open connection read and send in buffers, and return it.
 
     Args:
         connection: The connection.
-        answer_within_s: How long to wait while only heartbeats come.
+        answer_within_s: How long to wait while only heartbeats arrive.
     """
     reader = _Reader(connection.transport, answer_within_s)
     connection.transport.read_frame = reader.read_frame
@@ -47,7 +47,7 @@ def buffered(connection: Any, *, answer_within_s: float) -> Any:
 
 
 class _Reader:
-    """Cuts frames out of what the socket gives."""
+    """Cuts frames out of what the socket returns."""
 
     def __init__(self, transport: Any, answer_within_s: float) -> None:
         self._transport = transport
@@ -56,10 +56,10 @@ class _Reader:
         self._at = 0
 
     def read_frame(self) -> tuple[int, int, bytes]:
-        """Return type, channel and content of the next frame that is no heartbeat.
+        """Return type, channel and content of the next frame that is not a heartbeat.
 
         Raises:
-            TimeoutError: It is not all there; what came stays for the next call.
+            TimeoutError: It is incomplete; what arrived is kept for the next call.
             OSError: The connection is gone.
         """
         frame = self._next_frame()
@@ -82,7 +82,7 @@ class _Reader:
         return kind, channel, self._data[start:end]
 
     def _need(self, number: int) -> None:
-        """Read until so many bytes are there."""
+        """Read until this many bytes are there."""
         while (there := len(self._data) - self._at) < number:
             try:
                 more = self._transport.sock.recv(max(_READ_BYTES, number - there))
@@ -99,7 +99,7 @@ class _Reader:
 
 
 class _Writer:
-    """Gathers published messages and sends them together."""
+    """Buffers published messages and sends them together."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -107,10 +107,10 @@ class _Writer:
         self._size = 0
 
     def write(self, kind: int, channel: int, method: tuple[int, int] | None, args: Any, content: Any = None) -> None:
-        """Send one frame, or those of a message; only published messages may wait for what follows.
+        """Send one frame, or those of a message; only published messages may stay in the buffer.
 
         Raises:
-            TimeoutError: The server takes nothing.
+            TimeoutError: The server accepts nothing.
             OSError: The connection is gone.
         """
         given = args.encode() if isinstance(args, str) else bytes(args or b"")
@@ -127,13 +127,13 @@ class _Writer:
             try:
                 self._connection.transport.write(data)
             except _WAITING as error:
-                raise TimeoutError("the server took nothing in time") from error
+                raise TimeoutError("the server accepted nothing in time") from error
 
     def _add_message(self, channel: int, method: bytes, content: Any) -> None:
         body = content.body
         if isinstance(body, str):
             body = body.encode(content.properties.setdefault("content_encoding", "utf-8"))
-        # What can't be written raises here, before anything of it is in the buffer.
+        # What can't be encoded raises here, before any part of it is in the buffer.
         header = _content.pack(_BASIC, 0, len(body)) + content._serialize_properties()
         self._add(_METHOD, channel, method)
         self._add(_HEADER, channel, header)

@@ -1,7 +1,7 @@
-"""What only RabbitMQ's management plugin tells: unacknowledged messages, arguments and the type of a queue.
+"""What only RabbitMQ's management plugin reports: unacknowledged messages, arguments and the type of a queue.
 
-The plugin's address is not part of an AMQP URL, so it is asked only where ``RABBITMQ_MANAGEMENT_URL`` names it.
-Its counts are some seconds old.
+The plugin's address is not part of an AMQP URL, so it is used only where ``RABBITMQ_MANAGEMENT_URL`` names it. Its
+counts are some seconds old.
 
 Source: the plugin's HTTP API, ``GET /api/queues/<virtual host>/<queue>``.
 """
@@ -25,7 +25,7 @@ TIMEOUT_S = 5.0
 
 
 class ForbiddenError(UnreachableError):
-    """The plugin answers, and refuses: a wrong password, or a user without the right tag."""
+    """The plugin answers, but refuses: a wrong password, or a user without the necessary tag."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class QueueDetails:
 
 
 class Management:
-    """Asks the management plugin.
+    """A client of the management plugin.
 
     Args:
         url: ``http://user:password@host:15672``.
@@ -54,7 +54,7 @@ class Management:
         self._credentials = b64encode(f"{user}:{password}".encode()).decode()
 
     def queue(self, virtual_host: str, name: str) -> QueueDetails | None:
-        """Return what the plugin knows about a queue, None if there is none.
+        """Return what the plugin knows about a queue; None if the queue does not exist.
 
         Raises:
             UnreachableError: The plugin does not answer.
@@ -85,7 +85,7 @@ class Management:
         return owner
 
     def ask(self, method: str, *path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Return the plugin's answer, None if there is no such thing.
+        """Return the plugin's answer; None if the object does not exist.
 
         Raises:
             ForbiddenError: It does not allow that.
@@ -105,7 +105,7 @@ class Management:
             if error.code == 404:
                 return None
             if error.code in (401, 403):
-                remedy = f"correct {URL_VARIABLE}, or give its user the right"
+                remedy = f"correct {URL_VARIABLE}, or give its user the permission"
                 what = "the management plugin refuses access"
                 raise ForbiddenError(self.where, what, found=str(error), remedy=remedy) from error
             raise self._failure(error) from error
@@ -113,5 +113,5 @@ class Management:
             raise self._failure(error) from error
 
     def _failure(self, error: Exception) -> UnreachableError:
-        remedy = f"correct {URL_VARIABLE}, or unset it to do without"
+        remedy = f"correct {URL_VARIABLE}, or unset it to run without the plugin"
         return UnreachableError(self.where, "the management plugin does not answer", found=str(error), remedy=remedy)

@@ -1,4 +1,4 @@
-"""Carry everything that waits in one queue to another on the same RabbitMQ, in order; for a rehearsal's copies."""
+"""Move everything that waits in one queue to another on the same RabbitMQ, in order; for a rehearsal's copies."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _WAIT_S = 10.0
 
 
 def carry_all(server: RabbitmqServer, source: str, target: str, *, declare: bool) -> int:
-    """Carry all messages of ``source`` to ``target``; return how many. A queue that is not there holds none.
+    """Move all messages of ``source`` to ``target``; return how many. A missing queue counts as empty.
 
     Args:
-        declare: Make the target if there is none.
+        declare: Declare the target if it is missing.
 
     Raises:
-        UnreachableError: The server went away; nobody lost a message, a batch goes over whole or not at all.
+        UnreachableError: The server went away; no message is lost, a batch is moved as a whole or not at all.
     """
     with server.connected() as connection:
         counted = count(connection, source)

@@ -1,11 +1,11 @@
 """Names of queues on RabbitMQ, and the arguments that each system declares them with.
 
-Our queues begin with ``tqm.``: ``tqm.lock`` (exclusive: it ends with the connection that holds it), ``tqm.moving.…``
-(taken, not yet carried; each message has an id by then), ``tqm.passed.…`` (left out by a filter), ``tqm.kept.…`` (kept
-back, with the reason), ``tqm.arriving.…`` (come from another server, not yet in their queue), ``tqm.alive`` (empty,
-and gone after a restart of the server), ``tqm.taken`` (empty; it says that what a run remembers of this server is true
-of it), ``tqm.aside.…`` (of a rehearsal, in its scratch virtual host). They are deleted
-when a run leaves them empty.
+Our queues begin with ``tqm.``: ``tqm.lock`` (exclusive: it is deleted with the connection that holds it),
+``tqm.moving.…`` (taken, not yet moved; each message has a copy id by then), ``tqm.passed.…`` (filtered out),
+``tqm.kept.…`` (quarantined, with the reason), ``tqm.arriving.…`` (arrived from another server, not yet in their queue),
+``tqm.alive`` (empty, and gone after a restart of the server), ``tqm.taken`` (empty; marks a deduplication log as valid
+for this server), ``tqm.aside.…`` (of a rehearsal, in its scratch virtual host). They are deleted when a run leaves them
+empty.
 
 Source: dramatiq/brokers/rabbitmq.py (``_declare_queue`` and its neighbours); kombu/entity.py; migrator/tasks/celery.py.
 """
@@ -28,9 +28,9 @@ from migrator.wire.queue_address import QueueAddress
 LOCK = "tqm.lock"
 #: Not durable: it is gone after a restart of the server.
 ALIVE = "tqm.alive"
-#: Its arguments hold the number of the file that belongs to it.
+#: Its arguments hold the number of the deduplication log that belongs to it.
 TAKEN = "tqm.taken"
-#: Before the name of a queue whose copies no worker may run.
+#: Prefix of a queue whose copies no worker may run.
 ASIDE = "tqm.aside."
 #: The unified app declares its queue with this; without it RabbitMQ ignores priorities.
 UNIFIED_MAX_PRIORITY = 9
@@ -48,8 +48,8 @@ class RabbitQueue:
     filtered_out: str
     quarantined: str
 
-    def as_source(self) -> RedisQueue:
-        """Return the spot in the form that batches name; ids are made on taking, so bodies have a name."""
+    def as_redis_queue(self) -> RedisQueue:
+        """Return the queue in the form that batches use; copies get ids when they are taken, so ``bodies`` is set."""
         return RedisQueue(
             address=self.address, list=self.queue, bodies="amqp", claim=self.moving, filtered_out=self.filtered_out
         )
@@ -82,19 +82,19 @@ def dead_queue(queue: str) -> str:
 
 
 def arriving_queue(endpoint: Endpoint) -> str:
-    """Return the queue for what comes from other servers to this endpoint."""
+    """Return the queue for what arrives from other servers for this endpoint."""
     return f"tqm.arriving.{endpoint.side.value}.{endpoint.system.value}"
 
 
 def expected_arguments(address: QueueAddress) -> dict[str, Any]:
-    """Return the arguments with which the queue's own system declares it, as far as they are known beforehand."""
+    """Return the arguments with which the queue's own system declares it, as far as they are known in advance."""
     if address.system is System.DRAMATIQ:
         return {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead_queue(address.queue)}
     return {"x-max-priority": UNIFIED_MAX_PRIORITY} if address.side is Side.UNIFIED else {}
 
 
 def declare_missing(connection: Any, address: QueueAddress) -> bool:
-    """Make a destination queue if there is none, as its system would; return whether it was made."""
+    """Declare a destination queue as its system would, if it is missing; return whether it was created."""
     if count(connection, address.wire_queue) is not None:
         return False
     channel = connection.channel()
@@ -106,7 +106,7 @@ def declare_missing(connection: Any, address: QueueAddress) -> bool:
 
 
 def declare_own(connection: Any, queue: str) -> bool:
-    """Make one of our queues if there is none; return whether it was made."""
+    """Declare one of our queues if it is missing; return whether it was created."""
     if count(connection, queue) is not None:
         return False
     channel = connection.channel()
@@ -126,9 +126,9 @@ def delete_if_empty(connection: Any, queue: str) -> None:
 
 
 def find_arguments(connection: Any, address: QueueAddress) -> dict[str, Any]:
-    """Return the arguments of an existing queue, as far as AMQP tells: by declaring it again until it fits.
+    """Return the arguments of an existing queue, as far as AMQP shows them: by declaring it again until it matches.
 
-    An equal declaration changes nothing; an unequal one is refused with the value that it has (406).
+    An equal declaration changes nothing; an unequal one is refused with the current value (406).
     """
     arguments: dict[str, Any] = dict(expected_arguments(address))
     for _ in range(8):
@@ -146,7 +146,7 @@ def find_arguments(connection: Any, address: QueueAddress) -> dict[str, Any]:
 
 
 def _learn(arguments: dict[str, Any], text: str) -> bool:
-    """Correct ``arguments`` by what a refusal says; False if it says nothing usable."""
+    """Correct ``arguments`` by what a refusal says; return whether it said anything usable."""
     match = _MISMATCH.search(text)
     if match is None or not match["name"].startswith("x-"):
         return False
@@ -159,5 +159,5 @@ def _learn(arguments: dict[str, Any], text: str) -> bool:
 
 
 def as_text(arguments: Mapping[str, Any]) -> str:
-    """Return arguments for a person."""
+    """Return arguments as text for people."""
     return ", ".join(f"{name}={value}" for name, value in sorted(arguments.items())) or "none"

@@ -1,11 +1,11 @@
-"""A virtual host of our own on the operator's server, for a rehearsal: made like the real one, and removed afterwards.
+"""A virtual host of our own on the operator's server for a rehearsal: created like the real one, removed afterwards.
 
-It is made through the management plugin, by a user that may do so (tag ``administrator``). It gets what decides about
-messages: the real one's default type of queue, its policies, the arguments of the real queues, and for each user the
-permissions that it has there. Exchanges, bindings, shovels and federation are not copied: nothing leaves it.
+It is created through the management plugin, by a user that may do so (tag ``administrator``). It gets whatever affects
+messages: the real one's default queue type, its policies, the arguments of the real queues, and each user's
+permissions. Exchanges, bindings, shovels and federation are not copied: nothing leaves it.
 
-Its name begins with ``migrator-rehearsal-`` and only such a one is ever removed. A run that was killed leaves it
-behind; the next one names it.
+Its name begins with ``migrator-rehearsal-``, and only such a virtual host is ever removed. A run that was killed leaves
+it behind; the next run reports it.
 
 Source: the plugin's HTTP API; rabbit_vhost.erl (a virtual host takes its queues and connections with it).
 """
@@ -25,9 +25,9 @@ from migrator.brokers.rabbitmq.server import RabbitmqServer
 from migrator.errors import RefusedError, UnreachableError
 
 PREFIX = "migrator-rehearsal-"
-#: A copy lies in one queue at a time, but the server keeps what it has written for a while; and each one has a head.
+#: A copy is in one queue at a time, but the server keeps what it has written for a while; each message has a head.
 _FACTOR, _HEAD_BYTES = 3, 2048
-#: What of the free room copies may take.
+#: The share of the free space that copies may take.
 _SHARE = 0.5
 _POLICIES = ("policies", "operator-policies")
 _COPIED = ("pattern", "definition", "priority", "apply-to")
@@ -49,10 +49,10 @@ def require_same_server(management: Management, server: RabbitmqServer) -> None:
 
 
 def require_room(management: Management, *, messages: int, size_bytes: int) -> None:
-    """Refuse copies that could set off the server's alarms, which would block who publishes in production.
+    """Refuse copies that could set off the server's alarms, which would block publishers in production.
 
     Raises:
-        RefusedError: There is an alarm, or the copies would take much of what is free.
+        RefusedError: An alarm is on, or the copies would take too much of the free space.
     """
     need = _FACTOR * size_bytes + _HEAD_BYTES * messages
     remedy = "name a scratch server with --rabbitmq, or rehearse with --no-waiting"
@@ -74,13 +74,13 @@ def require_room(management: Management, *, messages: int, size_bytes: int) -> N
 
 
 def left_behind(management: Management) -> tuple[str, ...]:
-    """Return the virtual hosts of rehearsals that did not end in good order, or still go on."""
+    """Return the virtual hosts of rehearsals that did not clean up, or are still running."""
     names = (str(host["name"]) for host in management.ask("GET", "vhosts") or ())
     return tuple(sorted(name for name in names if name.startswith(PREFIX)))
 
 
 def create(management: Management, server: RabbitmqServer, *, plan_name: str, users: Iterable[str]) -> str:
-    """Make a virtual host like that of ``server`` and return its name.
+    """Create a virtual host like that of ``server`` and return its name.
 
     Raises:
         RefusedError: The plugin's user may not do that.
@@ -95,7 +95,7 @@ def create(management: Management, server: RabbitmqServer, *, plan_name: str, us
     except ForbiddenError as error:
         raise RefusedError(
             management.where,
-            "its user may not make a virtual host to rehearse in",
+            "its user may not create a virtual host to rehearse in",
             found=error.found,
             remedy="give it the tag `administrator` (rabbitmqctl set_user_tags) for the rehearsal, or name an empty "
             "virtual host with --rabbitmq",
@@ -110,18 +110,18 @@ def create(management: Management, server: RabbitmqServer, *, plan_name: str, us
 
 
 def remove(management: Management, name: str) -> None:
-    """Remove a virtual host of ours with everything in it; one that is gone is fine.
+    """Remove a virtual host of ours with everything in it; one that is gone is no error.
 
     Raises:
-        RefusedError: It is none of ours.
+        RefusedError: It was not created by a rehearsal.
     """
     if not name.startswith(PREFIX):
-        raise RefusedError(f"virtual host {name}", "is none of a rehearsal, so it is not removed")
+        raise RefusedError(f"virtual host {name}", "does not belong to a rehearsal, so it is not removed")
     management.ask("DELETE", "vhosts", name)
 
 
 def moved_to(url: str, virtual_host: str) -> str:
-    """Return a broker's URL with another virtual host; of a list with ``;`` only the first is kept."""
+    """Return a broker's URL with another virtual host; of a list with ``;`` only the first URL is kept."""
     parts = urlsplit(url.split(";", maxsplit=1)[0].strip())
     return urlunsplit(parts._replace(path=f"/{quote(virtual_host, safe='')}"))
 

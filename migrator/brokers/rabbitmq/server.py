@@ -1,7 +1,7 @@
-"""One RabbitMQ broker and virtual host: connections, what its queues hold, and its errors in our words.
+"""One RabbitMQ broker and virtual host: connections, what its queues hold, and its errors as ours.
 
-py-amqp is used because workers write with it: pika can't write a float into a header and cuts off those that it reads
-(pika/data.py), and Celery's ``timelimit`` header holds floats.
+py-amqp is used because the workers use it, too: pika can't write a float into a header and truncates those that it
+reads (pika/data.py), and Celery's ``timelimit`` header holds floats.
 
 Source: amqp/connection.py, amqp/channel.py, amqp/exceptions.py; rabbit_channel.erl (a passive declaration counts the
 ready messages and the consumers, not what is unacknowledged).
@@ -22,20 +22,20 @@ from migrator.brokers.redis.client import no_url, redacted
 from migrator.errors import InterruptedRunError, RefusedError, UnreachableError
 
 CONNECT_TIMEOUT_S = 5.0
-#: The longest wait for one answer; the server blocks those who publish while its memory or disk is short.
+#: The longest wait for one answer; the server blocks publishers while it is short of memory or disk.
 ANSWER_TIMEOUT_S = 30.0
-#: What means that the connection is gone and the outcome of the last command is unknown.
+#: Errors that mean that the connection is gone and the outcome of the last command is unknown.
 CONNECTION_ERRORS = (amqp.exceptions.ConnectionError, amqp.exceptions.RecoverableChannelError, OSError)
 ERRORS = (amqp.AMQPError, OSError)
 
 
 class BlockedError(UnreachableError):
-    """The server takes nothing from those who publish: it is short of memory or disk. Connecting again won't help."""
+    """The server accepts nothing from publishers: it is short of memory or disk. Connecting again won't help."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueCount:
-    """What a passive declaration tells."""
+    """What a passive declaration returns."""
 
     ready: int
     consumers: int
@@ -45,7 +45,7 @@ class RabbitmqServer:
     """Opens connections to one virtual host.
 
     Args:
-        url: ``amqp://``, ``amqps://`` or ``pyamqp://``; of a list with ``;`` only the first is used.
+        url: ``amqp://``, ``amqps://`` or ``pyamqp://``; of a list with ``;`` only the first URL is used.
     """
 
     def __init__(self, url: str) -> None:
@@ -56,7 +56,7 @@ class RabbitmqServer:
             port = parts.port or (5671 if parts.scheme == "amqps" else 5672)
         except ValueError as error:
             raise no_url(self.where, "RabbitMQ", error) from None
-        #: Celery and Dramatiq both read ``/`` and nothing as the default virtual host.
+        #: Celery and Dramatiq both read ``/`` and an empty path as the default virtual host.
         self.virtual_host = unquote(parts.path[1:]) or "/"
         self._options = {
             "host": f"{parts.hostname or 'localhost'}:{port}",
@@ -67,7 +67,7 @@ class RabbitmqServer:
         }
 
     def open(self, *, heartbeat_s: int = 0) -> Any:
-        """Return a new connection; py-amqp's errors pass."""
+        """Return a new connection; py-amqp's errors propagate."""
         connection: Any = amqp.Connection(
             **self._options,
             login_method="PLAIN",
@@ -84,7 +84,7 @@ class RabbitmqServer:
 
     @contextmanager
     def connected(self) -> Iterator[Any]:
-        """Give a connection for the length of a ``with`` block and errors in our words.
+        """Yield a connection for the length of a ``with`` block and turn its errors into ours.
 
         Raises:
             UnreachableError: The server can't be reached.
@@ -107,17 +107,17 @@ class RabbitmqServer:
             raise failure(self.where, error) from error
 
     def identity(self, connection: Any) -> str:
-        """Return what tells this broker and virtual host from any other."""
+        """Return what distinguishes this broker and virtual host from any other."""
         properties = connection.server_properties
         return f"rabbitmq:{properties.get('cluster_name', self.where)}{self.virtual_host}"
 
 
 @contextmanager
-def patient(connection: Any, where: str) -> Iterator[None]:
-    """Tell a server that is slow, or away, from one that has an alarm.
+def detect_blocked(connection: Any, where: str) -> Iterator[None]:
+    """Distinguish a server that is slow or away from one that has an alarm.
 
     Raises:
-        BlockedError: It has said that it takes nothing, and has not taken it back within the time for one answer.
+        BlockedError: It has announced that it accepts nothing, and has not revoked that within the time for one answer.
     """
     try:
         yield
@@ -125,13 +125,13 @@ def patient(connection: Any, where: str) -> Iterator[None]:
         reason = getattr(connection, "blocked_because", "")
         if not reason:
             raise
-        what = f"the server has taken nothing for {ANSWER_TIMEOUT_S:g} s: it is short of memory or disk"
+        what = f"the server has accepted nothing for {ANSWER_TIMEOUT_S:g} s: it is short of memory or disk"
         remedy = "free memory or disk there (rabbitmqctl status), then run the same command again"
         raise BlockedError(where, what, found=reason, remedy=remedy) from error
 
 
 def count(connection: Any, queue: str) -> QueueCount | None:
-    """Return what a queue holds, None if there is none."""
+    """Return what a queue holds; None if the queue does not exist."""
     channel = connection.channel()
     try:
         _, ready, consumers = channel.queue_declare(queue=queue, passive=True)
@@ -146,7 +146,7 @@ def failure(where: str, error: Exception) -> UnreachableError | RefusedError | I
     text = str(error)[:300]
     if isinstance(error, amqp.exceptions.ResourceLocked):
         remedy = (
-            "let that run finish, its lock goes with its connection; if it hangs on another machine, name the "
+            "let that run finish, its lock is released with its connection; if it hangs on another machine, name the "
             "management plugin in RABBITMQ_MANAGEMENT_URL and take its lock with --takeover"
         )
         return RefusedError(where, "another run holds the lock", found=text, remedy=remedy)

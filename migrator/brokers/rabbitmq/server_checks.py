@@ -1,7 +1,7 @@
-"""What a RabbitMQ server and the arguments of an endpoint's queues mean for messages.
+"""Facts about a RabbitMQ server and the arguments of an endpoint's queues, and what they mean for messages.
 
 Source: RabbitMQ, "Priority Queue Support", "Delivery Acknowledgement Timeout" (on since 3.8.17, 30 minutes unless
-``consumer_timeout`` is set; AMQP does not tell it); dramatiq/brokers/rabbitmq.py.
+``consumer_timeout`` is set; AMQP does not show it); dramatiq/brokers/rabbitmq.py.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def find_facts(server: RabbitmqServer, management: Management | None, endpoint: 
     timeout_s = min(timeouts, default=CONSUMER_TIMEOUT_S)
     extra = {f"queue {address.wire_queue}": as_text(given) for address, given in arguments.items()}
     extra["consumer_timeout_s"] = (
-        f"{timeout_s:g}" if timeouts else f"{timeout_s:g} unless the server's settings say else"
+        f"{timeout_s:g}" if timeouts else f"{timeout_s:g} unless the server's settings say otherwise"
     )
     return BrokerFacts(
         where=server.where,
@@ -83,20 +83,20 @@ def _findings(
         queue = f"{where} {address.wire_queue}"
         found = as_text(given)
         if endpoint.side is Side.UNIFIED and given.get("x-max-priority") != UNIFIED_MAX_PRIORITY:
-            what = "the unified queue has other arguments than the unified app declares, which the server refuses (406)"
-            remedy = f"delete the queue while it is empty; it comes again with x-max-priority={UNIFIED_MAX_PRIORITY}"
+            what = "the unified queue has other arguments than the unified app declares; the server refuses that (406)"
+            remedy = f"delete the queue while it is empty; it is redeclared with x-max-priority={UNIFIED_MAX_PRIORITY}"
             yield _finding("BROKER-QUEUE-ARGUMENTS", Severity.ERROR, queue, what, found, remedy)
         if address.system is System.DRAMATIQ:
             expected = expected_arguments(address)
             if any(given.get(name) != value for name, value in expected.items()):
                 what = "Dramatiq declares this queue with other dead letter arguments"
-                remedy = "see who declared it; Dramatiq's workers can't use it as it is"
+                remedy = "find out what declared it; Dramatiq's workers can't use it as it is"
                 yield _finding("BROKER-QUEUE-ARGUMENTS", Severity.WARNING, queue, what, found, remedy)
         if given.get("x-message-ttl") is not None or given.get("x-max-length") is not None:
-            what, remedy = "the queue drops messages by itself", "take the limit off for the length of the migration"
+            what, remedy = "the queue drops messages by itself", "remove the limit for the duration of the migration"
             yield _finding("BROKER-QUEUE-DROPS", Severity.WARNING, queue, what, found, remedy)
         if "quorum" in (kinds.get(address), given.get("x-queue-type")):
-            what = "quorum queues have no priorities, and each look at a message counts as a delivery"
+            what = "quorum queues have no priorities, and browsing a message counts as a delivery"
             remedy = "rehearse on a copy first; this tool is tested with classic queues"
             yield _finding("BROKER-QUORUM", Severity.WARNING, queue, what, "quorum", remedy)
 
@@ -114,7 +114,7 @@ def _unseen(
             where,
             "workers hold messages that AMQP does not show, delayed ones above all",
             ", ".join(f"{queue}: {number} consumers" for queue, number in busy.items()),
-            f"stop the workers and all come back, or name the management plugin in {URL_VARIABLE}",
+            f"stop the workers, which returns all of them, or name the management plugin in {URL_VARIABLE}",
         )
 
 

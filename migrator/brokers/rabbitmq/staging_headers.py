@@ -1,7 +1,7 @@
-"""Messages in our own queues on RabbitMQ: whole, with what we know about them in headers.
+"""Messages in our own queues on RabbitMQ: complete, with what we know about them in headers.
 
-A copy there never expires: the time to live of the original waits in a header with its delivery mode and starts again
-when the message goes back.
+A copy there never expires: the original's time to live is kept in a header with its delivery mode, and starts again
+when the message is put back.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from migrator.brokers.rabbitmq.codec import body_of, own_headers
 from migrator.wire.quarantined import Quarantined
 
 ID = "x-tqm-id"
-#: Queue of an arriving message.
+#: Destination queue of an arriving message.
 TO = "x-tqm-to"
 REASON, DETAIL, TASK, MESSAGE = "x-tqm-reason", "x-tqm-detail", "x-tqm-task", "x-tqm-message"
 #: Properties of the original that a copy of ours must not have.
@@ -39,7 +39,7 @@ def private_copy(message: Any, headers: Mapping[str, str]) -> Any:
 
 
 def public_copy(message: Any) -> Any:
-    """Return the message as it was before :func:`private_copy`; any other one as it is."""
+    """Return the message as it was before :func:`private_copy`; any other message as it is."""
     headers = message.headers or {}
     given = headers.get(_GIVEN)
     properties = {name: value for name, value in message.properties.items() if name != "application_headers"}
@@ -52,8 +52,8 @@ def public_copy(message: Any) -> Any:
     return amqp.Message(body_of(message), **properties)
 
 
-def kept_copy(message: Any, copy_id: str, quarantined: Quarantined) -> Any:
-    """Return a message for the queue of those that are kept back."""
+def quarantined_copy(message: Any, copy_id: str, quarantined: Quarantined) -> Any:
+    """Return a message for the queue of quarantined messages."""
     texts = {
         REASON: quarantined.reason.value,
         DETAIL: quarantined.detail,
@@ -64,6 +64,6 @@ def kept_copy(message: Any, copy_id: str, quarantined: Quarantined) -> Any:
 
 
 def own_header(message: Any, name: str) -> str:
-    """Return one of our headers, or nothing."""
+    """Return one of our headers; empty if it is missing."""
     value = (message.headers or {}).get(name)
     return value if isinstance(value, str) else ""

@@ -1,1 +1,1 @@
-"""What Dramatiq and Celery keep on Redis, and how it is read."""
+"""The queues of Dramatiq and Celery on Redis, and how they are read."""

@@ -1,7 +1,7 @@
 """Celery's queues on Redis, read without changing anything.
 
-One list for each priority step; messages that a worker took lie in the hash ``unacked`` with their time in
-``unacked_index``, shared by all queues of the database and without a name of the worker.
+One list for each priority step. Messages that a worker has taken are in the hash ``unacked`` with their time in
+``unacked_index``, shared by all queues of the database and without the name of the worker.
 
 Source: kombu/transport/redis.py (``QoS``, ``_q_for_pri``).
 """
@@ -61,13 +61,15 @@ class CeleryRedis:
         return replace(self.server.facts(), visibility_timeout_s=self.endpoint.visibility_timeout_s)
 
     def depths(self) -> Depths:
-        """Count every place where a message can be; messages with an ETA count as ready, they share the list."""
+        """Count the messages by queue and state; those with an ETA count as ready, because they share the list."""
         client = self.server.client
         counts = {(queue, state): 0 for queue in self.endpoint.queues for state in State}
         with self.server.translated():
-            for source in sources(self.endpoint):
-                counts[source.address.queue, State.READY] += client.llen(source.list) + client.llen(source.filtered_out)
-                counts[source.address.queue, State.MOVING] += client.llen(source.claim)
+            for redis_queue in sources(self.endpoint):
+                counts[redis_queue.address.queue, State.READY] += client.llen(redis_queue.list) + client.llen(
+                    redis_queue.filtered_out
+                )
+                counts[redis_queue.address.queue, State.MOVING] += client.llen(redis_queue.claim)
             for queue, _, _, _ in self.unacked():
                 counts[queue, State.CLAIMED] += 1
             for key, number in count_quarantined(client, self.endpoint).items():
@@ -77,7 +79,7 @@ class CeleryRedis:
         return counts
 
     def owners(self) -> tuple[Owner, ...]:
-        """Return one entry for each queue with unacknowledged messages; Celery does not write whose they are."""
+        """Return one entry for each queue with unacknowledged messages; Celery does not record who holds them."""
         claimed: dict[str, int] = {}
         with self.server.translated():
             for queue, _, _, _ in self.unacked():
@@ -102,11 +104,13 @@ class CeleryRedis:
     def scan(self, *, queue: str | None = None) -> Iterator[Message]:
         """Yield every message without taking it."""
         with self.server.translated():
-            for source in sources(self.endpoint):
-                if queue in (None, source.address.queue):
-                    yield from self._scan_list(source.address, source.claim, State.MOVING, from_tail=False)
-                    yield from self._scan_list(source.address, source.list, State.READY, from_tail=True)
-                    yield from self._scan_list(source.address, source.filtered_out, State.READY, from_tail=False)
+            for redis_queue in sources(self.endpoint):
+                if queue in (None, redis_queue.address.queue):
+                    yield from self._scan_list(redis_queue.address, redis_queue.claim, State.MOVING, from_tail=False)
+                    yield from self._scan_list(redis_queue.address, redis_queue.list, State.READY, from_tail=True)
+                    yield from self._scan_list(
+                        redis_queue.address, redis_queue.filtered_out, State.READY, from_tail=False
+                    )
             for name, _, message, _ in self.unacked():
                 if queue in (None, name):
                     yield read_message(self._address(name), "", message, State.CLAIMED)

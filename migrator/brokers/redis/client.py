@@ -1,4 +1,4 @@
-"""URLs of Redis servers: shown without secrets, and read as Celery and Dramatiq read them; and the client itself.
+"""The client, and URLs of Redis servers: shown without secrets, and read as Celery and Dramatiq read them.
 
 Source: kombu/transport/redis.py and kombu/utils/url.py (``redis+socket://…?virtual_host=``, ``ssl_cert_reqs=CERT_…``);
 redis-py (redis/connection.py: ``parse_url``).
@@ -13,19 +13,19 @@ import redis
 
 from migrator.errors import UsageError
 
-#: Their names here, by the names that redis-py knows.
+#: Schemes of Celery and Valkey, and their names in redis-py.
 _SCHEMES = {"valkey": "redis", "valkeys": "rediss", "redis+socket": "unix"}
 HIDDEN = "…"
 
 
 def redacted(url: str) -> str:
-    """Return a URL without user, password and options, whatever else is wrong with it."""
+    """Return a URL without user, password and options, even if it is malformed."""
     scheme, sign, rest = url.partition("://")
     if not sign:
         return HIDDEN
     secret, _, rest = rest.rpartition("@")
     if any(letter in secret for letter in "/?#"):
-        # A password that is not escaped, or an @ behind the path: nobody can tell what of it is the password.
+        # An unescaped password, or an @ behind the path: it is unclear which part is the password.
         return f"{scheme}://{HIDDEN}"
     address, _, query = rest.partition("?")
     address = address.partition("#")[0]
@@ -38,12 +38,12 @@ def redacted(url: str) -> str:
 
 
 def no_url(where: str, kind: str, error: ValueError) -> UsageError:
-    """Return what to say of a URL that can't be read as that of a server of this kind.
+    """Return the error for a URL that can't be read as that of a server of this kind.
 
     Args:
         where: The URL as :func:`redacted` gives it.
         kind: Name of the server.
-        error: What the parser says, which may hold a part of the password.
+        error: The parser's error, which may contain a part of the password.
     """
     return UsageError(
         where,
@@ -54,7 +54,7 @@ def no_url(where: str, kind: str, error: ValueError) -> UsageError:
 
 
 def client_url(url: str) -> str:
-    """Return a URL in the words of redis-py: what Celery takes, it does not take everywhere."""
+    """Return a URL in the form that redis-py accepts, which is not always the form that Celery accepts."""
     scheme, _, rest = url.partition("://")
     address, sign, query = rest.partition("?")
     options = dict(parse_qsl(query, keep_blank_values=True))
@@ -66,7 +66,7 @@ def client_url(url: str) -> str:
 
 
 class Client(redis.Redis):
-    """The client; a refusal because of a key's type names the key, which the server does not."""
+    """The client; an error about a key's type names the key, which the server's own message does not."""
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send one command and return its answer."""

@@ -1,8 +1,8 @@
 """Dramatiq's queues on Redis, read without changing anything.
 
-The hash ``<namespace>:<queue>.msgs`` holds every unfinished message; the list beside it holds the ids that wait, one
-set for each worker process the ids that it took. Delayed messages and retries lie in the same pair under
-``<queue>.DQ``, dead letters in ``<queue>.XQ``. Workers take delayed messages into memory, so those are mostly in
+The hash ``<namespace>:<queue>.msgs`` holds every unfinished message; the list beside it holds the waiting ids, and one
+set for each worker process holds the ids that it has taken. Delayed messages and retries are in the same kind of pair
+under ``<queue>.DQ``, dead letters in ``<queue>.XQ``. Workers take delayed messages into memory, so those are mostly in
 the sets.
 
 Source: dramatiq/brokers/redis/dispatch.lua, dramatiq/brokers/redis.py.
@@ -48,14 +48,16 @@ class DramatiqRedis:
         return self.server.facts()
 
     def depths(self) -> Depths:
-        """Count every place where a message can be."""
+        """Count the messages by queue and state."""
         client = self.server.client
         counts = {(queue, state): 0 for queue in self.endpoint.queues for state in State}
         with self.server.translated():
-            for source in sources(self.endpoint):
-                waiting = State.DELAYED if source.address.delayed else State.READY
-                counts[source.address.queue, waiting] += client.llen(source.list) + client.llen(source.filtered_out)
-                counts[source.address.queue, State.MOVING] += client.llen(source.claim)
+            for redis_queue in sources(self.endpoint):
+                waiting = State.DELAYED if redis_queue.address.delayed else State.READY
+                counts[redis_queue.address.queue, waiting] += client.llen(redis_queue.list) + client.llen(
+                    redis_queue.filtered_out
+                )
+                counts[redis_queue.address.queue, State.MOVING] += client.llen(redis_queue.claim)
             for owner in self.owners():
                 counts[owner.queue, State.CLAIMED] += owner.claimed
             for queue in self.endpoint.queues:
@@ -65,7 +67,7 @@ class DramatiqRedis:
         return counts
 
     def unaccounted(self) -> dict[str, int]:
-        """Return bodies that no list, worker or claim names, by wire queue; 0 everywhere on a sound server."""
+        """Return the number of bodies that no list, worker or claim names, by wire queue; 0 on a consistent server."""
         client = self.server.client
         with self.server.translated():
             claimed: dict[str, int] = {}
@@ -73,38 +75,38 @@ class DramatiqRedis:
                 wire = f"{owner.queue}.DQ" if owner.delayed else owner.queue
                 claimed[wire] = claimed.get(wire, 0) + owner.claimed
             return {
-                source.address.wire_queue: client.hlen(source.bodies)
-                - client.llen(source.list)
-                - client.llen(source.claim)
-                - client.llen(source.filtered_out)
-                - claimed.get(source.address.wire_queue, 0)
-                for source in sources(self.endpoint)
+                redis_queue.address.wire_queue: client.hlen(redis_queue.bodies)
+                - client.llen(redis_queue.list)
+                - client.llen(redis_queue.claim)
+                - client.llen(redis_queue.filtered_out)
+                - claimed.get(redis_queue.address.wire_queue, 0)
+                for redis_queue in sources(self.endpoint)
             }
 
     def orphans(self) -> Iterator[tuple[QueueAddress, str, bytes]]:
-        """Yield place, id and body of messages that no list, worker or claim names; nobody would ever run them.
+        """Yield address, id and body of messages that no list, worker or claim names; nothing would ever run them.
 
-        All ids of a queue are held in memory meanwhile. What is just being taken may look like this.
+        All ids of a queue are held in memory at once. A message that is just being taken may look like this.
         """
         client = self.server.client
         with self.server.translated():
             owners = self.owners()
-            for source in sources(self.endpoint):
+            for redis_queue in sources(self.endpoint):
                 named = {
                     name
-                    for key in (source.list, source.claim, source.filtered_out)
+                    for key in (redis_queue.list, redis_queue.claim, redis_queue.filtered_out)
                     for name in client.lrange(key, 0, -1)
                 }
                 for owner in owners:
-                    named |= client.smembers(acks_key(self.endpoint, owner.id, source.address))
-                for name, raw in client.hscan_iter(source.bodies, count=_PAGE):
+                    named |= client.smembers(acks_key(self.endpoint, owner.id, redis_queue.address))
+                for name, raw in client.hscan_iter(redis_queue.bodies, count=_PAGE):
                     if name not in named:
-                        yield source.address, name.decode(errors="surrogateescape"), raw
+                        yield redis_queue.address, name.decode(errors="surrogateescape"), raw
 
     def owners(self) -> tuple[Owner, ...]:
-        """Return the worker processes that have taken messages, with their last sign of life.
+        """Return the worker processes that have taken messages, with their last heartbeat.
 
-        Producers leave a sign of life as well, so one without claims is not listed.
+        Producers write heartbeats as well, so a process without claims is not listed.
         """
         client = self.server.client
         with self.server.translated():
@@ -115,16 +117,16 @@ class DramatiqRedis:
             now_s, micros = client.time()
             found: list[Owner] = []
             for name in sorted(set(beats) | self._forgotten_owners()):
-                for source in sources(self.endpoint):
-                    claimed = client.scard(acks_key(self.endpoint, name, source.address))
+                for redis_queue in sources(self.endpoint):
+                    claimed = client.scard(acks_key(self.endpoint, name, redis_queue.address))
                     beat = beats.get(name)
                     silent_s = None if beat is None else now_s + micros / 1e6 - beat / 1000
                     if claimed:
                         found.append(
                             Owner(
                                 id=name,
-                                queue=source.address.queue,
-                                delayed=source.address.delayed,
+                                queue=redis_queue.address.queue,
+                                delayed=redis_queue.address.delayed,
                                 claimed=claimed,
                                 heartbeat_ms=beat,
                                 silent_s=silent_s,
@@ -135,57 +137,57 @@ class DramatiqRedis:
     def scan(self, *, queue: str | None = None) -> Iterator[Message]:
         """Yield every message without taking it."""
         with self.server.translated():
-            for source in sources(self.endpoint):
-                if queue in (None, source.address.queue):
-                    yield from self._scan(source)
+            for redis_queue in sources(self.endpoint):
+                if queue in (None, redis_queue.address.queue):
+                    yield from self._scan(redis_queue)
             for quarantined in read_quarantined(self.server.client, self.endpoint):
-                source = next(
+                redis_queue = next(
                     (s for s in sources(self.endpoint) if s.list == quarantined.list), sources(self.endpoint)[0]
                 )
-                if queue in (None, source.address.queue):
+                if queue in (None, redis_queue.address.queue):
                     yield replace(
-                        read_message(source.address, quarantined.copy_id, quarantined.raw, State.QUARANTINED),
+                        read_message(redis_queue.address, quarantined.copy_id, quarantined.raw, State.QUARANTINED),
                         state=State.QUARANTINED,
                     )
 
-    def _scan(self, source: RedisQueue) -> Iterator[Message]:
+    def _scan(self, redis_queue: RedisQueue) -> Iterator[Message]:
         for key, state in (
-            (source.claim, State.MOVING),
-            (source.list, State.READY),
-            (source.filtered_out, State.READY),
+            (redis_queue.claim, State.MOVING),
+            (redis_queue.list, State.READY),
+            (redis_queue.filtered_out, State.READY),
         ):
-            yield from self._scan_list(source, key, state)
+            yield from self._scan_list(redis_queue, key, state)
         for owner in self.owners():
-            if (owner.queue, owner.delayed) == (source.address.queue, source.address.delayed):
-                ids = sorted(self.server.client.smembers(acks_key(self.endpoint, owner.id, source.address)))
+            if (owner.queue, owner.delayed) == (redis_queue.address.queue, redis_queue.address.delayed):
+                ids = sorted(self.server.client.smembers(acks_key(self.endpoint, owner.id, redis_queue.address)))
                 for start in range(0, len(ids), _PAGE):
-                    yield from self._bodies(source, source.bodies, ids[start : start + _PAGE], State.CLAIMED)
-        if not source.address.delayed:
-            dead = f"{source.list}.XQ"
+                    yield from self._bodies(redis_queue, redis_queue.bodies, ids[start : start + _PAGE], State.CLAIMED)
+        if not redis_queue.address.delayed:
+            dead = f"{redis_queue.list}.XQ"
             ids = self.server.client.zrange(dead, 0, -1)
             for start in range(0, len(ids), _PAGE):
-                yield from self._bodies(source, f"{dead}.msgs", ids[start : start + _PAGE], State.DEAD)
+                yield from self._bodies(redis_queue, f"{dead}.msgs", ids[start : start + _PAGE], State.DEAD)
 
-    def _scan_list(self, source: RedisQueue, key: str, state: State) -> Iterator[Message]:
+    def _scan_list(self, redis_queue: RedisQueue, key: str, state: State) -> Iterator[Message]:
         start = 0
         while ids := self.server.client.lrange(key, start, start + _PAGE - 1):
-            yield from self._bodies(source, source.bodies, ids, state)
+            yield from self._bodies(redis_queue, redis_queue.bodies, ids, state)
             start += len(ids)
 
-    def _bodies(self, source: RedisQueue, bodies: str, ids: list[bytes], state: State) -> Iterator[Message]:
+    def _bodies(self, redis_queue: RedisQueue, bodies: str, ids: list[bytes], state: State) -> Iterator[Message]:
         for identity, raw in zip(ids, self.server.client.hmget(bodies, ids), strict=True):
             if raw is not None:
-                yield read_message(source.address, identity.decode(errors="surrogateescape"), raw, state)
+                yield read_message(redis_queue.address, identity.decode(errors="surrogateescape"), raw, state)
 
     def _forgotten_owners(self) -> set[str]:
-        """Return owners of claims whose sign of life is gone; found by walking over the keys' names."""
+        """Return owners of claims whose heartbeat is gone; found by scanning the names of the keys."""
         prefix = f"{self.endpoint.namespace}:__acks__."
         names: set[str] = set()
         for key in self.server.client.scan_iter(match=f"{_literal(prefix)}*", count=10_000):
             rest = key.decode(errors="replace")[len(prefix) :]
-            for source in sources(self.endpoint):
-                if rest.endswith(f".{source.address.wire_queue}"):
-                    names.add(rest[: -len(source.address.wire_queue) - 1])
+            for redis_queue in sources(self.endpoint):
+                if rest.endswith(f".{redis_queue.address.wire_queue}"):
+                    names.add(rest[: -len(redis_queue.address.wire_queue) - 1])
         return names
 
 

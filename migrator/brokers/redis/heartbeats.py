@@ -1,6 +1,6 @@
-"""What Redis says about Dramatiq processes: heartbeats, and who holds claimed messages.
+"""What Redis knows about Dramatiq processes: heartbeats, and which process holds claimed messages.
 
-A heartbeat alone is no proof of a worker: every process that enqueues writes one too. A set of claimed messages is.
+A heartbeat alone does not prove a worker: every process that enqueues writes one too. A set of claimed messages does.
 
 Source: dramatiq/brokers/redis/dispatch.lua (``ns:__heartbeats__``, ``ns:__acks__.<broker id>.<queue>``).
 """
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     import redis
 
 
-#: A broker id whose last sign of life is older than this does not live (the library's own limit).
+#: A broker id whose last heartbeat is older than this counts as dead (the library's own limit).
 HEARTBEAT_TIMEOUT_S = 60.0
 
 
 @contextmanager
 def connection(endpoint: Endpoint, environ: Mapping[str, str]) -> Iterator[redis.Redis | None]:
-    """Open a Redis connection to an endpoint; None if its broker is no Redis.
+    """Open a Redis connection to an endpoint; None if its broker is not Redis.
 
     Raises:
         UnreachableError: The server does not answer.
@@ -50,7 +50,7 @@ def connection(endpoint: Endpoint, environ: Mapping[str, str]) -> Iterator[redis
 
 
 def heartbeats_since(endpoint: Endpoint, environ: Mapping[str, str], *, since: float) -> tuple[str, ...]:
-    """Return the broker ids that have given a sign of life after ``since`` (seconds since the epoch)."""
+    """Return the broker ids that have sent a heartbeat after ``since`` (seconds since the epoch)."""
     with connection(endpoint, environ) as client:
         if client is None:
             return ()
@@ -59,25 +59,25 @@ def heartbeats_since(endpoint: Endpoint, environ: Mapping[str, str], *, since: f
 
 
 def claimed(endpoint: Endpoint, environ: Mapping[str, str]) -> dict[str, int]:
-    """Return how many messages of the endpoint's queues each broker id has claimed, those with none left out."""
+    """Return how many messages of the endpoint's queues each broker id has claimed; zeros are left out."""
     with connection(endpoint, environ) as client:
         if client is None:
             return {}
         namespace = endpoint.namespace
-        holders = [_text(found) for found in client.zrange(f"{namespace}:__heartbeats__", 0, -1)]
+        owners = [_text(found) for found in client.zrange(f"{namespace}:__heartbeats__", 0, -1)]
         queues = [name for queue in endpoint.queues for name in (queue, f"{queue}.DQ")]
         counts = {
-            holder: sum(int(client.scard(f"{namespace}:__acks__.{holder}.{queue}")) for queue in queues)
-            for holder in holders
+            owner: sum(int(client.scard(f"{namespace}:__acks__.{owner}.{queue}")) for queue in queues)
+            for owner in owners
         }
-    return {holder: count for holder, count in counts.items() if count}
+    return {owner: count for owner, count in counts.items() if count}
 
 
 def living_holders(endpoint: Endpoint, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the broker ids that hold claimed messages and gave a sign of life within the time-out."""
-    holders = claimed(endpoint, environ)
+    """Return the broker ids that hold claimed messages and sent a heartbeat within the timeout."""
+    owners = claimed(endpoint, environ)
     fresh = set(heartbeats_since(endpoint, environ, since=time.time() - HEARTBEAT_TIMEOUT_S))
-    return tuple(holder for holder in holders if holder in fresh)
+    return tuple(owner for owner in owners if owner in fresh)
 
 
 def _text(value: object) -> str:

@@ -1,8 +1,8 @@
 """Names of the keys: those of the two systems, and our own, which all begin with ``tqm:``.
 
-Our keys on a server: ``tqm:lock`` (fence), ``tqm:runs`` (how many runs have had it), ``tqm:claim:…`` (taken, not yet
-carried), ``tqm:passed:…`` (left out by a filter), ``tqm:kept:<side>:<system>`` (kept back, with the reason),
-``tqm:ledger`` (what has arrived from another server), ``tqm:parked`` (ETA further away than the visibility timeout),
+Our keys on a server: ``tqm:lock`` (the lock), ``tqm:runs`` (how many runs have had it), ``tqm:claim:…`` (claimed, not
+yet moved), ``tqm:passed:…`` (filtered out), ``tqm:kept:<side>:<system>`` (quarantined, with the reason),
+``tqm:ledger`` (what has arrived from another server), ``tqm:parked`` (ETA later than the visibility timeout),
 ``tqm:alias:…`` (the legacy aliases, :mod:`migrator.workers.legacy_aliases`).
 
 Source: dramatiq/brokers/redis/dispatch.lua; kombu/transport/redis.py (``_q_for_pri``, ``priority``).
@@ -25,7 +25,7 @@ PARKED = "tqm:parked"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisQueue:
-    """One list from which messages are taken."""
+    """One list from which messages are taken, with its hash of bodies (Dramatiq) and our keys for it."""
 
     address: QueueAddress
     #: The list: ids (Dramatiq) or messages (Celery).
@@ -37,7 +37,7 @@ class RedisQueue:
 
 
 def dramatiq_list(endpoint: Endpoint, wire_queue: str) -> str:
-    """Return the list of a Dramatiq queue; its bodies lie under the same name with ``.msgs``."""
+    """Return the list of a Dramatiq queue; its bodies are under the same name with ``.msgs``."""
     return f"{endpoint.namespace}:{wire_queue}"
 
 
@@ -50,7 +50,7 @@ def celery_list(endpoint: Endpoint, queue: str, priority: int | None) -> str:
 
 
 def celery_lists(endpoint: Endpoint, queue: str) -> tuple[str, ...]:
-    """Return all lists of a Celery queue, the one that is served first in front."""
+    """Return all lists of a Celery queue, in the order of service."""
     return tuple(dict.fromkeys(celery_list(endpoint, queue, step) for step in sorted(endpoint.priority_steps)))
 
 
@@ -60,26 +60,26 @@ def unacked_keys(endpoint: Endpoint) -> tuple[str, str]:
 
 
 def quarantine_key(endpoint: Endpoint) -> str:
-    """Return the hash of messages kept back on this endpoint."""
+    """Return the hash of messages quarantined on this endpoint."""
     return f"tqm:kept:{endpoint.side.value}:{endpoint.system.value}"
 
 
 def sources(endpoint: Endpoint) -> tuple[RedisQueue, ...]:
-    """Return every list of an endpoint, in the order in which they are emptied."""
+    """Return every Redis queue of an endpoint, in the order in which they are emptied."""
     found: list[RedisQueue] = []
     for queue in endpoint.queues:
         if endpoint.system is System.DRAMATIQ:
             for delayed in (False, True):
                 address = QueueAddress(endpoint.side, endpoint.system, queue, delayed)
                 name = dramatiq_list(endpoint, address.wire_queue)
-                found.append(_source(address, name, f"{name}.msgs"))
+                found.append(_redis_queue(address, name, f"{name}.msgs"))
         else:
             address = QueueAddress(endpoint.side, endpoint.system, queue)
-            found.extend(_source(address, name, "") for name in celery_lists(endpoint, queue))
+            found.extend(_redis_queue(address, name, "") for name in celery_lists(endpoint, queue))
     return tuple(found)
 
 
-def _source(address: QueueAddress, name: str, bodies: str) -> RedisQueue:
+def _redis_queue(address: QueueAddress, name: str, bodies: str) -> RedisQueue:
     kind = address.system.value
     return RedisQueue(
         address=address,

@@ -1,7 +1,7 @@
-"""Scripts sent to one server without waiting for each answer, so that server and translation work at the same time.
+"""Scripts sent to one server without waiting for each reply, so that server and translation work in parallel.
 
-Answers come in the order of the requests. After any error of the connection the lane is useless: what was under way
-may or may not have happened, and the caller reads the claims again to find out.
+Replies come in the order of the requests. After any connection error the pipeline is unusable: what was in flight may
+or may not have happened, and the caller reads the claims again to find out.
 
 Source: redis-py (redis/connection.py: ``send_command``, ``read_response``).
 """
@@ -20,15 +20,15 @@ from migrator.brokers.redis.server import RedisServer, script
 
 _SCRIPTS = ("claim_ids", "claim_list", "apply", "push", "note")
 
-#: A list and the messages that are pushed to its head, the last one to be served last.
+#: A list and the messages that are pushed to its head; the last one is served last.
 Push = tuple[str, list[bytes]]
 
 
 @dataclass(slots=True, eq=False)
 class PendingReply:
-    """One request under way."""
+    """The reply to one request in flight."""
 
-    #: How many answers the server gives to it; the last one counts.
+    #: How many replies the server sends to it; the last one counts.
     answers: int = 1
     answer: Any = None
     done: bool = False
@@ -64,9 +64,9 @@ class RedisPipeline:
     ) -> PendingReply:
         """Send messages to lists and then a script, as one transaction, and return at once.
 
-        A script gets its arguments as copies of its own: pushed beside it, messages cost the server half as much. The
+        The server copies the arguments of a script, so messages pushed beside it cost the server half as much. The
         server does not undo a push because of what comes after it, so the script has to (``apply.lua``, ``note.lua``).
-        It goes as its text: a server that does not know its digest would push and then not run it.
+        The script is sent as text: a server that does not know its digest would push and then not run it.
         """
         if not pushes:
             return self.send(name, keys, arguments)
@@ -78,7 +78,7 @@ class RedisPipeline:
         return pending
 
     def result(self, pending: PendingReply) -> Any:
-        """Wait for the answer to a request.
+        """Wait for the reply to a request.
 
         Raises:
             redis.RedisError: The script or the connection failed.
@@ -92,13 +92,13 @@ class RedisPipeline:
         return pending.answer
 
     def close(self) -> None:
-        """Drop the connection; answers that are still under way are never read."""
+        """Drop the connection; replies that are still in flight are never read."""
         self._connection.disconnect()
         self.server.client.connection_pool.release(self._connection)
 
 
 def _of_script(answers: list[Any]) -> Any:
-    """Return what the script at the end of a transaction said; its own error tells more than that of a push."""
+    """Return the result of the script at the end of a transaction; its own error says more than that of a push."""
     for answer in reversed(answers):
         if isinstance(answer, redis.RedisError):
             raise answer
@@ -107,7 +107,7 @@ def _of_script(answers: list[Any]) -> Any:
 
 @lru_cache(maxsize=4096)
 def _head(length: int) -> bytes:
-    """Return what stands before an argument, and ends the one before."""
+    """Return what precedes an argument on the wire, and ends the one before."""
     return b"\r\n$%d\r\n" % length
 
 

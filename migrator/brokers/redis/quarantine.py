@@ -1,6 +1,6 @@
-"""Messages that are kept back: a hash on the server that they came from, restored by the way back.
+"""Quarantined messages: a hash on the server that they came from, restored by a transfer back.
 
-Shape of a field: ``<wire queue>|<copy id>|<number>``; of a value: one line of JSON (place, list, reason, detail, task,
+Shape of a field: ``<wire queue>|<copy id>|<number>``; of a value: one line of JSON (list, copy, reason, detail, task,
 id, time), a newline, and the message's bytes as they were.
 """
 
@@ -33,7 +33,7 @@ class _Head(msgspec.Struct, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuarantinedMessage:
-    """One message that is kept back."""
+    """One quarantined message."""
 
     field: bytes
     #: The list it belongs to.
@@ -49,12 +49,12 @@ class QuarantinedMessage:
 
 
 def quarantine_entry(
-    source: RedisQueue, copy_id: str, number: str, quarantined: Quarantined, raw: bytes
+    redis_queue: RedisQueue, copy_id: str, number: str, quarantined: Quarantined, raw: bytes
 ) -> tuple[bytes, bytes]:
     """Return field and value for one message."""
-    field = f"{source.address.wire_queue}|{copy_id}|{number}".encode(errors="surrogateescape")
+    field = f"{redis_queue.address.wire_queue}|{copy_id}|{number}".encode(errors="surrogateescape")
     head = _Head(
-        list=source.list,
+        list=redis_queue.list,
         copy=copy_id.encode(errors="backslashreplace").decode(),
         reason=quarantined.reason,
         detail=quarantined.detail.encode(errors="backslashreplace").decode()[:500],
@@ -66,10 +66,10 @@ def quarantine_entry(
 
 
 def read_quarantined(client: Any, endpoint: Endpoint) -> Iterator[QuarantinedMessage]:
-    """Yield the messages that are kept back on an endpoint's server; a field may come twice while it grows.
+    """Yield the messages that are quarantined on an endpoint's server; a field may come twice while the hash grows.
 
     Raises:
-        RefusedError: Somebody else has written there.
+        RefusedError: An entry was not written by this tool.
     """
     for field, value in client.hscan_iter(quarantine_key(endpoint), count=200):
         line, _, raw = value.partition(b"\n")
@@ -79,9 +79,9 @@ def read_quarantined(client: Any, endpoint: Endpoint) -> Iterator[QuarantinedMes
             name = field.decode(errors="backslashreplace")
             raise RefusedError(
                 f"{quarantine_key(endpoint)} {name}",
-                "an entry of kept-back messages was not written by this tool, or was changed",
+                "an entry among the quarantined messages was not written by this tool, or was changed",
                 found=str(error),
-                remedy="look at it (HGET), then set it aside under another key; the others are whole",
+                remedy="inspect it (HGET), then move it to another key; the other entries are intact",
             ) from None
         yield QuarantinedMessage(
             field=field,
@@ -97,7 +97,7 @@ def read_quarantined(client: Any, endpoint: Endpoint) -> Iterator[QuarantinedMes
 
 
 def count_quarantined(client: Any, endpoint: Endpoint) -> Counter[tuple[str, State]]:
-    """Return how many messages of each queue are kept back."""
+    """Return how many messages of each queue are quarantined."""
     counts: Counter[tuple[str, State]] = Counter()
     known = sorted(endpoint.queues, key=len, reverse=True)
     for field in client.hscan_iter(quarantine_key(endpoint), count=1000):

@@ -1,6 +1,6 @@
-"""One Redis-compatible server: connection, scripts, what it says about itself, and its errors in our words.
+"""One Redis-compatible server: connection, scripts, facts about itself, and its errors as ours.
 
-The client never repeats a command by itself: after a lost answer only the caller knows how to find out what happened.
+The client never retries a command by itself: after a lost reply only the caller knows how to find out what happened.
 
 Source: redis-py (redis/exceptions.py, redis/retry.py); Redis INFO; Lua: a script is atomic but not rolled back.
 """
@@ -25,7 +25,7 @@ from migrator.errors import InterruptedRunError, RefusedError, UnreachableError
 from migrator.report import Finding, Severity
 
 TIMEOUT_S = 15.0
-#: What means that the connection is gone and the outcome of the last command is unknown.
+#: Errors that mean that the connection is gone and the outcome of the last command is unknown.
 CONNECTION_ERRORS = (redis.ConnectionError, redis.TimeoutError, OSError)
 
 
@@ -56,7 +56,7 @@ class RedisServer:
             )
         except ValueError as error:
             raise no_url(self.where, "Redis", error) from None
-        #: Number of the run that holds this server's lock, as far as it is ours (:mod:`migrator.transfer.lock`).
+        #: Number of our run on this server while we hold its lock (:mod:`migrator.transfer.lock`).
         self.run_number = 0
         self.database = int(self.client.connection_pool.connection_kwargs.get("db") or 0)
 
@@ -66,7 +66,7 @@ class RedisServer:
         self.client.connection_pool.disconnect()
 
     def run(self, name: str, keys: list[Any], arguments: list[Any]) -> Any:
-        """Run one of our scripts and return its answer; redis-py's errors pass."""
+        """Run one of our scripts and return its result; redis-py's errors propagate."""
         digest, text = script(name)
         try:
             return self.client.evalsha(digest, len(keys), *keys, *arguments)
@@ -82,7 +82,7 @@ class RedisServer:
             raise failure(self.where, error) from error
 
     def identity(self) -> str:
-        """Return what tells this server and database from any other."""
+        """Return what distinguishes this server and database from any other."""
         info = self.client.info("server")
         return f"{info['run_id']}/{self.database}"
 
@@ -115,7 +115,7 @@ class RedisServer:
         )
 
     def _setting(self, name: str) -> str:
-        # CONFIG is forbidden on many hosted servers; then nothing is claimed.
+        # CONFIG is forbidden on many hosted servers; then nothing is said about persistence.
         try:
             return str(self.client.config_get(name).get(name, ""))
         except redis.RedisError:
@@ -125,7 +125,7 @@ class RedisServer:
 def _findings(where: str, info: dict[str, Any], persistence: list[str]) -> Iterator[Finding]:
     policy = str(info.get("maxmemory_policy", "noeviction"))
     if policy.startswith("allkeys"):
-        what = "the server may throw queues away when its memory is full"
+        what = "the server may evict queues when its memory is full"
         remedy = "CONFIG SET maxmemory-policy noeviction"
         yield _finding("BROKER-EVICTION", Severity.ERROR, where, what, f"maxmemory-policy {policy}", remedy)
     if info.get("role") not in (None, "master"):
@@ -139,7 +139,7 @@ def _findings(where: str, info: dict[str, Any], persistence: list[str]) -> Itera
         yield _finding("BROKER-VOLATILE", Severity.WARNING, where, what, "neither RDB nor AOF", remedy)
     used, limit = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
     if limit and used > 0.9 * limit:
-        what, remedy = "the server's memory is nearly full", "raise maxmemory before messages are carried"
+        what, remedy = "the server's memory is nearly full", "raise maxmemory before messages are moved"
         yield _finding("BROKER-MEMORY", Severity.ERROR, where, what, f"{used} of {limit} bytes", remedy)
 
 
@@ -158,7 +158,7 @@ def failure(where: str, error: Exception) -> UnreachableError | RefusedError | I
         return UnreachableError(where, "the server refuses the password", found=text, remedy="correct the broker's URL")
     if isinstance(error, redis.exceptions.NoPermissionError) or "NOPERM" in text:
         remedy = "give the URL's user the rights that RUNBOOK.md lists, or name another user; then run again"
-        return RefusedError(where, "the server forbids something to this user", found=text, remedy=remedy)
+        return RefusedError(where, "the server does not permit this user to do that", found=text, remedy=remedy)
     if isinstance(error, redis.exceptions.OutOfMemoryError) or "OOM" in text:
         remedy = "raise maxmemory and run again; nothing of this batch was changed"
         return RefusedError(where, "the server's memory limit is reached", found=text, remedy=remedy)

@@ -1,1 +1,1 @@
-"""The transfer where an end is on RabbitMQ."""
+"""The transfer from, to or between RabbitMQ brokers."""

@@ -1,4 +1,4 @@
-"""The servers of a plan with RabbitMQ among them: which endpoint lies where, and the connections to all of them."""
+"""The open connections of a plan with RabbitMQ among its servers, and which endpoint is on which server."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from migrator.transfer.lock import retake
 from migrator.transfer.options import TransferOptions
 from migrator.transfer.rabbitmq.dedup_log import DedupLog, open_dedup_log
 from migrator.transfer.rabbitmq.dedup_window import was_restarted
-from migrator.transfer.rabbitmq.session import LockedSession, open_lane
+from migrator.transfer.rabbitmq.session import LockedSession, open_session
 from migrator.wire.message import Side, System
 from migrator.wire.queue_address import QueueAddress
 
 _STAY_EVERY_S = 5.0
-#: A server writes acknowledgements when a queue has been quiet for a moment: killed 0.3 s after the last one it brought
-#: all 1500 messages back, after 0.4 s none (3.10). Until then the run does not end.
+#: A server writes acknowledgements when a queue has been idle for a moment: killed 0.3 s after the last one, it
+#: redelivered all 1500 messages; after 0.4 s, none (3.10). The run does not end before that.
 WRITTEN_AFTER_S = 1.0
 
 
@@ -45,80 +45,80 @@ class MixedConnections:
     redis: Connections
     #: By identity.
     rabbits: dict[str, RabbitmqServer]
-    lanes: dict[str, LockedSession] = field(default_factory=dict)
+    sessions: dict[str, LockedSession] = field(default_factory=dict)
     #: How long a worker may hold a message of the unified queue on RabbitMQ, as far as can be found out.
     consumer_timeout_s: float = CONSUMER_TIMEOUT_S
-    #: What queues gave lately, by identity of the server.
-    taken: dict[str, DedupLog] = field(default_factory=dict)
-    #: Ids of messages that came from other servers before this connection and are not yet in their queues.
+    #: By identity of the server.
+    dedup_logs: dict[str, DedupLog] = field(default_factory=dict)
+    #: Ids of messages that came from other servers before this connection was made and are not yet in their queues.
     arrived: set[str] = field(default_factory=set)
-    _stayed_at: float = 0.0
+    _locks_kept_at: float = 0.0
 
     def connect(self, *, wait_s: float, takeover: bool = False) -> None:
-        """Take the lock of every RabbitMQ and read what has arrived there; py-amqp's errors pass.
+        """Take the lock of every RabbitMQ and read what has arrived there; py-amqp's errors propagate.
 
         Args:
             wait_s: How long to wait for another run's lock.
-            takeover: End the other run's connection, where the management plugin is named.
+            takeover: Close the other run's connection, where the management plugin is named.
 
         Raises:
             RefusedError: Another run holds a lock.
         """
         self.arrived.clear()
         for identity, server in self.rabbits.items():
-            taken = self.taken.get(identity) or self._remembered(identity)
-            breaking = self.management(identity) if takeover else None
-            lane = open_lane(server, wait_s=wait_s, windows=taken.windows, break_lock=breaking)
-            self.lanes[identity] = lane
-            restarted = was_restarted(lane.connection)
-            if taken.attach(lane.connection, restarted=restarted):
-                lane.note_new()
-            lane.compare(restarted=restarted)
+            log = self.dedup_logs.get(identity) or self._open_dedup_log(identity)
+            breaker = self.management(identity) if takeover else None
+            session = open_session(server, wait_s=wait_s, windows=log.windows, break_lock=breaker)
+            self.sessions[identity] = session
+            restarted = was_restarted(session.connection)
+            if log.attach(session.connection, restarted=restarted):
+                session.note_created()
+            session.reconcile(restarted=restarted)
             for endpoint in self.endpoints(identity):
                 queue = arriving_queue(endpoint)
-                self.arrived.update(own_header(message, ID) for message in browse(lane.connection, queue))
+                self.arrived.update(own_header(message, ID) for message in browse(session.connection, queue))
 
-    def _remembered(self, identity: str) -> DedupLog:
+    def _open_dedup_log(self, identity: str) -> DedupLog:
         queues = [arriving_queue(endpoint) for endpoint in self.endpoints(identity)]
         for endpoint in self.endpoints(identity):
             for rabbit_queue in rabbit_queues(endpoint):
                 queues += [rabbit_queue.queue, rabbit_queue.moving, rabbit_queue.filtered_out, rabbit_queue.quarantined]
         folder = ensure_state_folder(self.whole.plan)
-        self.taken[identity] = found = open_dedup_log(folder, identity, queues)
+        self.dedup_logs[identity] = found = open_dedup_log(folder, identity, queues)
         return found
 
-    def stay(self, token: str) -> None:
-        """Keep every lock alive through long runs.
+    def keep_locks(self, token: str) -> None:
+        """Keep every lock during long runs.
 
         Raises:
             InterruptedRunError: Another run has a lock, or has had it since.
             amqp.AMQPError, redis.RedisError, OSError: A server does not answer.
         """
-        if time.monotonic() - self._stayed_at > _STAY_EVERY_S:
-            self._stayed_at = time.monotonic()
+        if time.monotonic() - self._locks_kept_at > _STAY_EVERY_S:
+            self._locks_kept_at = time.monotonic()
             for server in self.whole.servers.values():
                 retake(server, token)
-            for lane in self.lanes.values():
-                lane.alive()
+            for session in self.sessions.values():
+                session.send_heartbeat()
 
     def management(self, identity: str) -> Management | None:
-        """Return the management plugin of a server, if it is named."""
+        """Return the management plugin of a server; None if it is not configured."""
         found = (broker for key, broker in self.whole.brokers.items() if self.whole.identities[key] == identity)
         return next((getattr(broker, "management", None) for broker in found), None)
 
-    def drop_pipelines(self, *, lost: bool = False) -> None:
-        """End every connection to RabbitMQ; what was under way is unknown."""
-        while self.lanes:
-            self.lanes.popitem()[1].close(lost=lost)
+    def drop_sessions(self, *, lost: bool = False) -> None:
+        """Close every connection to RabbitMQ; the outcome of what was in flight is unknown."""
+        while self.sessions:
+            self.sessions.popitem()[1].close(lost=lost)
 
     def close(self) -> None:
         """Close every connection."""
-        self.drop_pipelines()
+        self.drop_sessions()
         self.whole.close()
 
-    def lane(self, address: QueueAddress) -> LockedSession | None:
-        """Return the connection to the RabbitMQ on which a place lies, None for Redis."""
-        return self.lanes.get(self.whole.identity(address))
+    def session(self, address: QueueAddress) -> LockedSession | None:
+        """Return the session on the RabbitMQ that holds a queue; None for Redis."""
+        return self.sessions.get(self.whole.identity(address))
 
     def endpoints(self, identity: str) -> tuple[Endpoint, ...]:
         """Return the endpoints on one server."""
@@ -135,14 +135,16 @@ class MixedConnections:
             for rabbit_queue in rabbit_queues(broker.endpoint)
         )
 
-    def sources(self, side: Side) -> tuple[RedisQueue, ...]:
-        """Return every list in Redis on one side."""
+    def redis_queues(self, side: Side) -> tuple[RedisQueue, ...]:
+        """Return every Redis queue on one side."""
         return tuple(
-            source for source in self.whole.sources(side) if self.whole.identity(source.address) in self.redis.servers
+            redis_queue
+            for redis_queue in self.whole.redis_queues(side)
+            if self.whole.identity(redis_queue.address) in self.redis.servers
         )
 
     def stays_home(self, rabbit_queue: RabbitQueue) -> bool:
-        """Say whether all that is taken from a queue goes to the same RabbitMQ."""
+        """Say whether everything taken from a queue goes to the same RabbitMQ."""
         other = Side.LEGACY if rabbit_queue.address.side is Side.UNIFIED else Side.UNIFIED
         home = self.whole.identity(rabbit_queue.address)
         return all(identity == home for (side, _), identity in self.whole.identities.items() if side is other)
@@ -153,18 +155,18 @@ class MixedConnections:
 
     @property
     def parks(self) -> bool:
-        """Say whether messages that are due late are parked: only Redis needs that."""
+        """Whether messages that are due late are parked: only Redis needs that."""
         return not self.unified_on_rabbitmq()
 
     def allow_parking(self, options: TransferOptions) -> None:
-        """Set from which ETA on messages are parked."""
+        """Set the ETA from which messages are parked."""
         plan = self.whole.plan
         wanted = bool(plan.project.install_package) if options.park is None else options.park
         self.whole.park_after_ms = park_after_ms(plan, self.whole.now_ms()) if wanted and self.parks else None
         self.whole.release_lead_ms = release_lead_ms(plan)
 
-    def timed(self) -> Connections:
-        """Return all endpoints, with the time for which a worker of the unified queue may really hold a message."""
+    def with_consumer_timeout(self) -> Connections:
+        """Return all endpoints, with the time that a worker of the unified queue may really hold a message."""
         if not self.unified_on_rabbitmq():
             return self.whole
         plan = self.whole.plan
@@ -174,32 +176,32 @@ class MixedConnections:
 
     def too_late_ms(self) -> float:
         """Return the latest ETA, in ms since the epoch, that a worker may hold."""
-        # On Redis such a message is parked, or kept back.
+        # On Redis such a message is parked or quarantined.
         return self.whole.now_ms() + self.consumer_timeout_s * 1000 if self.unified_on_rabbitmq() else math.inf
 
     @property
     def returned(self) -> int:
-        """How many messages a crash of a server brought back that were carried already."""
-        return sum(window.returned for taken in self.taken.values() for window in taken.windows.values())
+        """How many messages a crash of a server redelivered that had been moved already."""
+        return sum(window.returned for log in self.dedup_logs.values() for window in log.windows.values())
 
     def tidy(self) -> None:
-        """Delete our queues as far as they are empty, once the server has had time to write what was taken."""
-        written_at = max((taken.committed_at for taken in self.taken.values()), default=0.0) + WRITTEN_AFTER_S
+        """Delete our queues that are empty, once the server has had time to write the acknowledgements."""
+        written_at = max((log.committed_at for log in self.dedup_logs.values()), default=0.0) + WRITTEN_AFTER_S
         time.sleep(max(0.0, written_at - time.monotonic()))
-        for identity, lane in self.lanes.items():
+        for identity, session in self.sessions.items():
             for endpoint in self.endpoints(identity):
                 for rabbit_queue in rabbit_queues(endpoint):
                     for queue in (rabbit_queue.moving, rabbit_queue.filtered_out, rabbit_queue.quarantined):
-                        lane.close_consumer(queue)
-                        delete_if_empty(lane.connection, queue)
-                lane.close_consumer(arriving_queue(endpoint))
-                delete_if_empty(lane.connection, arriving_queue(endpoint))
-            self.taken[identity].end(lane.connection)
-            delete_if_empty(lane.connection, ALIVE)
+                        session.close_consumer(queue)
+                        delete_if_empty(session.connection, queue)
+                session.close_consumer(arriving_queue(endpoint))
+                delete_if_empty(session.connection, arriving_queue(endpoint))
+            self.dedup_logs[identity].end(session.connection)
+            delete_if_empty(session.connection, ALIVE)
 
 
 def open_mixed_connections(plan: Plan, environ: Mapping[str, str]) -> MixedConnections:
-    """Find out where every endpoint lies.
+    """Find out which server every endpoint is on.
 
     Raises:
         UnreachableError: A server does not answer.

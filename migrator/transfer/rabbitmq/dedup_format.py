@@ -1,7 +1,7 @@
-"""Shape of the file that keeps what was taken from the queues of a RabbitMQ: a head, then blocks, each with checksums.
+"""Format of the deduplication log of one RabbitMQ: a head, then blocks, each with checksums.
 
-A last block that is torn is one that was not written to its end: what it announces was not begun. Anything else that
-does not fit makes the whole file worthless.
+A torn last block was not written completely, so the transaction that it announces was not begun. Anything else that is
+damaged invalidates the whole file.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from migrator.transfer.rabbitmq.dedup_window import Transaction
 #: Magic, number, checksum.
 _HEAD = Struct(">12sII")
 _MAGIC = b"tqm taken 1\n"
-#: Kind, length of the content, how many were taken, queue, checksum of the content, checksum of all before.
+#: Kind, length of the content, number of consumed messages, queue, checksum of the content, checksum of the block head.
 _BLOCK = Struct(">BII8sII")
-_SENT = Struct(">8s16sI")
+_PUBLISHED = Struct(">8s16sI")
 _KEY_BYTES = 16
 BEGIN, COMMIT, KNOWN = 1, 2, 3
 
 
 def digest(name: str) -> bytes:
-    """Return what stands for a name in the file."""
+    """Return the digest that stands for a name in the file."""
     return blake2b(name.encode(errors="surrogateescape"), digest_size=8).digest()
 
 
@@ -35,24 +35,27 @@ def head(number: int) -> bytes:
 
 
 def commit_block(queue: str) -> bytes:
-    """Return what says that the transaction that was announced last is through."""
+    """Return the block that says that the transaction announced last is committed."""
     return _block(COMMIT, queue, b"")
 
 
 def known_block(queue: str, keys: Iterable[bytes]) -> bytes:
-    """Return what says which messages a queue gave, oldest first."""
+    """Return the block that lists the messages consumed from a queue, oldest first."""
     return _block(KNOWN, queue, b"".join(keys))
 
 
-def _block(kind: int, queue: str, content: bytes, taken: int = 0) -> bytes:
-    start = _BLOCK.pack(kind, len(content), taken, digest(queue), crc32(content), 0)[:-4]
+def _block(kind: int, queue: str, content: bytes, consumed: int = 0) -> bytes:
+    start = _BLOCK.pack(kind, len(content), consumed, digest(queue), crc32(content), 0)[:-4]
     return start + crc32(start).to_bytes(4, "big") + content
 
 
 def begin_block(queue: str, transaction: Transaction) -> bytes:
-    """Return what announces a transaction."""
-    parts = [*transaction.taken, *(_SENT.pack(digest(to), copy, index) for to, copy, index in transaction.sent)]
-    return _block(BEGIN, queue, b"".join(parts), len(transaction.taken))
+    """Return the block that announces a transaction."""
+    parts = [
+        *transaction.consumed,
+        *(_PUBLISHED.pack(digest(to), copy, index) for to, copy, index in transaction.published),
+    ]
+    return _block(BEGIN, queue, b"".join(parts), len(transaction.consumed))
 
 
 def number_in(content: bytes) -> int:
@@ -67,15 +70,15 @@ def number_in(content: bytes) -> int:
 
 
 def blocks(content: bytes) -> Iterator[tuple[int, bytes, tuple[bytes, ...], list[tuple[bytes, bytes, int]]]]:
-    """Yield kind, digest of the queue, keys and what was published; a torn last block is left out.
+    """Yield kind, digest of the queue, keys and published messages of each block; a torn last block is left out.
 
     Raises:
         ValueError: A block is damaged.
     """
     at = _HEAD.size
     while at + _BLOCK.size <= len(content):
-        kind, length, taken, name, checksum, own = _BLOCK.unpack_from(content, at)
-        if crc32(content[at : at + _BLOCK.size - 4]) != own:
+        kind, length, consumed, name, checksum, head_checksum = _BLOCK.unpack_from(content, at)
+        if crc32(content[at : at + _BLOCK.size - 4]) != head_checksum:
             raise ValueError(f"it is damaged at byte {at}")
         at += _BLOCK.size
         part = content[at : at + length]
@@ -84,6 +87,6 @@ def blocks(content: bytes) -> Iterator[tuple[int, bytes, tuple[bytes, ...], list
         if crc32(part) != checksum:
             raise ValueError(f"it is damaged at byte {at}")
         at += length
-        end = taken * _KEY_BYTES if kind == BEGIN else length
+        end = consumed * _KEY_BYTES if kind == BEGIN else length
         keys = tuple(part[start : start + _KEY_BYTES] for start in range(0, end, _KEY_BYTES))
-        yield kind, name, keys, list(_SENT.iter_unpack(part[end:]))
+        yield kind, name, keys, list(_PUBLISHED.iter_unpack(part[end:]))

@@ -1,21 +1,21 @@
-"""What was taken from the queues of one RabbitMQ lately, in a file: for the next run, if this one dies with the server.
+"""The deduplication log of one RabbitMQ: a write-ahead log for the next run, if this one dies together with the server.
 
-Before a transaction is committed, the file says what it takes and publishes; afterwards, that it is committed. The next
-run reads that and compares as if it had been the same run (:mod:`migrator.transfer.rabbitmq.dedup_window`). A run that
-comes to its end waits until the server has had time to write, then deletes the file.
+Before a transaction is committed, the file records what it consumes and publishes; afterwards, that it is committed.
+The next run reads that and deduplicates as if it were the same run (:mod:`migrator.transfer.rabbitmq.dedup_window`). A
+run that ends normally waits until the server has had time to write, then deletes the file.
 
-The file counts only together with a queue on the server, ``tqm.taken``, that is durable and has the number in the
-file's head among its arguments. A server that was put back to an older state, or on which another machine's run has
-gone on since, does not have it. What is put back into the queues from a snapshot deletes that queue.
+The file is valid only together with a marker queue on the server, ``tqm.taken``, that is durable and has the number in
+the file's head among its arguments. A server that was restored to an older state, or on which a run from another
+machine has continued since, does not have it. Restoring a snapshot deletes that queue.
 
-It lies in the state folder, is readable for its owner only, holds no message (fingerprints of 16 bytes), and is
-written anew when it has grown to some megabytes. Shape: head, then blocks, each with checksums. A last block that is
-torn is one whose transaction was not begun. Anything else that can't be read makes the whole file count for nothing,
-since what it says later may be that a message is a new one.
+The file is in the state folder, is readable for its owner only, holds no messages (only fingerprints of 16 bytes), and
+is rewritten when it has grown to some megabytes. Format: head, then blocks, each with checksums. A torn last block
+belongs to a transaction that was not begun. Anything else that can't be read invalidates the whole file, because a
+later block may say that a message is a new one.
 
-The system writes to disk when it likes. So after a power cut the last seconds' transactions may be missing, and their
-messages are doubled as far as the server has lost its acknowledgements. None is lost: that a message was put into a
-queue again is on disk before it is.
+The operating system decides when to write to disk. So after a power cut the transactions of the last seconds may be
+missing, and their messages are doubled where the server has lost its acknowledgements. None is lost: the record that a
+message was put into a queue again is on disk before the message is.
 """
 
 from __future__ import annotations
@@ -49,75 +49,75 @@ from migrator.transfer.rabbitmq.dedup_format import (
 from migrator.transfer.rabbitmq.dedup_window import DedupWindow, Transaction
 
 MAX_BYTES = 8 << 20
-#: A length that no queue of ours ever has.
+#: Used as ``x-max-length`` of the marker queue: a length that it never reaches.
 _NUMBERS_FROM, _NUMBERS = 1_000_000_000, 1_000_000_000
 
 
 @dataclass(slots=True, kw_only=True)
 class DedupLog:
-    """The windows of one server's queues, and the file."""
+    """The deduplication windows of one server's queues, and the file."""
 
     file: Path
     #: By queue.
     windows: dict[str, DedupWindow]
     findings: list[Finding] = field(default_factory=list)
-    #: When the last transaction was through, by the monotonic clock.
+    #: When the last transaction was committed, by the monotonic clock.
     committed_at: float = 0.0
-    #: What the server's queue has to have; 0 before the first connection.
+    #: The number that the marker queue must have; 0 before the first connection.
     _number: int = 0
-    #: None while nothing is written down.
+    #: None while nothing is recorded.
     _descriptor: int | None = None
     _size: int = 0
-    #: Its size when it was written anew.
-    _least: int = 0
+    #: Its size when it was last rewritten.
+    _compacted_size: int = 0
     _inode: int = 0
 
     def attach(self, connection: Any, *, restarted: bool) -> bool:
-        """Read what an earlier run has left if the server is the one it knew, then write down what this run does.
+        """Read what an earlier run has left if it is valid for this server, then start to record this run.
 
-        Returns whether a queue was made for that.
+        Returns whether the marker queue was declared.
 
         Args:
-            connection: That which holds the lock.
-            restarted: The server was, perhaps with an older state.
+            connection: The connection that holds the lock.
+            restarted: The server was restarted, perhaps with an older state.
         """
         if self._number and not restarted:
             return False
         first, self._number = not self._number, self._number or self._read()
-        is_new = not (self._number and _has(connection, self._number))
+        is_new = not (self._number and _has_marker(connection, self._number))
         if is_new:
-            # A server that knows nothing of it may have been put back to an older state.
+            # A server without the marker may have been restored to an older state.
             for window in self.windows.values():
                 window.clear()
             self._number = _NUMBERS_FROM + secrets.randbelow(_NUMBERS)
             self._close()
-            if not _give(connection, self._number):
+            if not _declare_marker(connection, self._number):
                 return False
         elif not first:
             return False
-        with self._careful():
-            self._write_anew()
+        with self._without_file_on_error():
+            self._rewrite()
         return is_new
 
     def begin(self, queue: str, transaction: Transaction, *, at_once: bool) -> None:
-        """Note what is about to be committed; ``at_once``: it must outlast the machine."""
+        """Record what is about to be committed; ``at_once``: it must survive a crash of this machine."""
         if self._descriptor is not None:
-            with self._careful():
+            with self._without_file_on_error():
                 self._append(begin_block(queue, transaction))
                 if at_once:
                     os.fdatasync(self._descriptor)
 
     def commit(self, queue: str) -> None:
-        """Note that what was noted last for a queue is committed."""
+        """Record that the transaction recorded last for a queue is committed."""
         self.committed_at = time.monotonic()
         if self._descriptor is not None:
-            with self._careful():
+            with self._without_file_on_error():
                 self._append(commit_block(queue))
-                if self._size > max(MAX_BYTES, 2 * self._least):
-                    self._write_anew()
+                if self._size > max(MAX_BYTES, 2 * self._compacted_size):
+                    self._rewrite()
 
     def end(self, connection: Any) -> None:
-        """The run has come to its end: delete the file, and the queue on the server."""
+        """End the run: delete the file, and the marker queue on the server."""
         self._close()
         if self._is_ours():
             self.file.unlink()
@@ -129,8 +129,8 @@ class DedupLog:
             raise OSError("the disk is full")
         self._size += len(data)
 
-    def _write_anew(self) -> None:
-        """Write all that is remembered to a new file; who still writes to the old one changes nothing."""
+    def _rewrite(self) -> None:
+        """Write everything remembered to a new file; a process that still writes to the old one has no effect."""
         if self._descriptor is not None and not self._is_ours():
             raise OSError("another run has taken it over")
         self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -145,12 +145,12 @@ class DedupLog:
             if window.pending is not None:
                 self._append(begin_block(queue, window.pending))
         os.fsync(descriptor)
-        self._least = self._size
+        self._compacted_size = self._size
         new.replace(self.file)
         self._inode = os.fstat(descriptor).st_ino
 
     def _read(self) -> int:
-        """Fill the windows from the file and return its number, 0 if there is none that counts."""
+        """Fill the windows from the file and return its number; 0 if there is no valid file."""
         try:
             with self.file.open("rb") as opened:
                 self._inode = os.fstat(opened.fileno()).st_ino
@@ -163,7 +163,7 @@ class DedupLog:
                     continue
                 if kind == BEGIN:
                     known = tuple((names[to], copy, index) for to, copy, index in sent if to in names)
-                    window.pending = Transaction(taken=keys, sent=known)
+                    window.pending = Transaction(consumed=keys, published=known)
                 elif kind == COMMIT and window.pending is not None:
                     window.apply(window.pending, self.windows)
                     window.pending = None
@@ -173,15 +173,15 @@ class DedupLog:
         except FileNotFoundError:
             return 0
         except (OSError, ValueError) as error:
-            what = "what an interrupted run has taken can't be read and counts for nothing"
+            what = "the record of what an interrupted run has taken can't be read and is ignored"
             remedy = "if that run and the broker were killed together, compare the ids before workers are started"
-            self._tell(what, str(error), remedy)
+            self._add_finding(what, str(error), remedy)
             return 0
         return number
 
     @contextmanager
-    def _careful(self) -> Iterator[None]:
-        """Go on without the file if it can't be written: one that lacks something would do harm.
+    def _without_file_on_error(self) -> Iterator[None]:
+        """Continue without the file if it can't be written: an incomplete one would do harm.
 
         Raises:
             RefusedError: It can't even be deleted.
@@ -200,11 +200,11 @@ class DedupLog:
             remedy = "make the state folder writable, then run the same command again"
             where, what = str(self.file), "can't be written or deleted"
             raise RefusedError(where, what, found=str(again), remedy=remedy) from error
-        what = "what this run takes can't be written down"
+        what = "the record of what this run takes can't be written"
         remedy = "if it is killed together with the broker, compare the ids before workers are started"
-        self._tell(what, str(error), remedy)
+        self._add_finding(what, str(error), remedy)
 
-    def _tell(self, what: str, found: str, remedy: str) -> None:
+    def _add_finding(self, what: str, found: str, remedy: str) -> None:
         self.findings.append(
             Finding(
                 code="TRANSFER-TAKEN",
@@ -217,7 +217,7 @@ class DedupLog:
         )
 
     def _is_ours(self) -> bool:
-        """Say whether the file is the one that we have read or written: another run may have taken our place."""
+        """Say whether the file is the one that we have read or written: another run may have taken over."""
         try:
             return self.file.stat().st_ino == self._inode
         except FileNotFoundError:
@@ -230,28 +230,28 @@ class DedupLog:
 
 
 def open_dedup_log(folder: Path, identity: str, queues: Iterable[str]) -> DedupLog:
-    """Return what is remembered of one server's queues; nothing is read before :meth:`DedupLog.attach`.
+    """Return the log of one server's queues; nothing is read before :meth:`DedupLog.attach`.
 
     Args:
         folder: The plan's state folder.
-        identity: What tells the server from any other.
+        identity: What distinguishes the server from any other.
         queues: All queues of the plan on it, ours included.
     """
-    taken = DedupLog(file=folder / f"taken-{digest(identity).hex()}.bin", windows={})
-    taken.windows.update((queue, DedupWindow(queue=queue, log=taken)) for queue in queues)
-    return taken
+    log = DedupLog(file=folder / f"taken-{digest(identity).hex()}.bin", windows={})
+    log.windows.update((queue, DedupWindow(queue=queue, log=log)) for queue in queues)
+    return log
 
 
 def forget_dedup_log(connection: Any) -> None:
-    """Make what any run remembers of this server count for nothing from now on."""
+    """Invalidate what any run has recorded about this server."""
     channel = connection.channel()
-    # It is fine with the server if there is none.
+    # Deleting a queue that does not exist is no error.
     channel.queue_delete(queue=TAKEN)
     channel.close()
 
 
-def _has(connection: Any, number: int) -> bool:
-    """Say whether the server has our queue with this number."""
+def _has_marker(connection: Any, number: int) -> bool:
+    """Say whether the server has the marker queue with this number."""
     channel = connection.channel()
     try:
         channel.queue_declare(queue=TAKEN, passive=True)
@@ -262,8 +262,8 @@ def _has(connection: Any, number: int) -> bool:
     return True
 
 
-def _give(connection: Any, number: int) -> bool:
-    """Make our queue with this number; return whether the server lets us."""
+def _declare_marker(connection: Any, number: int) -> bool:
+    """Declare the marker queue with this number; return whether the server permits it."""
     channel = connection.channel()
     try:
         channel.queue_delete(queue=TAKEN)

@@ -1,4 +1,4 @@
-"""What a person should know about a transfer over RabbitMQ beyond what every transfer reports."""
+"""Findings of a transfer over RabbitMQ, beyond those of every transfer."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from migrator.transfer.options import TransferReport
 from migrator.transfer.rabbitmq.connections import MixedConnections
 
 
-def with_findings(report: TransferReport, mixed: MixedConnections, made: Collection[str]) -> TransferReport:
-    """Return the report with what is to be said about RabbitMQ.
+def with_findings(report: TransferReport, mixed: MixedConnections, created: Collection[str]) -> TransferReport:
+    """Return the report with the findings about RabbitMQ.
 
     Args:
         report: The report.
         mixed: The servers.
-        made: Destination queues that were missing.
+        created: Destination queues that were missing and were declared.
     """
     found = list(report.findings)
     if mixed.unified_on_rabbitmq():
-        # What is said of the visibility timeout is true of Redis.
+        # The finding about the visibility timeout is true of Redis only.
         found = [finding for finding in found if finding.code != "TRANSFER-ETA"]
         found += _late(report, mixed)
-    if made:
+    if created:
         found.append(
             Finding(
                 code="TRANSFER-QUEUE-MADE",
                 severity=Severity.WARNING,
-                where=", ".join(sorted(made)),
+                where=", ".join(sorted(created)),
                 what="the queue was missing and was declared with its system's default arguments",
-                found=f"{len(made)} queues",
+                found=f"{len(created)} queues",
                 remedy="if workers are refused with 406, delete it while it is empty and let them declare it",
             )
         )
     found += _crashed(report, mixed)
-    found += [finding for taken in mixed.taken.values() for finding in taken.findings]
+    found += [finding for log in mixed.dedup_logs.values() for finding in log.findings]
     return replace(report, findings=tuple(found))
 
 
@@ -55,15 +55,15 @@ def _crashed(report: TransferReport, mixed: MixedConnections) -> Iterator[Findin
             code="TRANSFER-RETURNED",
             severity=Severity.INFO,
             where=where,
-            what="messages that an interrupted run had carried came back with a broker and were known again",
+            what="a broker redelivered messages that an interrupted run had moved; they were recognised",
             found=f"{mixed.returned} messages",
         )
 
 
 def _reconnected(returned: int) -> str:
     if not returned:
-        return "connections were lost, and nothing that was carried came back"
-    return f"connections were lost; {returned} messages that were carried came back with a broker and were known again"
+        return "connections were lost; no message that had been moved was redelivered"
+    return f"connections were lost; a broker redelivered {returned} messages that had been moved; they were recognised"
 
 
 def _late(report: TransferReport, mixed: MixedConnections) -> Iterator[Finding]:
@@ -73,6 +73,6 @@ def _late(report: TransferReport, mixed: MixedConnections) -> Iterator[Finding]:
             severity=Severity.WARNING,
             where=f"unified.{mixed.whole.plan.unified.queues[0]}",
             what="a worker holds a message until its ETA, and RabbitMQ closes its channel (406) after consumer_timeout",
-            found=f"{report.beyond_visibility} messages, timeout {mixed.consumer_timeout_s:g} s as far as AMQP tells",
+            found=f"{report.beyond_visibility} messages, timeout {mixed.consumer_timeout_s:g} s as far as AMQP shows",
             remedy="raise consumer_timeout in rabbitmq.conf above the longest ETA",
         )

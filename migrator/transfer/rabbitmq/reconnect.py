@@ -1,6 +1,6 @@
-"""Go on after a lost connection where RabbitMQ is among the servers: connect again, take the locks, repeat.
+"""Continue after a lost connection where RabbitMQ is among the servers: connect again, take the locks, repeat.
 
-What was under way is on the servers, so the same action done again finds it.
+What was in flight is on the servers, so repeating the same action finds it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from migrator.errors import MigratorError, UnreachableError
 from migrator.transfer.lock import acquire
 from migrator.transfer.rabbitmq.connections import MixedConnections
 
-_MAX_CUTS = 100
+_MAX_LOSSES = 100
 _PAUSE_S = 0.2
 _LOCK_AGAIN_S = 5.0
 
@@ -47,11 +47,11 @@ def keep_trying(
         mixed: The servers.
         action: May be repeated at any time.
         token: The token of the locks in Redis.
-        limit_s: How long a connection may stay lost.
-        first: Connect first; None if the connections are there.
+        limit_s: How long to try to reconnect.
+        first: Connect first; None if the connections are open.
 
     Raises:
-        UnreachableError: A connection stayed lost, or can't be made at all.
+        UnreachableError: A connection can't be made, or not be made again.
         RefusedError: A server refuses, or another run took over.
     """
     losses, cuts, deadline, needed = 0, 0, 0.0, first is not None
@@ -66,17 +66,17 @@ def keep_trying(
             if not _is_transient(error):
                 raise _translated(mixed, error) from error
             lost = _translated(mixed, error)
-        # A server that is away is waited for; one that cuts us off again and again is not.
+        # We wait for a server that is away, but not for one that cuts us off again and again.
         losses, cuts = losses + 1, cuts + (not needed)
         deadline = deadline or time.monotonic() + limit_s
-        if first is not None or time.monotonic() > deadline or cuts > _MAX_CUTS:
+        if first is not None or time.monotonic() > deadline or cuts > _MAX_LOSSES:
             raise lost
         needed = True
         time.sleep(_PAUSE_S)
 
 
 def _connect(mixed: MixedConnections, token: str, how: FirstConnection) -> None:
-    mixed.drop_pipelines(lost=True)
+    mixed.drop_sessions(lost=True)
     acquire(mixed.redis.servers.values(), token, wait_s=0, takeover=False)
     mixed.connect(wait_s=how.wait_s, takeover=how.takeover)
 

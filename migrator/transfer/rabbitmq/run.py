@@ -1,12 +1,12 @@
-"""Carry messages over where an endpoint is on RabbitMQ; the entry is :func:`migrator.transfer.transfer.transfer`.
+"""Move messages where an endpoint is on RabbitMQ; the entry point is :func:`migrator.transfer.transfer.transfer`.
 
 What is guaranteed: whatever happens to this process or its connections, no message is lost and none is doubled
-(:mod:`migrator.transfer.rabbitmq.mover` says how). RabbitMQ writes acknowledgements to disk a moment after it has taken
-them, so a broker that crashes brings back messages that were carried already; the run that it happens to knows them
-again (:mod:`migrator.transfer.rabbitmq.dedup_window`), and if this process dies together with the broker, the next run
-does (:mod:`migrator.transfer.rabbitmq.dedup_log`). What is not: if this machine and the broker's lose power together,
-messages of the last moments can be doubled; of each queue at most those whose acknowledgements the broker had not yet
-written (its journal holds 32,768 of them).
+(:mod:`migrator.transfer.rabbitmq.mover` says how). RabbitMQ writes acknowledgements to disk a moment after it has
+accepted them, so a broker that crashes redelivers messages that were moved already. The current run recognises them
+(:mod:`migrator.transfer.rabbitmq.dedup_window`); if this process dies together with the broker, the next run does
+(:mod:`migrator.transfer.rabbitmq.dedup_log`). What is not guaranteed: if this machine and the broker's lose power
+together, messages of the last moments can be doubled; of each queue at most those whose acknowledgements the broker had
+not yet written (its journal holds 32,768 of them).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from migrator.transfer.dry_run import preview
 from migrator.transfer.ledger import BatchCounts, Ledger
 from migrator.transfer.lock import acquire, new_token, release
 from migrator.transfer.options import Direction, ShouldStop, Tally, TransferOptions, TransferReport
-from migrator.transfer.progress import ProgressTeller
+from migrator.transfer.progress import ProgressReporter
 from migrator.transfer.rabbitmq.connections import MixedConnections, open_mixed_connections
 from migrator.transfer.rabbitmq.findings import with_findings
 from migrator.transfer.rabbitmq.mover import RabbitmqMover
@@ -56,7 +56,7 @@ def transfer_with_rabbitmq(
         mixed.allow_parking(options)
         if options.dry_run:
             translations = translators(mixed.whole, unified_url=endpoint_url(plan.unified, environ))
-            return with_findings(preview(mixed.timed(), options, translations), mixed, ())
+            return with_findings(preview(mixed.with_consumer_timeout(), options, translations), mixed, ())
         token = new_token()
         acquire(mixed.redis.servers.values(), token, wait_s=options.lock_wait_s, takeover=options.takeover)
         try:
@@ -97,21 +97,21 @@ class RabbitmqRun:
     should_stop: ShouldStop
     unified_url: str
     tally: Tally = field(default_factory=Tally)
-    made: set[str] = field(default_factory=set)
+    created_queues: set[str] = field(default_factory=set)
     started_at: float = field(default_factory=time.monotonic)
     translations: Mapping[tuple[Side, System], Translator] = field(init=False)
     limit: Limit = field(init=False)
-    progress: ProgressTeller = field(init=False)
+    progress: ProgressReporter = field(init=False)
 
     def __post_init__(self) -> None:
         self.translations = translators(self.mixed.whole, unified_url=self.unified_url)
         self.limit = Limit(rate=self.options.max_rate)
-        self.progress = ProgressTeller(
+        self.progress = ProgressReporter(
             listener=self.listener, tally=self.tally, follow=self.options.follow, started_at=self.started_at
         )
 
     def execute(self) -> TransferReport:
-        """Do the whole run and return its report."""
+        """Execute the whole run and return its report."""
         self.book.begin(self.options.direction.value, self.mixed.whole.plan.fingerprint)
         self._resilient(lambda: None, connect_first=True)
         side = emptied_side(self.options.direction)
@@ -119,32 +119,32 @@ class RabbitmqRun:
         self._prepare(filtered, side)
         self._sweep(filtered, side)
         if self.options.follow:
-            self.progress.go_on()
+            self.progress.announce_follow()
         while self.options.follow and not self.should_stop():
             self._idle(side)
             self._sweep(filtered, side)
         self._resilient(self.mixed.tidy)
-        self.progress.tell(final=True)
-        self.made.update(*(lane.made for lane in self.mixed.lanes.values()))
+        self.progress.report(final=True)
+        self.created_queues.update(*(session.created for session in self.mixed.sessions.values()))
         reports: list[TransferReport] = []
         self._resilient(
             lambda: reports.append(build_report(self.mixed.whole, self.options, self.tally, self.started_at))
         )
         self.book.finish(reports[-1].balance)
-        return with_findings(reports[-1], self.mixed, self.made)
+        return with_findings(reports[-1], self.mixed, self.created_queues)
 
     def _prepare(self, filtered: RabbitmqMover, side: Side) -> None:
-        """Finish what an interrupted run had taken; put back what belongs into the queues."""
-        everything = self._mover(lambda translation: True)
-        self._resilient(lambda: self.mixed.stay(self.token))
+        """Finish what an interrupted run had taken; put back what belongs in the queues."""
+        unfiltered = self._mover(lambda translation: True)
+        self._resilient(lambda: self.mixed.keep_locks(self.token))
         for owner in Side:
-            self._resilient(lambda o=owner: self._finish(filtered if o is side else everything, o))  # type: ignore[misc]
+            self._resilient(lambda o=owner: self._finish(filtered if o is side else unfiltered, o))  # type: ignore[misc]
         self._resilient(filtered.drain)
         other = Side.UNIFIED if side is Side.LEGACY else Side.LEGACY
         for restored in (other, *((side,) if self.options.retry_quarantined else ())):
             self._resilient(lambda r=restored: self._restore(r))  # type: ignore[misc]
         if self.options.consumers_stopped:
-            lists = [source for source in self.mixed.sources(side) if self._wanted(source.address)]
+            lists = [redis_queue for redis_queue in self.mixed.redis_queues(side) if self._wanted(redis_queue.address)]
             self.tally.reclaimed = reclaim(self.mixed.redis, lists, self.token, silence_s=self.options.silence_s)
             self._resilient(lambda: self._refuse_consumers(side))
         self._release(everything=side is Side.UNIFIED)
@@ -158,17 +158,17 @@ class RabbitmqRun:
         """Wait a moment before the next sweep."""
         self.book.flush()
         time.sleep(_FOLLOW_EVERY_S)
-        self._resilient(lambda: self.mixed.stay(self.token))
+        self._resilient(lambda: self.mixed.keep_locks(self.token))
         self.mixed.allow_parking(self.options)
         self.translations = translators(self.mixed.whole, unified_url=self.unified_url)
         if side is Side.LEGACY:
             self._release(everything=False)
 
     def _finish(self, mover: RabbitmqMover, side: Side) -> None:
-        """Finish what an interrupted run had taken on one side, and put back what its filter had left out."""
-        for source in self.mixed.sources(side):
-            mover.empty_list(source, self._translator(source), leftovers_only=True)
-            restore_filtered(self.mixed.redis, source, self.token)
+        """Finish what an interrupted run had taken on one side, and put back what it had filtered out."""
+        for redis_queue in self.mixed.redis_queues(side):
+            mover.empty_list(redis_queue, self._translator(redis_queue), leftovers_only=True)
+            restore_filtered(self.mixed.redis, redis_queue, self.token)
         for rabbit_queue in self.mixed.rabbit_queues(side):
             mover.empty_queue(rabbit_queue, self._translator(rabbit_queue), leftovers_only=True)
             self._move_back(rabbit_queue, rabbit_queue.filtered_out)
@@ -179,13 +179,13 @@ class RabbitmqRun:
         self._resilient(lambda: self._empty(mover, side))
 
     def _empty(self, mover: RabbitmqMover, side: Side) -> None:
-        # After a lost connection: what has arrived elsewhere may only go on when it is gone here.
+        # After a lost connection: what has arrived elsewhere may only go on once it is deleted here.
         self._finish(mover, side)
         mover.drain()
-        for source in self.mixed.sources(side):
-            if self._wanted(source.address):
-                mover.empty_list(source, self._translator(source))
-                restore_filtered(self.mixed.redis, source, self.token)
+        for redis_queue in self.mixed.redis_queues(side):
+            if self._wanted(redis_queue.address):
+                mover.empty_list(redis_queue, self._translator(redis_queue))
+                restore_filtered(self.mixed.redis, redis_queue, self.token)
         for rabbit_queue in self.mixed.rabbit_queues(side):
             if self._wanted(rabbit_queue.address):
                 mover.empty_queue(rabbit_queue, self._translator(rabbit_queue))
@@ -193,15 +193,15 @@ class RabbitmqRun:
         mover.finish()
 
     def _waiting(self, side: Side) -> Iterator[int]:
-        """Yield how many messages wait in each place that is emptied."""
-        for source in filter(lambda source: self._wanted(source.address), self.mixed.sources(side)):
-            server = self.mixed.redis.servers[self.mixed.redis.identity(source.address)]
-            yield int(server.client.llen(source.list))
+        """Yield how many messages wait in each queue that is emptied."""
+        for redis_queue in filter(lambda redis_queue: self._wanted(redis_queue.address), self.mixed.redis_queues(side)):
+            server = self.mixed.redis.servers[self.mixed.redis.identity(redis_queue.address)]
+            yield int(server.client.llen(redis_queue.list))
         for rabbit_queue in filter(
             lambda rabbit_queue: self._wanted(rabbit_queue.address), self.mixed.rabbit_queues(side)
         ):
-            lane = self.mixed.lane(rabbit_queue.address)
-            counted = None if lane is None else count(lane.connection, rabbit_queue.queue)
+            session = self.mixed.session(rabbit_queue.address)
+            counted = None if session is None else count(session.connection, rabbit_queue.queue)
             yield counted.ready if counted else 0
 
     def _restore(self, side: Side) -> None:
@@ -211,32 +211,32 @@ class RabbitmqRun:
 
     def _move_back(self, rabbit_queue: RabbitQueue, queue: str) -> int:
         """Move all messages of one of our queues to the queue that they came from; return how many."""
-        lane = self.mixed.lane(rabbit_queue.address)
-        if lane is None or count(lane.connection, queue) is None:
+        session = self.mixed.session(rabbit_queue.address)
+        if session is None or count(session.connection, queue) is None:
             return 0
-        consumer, moved = lane.consumer(queue, self.options.batch_size), 0
+        consumer, moved = session.consumer(queue, self.options.batch_size), 0
         while batch := consumer.take(self.options.batch_size):
             for message in batch:
-                consumer.publish(public_copy(message), lane.destination(rabbit_queue.address), origin=message)
+                consumer.publish(public_copy(message), session.destination(rabbit_queue.address), origin=message)
             consumer.commit(wait=False)
             moved += len(batch)
-            self.mixed.stay(self.token)
-        lane.close_consumer(queue)
+            self.mixed.keep_locks(self.token)
+        session.close_consumer(queue)
         return moved
 
     def _refuse_consumers(self, side: Side) -> None:
-        """Wait until nobody consumes the queues that are emptied: what the dead had taken comes back by itself."""
+        """Wait until nobody consumes the queues to be emptied: the server requeues what stopped workers held."""
         deadline = time.monotonic() + max(self.options.silence_s, 2.0)
         for rabbit_queue in self.mixed.rabbit_queues(side):
-            lane = self.mixed.lane(rabbit_queue.address)
-            while lane is not None and self._wanted(rabbit_queue.address):
-                counted = count(lane.connection, rabbit_queue.queue)
+            session = self.mixed.session(rabbit_queue.address)
+            while session is not None and self._wanted(rabbit_queue.address):
+                counted = count(session.connection, rabbit_queue.queue)
                 if counted is None or not counted.consumers:
                     break
                 if time.monotonic() > deadline:
                     raise RefusedError(
-                        f"{lane.server.where} {rabbit_queue.queue}",
-                        "a worker is still alive and takes messages",
+                        f"{session.server.where} {rabbit_queue.queue}",
+                        "a worker is still alive and consumes messages",
                         found=f"{counted.consumers} consumers",
                         remedy="stop the old workers, then run again",
                     )
@@ -246,13 +246,13 @@ class RabbitmqRun:
         only_from = self.options.system if self.options.direction is Direction.FORWARD else None
         return (not self.options.queues or address.queue in self.options.queues) and only_from in (None, address.system)
 
-    def _translator(self, source: Any) -> Translator:
-        return self.translations[source.address.side, source.address.system]
+    def _translator(self, redis_queue: Any) -> Translator:
+        return self.translations[redis_queue.address.side, redis_queue.address.system]
 
     def _mover(self, selects: Callable[[Translation], bool]) -> RabbitmqMover:
         def stop() -> bool:
             return self.limit.wait(
-                self.tally.handled, should_stop=self.should_stop, meanwhile=lambda: self.mixed.stay(self.token)
+                self.tally.handled, should_stop=self.should_stop, keep_alive=lambda: self.mixed.keep_locks(self.token)
             )
 
         return RabbitmqMover(
@@ -260,7 +260,7 @@ class RabbitmqRun:
             token=self.token,
             stamp=f"{int(time.time())}",
             selects=selects,
-            settled=self._settled,
+            on_applied=self._record_batch,
             should_stop=stop,
             size=self.limit.most(self.options.batch_size),
         )
@@ -273,7 +273,7 @@ class RabbitmqRun:
             self.mixed, action, token=self.token, limit_s=self.options.reconnect_s, first=first
         )
 
-    def _settled(self, work: Work, arrived: int) -> None:
+    def _record_batch(self, work: Work, arrived: int) -> None:
         count_work(self.tally, work, beyond_ms=self.mixed.too_late_ms())
         self.tally.seen += arrived
         self.tally.already_there += arrived
@@ -285,5 +285,5 @@ class RabbitmqRun:
             filtered_out=work.filtered_out,
             without_body=work.without_body,
         )
-        self.book.add(str(work.batch.source.address), work.translated, work.quarantined, counts)
-        self.progress.tell()
+        self.book.add(str(work.batch.queue.address), work.translated, work.quarantined, counts)
+        self.progress.report()

@@ -1,9 +1,9 @@
-"""The connection of a transfer to one RabbitMQ: its lock, its queues, and what is emptied over it.
+"""The session of a transfer on one RabbitMQ: its connection, its lock, its queues and its consumers.
 
-The lock is an exclusive queue: it belongs to the connection and goes with it, whatever ends the run. All that the
-transfer does on a broker goes over the connection that holds the lock, so a run that was overtaken can change nothing
-any more. A killed run's connection is closed by its system at once, that of a paused one by the server after two
-missed heartbeats.
+The lock is an exclusive queue: it belongs to the connection and is deleted with it, whatever ends the run. Everything
+that the transfer does on a broker goes over the connection that holds the lock, so a run that was overtaken can't
+change anything any more. The connection of a killed run is closed by its operating system at once, that of a paused
+run by the server after two missed heartbeats.
 
 Source: rabbit_channel.erl (exclusive queues are deleted when their connection has ended, which is after its channels
 have).
@@ -25,9 +25,9 @@ from migrator.transfer.rabbitmq.dedup_window import DedupWindow, note_alive
 from migrator.wire.queue_address import QueueAddress
 
 HEARTBEAT_S = 30
-#: A server tells of a new queue before it is on its disk: a crash takes it back, and what was committed to it as well,
-#: while the messages' acknowledgements may stay. Erlang writes its log at the latest after two seconds.
-#: Source: disk_log_1.erl (the cache of ``fwrite``); seen on RabbitMQ 3.10.
+#: A server confirms a new queue before it is on its disk: a crash loses the queue and what was committed to it, while
+#: the acknowledgements of those messages may survive. Erlang writes its log after two seconds at the latest.
+#: Source: disk_log_1.erl (the cache of ``fwrite``); observed on RabbitMQ 3.10.
 QUEUE_WRITTEN_AFTER_S = 2.5
 
 
@@ -37,7 +37,7 @@ class LockedSession:
     Args:
         server: The broker.
         connection: An open connection.
-        windows: What the queues of this broker gave before, by queue; it outlives the connection.
+        windows: The deduplication windows of this broker by queue; they outlive the connection.
     """
 
     def __init__(self, server: RabbitmqServer, connection: Any, windows: dict[str, DedupWindow]) -> None:
@@ -47,12 +47,12 @@ class LockedSession:
         self._addresses: dict[str, QueueAddress] = {}
         self._known: set[str] = set()
         self._consumers: dict[str, TransactionalConsumer] = {}
-        #: Destinations that were missing.
-        self.made: list[str] = []
+        #: Destination queues that were missing.
+        self.created: list[str] = []
         self._written_at = 0.0
 
     def consumer(self, queue: str, size: int) -> TransactionalConsumer:
-        """Return the intake of a queue, opened on first use."""
+        """Return the consumer of a queue, opened on first use."""
         consumer = self._consumers.get(queue)
         if consumer is None:
             consumer = TransactionalConsumer(self.connection, queue, size, self, windows=self._windows)
@@ -60,37 +60,37 @@ class LockedSession:
         return consumer
 
     def finish(self, queue: str) -> None:
-        """Wait until the commit under way on a queue is through, if there is one."""
+        """Wait until the commit in flight on a queue is confirmed, if there is one."""
         if queue in self._consumers:
             self._consumers[queue].finish()
 
     def close_consumer(self, queue: str) -> None:
-        """Stop taking from a queue."""
+        """Stop consuming a queue."""
         consumer = self._consumers.pop(queue, None)
         if consumer is not None:
             consumer.close()
 
     def own(self, queue: str) -> str:
-        """Return one of our queues' names; it exists from then on."""
+        """Return the name of one of our queues, declared if missing."""
         if queue not in self._known:
             if declare_own(self.connection, queue):
-                self.note_new()
+                self.note_created()
             self._known.add(queue)
         return queue
 
     def destination(self, address: QueueAddress) -> str:
-        """Return the queue of a place; it exists from then on."""
+        """Return the name of a destination queue, declared if missing."""
         queue = address.wire_queue
         if queue not in self._known:
             self._addresses[queue] = address
             if declare_missing(self.connection, address):
-                self.made.append(queue)
-                self.note_new()
+                self.created.append(queue)
+                self.note_created()
             self._known.add(queue)
         return queue
 
-    def compare(self, *, restarted: bool) -> None:
-        """Find out what a lost connection, or a restart of the server, means for the queues that were emptied."""
+    def reconcile(self, *, restarted: bool) -> None:
+        """Work out what a lost connection, or a restart of the server, means for the queues that were emptied."""
         for window in self._windows.values():
             window.abandon()
         if restarted:
@@ -100,12 +100,12 @@ class LockedSession:
                 window.ack_redelivered(self.connection)
             note_alive(self.connection)
 
-    def alive(self) -> None:
-        """Tell the server that we are still there."""
+    def send_heartbeat(self) -> None:
+        """Send the server a heartbeat."""
         self.connection.send_heartbeat()
 
     def close(self, *, lost: bool = False) -> None:
-        """End the connection, and the lock with it; one that is lost without a word to the server."""
+        """Close the connection, and release the lock with it; a lost connection is only dropped."""
         self._consumers.clear()
         with suppress(*ERRORS):
             if lost:
@@ -113,16 +113,16 @@ class LockedSession:
             else:
                 self.connection.close()
 
-    def note_new(self) -> None:
-        """A queue was made: it may go, with all that is committed to it, if the server crashes now."""
+    def note_created(self) -> None:
+        """Take note of a new queue: a crash of the server within the next moments would lose it with its messages."""
         self._written_at = time.monotonic() + QUEUE_WRITTEN_AFTER_S
 
-    def until_written(self) -> None:
-        """Wait until every queue that was made here is on the server's disk; nothing is committed before."""
+    def wait_until_written(self) -> None:
+        """Wait until every queue declared here is on the server's disk; nothing is committed before."""
         time.sleep(max(0.0, self._written_at - time.monotonic()))
 
-    def make_again(self, queue: str) -> None:
-        """Make a queue that was there and has gone."""
+    def recreate(self, queue: str) -> None:
+        """Declare a queue again that existed and has been deleted."""
         self._known.discard(queue)
         if queue in self._addresses:
             self.destination(self._addresses[queue])
@@ -130,20 +130,20 @@ class LockedSession:
             self.own(queue)
 
 
-def open_lane(
+def open_session(
     server: RabbitmqServer,
     *,
     wait_s: float,
     windows: dict[str, DedupWindow] | None = None,
     break_lock: Management | None = None,
 ) -> LockedSession:
-    """Connect and take the lock; py-amqp's errors of the connection pass.
+    """Connect and take the lock; py-amqp's connection errors propagate.
 
     Args:
         server: The broker.
         wait_s: How long to wait for another run's lock.
-        windows: What the queues of this broker gave before.
-        break_lock: Close the connection of the run that holds the lock, with the help of the management plugin.
+        windows: The deduplication windows of this broker.
+        break_lock: The management plugin, to close the connection of the run that holds the lock.
 
     Raises:
         RefusedError: Another run holds it.

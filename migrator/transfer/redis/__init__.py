@@ -1,1 +1,1 @@
-"""The transfer where both ends are on Redis."""
+"""The transfer between Redis servers."""

@@ -1,4 +1,4 @@
-"""Go on after a lost connection: reconnect, look at the claim, continue; or give up with a clear error."""
+"""Continue after a lost connection: reconnect, read the claim, continue; or give up with a clear error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from migrator.transfer.connections import Connections
 from migrator.transfer.lock import retake
 from migrator.transfer.redis.mover import Mover
 
-_MAX_SURPRISES = 5
+_MAX_LOSSES = 100
 
 
 def keep_trying(
@@ -21,14 +21,14 @@ def keep_trying(
     """Run ``action``, again after each loss of a connection; return how often it was lost.
 
     Args:
-        hub: The servers.
-        mover: What the action uses; it is brought back to the truth on the servers.
+        connections: The servers.
+        mover: Used by the action; it is brought back in line with the servers.
         action: May be repeated at any time.
-        token: The fence's token.
-        limit_s: How long the connection may stay lost.
+        token: The token of the lock.
+        limit_s: How long to try to reconnect.
 
     Raises:
-        UnreachableError: The connection stayed lost.
+        UnreachableError: The connection could not be made again.
         RefusedError: The server refuses a command.
         InterruptedRunError: Another run took over.
     """
@@ -39,13 +39,13 @@ def keep_trying(
             return losses
         except (redis.RedisError, OSError) as error:
             losses += 1
-            if not _is_transient(error) or losses > _MAX_SURPRISES * 20:
+            if not _is_transient(error) or losses > _MAX_LOSSES:
                 raise failure(_where(connections), error) from error
             _reconnect(connections, mover, token, error, limit_s)
 
 
 def keep_lock(connections: Connections, token: str) -> None:
-    """Prolong the lock on every server; take it again where a restart has lost it.
+    """Extend the lock on every server; take it again where a restart has lost it.
 
     Raises:
         InterruptedRunError: Another run has it, or has had it since.
@@ -57,7 +57,7 @@ def keep_lock(connections: Connections, token: str) -> None:
 def _is_transient(error: Exception) -> bool:
     if isinstance(error, redis.AuthenticationError | redis.exceptions.AuthorizationError):
         return False
-    # Source: redis-py (redis/_parsers/base.py): of the errors that it has a class for it cuts off the code.
+    # Source: redis-py (redis/_parsers/base.py) strips the code from errors that have a class of their own.
     kinds = (*CONNECTION_ERRORS, redis.exceptions.NoScriptError)
     return isinstance(error, kinds) or str(error).startswith(("CHANGED", "BUSY"))
 

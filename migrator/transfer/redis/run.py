@@ -1,8 +1,8 @@
-"""Carry queued messages over, forward or back, none lost and none doubled, also when the run is killed at any moment.
+"""Move queued messages forward or back on Redis; none is lost or doubled, even if the run is killed at any moment.
 
 The order on every server: claim (into a private list), translate, push to other servers with a ledger entry, apply on
-the own server (copies first, then deletions) in one script. Each script checks the fence. Running again finishes what
-an interrupted run had claimed, in the direction in which it was going, and then does what is asked for.
+the claiming server (copies first, then deletions) in one script. Each script checks the lock. The next run first
+finishes what an interrupted run had claimed, in the direction of that run, and then does what it was asked to do.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from migrator.transfer.ledger import BatchCounts, Ledger
 from migrator.transfer.lock import acquire, new_token, release
 from migrator.transfer.options import ShouldStop, Tally, TransferOptions, TransferReport
 from migrator.transfer.preconditions import guard
-from migrator.transfer.progress import ProgressTeller
+from migrator.transfer.progress import ProgressReporter
 from migrator.transfer.redis.mover import Mover, claim_entries
 from migrator.transfer.redis.reconnect import keep_lock, keep_trying
 from migrator.transfer.report import build_report, count
 from migrator.transfer.restore import reclaim, restore_filtered, restore_quarantined
-from migrator.transfer.selection import emptied_side, selected_sources, selection, translators
+from migrator.transfer.selection import emptied_side, selected_queues, selection, translators
 from migrator.transfer.throttle import LARGEST, Limit, Pace
 from migrator.translation.result import Translation, Translator
 from migrator.wire.message import Side, System
@@ -73,60 +73,60 @@ class RedisRun:
     tally: Tally = field(default_factory=Tally)
     started_at: float = field(default_factory=time.monotonic)
     limit: Limit = field(init=False)
-    progress: ProgressTeller = field(init=False)
+    progress: ProgressReporter = field(init=False)
 
     def __post_init__(self) -> None:
         self.limit = Limit(rate=self.options.max_rate)
-        self.progress = ProgressTeller(
+        self.progress = ProgressReporter(
             listener=self.listener, tally=self.tally, follow=self.options.follow, started_at=self.started_at
         )
 
     def execute(self, should_stop: ShouldStop) -> TransferReport:
-        """Do the whole run and return its report."""
+        """Execute the whole run and return its report."""
         self.book.begin(self.options.direction.value, self.connections.plan.fingerprint)
         filtered = self._mover(selection(self.connections.plan, self.options), should_stop)
         self._prepare(filtered, should_stop)
         self._sweep(filtered)
         if self.options.follow:
-            self.progress.go_on()
+            self.progress.announce_follow()
         while self.options.follow and not should_stop():
             self._idle()
             self._sweep(filtered)
-        self.progress.tell(final=True)
+        self.progress.report(final=True)
         report = build_report(self.connections, self.options, self.tally, self.started_at)
         self.book.finish(report.balance)
         return report
 
     def _prepare(self, filtered: Mover, should_stop: ShouldStop) -> None:
-        """Finish what an interrupted run had claimed; put back what belongs into the queues."""
+        """Finish what an interrupted run had claimed; put back what belongs in the queues."""
         side, translations = emptied_side(self.options.direction), translators(self.connections)
-        everything = self._mover(lambda translation: True, should_stop)
-        for source in self.connections.sources(Side.LEGACY) + self.connections.sources(Side.UNIFIED):
-            mover = filtered if source.address.side is side else everything
-            self._try(mover, lambda m=mover, s=source: self._finish_claim(m, s, translations))  # type: ignore[misc]
-            restore_filtered(self.connections, source, self.token)
+        unfiltered = self._mover(lambda translation: True, should_stop)
+        for queue in self.connections.redis_queues(Side.LEGACY) + self.connections.redis_queues(Side.UNIFIED):
+            mover = filtered if queue.address.side is side else unfiltered
+            self._try(mover, lambda m=mover, s=queue: self._finish_claim(m, s, translations))  # type: ignore[misc]
+            restore_filtered(self.connections, queue, self.token)
         restored_sides = {Side.UNIFIED if side is Side.LEGACY else Side.LEGACY}
         restored_sides |= {side} if self.options.retry_quarantined else set()
         self.tally.restored = restore_quarantined(self.connections, restored_sides, self.token)
         self.tally.released += release_parked(self.connections, everything=side is Side.UNIFIED)
         if self.options.consumers_stopped:
-            wanted = selected_sources(self.connections, self.options)
+            wanted = selected_queues(self.connections, self.options)
             self.tally.reclaimed = reclaim(self.connections, wanted, self.token, silence_s=self.options.silence_s)
 
     def _sweep(self, mover: Mover) -> None:
-        """Empty every list once."""
-        wanted, translations = selected_sources(self.connections, self.options), translators(self.connections)
-        waiting = {source.list: self._waiting(source) for source in wanted}
+        """Empty every queue once."""
+        wanted, translations = selected_queues(self.connections, self.options), translators(self.connections)
+        waiting = {queue.list: self._waiting(queue) for queue in wanted}
         self.progress.expect(sum(waiting.values()))
-        for source in wanted:
-            translate = translations[source.address.side, source.address.system]
+        for queue in wanted:
+            translate = translations[queue.address.side, queue.address.system]
             # A producer that is faster than we are must not keep us here for ever.
-            limit = waiting[source.list] * 2 + 10_000
-            self._try(mover, lambda s=source, t=translate, n=limit: mover.empty(s, t, limit=n))  # type: ignore[misc]
-            restore_filtered(self.connections, source, self.token)
+            limit = waiting[queue.list] * 2 + 10_000
+            self._try(mover, lambda s=queue, t=translate, n=limit: mover.empty(s, t, limit=n))  # type: ignore[misc]
+            restore_filtered(self.connections, queue, self.token)
 
     def _idle(self) -> None:
-        """Wait a moment before the next sweep, and keep the lock meanwhile."""
+        """Wait a moment before the next sweep, and extend the lock."""
         self.book.flush()
         time.sleep(_FOLLOW_EVERY_S)
         _allow_parking(self.connections, self.options)
@@ -138,7 +138,7 @@ class RedisRun:
     def _mover(self, selects: Callable[[Translation], bool], should_stop: ShouldStop) -> Mover:
         def stop() -> bool:
             return self.limit.wait(
-                self.tally.handled, should_stop=should_stop, meanwhile=lambda: self.connections.prolong(self.token)
+                self.tally.handled, should_stop=should_stop, keep_alive=lambda: self.connections.prolong(self.token)
             )
 
         return Mover(
@@ -146,28 +146,28 @@ class RedisRun:
             token=self.token,
             stamp=f"{int(time.time())}",
             selects=selects,
-            settled=self._settled,
+            on_applied=self._record_batch,
             should_stop=stop,
             pace=Pace(most=self.limit.most(min(self.options.batch_size, LARGEST))),
         )
 
     def _finish_claim(
-        self, mover: Mover, source: RedisQueue, translations: dict[tuple[Side, System], Translator]
+        self, mover: Mover, queue: RedisQueue, translations: dict[tuple[Side, System], Translator]
     ) -> None:
-        if claim_entries(self.connections, source):
-            mover.empty(source, translations[source.address.side, source.address.system], limit=0)
+        if claim_entries(self.connections, queue):
+            mover.empty(queue, translations[queue.address.side, queue.address.system], limit=0)
 
     def _try(self, mover: Mover, action: Callable[[], None]) -> None:
         self.tally.reconnects += keep_trying(
             self.connections, mover, action, token=self.token, limit_s=self.options.reconnect_s
         )
 
-    def _waiting(self, source: RedisQueue) -> int:
-        server = self.connections.servers[self.connections.identity(source.address)]
+    def _waiting(self, queue: RedisQueue) -> int:
+        server = self.connections.servers[self.connections.identity(queue.address)]
         with server.translated():
-            return int(server.client.llen(source.list))
+            return int(server.client.llen(queue.list))
 
-    def _settled(self, work: Work) -> None:
+    def _record_batch(self, work: Work) -> None:
         count(self.tally, work, beyond_ms=math.inf)
         counts = BatchCounts(
             seen=len(work.batch.items),
@@ -177,8 +177,8 @@ class RedisRun:
             filtered_out=work.filtered_out,
             without_body=work.without_body,
         )
-        self.book.add(str(work.batch.source.address), work.translated, work.quarantined, counts)
+        self.book.add(str(work.batch.queue.address), work.translated, work.quarantined, counts)
         if work.without_body:
             gone = [name.decode(errors="surrogateescape") for name, raw in work.batch.items if raw is None]
-            self.book.add_gone(str(work.batch.source.address), gone)
-        self.progress.tell()
+            self.book.add_gone(str(work.batch.queue.address), gone)
+        self.progress.report()

@@ -1,1 +1,1 @@
-"""One file a way to run a process: our own child, supervisor, systemd."""
+"""One module for each way to run a process: our own child, supervisor, systemd."""

@@ -1,8 +1,8 @@
-"""Run the plan's processes as commands of our own: start, adopt, stop.
+"""Run the plan's processes as our own commands: start, adopt, stop.
 
 A started process has its own session and outlives the tool. It is recognised by pid, start time and boot
 (:mod:`migrator.workers.drivers.process_identity`) and stopped with SIGTERM only: a Celery worker on Redis that is
-killed harder loses what it has just taken (Source: kombu/transport/redis.py, BRPOP comes before QoS.append).
+killed in a harsher way loses what it has just taken (Source: kombu/transport/redis.py, BRPOP comes before QoS.append).
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from migrator.workers.drivers.process_record import (
     set_aside,
     write_record,
 )
-from migrator.workers.drivers.terminate import tell, wait_stopped
+from migrator.workers.drivers.terminate import send_sigterm, wait_stopped
 
 START_TIMEOUT_S = 10.0
-#: How long a process gets to end when it is not known whether it was told to.
+#: How long a process gets to end when it is unknown whether it was told to.
 UNSURE_TIMEOUT_S = 3.0
-#: What stopping workers write. Source: celery/apps/worker.py, celery/apps/beat.py, dramatiq/cli.py.
+#: What stopping workers log. Source: celery/apps/worker.py, celery/apps/beat.py, dramatiq/cli.py.
 STOPPING_SIGNS = ("Warm shutdown", "beat: Shutting down", "to subprocesses...", "Stopping worker process...")
 
 
@@ -125,13 +125,13 @@ def signal_stop(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> 
         last = read_record(plan, process.name)
         orphans = last.living_children if last is not None else ()
         for orphan in orphans:
-            tell(process, orphan, kinship=", a child without its parent,")
+            send_sigterm(process, orphan, relation=", a child without its parent,")
         return orphans
     family = (record.identity, *descendants(record.identity))
     if not record.told_at and not _stops_already(record):
-        record = mark_stopping(plan, record, told=False)
-        tell(process, record.identity)
-        mark_stopping(plan, record, told=True)
+        record = mark_stopping(plan, record, signalled=False)
+        send_sigterm(process, record.identity)
+        mark_stopping(plan, record, signalled=True)
     return family
 
 
@@ -141,7 +141,7 @@ def stop(plan: Plan, process: Process, *, environ: Mapping[str, str], timeout_s:
 
 
 def why_stopped(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> str:
-    """Return what is known about a process that does not run: its log says the rest."""
+    """Return what is known about a process that does not run; its log has the rest."""
     return "it is not running"
 
 
@@ -157,7 +157,7 @@ def arguments(plan: Plan, process: Process, *, environ: Mapping[str, str], node:
 
 
 def environment(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment the process gets: ours, and the plan's additions."""
+    """Return the environment of the process: ours, and the plan's additions."""
     where = f"process {process.name}: environment"
     own = {key: fill(plan, value, environ=environ, where=where) for key, value in process.environment.items()}
     return {"PYTHONUNBUFFERED": "1", **environ, **own}
@@ -172,7 +172,7 @@ def process_named(plan: Plan, name: str) -> Process:
     found = next((process for process in plan.processes if process.name == name), None)
     if found is None:
         names = ", ".join(process.name for process in plan.processes) or "none"
-        raise UsageError(f"process {name}", "is not in the plan", found=f"it has {names}", remedy="take one of these")
+        raise UsageError(f"process {name}", "is not in the plan", found=f"it has {names}", remedy="use one of these")
     return found
 
 
@@ -200,7 +200,7 @@ def _await_record(plan: Plan, process: Process, child: subprocess.Popen[bytes]) 
     while time.monotonic() < end:
         record = read_record(plan, process.name)
         if record is not None and record.pid == child.pid:
-            # From here on pid and start time are all we use; this keeps Popen from waiting for it or warning.
+            # From here on only pid and start time are used; this keeps Popen from waiting for it or warning.
             child.returncode = 0
             return record
         if child.poll() is not None:
@@ -209,15 +209,15 @@ def _await_record(plan: Plan, process: Process, child: subprocess.Popen[bytes]) 
     log = record_file(plan, process.name).with_suffix(".log")
     last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] if log.exists() else []
     raise UnreachableError(
-        f"process {process.name}", "did not start", found=" ".join(last), remedy=f"try its command by hand; see {log}"
+        f"process {process.name}", "did not start", found=" ".join(last), remedy=f"run its command by hand; see {log}"
     )
 
 
 def _stops_already(record: ProcessRecord) -> bool:
     """Find out whether a signal was sent by a run that died before it could record that.
 
-    A second SIGTERM is not harmless: Dramatiq then drops what it is doing. So the process gets a moment to end, and
-    its log is asked; only a process that shows no sign of stopping is told again.
+    A second SIGTERM is not harmless: Dramatiq then aborts what it is doing. So the process gets a moment to end, and
+    its log is checked; the signal is sent again only to a process that shows no sign of stopping.
     """
     if not record.stopping_at:
         return False

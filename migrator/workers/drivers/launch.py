@@ -1,7 +1,7 @@
-"""Become a process of the plan: write down who we are, then exec the command.
+"""Become a process of the plan: write our own record, then exec the command.
 
-Run as a script by :mod:`migrator.workers.drivers.command`. The record is written by the process itself before it turns
-into the worker, so that no crash of the tool can leave a worker behind that nobody knows. Standard library only.
+Run as a script by :mod:`migrator.workers.drivers.command`. The process itself writes the record before it becomes the
+worker, so that no crash of the tool can leave an unrecorded worker behind. Standard library only.
 
 Usage: launch.py RECORD FIELDS-AS-JSON COMMAND [ARGUMENT…]
 """

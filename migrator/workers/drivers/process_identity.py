@@ -1,4 +1,4 @@
-"""Which process is meant: pid, start time and boot together, because a pid alone is reused.
+"""The identity of a process: pid, start time and boot together, because a pid alone is reused.
 
 Source: proc(5), field 22 of ``/proc/PID/stat``; pidfd_open(2), pidfd_send_signal(2). Linux only.
 """
@@ -18,7 +18,7 @@ import psutil
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """One process, for ever: no other process will have the same three values."""
+    """Identifies one process for ever: no other process will have the same three values."""
 
     pid: int
     #: Clock ticks between boot and the start of the process.
@@ -27,7 +27,7 @@ class Identity:
 
 
 def identify(pid: int) -> Identity | None:
-    """Return the identity of a living process; None if there is none (a zombie is none)."""
+    """Return the identity of a living process; None if there is none (a zombie does not count)."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -40,7 +40,7 @@ def identify(pid: int) -> Identity | None:
 
 
 def is_alive(identity: Identity) -> bool:
-    """True while exactly this process runs."""
+    """Return whether exactly this process is running."""
     return identify(identity.pid) == identity
 
 
@@ -51,7 +51,7 @@ def started_at(identity: Identity) -> float:
 
 
 def age_s(identity: Identity) -> float:
-    """Return for how many seconds a process has been running, whatever was done to the wall clock since."""
+    """Return for how many seconds a process has been running, regardless of changes to the wall clock."""
     since_boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
     return max(0.0, since_boot_s - identity.start_ticks / os.sysconf("SC_CLK_TCK"))
 

@@ -1,4 +1,4 @@
-"""What is known about the plan's running processes: one JSON file each in ``.migrator/processes``.
+"""Records of the plan's running processes: one JSON file each in ``.migrator/processes``.
 
 Commands and environments are not recorded: they may hold secrets.
 """
@@ -34,35 +34,35 @@ class ProcessRecord:
     log: str = ""
     #: Where its own output begins in the log.
     log_offset: int = 0
-    #: Seconds since the epoch at which it was decided to stop it; 0 if it was not.
+    #: When it was decided to stop it, in seconds since the epoch; 0 if it was not.
     stopping_at: float = 0
-    #: Seconds since the epoch at which the signal had been sent; 0 while that is not known.
+    #: When the signal had been sent, in seconds since the epoch; 0 while that is unknown.
     told_at: float = 0
     #: Pid and start ticks of its children when it became ready, to find those that outlive it.
     children: tuple[tuple[int, int], ...] = ()
-    #: The same of children that an earlier process of that name has left behind.
+    #: The same for children that an earlier process of that name has left behind.
     orphans: tuple[tuple[int, int], ...] = ()
-    #: Those children without a parent that were told to stop.
+    #: Those of the orphans that were sent SIGTERM.
     orphans_told: tuple[tuple[int, int], ...] = ()
 
     @property
     def identity(self) -> Identity:
-        """Who it is."""
+        """The identity of the process."""
         return Identity(pid=self.pid, start_ticks=self.start_ticks, boot_id=self.boot_id)
 
     @property
     def alive(self) -> bool:
-        """True while this very process runs."""
+        """Whether exactly this process is running."""
         return is_alive(self.identity)
 
     @property
     def living_children(self) -> tuple[Identity, ...]:
-        """Those of its recorded children that run, and those of its predecessors."""
+        """Its recorded children that are running, and those of its predecessors."""
         return _living(self.children, self.boot_id) + self.living_orphans
 
     @property
     def living_orphans(self) -> tuple[Identity, ...]:
-        """Children of its predecessors that run."""
+        """Children of its predecessors that are running."""
         return _living(self.orphans, self.boot_id)
 
 
@@ -90,10 +90,10 @@ def write_record(plan: Plan, record: ProcessRecord) -> None:
     draft.replace(file)
 
 
-def mark_stopping(plan: Plan, record: ProcessRecord, *, told: bool) -> ProcessRecord:
-    """Record that the process is to stop, or that it has been told so."""
+def mark_stopping(plan: Plan, record: ProcessRecord, *, signalled: bool) -> ProcessRecord:
+    """Record that the process is to stop, or that it has been sent SIGTERM."""
     now = time.time()
-    marked = replace(record, told_at=now) if told else replace(record, stopping_at=now)
+    marked = replace(record, told_at=now) if signalled else replace(record, stopping_at=now)
     write_record(plan, marked)
     return marked
 
@@ -106,7 +106,7 @@ def note_children(plan: Plan, record: ProcessRecord, children: Iterable[Identity
 
 
 def set_aside(plan: Plan, record: ProcessRecord) -> None:
-    """Keep the record of a process that is still stopping, so that another one may take its name."""
+    """Move the record of a process that is still stopping, so that another process may take its name."""
     record_file(plan, record.name).replace(folder(plan) / f"{record.name}.{record.pid}.old.json")
 
 

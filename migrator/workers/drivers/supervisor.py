@@ -1,8 +1,8 @@
-"""Run the plan's processes through a supervisord: it starts and stops them, we say when and look who they are.
+"""Run the plan's processes through supervisord: it starts and stops them, we decide when and identify them.
 
 A program is only ever stopped by supervisord's own `stopProcess`: one that merely got a signal would be restarted by
-`autorestart`. supervisord sends SIGKILL when `stopwaitsecs` are over (10 by default), which loses what a Celery worker
-on Redis has just taken; so we refuse to stop a worker whose `stopwaitsecs` is below the plan's `stop_timeout_s`.
+`autorestart`. supervisord sends SIGKILL after `stopwaitsecs` (10 by default), which loses what a Celery worker on Redis
+has just taken; so we refuse to stop a worker whose `stopwaitsecs` is below the plan's `stop_timeout_s`.
 
 Source: supervisor/rpcinterface.py (startProcess, stopProcess, getProcessInfo, getAllConfigInfo),
 supervisor/process.py (`transition`: SIGKILL after stopwaitsecs; only EXITED and BACKOFF restart, STOPPED never does).
@@ -25,15 +25,15 @@ from migrator.workers.drivers.managed import (
     POLL_S,
     START_TIMEOUT_S,
     family,
-    fault,
-    group_fault,
-    kill_fault,
+    kill_timeout_finding,
     log_size,
+    manager_finding,
     refuse,
     remember,
-    signal_fault,
-    stale_fault,
+    stale_config_finding,
+    stop_group_finding,
     stop_orphans,
+    stop_signal_finding,
 )
 from migrator.workers.drivers.process_identity import Identity, identify, parent_pid
 from migrator.workers.drivers.process_record import ProcessRecord
@@ -75,7 +75,7 @@ def current(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> Proc
     Raises:
         UnreachableError: supervisord does not answer.
         UsageError: It has no such program.
-        RefusedError: It won't talk to us.
+        RefusedError: We may not talk to it.
     """
     with supervisord(process, environ) as server:
         return _record(plan, process, server, info(process, server))
@@ -84,10 +84,10 @@ def current(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> Proc
 def start(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> ProcessRecord:
     """Have a program started unless it runs already; does not wait until it is ready.
 
-    One that is still stopping is waited for first, at most its stop time-out.
+    One that is still stopping is waited for first, at most its stop timeout.
 
     Raises:
-        UnreachableError: It did not start, or still stops.
+        UnreachableError: It did not start, or is still stopping.
     """
     with supervisord(process, environ) as server:
         now = _wait_not_stopping(process, server)
@@ -123,7 +123,7 @@ def signal_stop(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> 
         now = _wait_restart(process, server)
         record = _record(plan, process, server, now)
         if now.state in RUNNING_STATES:
-            refuse(_deadly(process, _settings(process, server)))
+            refuse(_stop_findings(process, _settings(process, server)))
         members = family(record) if record is not None else ()
         members = (*members, *stop_orphans(plan, process))
         if now.state in RUNNING_STATES:
@@ -137,7 +137,7 @@ def signal_stop(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> 
 
 
 def why_stopped(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> str:
-    """Return supervisord's words about a program that does not run."""
+    """Return what supervisord says about a program that does not run."""
     with supervisord(process, environ) as server:
         now = info(process, server)
     return f"supervisord says {now.state}: {now.description}"
@@ -151,23 +151,23 @@ def misconfigurations(plan: Plan, process: Process, *, environ: Mapping[str, str
     if not settings:
         remedy = "put it back into the configuration, then `supervisorctl reread`"
         what = (
-            "supervisord runs it, but has since read a configuration without it: nobody knows how it would be stopped"
+            "supervisord runs it, but has since read a configuration without it: it is unknown how it would be stopped"
         )
-        found = [stale_fault(process, what=what, found="no stopwaitsecs, no stopsignal", remedy=remedy)]
+        found = [stale_config_finding(process, what=what, found="no stopwaitsecs, no stopsignal", remedy=remedy)]
     else:
-        found = list(_deadly(process, settings))
+        found = list(_stop_findings(process, settings))
     if process.role is Role.WORKER and settings.get("killasgroup"):
-        # supervisord does not tell stopasgroup; but that is never on without killasgroup.
-        seen = "killasgroup is on, and with it perhaps stopasgroup, which supervisord does not tell"
+        # supervisord does not report stopasgroup; but that is never on without killasgroup.
+        seen = "killasgroup is on, and perhaps stopasgroup too, which supervisord does not report"
         remedy = "set stopasgroup=false and killasgroup=false, then `supervisorctl update` (which restarts it)"
-        found.append(group_fault(process, found=seen, remedy=remedy))
+        found.append(stop_group_finding(process, found=seen, remedy=remedy))
     if process.side is Side.LEGACY and settings.get("autostart"):
         found.append(
-            fault(
+            manager_finding(
                 process,
                 code="MANAGER-AUTOSTART",
                 severity=Severity.WARNING,
-                what="comes back when supervisord is restarted, beside the unified side",
+                what="starts again when supervisord is restarted, beside the unified side",
                 found="autostart is on",
                 remedy="set autostart=false before the cutover, or remove the program after it",
             )
@@ -218,7 +218,7 @@ def _record(
             f"process {process.name}",
             f"pid {now.pid} is not a child of supervisord here",
             found=f"its parent is pid {parent}, supervisord says it is {master} itself",
-            remedy="run the tool where supervisord runs: on the same machine, in the same container",
+            remedy="run the tool where supervisord runs: on the same machine and in the same container",
         )
     return remember(plan, process, identity, stopping=now.state == "STOPPING", log=now.log, log_offset=log_offset)
 
@@ -240,7 +240,7 @@ def _wait_not_stopping(process: Process, server: Supervisord) -> ProgramInfo:
 
 
 def _wait_restart(process: Process, server: Supervisord) -> ProgramInfo:
-    """Return how a program is, but not in the moment between its own end and its restart by supervisord."""
+    """Return the state of a program, but not in the moment between its own end and its restart by supervisord."""
     while True:
         now = info(process, server)
         if now.state != "EXITED" or now.ended_s > RESTART_S:
@@ -265,15 +265,17 @@ def _settings(process: Process, server: Supervisord) -> Mapping[str, Any]:
     return {}
 
 
-def _deadly(process: Process, settings: Mapping[str, Any]) -> tuple[Finding, ...]:
+def _stop_findings(process: Process, settings: Mapping[str, Any]) -> tuple[Finding, ...]:
     found = []
     wait_s, number = settings.get("stopwaitsecs"), settings.get("stopsignal")
     if wait_s is not None and wait_s < process.stop_timeout_s:
         remedy = f"set stopwaitsecs={process.stop_timeout_s:g} or more, then `supervisorctl update` (which restarts it)"
-        found.append(kill_fault(process, after_s=wait_s, found=f"stopwaitsecs={wait_s}", remedy=remedy))
+        found.append(kill_timeout_finding(process, after_s=wait_s, found=f"stopwaitsecs={wait_s}", remedy=remedy))
     if process.role is Role.WORKER and number not in (None, signal.SIGTERM):
         seen = f"stopsignal={signal.Signals(number).name}"
-        found.append(signal_fault(process, found=seen, remedy="set stopsignal=TERM, then `supervisorctl update`"))
+        found.append(
+            stop_signal_finding(process, found=seen, remedy="set stopsignal=TERM, then `supervisorctl update`")
+        )
     return tuple(found)
 
 

@@ -1,6 +1,6 @@
 """Talk to a running supervisord: XML-RPC over its Unix socket or a local port, every call bounded.
 
-Only the standard library: the tool need not live in supervisord's environment.
+Only the standard library: the tool need not be installed in supervisord's environment.
 
 Source: supervisor/rpcinterface.py and supervisor/xmlrpc.py (methods, fault codes), supervisor/states.py.
 """
@@ -29,7 +29,7 @@ UNKNOWN_METHOD, SHUTDOWN_STATE, BAD_NAME, ALREADY_STARTED, NOT_RUNNING = 1, 6, 1
 
 
 class FaultError(MigratorError):
-    """supervisord has understood and said no; ``code`` is its reason."""
+    """supervisord has understood the call and refused it; ``code`` is its reason."""
 
     def __init__(self, where: str, code: int, text: str) -> None:
         super().__init__(where, "supervisord refused", found=text)
@@ -38,9 +38,9 @@ class FaultError(MigratorError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Supervisord:
-    """One open way to a supervisord."""
+    """One open connection to a supervisord."""
 
-    #: For messages, without a password.
+    #: Its URL for messages, without a password.
     where: str
     proxy: xmlrpc.client.ServerProxy
 
@@ -48,8 +48,8 @@ class Supervisord:
         """Call ``supervisor.<method>``.
 
         Raises:
-            FaultError: supervisord says no.
-            UnreachableError: It does not answer, or shuts down.
+            FaultError: supervisord refuses.
+            UnreachableError: It does not answer, or is shutting down.
             RefusedError: We may not talk to it.
         """
         try:
@@ -63,7 +63,7 @@ class Supervisord:
                 self.where,
                 "we may not talk to it",
                 found=error.strerror or "",
-                remedy="run as a user who may, or set `chmod` and `chown` in [unix_http_server]",
+                remedy="run as a user with access, or set `chmod` and `chown` in [unix_http_server]",
             ) from error
         except (OSError, http.client.HTTPException, ExpatError, xmlrpc.client.ResponseError) as error:
             raise UnreachableError(
@@ -93,10 +93,10 @@ class Supervisord:
 
 @contextmanager
 def supervisord(process: Process, environ: Mapping[str, str]) -> Iterator[Supervisord]:
-    """Open a way to the supervisord of a process.
+    """Open a connection to the supervisord of a process.
 
     Raises:
-        UsageError: The plan's URL is none, or is another machine's: pids mean nothing there.
+        UsageError: The plan's URL is invalid, or that of another machine, whose pids mean nothing here.
     """
     key = f"process {process.name}: manager"
     url = expand(process.manager, environ, where=key)

@@ -1,4 +1,4 @@
-"""Call `systemctl` as an argument list and read what it prints; every call bounded, never a shell, never a prompt.
+"""Call `systemctl` with an argument list and parse what it prints; every call bounded, never a shell or a prompt.
 
 Source: systemctl(1); systemd.time(7) for the time spans that `show` prints (`1min 30s`, `infinity`).
 """
@@ -72,15 +72,15 @@ class UnitFacts:
     stop_timeout_s: float
     #: ``enabled``, ``disabled``, ``static``…
     unit_file: str
-    #: Timers, sockets and paths that start it, with spaces between.
+    #: Timers, sockets and paths that start it, separated by spaces.
     triggered_by: str
     needs_reload: bool
-    #: ``simple``, ``exec``, ``notify``, ``forking``, ``oneshot``…; empty if it was not told.
+    #: ``simple``, ``exec``, ``notify``, ``forking``, ``oneshot``…; empty if it was not reported.
     kind: str = ""
 
     @property
     def text(self) -> str:
-        """Its state, for a person."""
+        """Its state as text."""
         ended = f", result {self.result}, exit status {self.exit_status}" if self.result not in ("", "success") else ""
         return f"{self.load}, {self.active} ({self.sub}){ended}"
 
@@ -97,12 +97,12 @@ def run(process: Process, verb: str, *options: str, environ: Mapping[str, str]) 
 
     Raises:
         UnreachableError: There is no systemctl, no systemd, or no answer.
-        RefusedError: We may not.
+        RefusedError: We lack the permission.
     """
     if verb in ("start", "stop"):
         options = ("--no-block", *options)
     command = arguments(process, verb, *options)
-    # Messages are told apart by their words: ask for the untranslated ones.
+    # Messages are distinguished by their wording: ask for untranslated ones.
     own = {**environ, "LC_ALL": "C", "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": ""}
     try:
         done = subprocess.run(
@@ -127,10 +127,12 @@ def run(process: Process, verb: str, *options: str, environ: Mapping[str, str]) 
 
 
 def failure(process: Process, command: list[str], words: str) -> MigratorError:
-    """Return the error that systemctl's last words stand for."""
+    """Return the error for systemctl's error output."""
     where, found, lower = " ".join(command), " ".join(words.split()), words.lower()
     if any(sign in lower for sign in _DENIED):
-        return RefusedError(where, "we may not", found=found, remedy="run as root, or allow it by a polkit rule")
+        return RefusedError(
+            where, "permission was denied", found=found, remedy="run as root, or allow it by a polkit rule"
+        )
     if any(sign in lower for sign in _NO_BUS):
         remedy = "run where systemd runs, or choose another driver"
         if process.manager == "user":

@@ -1,14 +1,14 @@
-"""Run the plan's processes as systemd units: `systemctl` starts and stops them, we say when and look who they are.
+"""Run the plan's processes as systemd units: `systemctl` starts and stops them, we decide when and identify them.
 
 A unit is only ever stopped by `systemctl stop`: one that merely got a signal would be restarted by `Restart=`.
-systemd sends SIGKILL when `TimeoutStopSec` is over (90 s by default); we refuse to stop a worker whose time-out is
-below the plan's `stop_timeout_s`. With `KillMode=control-group`, its default, the stop signal also goes to the children
-of a worker, which then break off what they run: a finding of the preflight.
+systemd sends SIGKILL after `TimeoutStopSec` (90 s by default); we refuse to stop a worker whose timeout is below the
+plan's `stop_timeout_s`. With `KillMode=control-group`, its default, the stop signal also goes to the children of a
+worker, which then abort what they run: a finding of the preflight.
 
-Run in tests, where the machine allows it: a user manager of systemd 252 (start, stop, restart, children left behind,
-time-outs, a whole cutover and rollback). Not run: the system manager with polkit, units with a journal, Type=notify,
-units that a timer or socket triggers; for these only command lines and parsing are tested. Refused: Type=forking and
-Type=oneshot, where systemd guesses which process is the main one.
+Tested where the machine allows it: a user manager of systemd 252 (start, stop, restart, children left behind, timeouts,
+a whole cutover and rollback). Not tested: the system manager with polkit, units with a journal, Type=notify, units that
+a timer or socket triggers; for these only command lines and parsing are tested. Refused: Type=forking and Type=oneshot,
+where systemd guesses which process is the main one.
 
 Source: systemctl(1), systemd.kill(5), systemd.service(5), org.freedesktop.systemd1(5) for the properties.
 """
@@ -29,21 +29,21 @@ from migrator.workers.drivers.managed import (
     POLL_S,
     START_TIMEOUT_S,
     family,
-    fault,
-    group_fault,
-    kill_fault,
+    kill_timeout_finding,
+    manager_finding,
     refuse,
     remember,
-    signal_fault,
-    stale_fault,
+    stale_config_finding,
+    stop_group_finding,
     stop_orphans,
+    stop_signal_finding,
 )
 from migrator.workers.drivers.process_identity import Identity, identify
 from migrator.workers.drivers.process_record import ProcessRecord, read_record
 from migrator.workers.drivers.systemctl import UnitFacts
 
 RUNNING_STATES = ("active", "activating", "reloading")
-#: Types whose main process is not the one that works: `celery multi`, wrappers of containers.
+#: Types whose main process does not do the work: `celery multi`, container wrappers.
 UNSUPPORTED_TYPES = ("forking", "oneshot")
 
 
@@ -61,10 +61,10 @@ def current(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> Proc
 def start(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> ProcessRecord:
     """Have a unit started unless it runs already; does not wait until it is ready.
 
-    One that is still stopping is waited for first, at most its stop time-out.
+    One that is still stopping is waited for first, at most its stop timeout.
 
     Raises:
-        UnreachableError: It did not start, or still stops.
+        UnreachableError: It did not start, or is still stopping.
         RefusedError: We may not start it.
     """
     facts = _wait_not_stopping(process, environ)
@@ -94,7 +94,7 @@ def signal_stop(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> 
     record = _record(plan, process, facts, environ)
     runs = facts.active in RUNNING_STATES
     if runs:
-        refuse(_deadly(process, facts))
+        refuse(_stop_findings(process, facts))
     members = family(record) if record is not None else ()
     members = (*members, *stop_orphans(plan, process))
     if runs:
@@ -103,28 +103,30 @@ def signal_stop(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> 
 
 
 def why_stopped(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> str:
-    """Return systemd's words about a unit that has no main process."""
+    """Return what systemd says about a unit that has no main process."""
     return f"systemd says {_facts(process, environ).text}"
 
 
 def misconfigurations(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[Finding, ...]:
     """Return what is dangerous about how the unit is configured."""
     facts = _facts(process, environ)
-    found = [*_deadly(process, facts)]
+    found = [*_stop_findings(process, facts)]
     if process.role is Role.WORKER and facts.kill_mode == "control-group":
         remedy = f"set KillMode=mixed: `systemctl edit {process.unit}`, then `systemctl daemon-reload`"
-        found.append(group_fault(process, found="KillMode=control-group", remedy=remedy))
+        found.append(stop_group_finding(process, found="KillMode=control-group", remedy=remedy))
     if process.side is Side.LEGACY and (facts.unit_file.startswith("enabled") or facts.triggered_by):
         by = f"triggered by {facts.triggered_by}" if facts.triggered_by else f"the unit is {facts.unit_file}"
-        what = "comes back at the next boot or trigger, beside the unified side"
+        what = "starts again at the next boot or trigger, beside the unified side"
         remedy = "`systemctl disable` it before the cutover, `enable` it after a rollback"
         found.append(
-            fault(process, code="MANAGER-AUTOSTART", severity=Severity.WARNING, what=what, found=by, remedy=remedy)
+            manager_finding(
+                process, code="MANAGER-AUTOSTART", severity=Severity.WARNING, what=what, found=by, remedy=remedy
+            )
         )
     if facts.needs_reload:
         what = "its unit file has changed since systemd read it"
         remedy = "`systemctl daemon-reload`"
-        found.append(stale_fault(process, what=what, found="NeedDaemonReload=yes", remedy=remedy))
+        found.append(stale_config_finding(process, what=what, found="NeedDaemonReload=yes", remedy=remedy))
     return tuple(found)
 
 
@@ -150,7 +152,7 @@ def _record(plan: Plan, process: Process, facts: UnitFacts, environ: Mapping[str
         return None
     last = read_record(plan, process.name)
     known = last is not None and last.identity == identity
-    # One that we see first is the unit's process only if systemd still says so after we have looked at it.
+    # A process seen for the first time is the unit's only if systemd still says so after we have identified it.
     if not known and systemctl.show(process, environ=environ).main_pid != identity.pid:
         return None
     return remember(plan, process, identity, stopping=facts.active == "deactivating")
@@ -172,14 +174,14 @@ def _wait_not_stopping(process: Process, environ: Mapping[str, str]) -> UnitFact
         time.sleep(POLL_S)
 
 
-def _deadly(process: Process, facts: UnitFacts) -> tuple[Finding, ...]:
+def _stop_findings(process: Process, facts: UnitFacts) -> tuple[Finding, ...]:
     found = []
     limit_s = facts.stop_timeout_s
     if facts.sends_sigkill and limit_s < process.stop_timeout_s:
         remedy = f"set TimeoutStopSec={process.stop_timeout_s:g} or more, then `systemctl daemon-reload`"
-        found.append(kill_fault(process, after_s=limit_s, found=f"TimeoutStopSec={limit_s:g}", remedy=remedy))
+        found.append(kill_timeout_finding(process, after_s=limit_s, found=f"TimeoutStopSec={limit_s:g}", remedy=remedy))
     if process.role is Role.WORKER and (facts.kill_signal != signal.SIGTERM or facts.kill_mode == "none"):
         seen = f"KillSignal={facts.kill_signal}, KillMode={facts.kill_mode}"
         remedy = "set KillSignal=SIGTERM and KillMode=mixed, then `systemctl daemon-reload`"
-        found.append(signal_fault(process, found=seen, remedy=remedy))
+        found.append(stop_signal_finding(process, found=seen, remedy=remedy))
     return tuple(found)

@@ -1,6 +1,6 @@
 """Tell a process to stop, and wait until it has ended with all its children, whoever started it.
 
-Nothing stronger than SIGTERM is sent here; for that a person has to say so (:mod:`migrator.workers.kill`).
+Nothing stronger than SIGTERM is sent here; that requires a person's confirmation (:mod:`migrator.workers.kill`).
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from migrator.workers.drivers.process_identity import Identity, send_signal, wai
 #: How long children that outlive their parent get to end by themselves, and after a SIGTERM of their own.
 CHILD_GRACE_S = 5.0
 CHILD_TIMEOUT_S = 5.0
-#: How long Celery's beat gets to end before it is told again.
-BEAT_AGAIN_S = 3.0
+#: How long Celery's beat gets to end before SIGTERM is sent again.
+BEAT_RESEND_S = 3.0
 
 
-def tell(process: Process, identity: Identity, *, kinship: str = "") -> None:
+def send_sigterm(process: Process, identity: Identity, *, relation: str = "") -> None:
     """Send SIGTERM to a process of the plan; no-op if it is gone.
 
     Args:
-        kinship: What it is to the process of the plan, as ``, its child,``; empty for itself.
+        relation: Its relation to the process of the plan, as ``, its child,``; empty for itself.
 
     Raises:
         RefusedError: It belongs to somebody else.
@@ -34,7 +34,7 @@ def tell(process: Process, identity: Identity, *, kinship: str = "") -> None:
     try:
         send_signal(identity, signal.SIGTERM)
     except PermissionError as error:
-        what = f"pid {identity.pid}{kinship} belongs to another user"
+        what = f"pid {identity.pid}{relation} belongs to another user"
         raise RefusedError(f"process {process.name}", what, remedy="run as that user") from error
 
 
@@ -42,7 +42,7 @@ def wait_stopped(process: Process, family: Iterable[Identity], *, timeout_s: flo
     """Wait until a process that was told to stop has ended with all its children; returns the seconds it took.
 
     Raises:
-        UnreachableError: It still runs. Nothing stronger than SIGTERM was sent.
+        UnreachableError: It is still running. Nothing stronger than SIGTERM was sent.
         RefusedError: It has left a child behind that belongs to somebody else.
     """
     began = time.monotonic()
@@ -52,7 +52,7 @@ def wait_stopped(process: Process, family: Iterable[Identity], *, timeout_s: flo
     if not left:
         left = wait_gone(members[1:], timeout_s=min(CHILD_GRACE_S, limit_s))
         for child in left:
-            tell(process, child, kinship=", its child,")
+            send_sigterm(process, child, relation=", its child,")
         left = _wait(process, left, CHILD_TIMEOUT_S)
     if left:
         pids = ", ".join(str(member.pid) for member in left)
@@ -65,19 +65,20 @@ def wait_stopped(process: Process, family: Iterable[Identity], *, timeout_s: flo
     return time.monotonic() - began
 
 
-def _wait(process: Process, told: tuple[Identity, ...], limit_s: float) -> tuple[Identity, ...]:
-    """Wait until processes have ended, and return those that have not; Celery's beat is told again now and then.
+def _wait(process: Process, members: tuple[Identity, ...], limit_s: float) -> tuple[Identity, ...]:
+    """Wait until processes have ended, and return those that have not; SIGTERM is sent again to a beat that ignores it.
 
-    Its handler closes the connection at once. A signal that arrives while beat writes to RabbitMQ finds the lock of the
-    connection held by beat itself, and both wait for ever; the next one ends it. It holds no messages. Under a process
-    manager the same: it has told it to stop, so it does not start it again. A shell in front of it ends at the first
-    signal and leaves beat behind, which then is told as a child. A beat of another user can't be told again by us.
+    The signal handler of Celery's beat closes the connection at once. A signal that arrives while beat writes to
+    RabbitMQ finds the connection's lock held by beat itself, and beat deadlocks; the next signal ends it. It holds no
+    messages. Under a process manager it is the same: the manager has stopped it, so it does not restart it. A shell in
+    front of it ends at the first signal and leaves beat behind, which then gets SIGTERM as a child. We can't signal a
+    beat of another user again.
     Source: celery/apps/beat.py (`install_sync_handler`), amqp/method_framing.py (`write_frame`).
     """
     if process.role is not Role.SCHEDULER or process.system is not System.CELERY:
-        return wait_gone(told, timeout_s=limit_s)
+        return wait_gone(members, timeout_s=limit_s)
     end = time.monotonic() + limit_s
-    while left := wait_gone(told, timeout_s=max(0.0, min(BEAT_AGAIN_S, end - time.monotonic()))):
+    while left := wait_gone(members, timeout_s=max(0.0, min(BEAT_RESEND_S, end - time.monotonic()))):
         if time.monotonic() >= end:
             return left
         for beat in left:

@@ -190,7 +190,7 @@ def test_what_is_refused(
         no_plugin = refusal()
         assert "no RABBITMQ_MANAGEMENT_URL" in no_plugin and "--rabbitmq" in no_plugin
         no_right = refusal(environ={"RABBITMQ_MANAGEMENT_URL": plain_user})
-        assert "may not make a virtual host" in no_right and "administrator" in no_right
+        assert "may not create a virtual host" in no_right and "administrator" in no_right
         assert "default.DQ" in refusal(rabbitmq=given)
         assert "is the real virtual host" in refusal(rabbitmq=url)
         assert "secret" not in no_right
@@ -208,6 +208,6 @@ def test_a_scratch_host_is_made_within_the_room_that_there_is(rabbit: RabbitServ
     assert name.startswith(f"{PREFIX}a-shop-with-")
     remove(management, name)
     remove(management, name)
-    with pytest.raises(RefusedError, match="is none of a rehearsal"):
+    with pytest.raises(RefusedError, match="does not belong to a rehearsal"):
         remove(management, vhost)
     assert vhost in {host["name"] for host in rabbit.manage("GET", "vhosts")}

@@ -466,7 +466,7 @@ def test_follows_late_producers_until_told(any_scene: RabbitScene) -> None:
     report = transfer(scene.plan, environ=scene.environ, options=options, should_stop=should_stop, listener=told.append)
     assert (report.moved, report.balance) == (14, 0)
     assert scene.ids() == {("unified", identity): 1 for identity in ids}
-    assert ["the bridge goes on" in event.text for event in told if event.kind is EventKind.NOTE] == [True]
+    assert ["the bridge continues" in event.text for event in told if event.kind is EventKind.NOTE] == [True]
     assert (told[-1].done, told[-1].total) == (14, 14)
 
 

@@ -25,7 +25,7 @@ from migrator.errors import MigratorError, RefusedError, UsageError
         ("unix://user:secret@/run/redis.sock?db=2", "unix:///run/redis.sock?db=2"),
         ("redis+socket:///run/redis.sock?virtual_host=2&password=secret", "redis+socket:///run/redis.sock?db=2"),
         ("amqp://user:sec@ret@host:5672//", "amqp://host:5672//"),
-        # Not escaped: the parser ends the password there, and takes the rest for host, path or options.
+        # Not escaped: the parser ends the password there, and takes the rest as host, path or options.
         ("redis://:sec/ret@host:6379/0", "redis://…"),
         ("redis://:sec#ret@host:6379/0", "redis://…"),
         ("redis://:sec?ret@host:6379/0", "redis://…"),

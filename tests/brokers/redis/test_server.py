@@ -1,4 +1,4 @@
-"""What a Redis tells about itself that concerns messages, and the scripts that run on it."""
+"""Facts about a Redis server that matter for messages, and the scripts that run on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes of the plan: real ones, recognised by pid and start time."""
+"""Real processes of the plan, recognised by pid and start time."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_starting_twice_gives_the_same_process(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("wrong_s", [3600, -3600])
-def test_how_long_a_process_has_been_running_is_not_asked_from_the_wall_clock(shop: Shop, wrong_s: int) -> None:
+def test_the_age_of_a_process_does_not_depend_on_the_wall_clock(shop: Shop, wrong_s: int) -> None:
     sleeper = process(shop, "old-web", "import time; time.sleep(60)")
     began = time.monotonic()
     command.start(shop.plan, sleeper, environ=shop.environ)
@@ -92,7 +92,7 @@ def test_a_command_that_does_not_exist_says_so_and_leaves_no_record(shop: Shop) 
     assert read_record(shop.plan, "old-web") is None
 
 
-def test_a_process_that_ends_at_once_is_reported_with_its_last_words(shop: Shop) -> None:
+def test_a_process_that_ends_at_once_is_reported_with_the_end_of_its_output(shop: Shop) -> None:
     broken = process(shop, "old-web", "raise SystemExit('no key for redis://me:secret@host/0')")
     command.start(shop.plan, broken, environ=shop.environ)
     with pytest.raises(UnreachableError) as caught:
@@ -110,7 +110,7 @@ def test_a_process_that_ignores_the_signal_is_left_alone_after_a_bounded_wait(sh
     with pytest.raises(UnreachableError, match=r"old-web: has not ended 0.5 s after SIGTERM \(still running: pid"):
         command.stop(shop.plan, stubborn, environ=shop.environ)
     assert record.alive, "nothing stronger than SIGTERM may be sent"
-    # Another one can take its name meanwhile; the old one stays known.
+    # Another process can take its name meanwhile; the old one is still tracked.
     second = command.start(shop.plan, stubborn, environ=shop.environ)
     states = {state.pid: state.state for state in list_processes(shop.plan, environ=shop.environ)}
     assert states[second.pid] == "running"
@@ -133,11 +133,11 @@ with lock:
 
 
 @pytest.mark.parametrize("shell", [False, True])
-def test_a_beat_that_got_stuck_on_the_signal_is_told_again(
+def test_sigterm_is_sent_again_to_a_beat_that_got_stuck_on_the_first(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, shell: bool
 ) -> None:
     """A shell in front of it ends at the first signal and leaves it behind."""
-    monkeypatch.setattr(terminate, "BEAT_AGAIN_S", 0.5)
+    monkeypatch.setattr(terminate, "BEAT_RESEND_S", 0.5)
     monkeypatch.setattr(terminate, "CHILD_GRACE_S", 0.2)
     monkeypatch.setattr(terminate, "CHILD_TIMEOUT_S", 20.0)
     beat = process(shop, "old-beat", DEADLOCK, stop_timeout_s=20.0)
@@ -152,8 +152,8 @@ def test_a_beat_that_got_stuck_on_the_signal_is_told_again(
     assert not wait_gone(children, timeout_s=0)
 
 
-def test_a_worker_that_does_not_end_is_not_told_again(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(terminate, "BEAT_AGAIN_S", 0.2)
+def test_a_worker_that_does_not_end_gets_no_second_signal(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminate, "BEAT_RESEND_S", 0.2)
     worker = process(shop, "old-celery", DEADLOCK, stop_timeout_s=1.0)
     record = command.start(shop.plan, worker, environ=shop.environ)
     eventually(lambda: "writing" in command.output(record))
@@ -245,7 +245,7 @@ def test_the_whole_legacy_side_starts_does_its_work_and_stops(shop: Shop) -> Non
 def test_a_stop_that_was_decided_but_never_sent_is_sent_by_the_next_run(shop: Shop) -> None:
     sleeper = process(shop, "old-web", "import time; time.sleep(60)")
     record = command.start(shop.plan, sleeper, environ=shop.environ)
-    command.mark_stopping(shop.plan, record, told=False)
+    command.mark_stopping(shop.plan, record, signalled=False)
     command.stop(shop.plan, sleeper, environ=shop.environ, timeout_s=5)
     assert not record.alive
 
@@ -261,12 +261,12 @@ def test_a_worker_that_is_stopping_already_does_not_get_a_second_signal(shop: Sh
     record = command.start(shop.plan, slow, environ=shop.environ)
     eventually(lambda: "up" in command.output(record))
     os.kill(record.pid, signal.SIGTERM)
-    command.mark_stopping(shop.plan, record, told=False)
+    command.mark_stopping(shop.plan, record, signalled=False)
     command.stop(shop.plan, slow, environ=shop.environ, timeout_s=10)
     assert "signals: 1" in command.output(record)
 
 
-def test_workers_are_asked_on_their_own_broker_whatever_our_environment_says(
+def test_workers_are_asked_through_their_own_broker_whatever_our_environment_says(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CELERY_BROKER_URL", "redis://127.0.0.1:1/0")

@@ -101,7 +101,7 @@ def test_children_of_a_killed_dramatiq_worker_are_found_beside_the_restarted_one
 @pytest.mark.acceptance
 def test_there_and_back_under_supervisord(site: tuple[Shop, Supervised]) -> None:
     shop, supervised = site
-    # It runs already, and the tool has never seen it: the usual case.
+    # It is running already and was never seen by the tool: the usual case.
     supervised.ctl("start", *LEGACY)
     eventually(lambda: "ready." in supervised.ctl("tail", "old-celery", "stderr"), timeout_s=90)
     eventually(lambda: "is ready for action" in supervised.ctl("tail", "old-dramatiq", "stderr"), timeout_s=90)
@@ -130,8 +130,8 @@ def test_there_and_back_under_supervisord(site: tuple[Shop, Supervised]) -> None
 
 
 @pytest.mark.acceptance
-def test_a_signal_to_the_whole_group_finds_no_task_to_break_off(shop: Shop) -> None:
-    """A pool process that gets the signal dies, and its task is lost: so the worker is drained before."""
+def test_a_signal_to_the_whole_group_finds_no_task_to_abort(shop: Shop) -> None:
+    """A pool process that gets the signal dies, and its task is lost: so the worker is drained first."""
 
     def to_the_group(programs: dict[str, dict[str, str]]) -> None:
         celery = programs["old-celery"]
@@ -146,7 +146,7 @@ def test_a_signal_to_the_whole_group_finds_no_task_to_break_off(shop: Shop) -> N
         assert orders_done(site) == [1]
 
 
-def test_a_cutover_that_supervisord_would_spoil_is_refused(site: tuple[Shop, Supervised]) -> None:
+def test_a_cutover_that_supervisord_would_break_is_refused(site: tuple[Shop, Supervised]) -> None:
     shop, _ = site
     hasty = replace(shop.plan, processes=tuple(replace(p, stop_timeout_s=90.0) for p in shop.plan.processes))
     refused = cutover.cutover(hasty, environ=shop.environ, options=options())

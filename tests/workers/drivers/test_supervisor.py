@@ -1,4 +1,4 @@
-"""Programs of a real supervisord: started and stopped by it alone, recognised by pid and start time."""
+"""Programs of a real supervisord: started and stopped only by it, recognised by pid and start time."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_start_stop_and_start_again(shop: Shop, supervised: Supervised) -> None:
     processes.stop(shop.plan, member, environ=shop.environ)
 
 
-def test_one_that_runs_already_is_taken_over(shop: Shop, supervised: Supervised) -> None:
+def test_a_program_that_is_already_running_is_taken_over(shop: Shop, supervised: Supervised) -> None:
     sleeper = program(shop, supervised, "sleeper")
     record = eventually(lambda: processes.current(shop.plan, sleeper, environ=shop.environ))
     assert record.pid == int(supervised.ctl("pid", "sleeper"))
@@ -111,7 +111,7 @@ def test_what_is_stopped_is_not_restarted_but_what_is_signalled_is(shop: Shop, s
     assert supervised.state("parent") == "STOPPED"
 
 
-def test_one_that_has_just_crashed_is_stopped_for_good(shop: Shop, supervised: Supervised) -> None:
+def test_a_program_that_has_just_crashed_is_stopped_for_good(shop: Shop, supervised: Supervised) -> None:
     sleeper = program(shop, supervised, "parent")
     record = processes.start(shop.plan, sleeper, environ=shop.environ)
     eventually(lambda: supervised.state("parent") == "RUNNING")
@@ -138,14 +138,14 @@ def test_children_left_behind_are_seen_beside_their_successor_and_stopped(shop: 
     assert child in processes.signal_stop(shop.plan, parent, environ=shop.environ)
     told = read_record(shop.plan, "old-web")
     assert told is not None
-    assert (child.pid, child.start_ticks) in told.orphans_told, "a second signal means at once to a child of Dramatiq"
+    assert (child.pid, child.start_ticks) in told.orphans_told, "a child of Dramatiq takes a second signal for at once"
     wait_gone([second.identity], timeout_s=5)
     processes.stop(shop.plan, parent, environ=shop.environ)
     assert not is_alive(child)
-    assert not is_alive(heir), "that one has lost its parent since the first were told"
+    assert not is_alive(heir), "it lost its parent after the others were signalled"
 
 
-def test_one_that_ends_at_once_is_reported_with_supervisords_and_its_own_words(
+def test_a_program_that_ends_at_once_is_reported_with_supervisords_text_and_its_own(
     shop: Shop, supervised: Supervised
 ) -> None:
     crasher = program(shop, supervised, "crasher")
@@ -169,7 +169,7 @@ def test_an_unknown_program_offers_the_nearest(shop: Shop, supervised: Supervise
         processes.current(shop.plan, program(shop, supervised, "sleper"), environ=shop.environ)
 
 
-def test_one_that_ignores_the_signal_is_left_to_supervisord_after_a_bounded_wait(
+def test_a_program_that_ignores_the_signal_is_left_to_supervisord_after_a_bounded_wait(
     shop: Shop, supervised: Supervised
 ) -> None:
     stubborn = program(shop, supervised, "stubborn", stop_timeout_s=0.5)
@@ -184,10 +184,10 @@ def test_one_that_ignores_the_signal_is_left_to_supervisord_after_a_bounded_wait
         processes.start(shop.plan, stubborn, environ=shop.environ)
 
 
-def test_a_beat_that_got_stuck_on_the_signal_is_told_again_and_stays_stopped(
+def test_sigterm_is_sent_again_to_a_beat_that_got_stuck_and_it_stays_stopped(
     shop: Shop, supervised: Supervised, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(terminate, "BEAT_AGAIN_S", 0.5)
+    monkeypatch.setattr(terminate, "BEAT_RESEND_S", 0.5)
     beat = program(shop, supervised, "stuck", role=Role.SCHEDULER, system=System.CELERY, stop_timeout_s=60.0)
     record = processes.start(shop.plan, beat, environ=shop.environ)
     eventually(lambda: "up" in supervised.ctl("tail", "stuck"))
@@ -296,8 +296,8 @@ def test_a_supervisord_elsewhere_is_refused_because_its_pids_mean_nothing_here(s
         processes.current(shop.plan, web, environ=shop.environ)
 
 
-def test_a_process_that_is_no_child_of_the_supervisord_that_names_it(shop: Shop) -> None:
-    """What a socket carried out of a container looks like: the pids are those of another namespace."""
+def test_a_process_that_is_not_a_child_of_the_supervisord_that_names_it(shop: Shop) -> None:
+    """Like a socket mounted from a container: the pids belong to another namespace."""
     sleeper = subprocess.Popen([sys.executable, "-c", SLEEPER])
     with SimpleXMLRPCServer(("127.0.0.1", 0), logRequests=False) as server:
         facts = {"statename": "RUNNING", "pid": sleeper.pid, "spawnerr": "", "description": "", "now": 0, "stop": 0}

@@ -1,4 +1,4 @@
-"""What systemctl is asked and how its answers are read, from answers that a real one (252) has given."""
+"""Calls of systemctl and parsing of its output, with output recorded from a real one (252)."""
 
 from __future__ import annotations
 
@@ -75,16 +75,16 @@ def test_a_call_is_an_argument_list_in_which_a_unit_can_be_no_option() -> None:
             "systemd does not answer",
         ),
         ("Failed to connect to bus: No medium found", UnreachableError, "systemd does not answer"),
-        ("Failed to connect to bus: Permission denied", RefusedError, "we may not"),
+        ("Failed to connect to bus: Permission denied", RefusedError, "permission was denied"),
         # Not recorded: as polkit and D-Bus word it.
-        ("Failed to stop web.service: Interactive authentication required.", RefusedError, "we may not"),
-        ("Failed to stop web.service: Access denied", RefusedError, "we may not"),
+        ("Failed to stop web.service: Interactive authentication required.", RefusedError, "permission was denied"),
+        ("Failed to stop web.service: Access denied", RefusedError, "permission was denied"),
         ("Failed to stop nope.service: Unit nope.service not loaded.", UsageError, "there is no such unit"),
         ("Failed to start nope.service: Unit nope.service not found.", UsageError, "there is no such unit"),
         ("Failed to start hidden.service: Unit hidden.service is masked.", UnreachableError, "failed"),
     ],
 )
-def test_last_words(words: str, kind: type[MigratorError], what: str) -> None:
+def test_error_output(words: str, kind: type[MigratorError], what: str) -> None:
     error = systemctl.failure(WORKER, ["systemctl", "stop"], words)
     assert type(error) is kind
     assert error.what == what

@@ -1,4 +1,4 @@
-"""Units of a real systemd: started and stopped by it alone, recognised by pid and start time."""
+"""Units of a real systemd: started and stopped only by it, recognised by pid and start time."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_children_left_behind_are_seen_beside_their_successor_and_stopped(site: 
 
 
 @pytest.mark.parametrize("name", ["crash", "broken"])
-def test_one_that_does_not_start(site: Shop, manager: UserManager, name: str) -> None:
+def test_a_unit_that_does_not_start(site: Shop, manager: UserManager, name: str) -> None:
     broken = unit(site, name)
     with pytest.raises(UnreachableError, match=r"old-web: .*systemd says|old-web: did not start") as caught:
         processes.start(site.plan, broken, environ=site.environ)
@@ -120,7 +120,7 @@ def test_one_that_does_not_start(site: Shop, manager: UserManager, name: str) ->
     assert manager.ctl("show", "--property=SubState", f"{name}.service") != "SubState=auto-restart"
 
 
-def test_one_that_ignores_the_signal_is_waited_for_and_no_longer(site: Shop, manager: UserManager) -> None:
+def test_the_wait_for_a_unit_that_ignores_the_signal_is_bounded(site: Shop, manager: UserManager) -> None:
     stubborn = unit(site, "stubborn", stop_timeout_s=0.5)
     record = processes.start(site.plan, stubborn, environ=site.environ)
     time.sleep(0.3)
@@ -134,10 +134,10 @@ def test_one_that_ignores_the_signal_is_waited_for_and_no_longer(site: Shop, man
     manager.ctl("kill", "--signal=SIGKILL", "stubborn.service")
 
 
-def test_a_beat_that_got_stuck_on_the_signal_is_told_again_and_stays_stopped(
+def test_sigterm_is_sent_again_to_a_beat_that_got_stuck_and_it_stays_stopped(
     site: Shop, manager: UserManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(terminate, "BEAT_AGAIN_S", 0.5)
+    monkeypatch.setattr(terminate, "BEAT_RESEND_S", 0.5)
     beat = unit(site, "stuck", role=Role.SCHEDULER, system=System.CELERY, stop_timeout_s=60.0)
     record = processes.start(site.plan, beat, environ=site.environ)
     eventually((manager.folder / "run/up").exists)

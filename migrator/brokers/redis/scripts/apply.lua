@@ -1,12 +1,12 @@
--- Carry out one batch on the server that holds the claim, and shorten the claim by it: all or nothing.
+-- Apply one batch on the server that holds the claim, and remove it from the claim: all or nothing.
 -- KEYS: fence, claim, then the keys that the operations name by number (from 1).
--- ARGV: token, fence's life in ms, expected length of the claim, how many leave it, number of operations,
+-- ARGV: token, fence's life in ms, expected length of the claim, how many entries leave it, number of operations,
 --       then for each operation: command, key number, type that the key must have, number of arguments, arguments;
 --       the number may be 'claimed': the arguments are the entries that leave the claim.
---       The command 'pushed' is no command: the transaction that ends with this script has just pushed messages to
---       that list; arguments: how many, and the last one.
--- Redis does not roll back: everything that can fail is looked at before the first write, and copies are written
--- before anything is deleted (the caller orders the operations so). What was pushed is taken back by a refusal.
+--       'pushed' is not a Redis command: the transaction that ends with this script has just pushed messages to that
+--       list; arguments: how many, and the last one.
+-- Redis does not roll back: everything that can fail is checked before the first write, and copies are written before
+-- anything is deleted (the caller orders the operations so). A refusal removes what was pushed.
 local operations = tonumber(ARGV[5])
 local function there(key, message)
   return redis.call('TYPE', key)['ok'] == 'list' and redis.call('LINDEX', key, 0) == message

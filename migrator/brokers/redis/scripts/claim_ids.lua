@@ -1,6 +1,6 @@
 -- Take ids from the head of a Dramatiq queue into our claim, and return them with their bodies.
 -- KEYS: fence, list, bodies, claim.  ARGV: token, fence's life in ms, how many, how many bytes.
--- Bodies stay where they are until they are carried: an interrupted claim is a complete description.
+-- Bodies stay where they are until they are moved: an interrupted claim describes completely what is left to do.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('FENCED another run holds the lock') end
 local wanted, budget = tonumber(ARGV[3]), tonumber(ARGV[4])
 local ids = redis.call('LRANGE', KEYS[2], 0, wanted - 1)

@@ -1,5 +1,5 @@
--- Note in the ledger what the transaction that ends with this script has just pushed, or take it all back.
--- For messages that are not expected to be here already; where one is, push.lua sorts them out one by one.
+-- Record in the ledger what the transaction that ends with this script has just pushed, or remove all of it again.
+-- For messages that are not expected to be here already; where one is, push.lua checks them one by one.
 -- KEYS: fence, ledger, then the list of each group.
 -- ARGV: token, fence's life in ms, what to write into the ledger, number of groups, then for each group:
 --       n, the last message that was pushed, n ledger entries.
@@ -32,7 +32,7 @@ for group = 1, groups do
     if problem then break end
     local found = redis.call('HMGET', KEYS[2], unpack(ARGV, i, math.min(i + 499, at + 1 + n)))
     for j = 1, #found do
-      if found[j] then problem = 'CHANGED some of it has been here before' end
+      if found[j] then problem = 'CHANGED some of these messages have arrived before' end
     end
   end
   at = at + 2 + n
@@ -54,14 +54,14 @@ for _ = 1, groups do
   at = at + 2 + n
 end
 if added ~= wanted then
-  -- One of them twice in here: none was in the ledger before, so this leaves it as it was.
+  -- One entry occurs twice: none was in the ledger before, so deleting all of them leaves it as it was.
   at = 5
   for _ = 1, groups do
     local last = at + 1 + tonumber(ARGV[at])
     for i = at + 2, last, 500 do redis.call('HDEL', KEYS[2], unpack(ARGV, i, math.min(i + 499, last))) end
     at = last + 1
   end
-  return refuse('CHANGED one of them is twice in here')
+  return refuse('CHANGED one message occurs twice')
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return {}

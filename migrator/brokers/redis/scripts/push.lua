@@ -21,7 +21,7 @@ for _ = 1, tonumber(ARGV[4]) do
   at = at + 4 + width[kind] * tonumber(ARGV[at + 3])
 end
 if problem then return redis.error_reply(problem) end
--- Writes what ARGV holds from ``first`` to ``last`` of the entries, the messages and what stands between.
+-- Writes entries, messages, and ids or scores number ``first`` to ``last``.
 local function put(kind, key, bodies, at, n, first, last)
   local noted, pairs_of = {}, {}
   for i = first, last do
@@ -51,7 +51,7 @@ for _ = 1, tonumber(ARGV[4]) do
   for start = 1, n, 500 do
     local till = math.min(start + 499, n)
     local there = redis.call('HMGET', KEYS[2], unpack(ARGV, entries + start, entries + till))
-    -- As a rule all are new and go in one step; a run of new ones ends at an entry that is there, or twice in here.
+    -- Usually all are new and are written in one step; a run of new ones ends at an entry that exists or occurs twice.
     local seen, first = {}, start
     for i = start, till do
       local entry = ARGV[entries + i]

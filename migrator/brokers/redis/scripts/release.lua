@@ -1,5 +1,5 @@
--- Put parked messages into the queues that they are for, each once.
--- KEYS: parked, then lists.  ARGV: (message, list number) each. Returns how many went.
+-- Put parked messages into their queues, each once.
+-- KEYS: parked, then lists.  ARGV: (message, list number) each. Returns how many were released.
 for i = 2, #KEYS do
   local found = redis.call('TYPE', KEYS[i])['ok']
   if found ~= 'none' and found ~= 'list' then return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is a ' .. found) end

@@ -1,6 +1,6 @@
--- Give unacknowledged Celery messages back to the end of their queue that is served next.
+-- Return unacknowledged Celery messages to that end of their queue that is served next.
 -- KEYS: fence, unacked, index, then lists.  ARGV: token, fence's life in ms, then (tag, list number, message) each.
--- A tag that is gone was acknowledged or restored meanwhile: nothing is done for it. Returns how many went back.
+-- A tag that is gone was acknowledged or restored meanwhile and is skipped. Returns how many were returned.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('FENCED another run holds the lock') end
 for i = 4, #KEYS do
   local found = redis.call('TYPE', KEYS[i])['ok']
