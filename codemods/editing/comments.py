@@ -36,11 +36,11 @@ def dismiss(context: FileContext) -> None:
     if WORD not in context.source.text:
         return
     ignores = _ignores(context)
-    kept: list[Leftover] = []
+    kept: dict[Leftover, None] = {}
     for leftover in context.leftovers:
         ignore = next((i for i in ignores if i.target == leftover.line and leftover.code in i.codes and i.reason), None)
         if ignore is None:
-            kept.append(leftover)
+            kept[leftover] = None
         else:
             ignore.used = True
     context.leftovers = kept
@@ -49,7 +49,7 @@ def dismiss(context: FileContext) -> None:
             unknown = sorted(code for code in ignore.codes if code not in REASONS)
             detail = "it gives no reason" if not ignore.reason else f"no such code {unknown[0]}" if unknown else ""
             found = context.source.line_text(ignore.line).strip()
-            context.leftovers.append(Leftover(code="UNUSED-IGNORE", line=ignore.line, found=found, detail=detail))
+            context.leftovers[Leftover(code="UNUSED-IGNORE", line=ignore.line, found=found, detail=detail)] = None
 
 
 def _ignores(context: FileContext) -> list[_Ignore]:

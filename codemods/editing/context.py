@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import libcst as cst
 
@@ -55,6 +56,40 @@ class Use:
 
 
 @dataclass(slots=True)
+class Uses:
+    """The uses of legacy tasks in one file, in the order they were found, and found again by their nodes."""
+
+    _all: list[Use] = field(default_factory=list)
+    _by_node: dict[cst.CSTNode, Use] = field(default_factory=dict)
+    _by_attribute: dict[cst.CSTNode, Use] = field(default_factory=dict)
+    _by_call: dict[cst.CSTNode, Use] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Use]:
+        return iter(self._all)
+
+    def add(self, use: Use) -> None:
+        """Add a use."""
+        self._all.append(use)
+        self._by_node.setdefault(use.node, use)
+        if use.attribute is not None:
+            self._by_attribute.setdefault(use.attribute, use)
+        if use.call is not None:
+            self._by_call.setdefault(use.call, use)
+
+    def of_node(self, node: cst.CSTNode) -> Use | None:
+        """Return the use whose task an expression is."""
+        return self._by_node.get(node)
+
+    def of_attribute(self, node: cst.CSTNode) -> Use | None:
+        """Return the use with this ``task.attribute``."""
+        return self._by_attribute.get(node)
+
+    def of_call(self, node: cst.CSTNode) -> Use | None:
+        """Return the use with this call."""
+        return self._by_call.get(node)
+
+
+@dataclass(slots=True)
 class FileContext:
     """What every rewrite is given."""
 
@@ -64,8 +99,9 @@ class FileContext:
     #: Path as shown in reports, relative to the plan's folder.
     shown: str
     edits: Edits = field(default_factory=Edits)
-    leftovers: list[Leftover] = field(default_factory=list)
-    uses: list[Use] = field(default_factory=list)
+    #: In the order in which they were listed; each once.
+    leftovers: dict[Leftover, None] = field(default_factory=dict)
+    uses: Uses = field(default_factory=Uses)
     imports: list[LegacyImport] = field(default_factory=list)
     #: Shared containers of other files that this one reads, and what it does with any that can't be followed.
     holders: set[str] = field(default_factory=set)
@@ -125,6 +161,8 @@ class FileContext:
         """
         if instead is not None:
             self.replaced.append(instead)
+        if (module, name) in self.wanted_imports:
+            return self.wanted_imports[module, name]
         for known, group in self.tree.module.bindings.items():
             if any(b.statement is not None and self.values.imported(b) == f"{module}.{name}" for b in group):
                 return known
@@ -139,8 +177,7 @@ class FileContext:
         line = self.source.line(node)
         found = self.source.line_text(line).strip()
         leftover = Leftover(code=code, line=line, found=found, detail=detail, anchor=self._anchor(node))
-        if leftover not in self.leftovers:
-            self.leftovers.append(leftover)
+        self.leftovers[leftover] = None
 
     def _anchor(self, node: cst.CSTNode) -> int:
         """Return where the logical line of a node's statement starts; -1 for the module."""
@@ -156,20 +193,31 @@ class FileContext:
     @contextmanager
     def attempt(self, node: cst.CSTNode) -> Iterator[Attempt]:
         """Keep the edits made inside only if nothing raises :class:`LeaveError`; then list the place."""
-        before = list(self.edits.items)
-        wanted = dict(self.wanted_imports)
-        listed, replaced = list(self.leftovers), list(self.replaced)
+        mark, wanted, listed, replaced = (
+            self.edits.mark(),
+            len(self.wanted_imports),
+            len(self.leftovers),
+            len(self.replaced),
+        )
         result = Attempt()
         try:
             yield result
         except (LeaveError, OverlapError) as error:
-            self.edits.items, self.wanted_imports = before, wanted
-            self.leftovers, self.replaced = listed, replaced
+            self.edits.rollback(mark)
+            _shorten(self.wanted_imports, wanted)
+            _shorten(self.leftovers, listed)
+            del self.replaced[replaced:]
             result.failed = True
             if isinstance(error, LeaveError):
                 self.leave(error.node or node, error.code, error.detail)
             else:
                 self.leave(node, "OVERLAP", str(error))
+
+
+def _shorten(items: dict[Any, Any], length: int) -> None:
+    """Remove what was added to a dict since it had a length."""
+    while len(items) > length:
+        items.popitem()
 
 
 @dataclass(slots=True)

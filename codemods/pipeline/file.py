@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -112,9 +111,10 @@ def rewrite_source(source: SourceFile, index: PlanIndex, shown: str) -> FileOutc
             rewrite_file(context)
             after = source.encode(context.edits.apply(source.text))
         except OverlapError as error:
+            context.leftovers.clear()
             context.leave(source.module, "OVERLAP", str(error))
             return FileOutcome(
-                file=source.file, shown=shown, before=source.data, after=source.data, leftovers=(context.leftovers[-1],)
+                file=source.file, shown=shown, before=source.data, after=source.data, leftovers=tuple(context.leftovers)
             )
         if after != source.data:
             _check(after, source.file)
@@ -128,7 +128,7 @@ def rewrite_source(source: SourceFile, index: PlanIndex, shown: str) -> FileOutc
         shown=shown,
         before=source.data,
         after=after,
-        edits=Counter(edit.rewrite for edit in context.edits.items),
+        edits=context.edits.counts(),
         leftovers=_sorted(context.leftovers),
     )
 
@@ -144,5 +144,5 @@ def _check(after: bytes, file: Path) -> None:
         raise UnparsableError(f"the rewritten file would not parse: {error}; nothing in it was changed") from error
 
 
-def _sorted(leftovers: list[Leftover]) -> tuple[Leftover, ...]:
+def _sorted(leftovers: Iterable[Leftover]) -> tuple[Leftover, ...]:
     return tuple(sorted(leftovers, key=lambda item: (item.line, item.code)))

@@ -106,7 +106,7 @@ def _method(target: Target, method: str, node: cst.CSTNode) -> str:
 
 def _object(context: FileContext, call: cst.Call, node: cst.SimpleString) -> None:
     first = call.args[0].value
-    use = next((use for use in context.uses if use.node is first), None)
+    use = context.uses.of_node(first)
     if use is None:
         _module_object(context, call, node)
         return
