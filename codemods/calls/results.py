@@ -75,7 +75,7 @@ def _attribute(context: FileContext, node: cst.Attribute, *, group: bool) -> Non
     if group:
         _group_attribute(context, node)
     elif name == "message_id":
-        context.edits.replace(context.source.span(node.attr), "id", context.rewrite_name)
+        context.result.edits.replace(context.source.span(node.attr), "id", context.result.rewrite_name)
     elif name == "get_result":
         call = context.parent(node)
         if not isinstance(call, cst.Call):

@@ -109,12 +109,16 @@ def rewrite_source(source: SourceFile, index: PlanIndex, shown: str) -> FileOutc
         context = make_context(source, index, shown)
         try:
             rewrite_file(context)
-            after = source.encode(context.edits.apply(source.text))
+            after = source.encode(context.result.edits.apply(source.text))
         except OverlapError as error:
-            context.leftovers.clear()
+            context.result.leftovers.clear()
             context.leave(source.module, "OVERLAP", str(error))
             return FileOutcome(
-                file=source.file, shown=shown, before=source.data, after=source.data, leftovers=tuple(context.leftovers)
+                file=source.file,
+                shown=shown,
+                before=source.data,
+                after=source.data,
+                leftovers=tuple(context.result.leftovers),
             )
         if after != source.data:
             _check(after, source.file)
@@ -128,8 +132,8 @@ def rewrite_source(source: SourceFile, index: PlanIndex, shown: str) -> FileOutc
         shown=shown,
         before=source.data,
         after=after,
-        edits=context.edits.counts(),
-        leftovers=_sorted(context.leftovers),
+        edits=context.result.edits.counts(),
+        leftovers=_sorted(context.result.leftovers),
     )
 
 

@@ -124,7 +124,7 @@ def _run_attribute(context: FileContext, root: cst.BaseExpression, attribute: cs
         raise LeaveError("COMPLETION", attribute, _as_chord(context, root, call))
     if attribute.attr.value != "run" or not isinstance(call, cst.Call):
         raise LeaveError("PIPELINE", attribute, attribute.attr.value)
-    if context.edits.starts_at(context.source.span(attribute.attr)[0]):
+    if context.result.edits.starts_at(context.source.span(attribute.attr)[0]):
         return
     follow_message(context, call, group=kind_of(context, root) == "group")
     for arg in call.args:

@@ -147,7 +147,7 @@ def _by_path(context: FileContext, call: cst.Call, target: Target) -> None:
         raise LeaveError("MODULE-DYNAMIC", call, target.path)
     start, end = context.source.span(first.value)[0], context.source.span(second.value)[1]
     context.replace_span(start, end, f'"{target.unified_path}"')
-    for item in context.imports:
+    for item in context.result.imports:
         item.others = [node for node in item.others if node is not first.value]
     _assertions(context, call, target, "")
 

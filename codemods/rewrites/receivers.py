@@ -27,7 +27,7 @@ def rewrite(context: FileContext) -> None:
 
 def _double(context: FileContext, attribute: object) -> bool:
     """True for an attribute that another rewrite changed: the double of a patched actor."""
-    return context.edits.covers(context.source.span(attribute.attr))  # type: ignore[attr-defined]
+    return context.result.edits.covers(context.source.span(attribute.attr))  # type: ignore[attr-defined]
 
 
 REWRITE = Rewrite(name="receivers", whole_file=rewrite, last=True)

@@ -31,7 +31,7 @@ def rewrite(context: FileContext) -> None:
                 for node in _readers(context, call):
                     _attribute(context, node)
                 context.replace(call, f"{name}.request")
-                context.replaced.append(call.func)
+                context.result.replaced.append(call.func)
 
 
 def _readers(context: FileContext, call: cst.Call) -> Iterator[cst.Attribute]:

@@ -109,7 +109,7 @@ def _alone(context: FileContext, call: cst.Call) -> bool:
 def _remove(context: FileContext, call: cst.Call) -> tuple[int, int]:
     """Replace a job's statement and return its span; a block is never left empty."""
     span = context.source.span(call)
-    context.edits.take(span, context.source.text)
+    context.result.edits.take(span, context.source.text)
     remove_statement(context, context.parent(call) or call)
     return span
 
@@ -126,9 +126,9 @@ def _forget(context: FileContext, removed: list[tuple[int, int]]) -> None:
             use.removed = use.rewritten = True
     line_at = context.source.line_at
     lines = {line for start, end in removed for line in range(line_at(start), line_at(end) + 1)}
-    gone = [item for item in context.leftovers if item.line in lines and item.code not in _ABOUT_JOBS]
+    gone = [item for item in context.result.leftovers if item.line in lines and item.code not in _ABOUT_JOBS]
     for item in gone:
-        del context.leftovers[item]
+        del context.result.leftovers[item]
 
 
 REWRITE = Rewrite(name="schedulers", whole_file=rewrite)

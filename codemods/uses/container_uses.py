@@ -35,16 +35,16 @@ def mark_containers(context: FileContext) -> None:
     for node, container in _reads(context):
         origin, kind = container.origin, _Kind.MAPPING if container.mapping else _Kind.SEQUENCE
         if origin.rpartition(".")[0] != context.values.where.module:
-            context.holders.add(origin)
+            context.result.containers_read.add(origin)
         for reached, followed in _holder(context, node, kind):
             use = context.uses.of_node(reached)
             if followed and use is not None and (use.attribute is not None or use.call is not None):
-                use.holder = origin
+                use.container = origin
             elif not followed or isinstance(context.parent(reached), (cst.Attribute, cst.Call)):
-                context.lost.setdefault(origin, []).append(reached)
+                context.result.containers_lost.setdefault(origin, []).append(reached)
     for use in context.uses:
         if use.attribute is None and use.call is None:
-            use.holder = _written_in(context, use)
+            use.container = _written_in(context, use)
 
 
 def is_changed(context: FileContext, binding: Binding) -> bool:
