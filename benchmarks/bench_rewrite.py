@@ -20,7 +20,13 @@ Times are from start to end; processor times of all processes stand beside them,
 tell something.
 
 Memory is the largest sum of the resident sizes of the command and its children, in a run of its own.
-Run: ``python benchmarks/bench_rewrite.py [--libcst] [--in-place] [--files 2500] [--rounds 7] [--keep FOLDER]``.
+
+The last row is growth: one file with ``--uses`` sends beside one with a quarter of them, rewritten in this process and
+its pool. The rewrites have to be about linear in the uses of a file: with a ratio over 5 the exit code is 1.
+
+The smallest size is ``--files 40 --rounds 1 --uses 400``.
+Run: ``python benchmarks/bench_rewrite.py [--files 2500] [--rounds 7] [--uses 3200] [--libcst] [--in-place]
+[--keep FOLDER]``.
 """
 
 from __future__ import annotations
@@ -74,6 +80,7 @@ def add_actor(x, y): ...
 MENTIONS = 40
 LINES_PER_FILE = range(20, 1700)
 LIMIT_MIB = 300
+LIMIT_GROWTH = 5
 
 SCAN = r"""
 import os, re, sys
@@ -112,7 +119,7 @@ def build_tree(folder: Path, files: int) -> tuple[int, int, int]:
         foreign = b"dramatiq" in data or b"celery" in data.lower()
         if foreign or data.count(b"\n") not in LINES_PER_FILE or "migrations" in file.parts:
             continue
-        due = mentioned < MENTIONS and count >= mentioned * (files // MENTIONS)
+        due = mentioned < MENTIONS and count >= mentioned * (max(files // MENTIONS, 1))
         if due and b"from __future__" not in data and data.isascii():
             mentioned += 1
             data = data.rstrip(b"\n") + b"\n\nfrom legacy.actors import add_actor\n\nadd_actor.send(1, 2)\n"
@@ -121,7 +128,7 @@ def build_tree(folder: Path, files: int) -> tuple[int, int, int]:
         target.write_bytes(data)
         lines += data.count(b"\n")
         count += 1
-    (folder / "src/legacy").mkdir()
+    (folder / "src/legacy").mkdir(parents=True)
     (folder / "src/legacy/__init__.py").write_text("")
     (folder / "src/legacy/actors.py").write_text(ACTORS)
     (folder / "migration.toml").write_text(PLAN)
@@ -219,10 +226,47 @@ def measure(folder: Path, rounds: int, *, libcst_timeout_s: float | None) -> int
     return int(size > LIMIT_MIB)
 
 
+def rewrite_uses(folder: Path, uses: int) -> tuple[float, float]:
+    """Rewrite one file with that many sends, without writing it; return seconds, and those of processor."""
+    from codemods.runner import Mode, rewrite
+    from migrator.plan.loader import load_plan
+
+    (folder / "src/legacy").mkdir(parents=True)
+    (folder / "src/legacy/__init__.py").write_text("")
+    (folder / "src/legacy/actors.py").write_text(ACTORS)
+    (folder / "migration.toml").write_text(PLAN)
+    sends = "".join(f"add_actor.send({number}, 2)\n" for number in range(uses))
+    (folder / "src/sends.py").write_text(f"from legacy.actors import add_actor\n\n{sends}")
+    plan = load_plan(folder / "migration.toml")
+    started, before = time.perf_counter(), os.times()
+    report = rewrite(plan, mode=Mode.CHECK)
+    elapsed, after = time.perf_counter() - started, os.times()
+    assert sum(change.edits.get("sends", 0) for change in report.changed) == uses
+    return elapsed, sum(after[:4]) - sum(before[:4])
+
+
+def measure_growth(uses: int, rounds: int) -> int:
+    """Print how the time grows with the uses of a file; return 1 if it grows by more than its limit."""
+    pairs = []
+    for _ in range(rounds):
+        runs = []
+        for count in (uses // 4, uses):
+            with tempfile.TemporaryDirectory() as name:
+                runs.append(rewrite_uses(Path(name), count))
+        pairs.append(runs)
+    for column, what in enumerate(("time", "processor")):
+        few, many = (statistics.median(pair[size][column] for pair in pairs) for size in (0, 1))
+        ratio = statistics.median(pair[1][column] / pair[0][column] for pair in pairs)
+        print(f"  growth    {ratio:8.2f} x   {what}: {uses} sends in a file {many:.3f} s, {uses // 4} {few:.3f} s")
+    print(f"            limit of the processor's ratio: {LIMIT_GROWTH}", flush=True)
+    return int(ratio > LIMIT_GROWTH)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=2500)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--uses", type=int, default=3200, help="sends in the file of the growth row")
     parser.add_argument("--libcst", action="store_true")
     parser.add_argument("--libcst-timeout", type=float, default=3600, metavar="SECONDS")
     parser.add_argument("--in-place", action="store_true", help="map the actor to itself")
@@ -236,7 +280,8 @@ def main() -> None:
             print(f"{files} files, {lines} lines, {mentioned} mention the names", flush=True)
         (folder / "migration.toml").write_text(in_place(PLAN) if options.in_place else PLAN)
         timeout_s = options.libcst_timeout if options.libcst else None
-        sys.exit(measure(folder, options.rounds, libcst_timeout_s=timeout_s))
+        failed = measure(folder, options.rounds, libcst_timeout_s=timeout_s)
+        sys.exit(measure_growth(options.uses, options.rounds) or failed)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def task_options(context: FileContext, target: Target, given: Options, place: cs
     if "periodic" in given:
         check_scheduled(context, target, given["periodic"])
         if isinstance(given["periodic"], cst.Call):
-            context.replaced.append(given["periodic"].func)
+            context.result.replaced.append(given["periodic"].func)
     if features:
         parts.insert(1, f"base={base_class(context, features)}")
     return [*parts, *extra]
@@ -67,7 +67,7 @@ def check_scheduled(context: FileContext, target: Target, node: cst.BaseExpressi
     """An actor loses its clock only if the plan's schedule has it.
 
     Raises:
-        LeaveError: The plan is silent about it; the same schedule in the plan's words is shown.
+        LeaveError: It is not in the plan; the same schedule in the plan's words is shown.
     """
     module, _, name = target.path.rpartition(".")
     text = trigger_text(context, node)

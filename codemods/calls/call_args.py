@@ -110,9 +110,7 @@ def _item(context: FileContext, node: cst.BaseExpression, kind: str, keywords: s
 
 
 def _loads(context: FileContext, name: cst.CSTNode) -> Iterator[cst.Name]:
-    for load in context.tree.loads:
-        if any(binding.node is name for binding in context.values.bindings(load)):
-            yield load
+    yield from context.tree.reads_of(name)
 
 
 def _integer(node: cst.Subscript) -> int | None:

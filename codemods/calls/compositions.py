@@ -70,7 +70,7 @@ def validate(context: FileContext, node: cst.BaseExpression, *, piped: bool) -> 
 
 
 def _message(context: FileContext, node: cst.BaseExpression, *, piped: bool) -> None:
-    use = next((use for use in context.uses if use.call is node), None)
+    use = context.uses.of_call(node)
     if use is None or use.attribute is None or use.attribute.attr.value not in _MESSAGES:
         raise LeaveError("PIPELINE", node)
     if any(target.retired for target in use.targets):

@@ -63,9 +63,7 @@ def rewrite_assertions(context: FileContext, name: cst.Name | cst.Param, target:
     Raises:
         LeaveError: An assertion's arguments can't be followed.
     """
-    for load in context.tree.loads:
-        if not any(binding.node is name for binding in context.values.bindings(load)):
-            continue
+    for load in context.tree.reads_of(name):
         parent = context.parent(load)
         inner = method
         while isinstance(parent, cst.Attribute) and parent.attr.value in OPTION_METHODS | {

@@ -50,12 +50,8 @@ def _assigned(context: FileContext, node: cst.Assign | cst.AnnAssign | cst.Named
         context.leave(node, "RESULT-ESCAPES")
         return
     name = targets[0]
-    for load in context.tree.loads:
-        if load.value != name.value:
-            continue
+    for load in context.tree.reads_of(name):
         found = context.values.bindings(load)
-        if not any(binding.node is name for binding in found):
-            continue
         parent = context.parent(load)
         if isinstance(parent, cst.Attribute) and parent.value is load:
             if len(found) > 1 and not all(_is_send(context, binding.value) for binding in found):
@@ -71,7 +67,7 @@ def _is_send(context: FileContext, value: cst.BaseExpression | None) -> bool:
     """True for a send of a legacy task, ``None`` included."""
     if isinstance(value, cst.Name) and value.value == "None":
         return True
-    return any(use.call is not None and use.call is value for use in context.uses)
+    return value is not None and context.uses.of_call(value) is not None
 
 
 def _attribute(context: FileContext, node: cst.Attribute, *, group: bool) -> None:
@@ -79,7 +75,7 @@ def _attribute(context: FileContext, node: cst.Attribute, *, group: bool) -> Non
     if group:
         _group_attribute(context, node)
     elif name == "message_id":
-        context.edits.replace(context.source.span(node.attr), "id", context.rewrite_name)
+        context.result.edits.replace(context.source.span(node.attr), "id", context.result.rewrite_name)
     elif name == "get_result":
         call = context.parent(node)
         if not isinstance(call, cst.Call):

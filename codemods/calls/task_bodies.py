@@ -23,7 +23,7 @@ def own_task(context: FileContext, node: cst.CSTNode, code: str) -> tuple[str, c
     if function is None or isinstance(context.parent(function), cst.IndentedBlock):
         raise LeaveError(code, node, "not in the body of an actor: celery.current_task is the task that runs")
     name = function.name.value
-    if f"{context.values.where.module}.{name}" not in context.converted:
+    if f"{context.values.where.module}.{name}" not in context.result.converted:
         raise LeaveError(code, node, f"{name} is not converted here")
     if function.asynchronous is not None:
         raise LeaveError(code, node, "in a coroutine, which may run in another thread than its task")

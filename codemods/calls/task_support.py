@@ -74,10 +74,10 @@ _CALLBACKS = """    success_task = failure_task = exhausted_task = None
 
 def base_class(context: FileContext, features: set[str]) -> str:
     """Ask for the file's base class with some features and return its name."""
-    context.task_features |= features
-    if not context.task_base:
-        context.task_base = free_name(context, "FormerActor", used_names(context))
-    return context.task_base
+    context.result.support.features |= features
+    if not context.result.support.base:
+        context.result.support.base = free_name(context, "FormerActor", used_names(context))
+    return context.result.support.base
 
 
 def coroutine_wrapper(context: FileContext) -> str:
@@ -85,18 +85,18 @@ def coroutine_wrapper(context: FileContext) -> str:
 
     ``async_to_sync`` alone is no function, and Celery needs one with a name.
     """
-    context.task_features.add(COROUTINES)
-    if not context.async_wrapper:
-        context.async_wrapper = free_name(context, "run_to_its_end", used_names(context))
-    return context.async_wrapper
+    context.result.support.features.add(COROUTINES)
+    if not context.result.support.async_wrapper:
+        context.result.support.async_wrapper = free_name(context, "run_to_its_end", used_names(context))
+    return context.result.support.async_wrapper
 
 
 def object_wrapper(context: FileContext) -> str:
     """Ask for the function that makes one of an object that can be called, and return its name."""
-    context.task_features.add(OBJECTS)
-    if not context.object_wrapper:
-        context.object_wrapper = free_name(context, "as_function", used_names(context))
-    return context.object_wrapper
+    context.result.support.features.add(OBJECTS)
+    if not context.result.support.object_wrapper:
+        context.result.support.object_wrapper = free_name(context, "as_function", used_names(context))
+    return context.result.support.object_wrapper
 
 
 def keep_comments(context: FileContext, gone: cst.CSTNode, place: cst.CSTNode) -> None:
@@ -119,7 +119,7 @@ def keep_comments(context: FileContext, gone: cst.CSTNode, place: cst.CSTNode) -
 
 def note_definition(context: FileContext, node: cst.CSTNode, path: str) -> None:
     """Remember that a definition was converted: what it shares with others goes in front of it."""
-    context.converted.add(path)
+    context.result.converted.add(path)
     here, parent = node, context.parent(node)
     while parent is not None and not isinstance(parent, cst.Module):
         here, parent = parent, context.parent(parent)
@@ -129,20 +129,20 @@ def note_definition(context: FileContext, node: cst.CSTNode, path: str) -> None:
     text = context.source.text
     while (before := text.rfind(b"\n", 0, max(start - 1, 0)) + 1) < start and text[before:start].startswith(b"#"):
         start = before
-    context.support_at = start if context.support_at < 0 else min(start, context.support_at)
+    context.result.support.at = start if context.result.support.at < 0 else min(start, context.result.support.at)
 
 
 def write_support(context: FileContext) -> None:
     """Write what the converted actors of a file share; once, after all of them."""
-    features, context.task_features = context.task_features, set()
+    features, context.result.support.features = context.result.support.features, set()
     if not features:
         return
     text = ""
     if COROUTINES in features:
         wraps, run = context.local_import("functools", "wraps"), context.local_import("asgiref.sync", "async_to_sync")
-        text += _WRAPPER.format(wrapper=context.async_wrapper, wraps=wraps, run=run)
+        text += _WRAPPER.format(wrapper=context.result.support.async_wrapper, wraps=wraps, run=run)
     if OBJECTS in features:
-        text += _FUNCTION.format(wrapper=context.object_wrapper)
+        text += _FUNCTION.format(wrapper=context.result.support.object_wrapper)
     parts = []
     if RETRY_WHEN in features:
         parts.append(_RETRY_WHEN)
@@ -150,6 +150,6 @@ def write_support(context: FileContext) -> None:
         parts.append(_CALLBACKS.format(time=context.local_import("time", "time")))
     if parts:
         task = context.local_import("celery", "Task")
-        text += _BASE.format(base=context.task_base, task=task) + "\n".join(parts) + "\n\n"
-    at = context.support_at
+        text += _BASE.format(base=context.result.support.base, task=task) + "\n".join(parts) + "\n\n"
+    at = context.result.support.at
     context.replace_span(at, at, context.source.newline().join(text.split("\n")))

@@ -36,20 +36,22 @@ def dismiss(context: FileContext) -> None:
     if WORD not in context.source.text:
         return
     ignores = _ignores(context)
-    kept: list[Leftover] = []
-    for leftover in context.leftovers:
+    kept: dict[Leftover, None] = {}
+    for leftover in context.result.leftovers:
         ignore = next((i for i in ignores if i.target == leftover.line and leftover.code in i.codes and i.reason), None)
         if ignore is None:
-            kept.append(leftover)
+            kept[leftover] = None
         else:
             ignore.used = True
-    context.leftovers = kept
+    context.result.leftovers = kept
     for ignore in ignores:
         if not ignore.used:
             unknown = sorted(code for code in ignore.codes if code not in REASONS)
             detail = "it gives no reason" if not ignore.reason else f"no such code {unknown[0]}" if unknown else ""
             found = context.source.line_text(ignore.line).strip()
-            context.leftovers.append(Leftover(code="UNUSED-IGNORE", line=ignore.line, found=found, detail=detail))
+            context.result.leftovers[Leftover(code="UNUSED-IGNORE", line=ignore.line, found=found, detail=detail)] = (
+                None
+            )
 
 
 def _ignores(context: FileContext) -> list[_Ignore]:
@@ -89,7 +91,7 @@ def _comments(text: str) -> list[tuple[int, str, bool]]:
 def mark(context: FileContext) -> None:
     """Write a comment above each place that was left alone, unless it is there."""
     text = context.source.text
-    for leftover in context.leftovers:
+    for leftover in context.result.leftovers:
         if leftover.severity is not Severity.ERROR or leftover.anchor < 0:
             continue
         start = leftover.anchor
@@ -99,5 +101,5 @@ def mark(context: FileContext) -> None:
         line = text[start : text.find(b"\n", start)].decode("utf-8")
         indent = line[: len(line) - len(line.lstrip())]
         what = f"{leftover.code}: {REASONS[leftover.code].what}; {REASONS[leftover.code].remedy}"
-        context.rewrite_name = "mark"
+        context.result.rewrite_name = "mark"
         context.replace_span(start, start, f"{indent}{_MARK}{what}{context.source.newline()}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import libcst as cst
 
@@ -42,7 +43,7 @@ class Use:
     #: The composition that it is part of, if any: all of it is rewritten or nothing.
     whole: cst.CSTNode | None = None
     #: The container shared by several files that it came out of, or stands in; see :mod:`codemods.uses.container_uses`.
-    holder: str = ""
+    container: str = ""
     #: True if the statement around it is gone.
     removed: bool = False
     #: None until decided.
@@ -55,34 +56,100 @@ class Use:
 
 
 @dataclass(slots=True)
+class Uses:
+    """The uses of legacy tasks in one file, in the order they were found, and found again by their nodes."""
+
+    _all: list[Use] = field(default_factory=list)
+    _by_node: dict[cst.CSTNode, Use] = field(default_factory=dict)
+    _by_attribute: dict[cst.CSTNode, Use] = field(default_factory=dict)
+    _by_call: dict[cst.CSTNode, Use] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Use]:
+        return iter(self._all)
+
+    def add(self, use: Use) -> None:
+        """Add a use."""
+        self._all.append(use)
+        self._by_node.setdefault(use.node, use)
+        if use.attribute is not None:
+            self._by_attribute.setdefault(use.attribute, use)
+        if use.call is not None:
+            self._by_call.setdefault(use.call, use)
+
+    def of_node(self, node: cst.CSTNode) -> Use | None:
+        """Return the use whose task an expression is."""
+        return self._by_node.get(node)
+
+    def of_attribute(self, node: cst.CSTNode) -> Use | None:
+        """Return the use with this ``task.attribute``."""
+        return self._by_attribute.get(node)
+
+    def of_call(self, node: cst.CSTNode) -> Use | None:
+        """Return the use with this call."""
+        return self._by_call.get(node)
+
+
+@dataclass(slots=True)
+class TaskSupport:
+    """What the converted actors of a file share: features still to be written, their names, and where they go."""
+
+    features: set[str] = field(default_factory=set)
+    base: str = ""
+    async_wrapper: str = ""
+    object_wrapper: str = ""
+    #: -1 for nowhere.
+    at: int = -1
+
+
+@dataclass(slots=True)
+class FileResult:
+    """What the rewrites of one file found and give back."""
+
+    edits: Edits = field(default_factory=Edits)
+    #: In the order in which they were listed; each once.
+    leftovers: dict[Leftover, None] = field(default_factory=dict)
+    uses: Uses = field(default_factory=Uses)
+    imports: list[LegacyImport] = field(default_factory=list)
+    #: Shared containers of other files that this one reads, and what it does with any that can't be followed.
+    containers_read: set[str] = field(default_factory=set)
+    containers_lost: dict[str, list[cst.CSTNode]] = field(default_factory=dict)
+    #: Imports that the file needs: module, name and local name.
+    wanted_imports: dict[tuple[str, str], str] = field(default_factory=dict)
+    #: Functions of Dramatiq that another name replaces, as expressions.
+    replaced: list[cst.BaseExpression] = field(default_factory=list)
+    #: Dotted paths of the actors whose definition in this file was converted.
+    converted: set[str] = field(default_factory=set)
+    support: TaskSupport = field(default_factory=TaskSupport)
+    #: The rewrite that runs, for its edits.
+    rewrite_name: str = ""
+
+    def mark(self) -> tuple[int, int, int, int]:
+        """Return a mark for :meth:`rollback`."""
+        return self.edits.mark(), len(self.wanted_imports), len(self.leftovers), len(self.replaced)
+
+    def rollback(self, mark: tuple[int, int, int, int]) -> None:
+        """Undo the edits, imports and leftovers that were made since a mark."""
+        self.edits.rollback(mark[0])
+        _shorten(self.wanted_imports, mark[1])
+        _shorten(self.leftovers, mark[2])
+        del self.replaced[mark[3] :]
+
+
+@dataclass(frozen=True, slots=True)
 class FileContext:
-    """What every rewrite is given."""
+    """What every rewrite is given: the facts about a file, which don't change, and the result that it adds to."""
 
     source: SourceFile
     index: PlanIndex
     values: Values
     #: Path as shown in reports, relative to the plan's folder.
     shown: str
-    edits: Edits = field(default_factory=Edits)
-    leftovers: list[Leftover] = field(default_factory=list)
-    uses: list[Use] = field(default_factory=list)
-    imports: list[LegacyImport] = field(default_factory=list)
-    #: Shared containers of other files that this one reads, and what it does with any that can't be followed.
-    holders: set[str] = field(default_factory=set)
-    lost: dict[str, list[cst.CSTNode]] = field(default_factory=dict)
-    #: Imports that the file needs: module, name and local name.
-    wanted_imports: dict[tuple[str, str], str] = field(default_factory=dict)
-    #: Functions of Dramatiq whose place another name takes, as expressions.
-    replaced: list[cst.BaseExpression] = field(default_factory=list)
-    #: Dotted paths of the actors whose definition in this file was converted.
-    converted: set[str] = field(default_factory=set)
-    #: What the converted actors share: features still to be written, their names, and where; -1 for nowhere.
-    task_features: set[str] = field(default_factory=set)
-    task_base: str = ""
-    async_wrapper: str = ""
-    object_wrapper: str = ""
-    support_at: int = -1
-    rewrite_name: str = ""
+    result: FileResult = field(default_factory=FileResult)
+
+    @property
+    def uses(self) -> Uses:
+        """The uses of legacy tasks in the file."""
+        return self.result.uses
 
     @property
     def tree(self) -> Tree:
@@ -95,11 +162,11 @@ class FileContext:
 
     def replace(self, node: cst.CSTNode, text: str) -> None:
         """Replace a node's text."""
-        self.edits.replace(self.source.span(node), text, self.rewrite_name)
+        self.result.edits.replace(self.source.span(node), text, self.result.rewrite_name)
 
     def replace_span(self, start: int, end: int, text: str) -> None:
         """Replace a span of the file's text."""
-        self.edits.replace((start, end), text, self.rewrite_name)
+        self.result.edits.replace((start, end), text, self.result.rewrite_name)
 
     def insert_before(self, node: cst.CSTNode, text: str) -> None:
         """Insert text where a node starts."""
@@ -113,7 +180,7 @@ class FileContext:
 
     def render(self, node: cst.CSTNode) -> str:
         """Return a node's text with the edits inside it applied and taken."""
-        return self.edits.take(self.source.span(node), self.source.text)
+        return self.result.edits.take(self.source.span(node), self.source.text)
 
     def local_import(self, module: str, name: str, instead: cst.BaseExpression | None = None) -> str:
         """Ask for ``from module import name`` and return the name to write.
@@ -124,14 +191,16 @@ class FileContext:
             instead: The expression of Dramatiq's whose place it takes.
         """
         if instead is not None:
-            self.replaced.append(instead)
+            self.result.replaced.append(instead)
+        if (module, name) in self.result.wanted_imports:
+            return self.result.wanted_imports[module, name]
         for known, group in self.tree.module.bindings.items():
             if any(b.statement is not None and self.values.imported(b) == f"{module}.{name}" for b in group):
                 return known
         bound = self.tree.module.bindings.get(name, ())
         theirs = [b for b in bound if b.statement is None or not self.values.imported(b).startswith("dramatiq.")]
         local = f"{module.partition('.')[0]}_{name}" if theirs else name
-        self.wanted_imports[module, name] = local
+        self.result.wanted_imports[module, name] = local
         return local
 
     def leave(self, node: cst.CSTNode, code: str, detail: str = "") -> None:
@@ -139,8 +208,7 @@ class FileContext:
         line = self.source.line(node)
         found = self.source.line_text(line).strip()
         leftover = Leftover(code=code, line=line, found=found, detail=detail, anchor=self._anchor(node))
-        if leftover not in self.leftovers:
-            self.leftovers.append(leftover)
+        self.result.leftovers[leftover] = None
 
     def _anchor(self, node: cst.CSTNode) -> int:
         """Return where the logical line of a node's statement starts; -1 for the module."""
@@ -156,20 +224,23 @@ class FileContext:
     @contextmanager
     def attempt(self, node: cst.CSTNode) -> Iterator[Attempt]:
         """Keep the edits made inside only if nothing raises :class:`LeaveError`; then list the place."""
-        before = list(self.edits.items)
-        wanted = dict(self.wanted_imports)
-        listed, replaced = list(self.leftovers), list(self.replaced)
-        result = Attempt()
+        mark = self.result.mark()
+        attempt = Attempt()
         try:
-            yield result
+            yield attempt
         except (LeaveError, OverlapError) as error:
-            self.edits.items, self.wanted_imports = before, wanted
-            self.leftovers, self.replaced = listed, replaced
-            result.failed = True
+            self.result.rollback(mark)
+            attempt.failed = True
             if isinstance(error, LeaveError):
                 self.leave(error.node or node, error.code, error.detail)
             else:
                 self.leave(node, "OVERLAP", str(error))
+
+
+def _shorten(items: dict[Any, Any], length: int) -> None:
+    """Remove what was added to a dict since it had a length."""
+    while len(items) > length:
+        items.popitem()
 
 
 @dataclass(slots=True)

@@ -14,13 +14,13 @@ def add_imports(context: FileContext, statement: cst.CSTNode | None, *, instead:
     Returns:
         Whether anything was written.
     """
-    if not context.wanted_imports:
+    if not context.result.wanted_imports:
         return False
     by_module: dict[str, list[str]] = {}
-    for (module, name), local in context.wanted_imports.items():
+    for (module, name), local in context.result.wanted_imports.items():
         by_module.setdefault(module, []).append(name if local == name else f"{name} as {local}")
     lines = [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(by_module.items())]
-    context.wanted_imports.clear()
+    context.result.wanted_imports.clear()
     if statement is not None:
         write_statements(context, statement, lines, instead=instead)
         return True

@@ -48,5 +48,5 @@ def remove_line(context: FileContext, decorator: cst.Decorator) -> None:
     start, end = context.source.span(decorator.decorator)
     opening = text.rfind(b"\n", 0, text.rfind(b"@", 0, start) + 1) + 1
     closing = text.find(b"\n", end)
-    context.edits.take((opening, closing + 1), text)
+    context.result.edits.take((opening, closing + 1), text)
     context.replace_span(opening, closing + 1, "")

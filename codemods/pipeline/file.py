@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -110,11 +109,16 @@ def rewrite_source(source: SourceFile, index: PlanIndex, shown: str) -> FileOutc
         context = make_context(source, index, shown)
         try:
             rewrite_file(context)
-            after = source.encode(context.edits.apply(source.text))
+            after = source.encode(context.result.edits.apply(source.text))
         except OverlapError as error:
+            context.result.leftovers.clear()
             context.leave(source.module, "OVERLAP", str(error))
             return FileOutcome(
-                file=source.file, shown=shown, before=source.data, after=source.data, leftovers=(context.leftovers[-1],)
+                file=source.file,
+                shown=shown,
+                before=source.data,
+                after=source.data,
+                leftovers=tuple(context.result.leftovers),
             )
         if after != source.data:
             _check(after, source.file)
@@ -128,8 +132,8 @@ def rewrite_source(source: SourceFile, index: PlanIndex, shown: str) -> FileOutc
         shown=shown,
         before=source.data,
         after=after,
-        edits=Counter(edit.rewrite for edit in context.edits.items),
-        leftovers=_sorted(context.leftovers),
+        edits=context.result.edits.counts(),
+        leftovers=_sorted(context.result.leftovers),
     )
 
 
@@ -144,5 +148,5 @@ def _check(after: bytes, file: Path) -> None:
         raise UnparsableError(f"the rewritten file would not parse: {error}; nothing in it was changed") from error
 
 
-def _sorted(leftovers: list[Leftover]) -> tuple[Leftover, ...]:
+def _sorted(leftovers: Iterable[Leftover]) -> tuple[Leftover, ...]:
     return tuple(sorted(leftovers, key=lambda item: (item.line, item.code)))

@@ -7,7 +7,7 @@ import libcst as cst
 from codemods.calls.actor_calls import partial_of
 from codemods.editing.comments import dismiss, mark
 from codemods.editing.context import FileContext, LeaveError, Use
-from codemods.editing.edits import Edit
+from codemods.editing.edits import Placed
 from codemods.outcome import Leftover
 from codemods.pipeline.registry import handlers, rewrites
 from codemods.plan.policy import ACTORS
@@ -26,26 +26,26 @@ def rewrite_file(context: FileContext) -> None:
     every = rewrites()
     methods = handlers(every)
     context.values.own = own_names(context.index, context.values.where.module)
-    context.imports = legacy_imports(context)
-    collect_uses(context, context.imports)
+    context.result.imports = legacy_imports(context)
+    collect_uses(context, context.result.imports)
     mark_containers(context)
-    made: dict[int, list[Edit]] = {}
+    made: dict[int, list[Placed]] = {}
     for use in sorted(context.uses, key=lambda item: _extent(context, item)):
-        before = set(context.edits.items)
+        before = context.result.edits.mark()
         with context.attempt(use.node) as attempt:
             _decide(context, use, methods)
-            if use.holder in context.index.open_containers:
-                raise LeaveError("SHARED-CONTAINER", use.node, use.holder)
+            if use.container in context.index.open_containers:
+                raise LeaveError("SHARED-CONTAINER", use.node, use.container)
         use.rewritten = not attempt.failed
-        made[id(use)] = [edit for edit in context.edits.items if edit not in before]
+        made[id(use)] = context.result.edits.since(before)
     _settle_links(context, made)
-    for origin, nodes in context.lost.items():
+    for origin, nodes in context.result.containers_lost.items():
         if origin in context.index.open_containers:
             for node in nodes:
                 context.leave(node, "SHARED-CONTAINER", f"{origin}: what is done with it here can't be followed")
     for rewrite in sorted(every, key=lambda item: (item.last, item.name)):
         if rewrite.whole_file:
-            context.rewrite_name = rewrite.name
+            context.result.rewrite_name = rewrite.name
             rewrite.whole_file(context)
     _name_the_rest(context)
     dismiss(context)
@@ -55,10 +55,10 @@ def rewrite_file(context: FileContext) -> None:
 
 def _name_the_rest(context: FileContext) -> None:
     """Name the lines that still mention a module that goes: comments, docstrings, strings."""
-    named = list(named_in_python(context.index, context.source.text, [(e.start, e.end) for e in context.edits.items]))
+    named = list(named_in_python(context.index, context.source.text, context.result.edits.spans()))
     if not named:
         return
-    listed = {leftover.line for leftover in context.leftovers}
+    listed = {leftover.line for leftover in context.result.leftovers}
     listed |= {context.source.line(use.node) for use in context.uses if not use.rewritten}
     listed |= {context.source.line(statement) for statement in context.tree.imports}
     whole = {(context.source.line(node), text_of(node)) for node in context.tree.strings if _is_value(context, node)}
@@ -68,7 +68,7 @@ def _name_the_rest(context: FileContext) -> None:
             listed.add(line)
             found = context.source.line_text(line).strip()
             code = "LEGACY-STRING" if (line, name) in whole else "TEXT-NAME"
-            context.leftovers.append(Leftover(code=code, line=line, found=found, detail=name))
+            context.result.leftovers[Leftover(code=code, line=line, found=found, detail=name)] = None
 
 
 def _is_value(context: FileContext, node: cst.SimpleString | cst.FormattedString) -> bool:
@@ -108,7 +108,7 @@ def _decide(context: FileContext, use: Use, methods: dict) -> None:  # type: ign
         if system is System.CELERY or use.target.converted:
             return
         raise LeaveError("ACTOR-ATTRIBUTE", use.attribute or use.node, key)
-    context.rewrite_name, handler = found
+    context.result.rewrite_name, handler = found
     handler(context, use)
 
 
@@ -127,30 +127,30 @@ def _in_definition(context: FileContext, use: Use) -> bool:
     return context.values.only(function) in ACTORS or partial_of(context, function) is not None
 
 
-def _settle_links(context: FileContext, made: dict[int, list[Edit]]) -> None:
+def _settle_links(context: FileContext, made: dict[int, list[Placed]]) -> None:
     """A variable's uses and the places that fill it are rewritten together or not at all."""
+    broken = {use.whole for use in context.uses if use.whole is not None and not use.rewritten}
     for use in context.uses:
-        broken = use.whole is not None and use.rewritten
-        if broken and any(other.whole is use.whole and not other.rewritten for other in context.uses):
+        if use.whole in broken and use.rewritten:
             _turn_back(context, use, made)
     derived = [use for use in context.uses if not use.direct]
     if not derived:
         return
+    followed = {path for use in derived for path in _paths(use)}
     # What several files share is settled over all of them.
-    linked = [use for use in context.uses if _linked(use) and use.holder not in context.index.read_containers]
+    linked = [use for use in context.uses if _linked(use) and use.container not in context.index.read_containers]
     while True:
         stuck = {path for use in linked if not use.rewritten for path in _paths(use)}
         turned = [use for use in linked if use.rewritten and _paths(use) & stuck]
-        relevant = [use for use in turned if _paths(use) & {path for other in derived for path in _paths(other)}]
+        relevant = [use for use in turned if _paths(use) & followed]
         if not relevant:
             return
         for use in relevant:
             _turn_back(context, use, made)
 
 
-def _turn_back(context: FileContext, use: Use, made: dict[int, list[Edit]]) -> None:
-    gone = made[id(use)]
-    context.edits.items = [edit for edit in context.edits.items if edit not in gone]
+def _turn_back(context: FileContext, use: Use, made: dict[int, list[Placed]]) -> None:
+    context.result.edits.discard(made[id(use)])
     use.rewritten = False
     context.leave(use.node, "LINKED")
 

@@ -47,7 +47,7 @@ class PoolWorker:
                 context = make_context(source, index, self._shown(file))
                 for convert in defining:
                     convert(context)
-                found |= context.converted
+                found |= context.result.converted
         return frozenset(found)
 
     def survey(self, index: PlanIndex) -> tuple[dict[str, str], dict[str, str]]:
@@ -87,8 +87,10 @@ class PoolWorker:
             except Exception:  # noqa: BLE001  # listed when it is rewritten; until then its containers stay
                 kept |= {container.origin for container in index.containers.values()}
                 continue
-            read |= context.holders
-            kept |= context.lost.keys() | {use.holder for use in context.uses if use.holder and not use.rewritten}
+            read |= context.result.containers_read
+            kept |= context.result.containers_lost.keys() | {
+                use.container for use in context.uses if use.container and not use.rewritten
+            }
         return read, kept
 
     def rewrite(self, index: PlanIndex, only: tuple[Path, ...]) -> list[FileOutcome]:

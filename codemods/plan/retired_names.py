@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 
 from codemods.plan.plan_index import PlanIndex
@@ -26,8 +27,15 @@ def bounded(words: set[str]) -> re.Pattern[bytes]:
 
 
 def named_in_python(index: PlanIndex, text: bytes, edited: list[tuple[int, int]]) -> Iterator[tuple[int, str]]:
-    """Yield offset and name of every retired module still named in a Python file, comments and strings included."""
+    """Yield offset and name of every retired module still named in a Python file, comments and strings included.
+
+    Args:
+        index: The plan's.
+        text: The file's.
+        edited: Spans that are replaced, sorted; what lies in one is left out.
+    """
     pattern = retired_names(index)
     for match in pattern.finditer(text) if pattern else ():
-        if not any(start <= match.start() and match.end() <= end for start, end in edited):
+        before = bisect_right(edited, (match.start(), len(text)))
+        if not before or edited[before - 1][1] < match.end():
             yield match.start(), match.group().decode()

@@ -172,8 +172,8 @@ def _target(context: FileContext, node: cst.BaseExpression) -> Target | None:
     """Return the task that an entry names: by its name, or by ``task.name``."""
     if isinstance(node, cst.SimpleString):
         return context.index.named(text_of(node) or "")
-    use = next((use for use in context.uses if use.attribute is node and use.rewritten), None)
-    return use.target if use is not None and len(use.targets) == 1 else None
+    use = context.uses.of_attribute(node)
+    return use.target if use is not None and use.rewritten and len(use.targets) == 1 else None
 
 
 def _item(context: FileContext, statement: cst.CSTNode, target: cst.Subscript, module: str) -> None:

@@ -15,6 +15,7 @@ from codemods.calls.results import follow_message
 from codemods.editing.context import FileContext, LeaveError, Use
 from codemods.editing.units import seconds
 from codemods.protocol import Rewrite
+from codemods.syntax.scopes import descendants
 from migrator.wire.message import System
 
 
@@ -97,14 +98,7 @@ def _composition(context: FileContext, use: Use) -> None:
 
 def _calls(context: FileContext, node: cst.CSTNode) -> list[cst.Call]:
     """Return the ``pipeline`` and ``group`` calls of a composition."""
-    found = []
-    for call in context.tree.calls:
-        here: cst.CSTNode | None = call
-        while here is not None and here is not node:
-            here = context.parent(here)
-        if here is node and kind_of(context, call) in NAMES:
-            found.append(call)
-    return found
+    return [call for call in descendants(node) if isinstance(call, cst.Call) and kind_of(context, call) in NAMES]
 
 
 def _run(context: FileContext, root: cst.BaseExpression) -> None:
@@ -115,9 +109,7 @@ def _run(context: FileContext, root: cst.BaseExpression) -> None:
         return
     if isinstance(parent, cst.Assign) and len(parent.targets) == 1 and isinstance(parent.targets[0].target, cst.Name):
         name = parent.targets[0].target
-        for load in context.tree.loads:
-            if not any(binding.node is name for binding in context.values.bindings(load)):
-                continue
+        for load in context.tree.reads_of(name):
             attribute = context.parent(load)
             if not isinstance(attribute, cst.Attribute) or len(context.values.bindings(load)) != 1:
                 raise LeaveError("PIPELINE", load)
@@ -132,7 +124,7 @@ def _run_attribute(context: FileContext, root: cst.BaseExpression, attribute: cs
         raise LeaveError("COMPLETION", attribute, _as_chord(context, root, call))
     if attribute.attr.value != "run" or not isinstance(call, cst.Call):
         raise LeaveError("PIPELINE", attribute, attribute.attr.value)
-    if any(edit.start == context.source.span(attribute.attr)[0] for edit in context.edits.items):
+    if context.result.edits.starts_at(context.source.span(attribute.attr)[0]):
         return
     follow_message(context, call, group=kind_of(context, root) == "group")
     for arg in call.args:

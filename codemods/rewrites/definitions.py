@@ -59,7 +59,7 @@ def _remove_scheduler_jobs(context: FileContext, node: cst.FunctionDef, target: 
             continue
         check_scheduled(context, target, clock)
         remove_line(context, decorator)
-        context.replaced.append(clock.func)
+        context.result.replaced.append(clock.func)
 
 
 def _indent(context: FileContext, node: cst.CSTNode) -> str:

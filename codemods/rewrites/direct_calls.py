@@ -71,7 +71,7 @@ def bare_actor(context: FileContext, use: Use) -> None:
     """Let a bare actor through where its use can be seen, or where nothing in the file could send it."""
     if not followed(context, use.node):
         _hand_on(context, use)
-    elif use.holder not in context.index.read_containers and shown_to_others(context, use.node):
+    elif use.container not in context.index.read_containers and shown_to_others(context, use.node):
         context.leave(use.node, "HANDED-ON", use.target.name)
 
 

@@ -27,22 +27,24 @@ def rewrite(context: FileContext) -> None:
     """Replace the imports of a file and list what is left of Dramatiq in it."""
     write_support(context)
     _remove_partials(context)
-    replaced = set(context.replaced)
+    replaced = set(context.result.replaced)
     gone: list[cst.ImportAlias] = []
     for statement in context.tree.imports:
         if isinstance(statement, cst.ImportFrom) and isinstance(statement.names, cst.ImportStar):
             continue
         scope = context.tree.scopes[statement]
         for alias in statement.names:  # type: ignore[union-attr]
-            bindings = [b for group in scope.bindings.values() for b in group if b.node is alias]
-            path = context.values.imported(bindings[0]) if bindings else ""
+            name = alias.evaluated_alias or alias.evaluated_name.split(".")[0]
+            binding = next((b for b in scope.bindings.get(name, ()) if b.node is alias), None)
+            path = context.values.imported(binding) if binding else ""
             if path.partition(".")[0] not in (*LIBRARIES, "functools"):
                 continue
-            open_reads = [n for n in _reads(context, bindings[0]) if not _within(context, n, replaced)]
-            unused = not _was_read(context, bindings[0])
+            reads = context.tree.reads_of(alias)
+            open_reads = [n for n in reads if not _within(context, n, replaced)]
+            unused = not reads
             if path.startswith("functools") and (unused or open_reads):
                 continue
-            idle = unused and bool(context.edits.items) and not context.values.where.is_package
+            idle = unused and bool(context.result.edits) and not context.values.where.is_package
             if (idle or (replaced and not unused)) and not open_reads:
                 gone.append(alias)
             elif context.index.list_dramatiq:
@@ -63,22 +65,14 @@ def rewrite(context: FileContext) -> None:
 def _remove_partials(context: FileContext) -> None:
     """Remove ``partial(dramatiq.actor, …)`` where every actor that it made was converted."""
     for binding in partials(context):
-        open_reads = [n for n in _reads(context, binding) if n not in context.replaced]
+        open_reads = [n for n in context.tree.reads_of(binding.node) if n not in context.result.replaced]
         path = f"{context.values.where.module}.{binding.name}"
         statement = context.parent(context.parent(binding.node) or binding.node)
         if open_reads or path in context.index.shared or not isinstance(statement, cst.Assign):
             continue
         assert isinstance(binding.value, cst.Call)
-        context.replaced += [binding.value.args[0].value, binding.value.func]
+        context.result.replaced += [binding.value.args[0].value, binding.value.func]
         remove_statement(context, statement)
-
-
-def _reads(context: FileContext, binding: object) -> list[cst.Name]:
-    return [load for load in context.tree.loads if binding in context.values.bindings(load)]
-
-
-def _was_read(context: FileContext, binding: object) -> bool:
-    return bool(_reads(context, binding))
 
 
 def _within(context: FileContext, name: cst.Name, replaced: set[cst.BaseExpression]) -> bool:
@@ -103,7 +97,7 @@ def _list(context: FileContext, alias: cst.ImportAlias, path: str, reads: list[c
         full = context.values.only(node)
         code = _code(full or path)
         if code in _OWN and any(
-            left.code == code and left.line == context.source.line(node) for left in context.leftovers
+            left.code == code and left.line == context.source.line(node) for left in context.result.leftovers
         ):
             continue  # said already, and why
         context.leave(node, code, full if full and UNKNOWN not in full else path)

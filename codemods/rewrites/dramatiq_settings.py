@@ -73,7 +73,7 @@ def _is_read(context: FileContext, binding: Binding) -> bool:
     """True if something else reads a setting: this file, or another one."""
     if binding.name in context.index.shared:
         return True
-    return any(binding in context.values.bindings(load) for load in context.tree.loads if load.value == binding.name)
+    return bool(context.tree.reads_of(binding.node))
 
 
 def _convert(context: FileContext, name: str, binding: Binding) -> bool:

@@ -64,7 +64,7 @@ def _convert(context: FileContext, family: list[list[cst.ClassDef]]) -> None:
             _check_perform(node, line)
             parts = task_options(context, target, options, node)
             made.append((node, target, parts))
-    base = context.task_base if any(part.startswith("base=") for *_, parts in made for part in parts) else ""
+    base = context.result.support.base if any(part.startswith("base=") for *_, parts in made for part in parts) else ""
     for node in {node: None for line in family for node in line}:
         check_body(context, node, next(line for line in family if line[0] is node))
         _change_class(context, node, base)
@@ -86,7 +86,7 @@ def _change_class(context: FileContext, node: cst.ClassDef, base: str) -> None:
     old = generic_base(context, node)
     if old is not None:
         context.replace(old, base or context.local_import("celery", "Task"))
-        context.replaced.append(old)
+        context.result.replaced.append(old)
     meta = meta_of(node)
     if meta is None:
         return

@@ -19,7 +19,7 @@ Imported = tuple[str, str, str]
 
 def rewrite(context: FileContext) -> None:
     """Rewrite the import statements whose uses were rewritten."""
-    changes = plan_changes(context, context.imports)
+    changes = plan_changes(context, context.result.imports)
     by_statement: dict[cst.CSTNode, list[Change]] = {}
     for change in changes:
         by_statement.setdefault(change.item.statement, []).append(change)

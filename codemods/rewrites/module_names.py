@@ -138,7 +138,9 @@ def _exported(context: FileContext, node: cst.SimpleString) -> None:
 
 
 def _kept(context: FileContext, name: str) -> bool:
-    return any(item.binding.name == name and any(not use.rewritten for use in item.uses) for item in context.imports)
+    return any(
+        item.binding.name == name and any(not use.rewritten for use in item.uses) for item in context.result.imports
+    )
 
 
 def _in_list(context: FileContext, node: cst.SimpleString) -> bool:

@@ -106,7 +106,7 @@ def _method(target: Target, method: str, node: cst.CSTNode) -> str:
 
 def _object(context: FileContext, call: cst.Call, node: cst.SimpleString) -> None:
     first = call.args[0].value
-    use = next((use for use in context.uses if use.node is first), None)
+    use = context.uses.of_node(first)
     if use is None:
         _module_object(context, call, node)
         return
@@ -147,7 +147,7 @@ def _by_path(context: FileContext, call: cst.Call, target: Target) -> None:
         raise LeaveError("MODULE-DYNAMIC", call, target.path)
     start, end = context.source.span(first.value)[0], context.source.span(second.value)[1]
     context.replace_span(start, end, f'"{target.unified_path}"')
-    for item in context.imports:
+    for item in context.result.imports:
         item.others = [node for node in item.others if node is not first.value]
     _assertions(context, call, target, "")
 

@@ -40,7 +40,7 @@ def _convert(context: FileContext, call: cst.Call) -> None:
     _check_around(context, call, function)
     countdown = seconds(context, delay, timedelta_allowed=False)
     context.replace(call, f"{name}.retry(countdown={countdown})")
-    context.replaced.append(call.func)
+    context.result.replaced.append(call.func)
 
 
 def _delay(call: cst.Call) -> cst.BaseExpression:

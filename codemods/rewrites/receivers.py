@@ -15,10 +15,9 @@ _MESSAGES = frozenset({"message_id", "get_result"})
 
 def rewrite(context: FileContext) -> None:
     """List what could not be resolved."""
-    known = {use.attribute for use in context.uses}
-    patched = {node for node in known if node is not None}
     for attribute in context.tree.attributes:
-        if attribute.attr.value in ONLY_DRAMATIQ and attribute not in patched and not _double(context, attribute):
+        known = attribute.attr.value not in ONLY_DRAMATIQ or context.uses.of_attribute(attribute) is not None
+        if not known and not _double(context, attribute):
             context.leave(attribute, "UNRESOLVED-RECEIVER", context.source.code(attribute))
     if any(use.rewritten and use.attribute is not None and use.call is None for use in context.uses):
         for attribute in context.tree.attributes:
@@ -28,8 +27,7 @@ def rewrite(context: FileContext) -> None:
 
 def _double(context: FileContext, attribute: object) -> bool:
     """True for an attribute that another rewrite changed: the double of a patched actor."""
-    start, end = context.source.span(attribute.attr)  # type: ignore[attr-defined]
-    return any(edit.start <= start and end <= edit.end for edit in context.edits.items)
+    return context.result.edits.covers(context.source.span(attribute.attr))  # type: ignore[attr-defined]
 
 
 REWRITE = Rewrite(name="receivers", whole_file=rewrite, last=True)

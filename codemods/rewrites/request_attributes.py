@@ -31,7 +31,7 @@ def rewrite(context: FileContext) -> None:
                 for node in _readers(context, call):
                     _attribute(context, node)
                 context.replace(call, f"{name}.request")
-                context.replaced.append(call.func)
+                context.result.replaced.append(call.func)
 
 
 def _readers(context: FileContext, call: cst.Call) -> Iterator[cst.Attribute]:
@@ -49,12 +49,13 @@ def _readers(context: FileContext, call: cst.Call) -> Iterator[cst.Attribute]:
         target = None
     if not isinstance(target, cst.Name):
         raise LeaveError(CODE, call, "what is done with it can't be followed")
-    for load in context.tree.loads:
-        found = context.values.bindings(load) if load.value == target.value else ()
-        if not any(binding.node is target for binding in found):
-            continue
+    for load in context.tree.reads_of(target):
         attribute = context.parent(load)
-        if len(found) != 1 or not isinstance(attribute, cst.Attribute) or attribute.value is not load:
+        if (
+            len(context.values.bindings(load)) != 1
+            or not isinstance(attribute, cst.Attribute)
+            or attribute.value is not load
+        ):
             raise LeaveError(CODE, load, "more is done with it than reading its attributes")
         yield attribute
 

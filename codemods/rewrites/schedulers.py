@@ -8,6 +8,8 @@ Source: ``apscheduler/schedulers/base.py`` (``add_job``, ``scheduled_job``); :mo
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 import libcst as cst
 
 from codemods.editing.context import FileContext, Use
@@ -21,22 +23,27 @@ from codemods.syntax.scopes import BindingKind
 #: The uses of tasks by what is done with them.
 Uses = dict[cst.BaseExpression, Use]
 
+#: What this rewrite itself says.
+_ABOUT_JOBS = frozenset({"SCHEDULE-DIFFERS", "SCHEDULE-JOB"})
 _SENDS = frozenset({"send", "delay"})
 
 
 def rewrite(context: FileContext) -> None:
     """Look at every job of a file."""
     uses: Uses = {use.attribute: use for use in context.uses if use.attribute is not None}
+    removed: list[tuple[int, int]] = []
     for call in context.tree.calls:
         if not isinstance(call.func, cst.Attribute):
             continue
         if call.func.attr.value == "add_job":
-            _job(context, call, uses)
+            removed += _job(context, call, uses)
         elif call.func.attr.value == "scheduled_job":
             _decorated(context, call, uses)
+    _forget(context, removed)
 
 
-def _job(context: FileContext, call: cst.Call, uses: Uses) -> None:
+def _job(context: FileContext, call: cst.Call, uses: Uses) -> list[tuple[int, int]]:
+    """Remove or list a job, and return the spans that go with it."""
     job = argument(call, 0, "func")
     use = uses.get(job.value) if job is not None and isinstance(job.value, cst.Attribute) else None
     name = ""
@@ -47,13 +54,13 @@ def _job(context: FileContext, call: cst.Call, uses: Uses) -> None:
         node = found[0].node if len(found) == 1 and found[0].kind is BindingKind.DEFINITION else None
         name = job.value.value if isinstance(node, cst.FunctionDef) and _only_sends(node, uses) else ""
     if not name:
-        return
+        return []
     entry, text = _entry(context, call, name), job_text(context, argument(call, 1, "trigger"), call.args)
     if entry in context.index.schedule and _alone(context, call):
         tell_difference(context, call, entry, text)
-        _remove(context, call)
-    else:
-        context.leave(call, "SCHEDULE-JOB", text)
+        return [_remove(context, call)]
+    context.leave(call, "SCHEDULE-JOB", text)
+    return []
 
 
 def _decorated(context: FileContext, call: cst.Call, uses: Uses) -> None:
@@ -99,18 +106,29 @@ def _alone(context: FileContext, call: cst.Call) -> bool:
     return isinstance(context.parent(call), cst.Expr) and isinstance(line, cst.SimpleStatementLine)
 
 
-def _remove(context: FileContext, call: cst.Call) -> None:
-    """Replace a job's statement; a block is never left empty."""
+def _remove(context: FileContext, call: cst.Call) -> tuple[int, int]:
+    """Replace a job's statement and return its span; a block is never left empty."""
     span = context.source.span(call)
-    context.edits.take(span, context.source.text)
+    context.result.edits.take(span, context.source.text)
     remove_statement(context, context.parent(call) or call)
+    return span
+
+
+def _forget(context: FileContext, removed: list[tuple[int, int]]) -> None:
+    """Take the uses and leftovers of removed jobs out of the account, except what is said about their removal."""
+    if not removed:
+        return
+    removed.sort()
     for use in context.uses:
         start, end = context.source.span(use.node)
-        if span[0] <= start and end <= span[1]:
+        before = bisect_right(removed, (start, len(context.source.text)))
+        if before and end <= removed[before - 1][1]:
             use.removed = use.rewritten = True
-    lines = range(context.source.line_at(span[0]), context.source.line_at(span[1]) + 1)
-    told = {"SCHEDULE-DIFFERS"}
-    context.leftovers = [item for item in context.leftovers if item.line not in lines or item.code in told]
+    line_at = context.source.line_at
+    lines = {line for start, end in removed for line in range(line_at(start), line_at(end) + 1)}
+    gone = [item for item in context.result.leftovers if item.line in lines and item.code not in _ABOUT_JOBS]
+    for item in gone:
+        del context.result.leftovers[item]
 
 
 REWRITE = Rewrite(name="schedulers", whole_file=rewrite)

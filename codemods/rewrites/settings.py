@@ -69,7 +69,7 @@ def _schedule(context: FileContext, tail: list[str]) -> None:
             kept.append(f"    {context.source.code(element.key)}: {context.source.code(element.value)},")
     text = newline.join(["{", *kept, *schedule_entries(wanted, crontab), "}"])
     # This module owns the whole schedule: what another rewrite would do to single entries of it has no say.
-    context.edits.take(context.source.span(value), context.source.text)
+    context.result.edits.take(context.source.span(value), context.source.text)
     if not _same(context, value, text):
         context.replace(value, text)
 

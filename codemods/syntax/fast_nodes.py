@@ -2,6 +2,7 @@
 
 A node's hash is its identity in LibCST too, only computed in Python; and its parser checks each node that it has just
 made, as if a person had put it together. Only worker processes ask for this: it changes the library for all of them.
+Measured as :mod:`codemods.syntax.fast_import` says: 1.33 s of user time with it, 1.41 s without.
 These are private parts of LibCST. Where one is not as it was when this was written, or a parse does not print back
 afterwards, everything stays as LibCST has it: that takes longer, and changes nothing else.
 Source: ``libcst/_nodes/base.py`` (``__hash__``, and the remark about performance in ``__post_init__``).

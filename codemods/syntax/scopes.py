@@ -9,6 +9,7 @@ Source: https://docs.python.org/3/reference/executionmodel.html#naming-and-bindi
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -57,14 +58,19 @@ class Scope:
 
     def lookup(self, name: str) -> tuple[Binding, ...]:
         """Return everything that may have given ``name`` its value when it is read here; empty for builtins."""
+        home = self.home(name)
+        return tuple(home.bindings[name]) if home else ()
+
+    def home(self, name: str) -> Scope | None:
+        """Return the scope that holds the bindings of a name that is read here; None for builtins."""
         scope: Scope = self
         first = True
         while True:
             scope = scope.outer.get(name, scope)
             if name in scope.bindings and (first or not isinstance(scope.node, cst.ClassDef)):
-                return tuple(scope.bindings[name])
+                return scope
             if scope.parent is None:
-                return ()
+                return None
             first = False
             scope = scope.parent
 
@@ -94,6 +100,43 @@ class Tree:
     assignments: list[cst.Assign | cst.AnnAssign | cst.AugAssign] = field(default_factory=list)
     #: Strings in the place of an annotation, with the scope that they are read in.
     annotations: list[tuple[cst.SimpleString, Scope]] = field(default_factory=list)
+    _reads: dict[cst.CSTNode, list[cst.Name]] | None = None
+    _bindings: dict[str, list[Binding]] | None = None
+    _declared: frozenset[str] | None = None
+
+    def reads_of(self, node: cst.CSTNode) -> Sequence[cst.Name]:
+        """Return the places where what a binding gives may be read, in source order.
+
+        Args:
+            node: The binding's; nothing is read of any other.
+        """
+        if self._reads is None:
+            groups: dict[tuple[Scope, str], list[cst.Name]] = {}
+            for load in self.loads:
+                home = self.scopes[load].home(load.value)
+                if home is not None:
+                    groups.setdefault((home, load.value), []).append(load)
+            self._reads = {b.node: reads for (home, name), reads in groups.items() for b in home.bindings[name]}
+        return self._reads.get(node, ())
+
+    def bindings_of(self, name: str) -> Sequence[Binding]:
+        """Return every binding of a name in the scopes in which something is read or assigned."""
+        if self._bindings is None:
+            self._bindings = {}
+            for scope in self.all_scopes():
+                for bound, group in scope.bindings.items():
+                    self._bindings.setdefault(bound, []).extend(group)
+        return self._bindings.get(name, ())
+
+    def declared(self) -> frozenset[str]:
+        """Return the names that some scope declares ``global`` or ``nonlocal``."""
+        if self._declared is None:
+            self._declared = frozenset(name for scope in self.all_scopes() for name in scope.outer)
+        return self._declared
+
+    def all_scopes(self) -> Collection[Scope]:
+        """Return the scopes in which something is read or assigned."""
+        return {id(scope): scope for scope in self.scopes.values()}.values()
 
 
 COMPREHENSIONS = (cst.ListComp, cst.SetComp, cst.DictComp, cst.GeneratorExp)
@@ -138,3 +181,13 @@ class _NoChild(dict[type, bool]):
 
 FIELDS = _NodeFields()
 NO_CHILD = _NoChild()
+
+
+def descendants(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
+    """Yield a node and everything below it, whitespace left out."""
+    yield node
+    for name, _ in FIELDS[node.__class__]:
+        value = getattr(node, name)
+        for child in value if value.__class__ in (list, tuple) else (value,):
+            if not NO_CHILD[child.__class__]:
+                yield from descendants(child)

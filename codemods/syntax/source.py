@@ -10,6 +10,7 @@ import codecs
 import io
 import re
 import tokenize
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,10 @@ from codemods.syntax.spans import character_spans, statement_spans
 
 #: Blank lines with a form feed, and everything blank at the end of a file.
 _BLANK = re.compile(r"^[ \t\x0c]*\x0c[ \t\x0c]*(?=\r?$)|^[ \t\x0c\r\n]+\Z", re.MULTILINE)
+
+
+#: Each statement that is located alone is searched for in the whole text; beyond this many, all of it is printed once.
+_ONE_BY_ONE = 40
 
 
 class UnparsableError(Exception):
@@ -45,6 +50,12 @@ class SourceFile:
     #: Where nodes lie, in characters of :attr:`seen`: those of the statements that were asked about, or all.
     _spans: dict[cst.CSTNode, tuple[int, int]] = field(default_factory=dict)
     _complete: bool = False
+    #: How many statements were located one by one.
+    _located: int = 0
+    #: Where each line of :attr:`seen` starts, in characters and in bytes; computed when first asked for.
+    _line_starts: list[tuple[int, int]] = field(default_factory=list)
+    #: Where each line of :attr:`text` ends; computed when first asked for.
+    _line_ends: list[int] = field(default_factory=list)
 
     @property
     def tree(self) -> Tree:
@@ -68,12 +79,23 @@ class SourceFile:
             self._locate(node)
         start, end = self._spans[node]
         if not self.seen.isascii():
-            start, end = len(self.seen[:start].encode("utf-8")), len(self.seen[:end].encode("utf-8"))
+            start, end = self._in_bytes(start), self._in_bytes(end)
         return self.lead + start, self.lead + end
+
+    def _in_bytes(self, position: int) -> int:
+        """Return how many bytes a number of characters of :attr:`seen` takes in UTF-8."""
+        if not self._line_starts:
+            self._line_starts.append((0, 0))
+            for line in self.seen.split("\n"):
+                start, length = self._line_starts[-1]
+                self._line_starts.append((start + len(line) + 1, length + len(line.encode("utf-8")) + 1))
+        start, length = self._line_starts[bisect_right(self._line_starts, (position, len(self.text))) - 1]
+        return length + len(self.seen[start:position].encode("utf-8"))
 
     def _locate(self, node: cst.CSTNode) -> None:
         """Print the statement that holds a node, or everything where the place of that is not certain."""
-        found = statement_spans(self.module, self._statement(node), self.seen)
+        self._located += 1
+        found = statement_spans(self.module, self._statement(node), self.seen) if self._located <= _ONE_BY_ONE else {}
         if node in found:
             self._spans.update(found)
             return
@@ -103,12 +125,22 @@ class SourceFile:
 
     def line_at(self, offset: int) -> int:
         """Return the line of an offset, counted from 1."""
-        return self.text.count(b"\n", 0, offset) + 1
+        return bisect_left(self._ends(), offset) + 1
 
     def line_text(self, number: int) -> str:
         """Return one line without its end."""
-        lines = self.text.split(b"\n")
-        return lines[number - 1].decode("utf-8").rstrip("\r") if 0 < number <= len(lines) else ""
+        ends = self._ends()
+        if not 0 < number <= len(ends):
+            return ""
+        start = ends[number - 2] + 1 if number > 1 else 0
+        return self.text[start : ends[number - 1]].decode("utf-8").rstrip("\r")
+
+    def _ends(self) -> list[int]:
+        """Return the offsets of the line feeds, and of the end of the text."""
+        if not self._line_ends:
+            self._line_ends += [match.start() for match in re.finditer(b"\n", self.text)]
+            self._line_ends.append(len(self.text))
+        return self._line_ends
 
     def newline(self) -> str:
         """Return the file's line end."""

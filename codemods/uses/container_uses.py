@@ -32,20 +32,19 @@ def mark_containers(context: FileContext) -> None:
     """Say of each use through which shared container it came, and list the reads of one that can't be followed."""
     if not context.index.containers:
         return
-    by_node: dict[cst.CSTNode, Use] = {use.node: use for use in context.uses}
     for node, container in _reads(context):
         origin, kind = container.origin, _Kind.MAPPING if container.mapping else _Kind.SEQUENCE
         if origin.rpartition(".")[0] != context.values.where.module:
-            context.holders.add(origin)
+            context.result.containers_read.add(origin)
         for reached, followed in _holder(context, node, kind):
-            use = by_node.get(reached)
+            use = context.uses.of_node(reached)
             if followed and use is not None and (use.attribute is not None or use.call is not None):
-                use.holder = origin
+                use.container = origin
             elif not followed or isinstance(context.parent(reached), (cst.Attribute, cst.Call)):
-                context.lost.setdefault(origin, []).append(reached)
+                context.result.containers_lost.setdefault(origin, []).append(reached)
     for use in context.uses:
         if use.attribute is None and use.call is None:
-            use.holder = _written_in(context, use)
+            use.container = _written_in(context, use)
 
 
 def is_changed(context: FileContext, binding: Binding) -> bool:
@@ -176,6 +175,4 @@ def _named(parent: cst.CSTNode | None, node: cst.CSTNode) -> cst.Name | None:
 
 
 def _loads(context: FileContext, name: cst.Name) -> Iterator[cst.Name]:
-    for load in context.tree.loads:
-        if load.value == name.value and any(b.node is name for b in context.values.bindings(load)):
-            yield load
+    yield from context.tree.reads_of(name)

@@ -55,7 +55,7 @@ def followed(context: FileContext, node: cst.CSTNode) -> bool:
 def _by_name(context: FileContext, call: cst.Call) -> bool:
     """``getattr(actor, "send")``: the method's name follows, if no argument changes; False if that can't be said."""
     named = call.args[1].value if len(call.args) > 1 else None
-    use = next((use for use in context.uses if use.node is call.args[0].value), None)
+    use = context.uses.of_node(call.args[0].value)
     if use is None or not isinstance(named, cst.SimpleString):
         return False
     if use.target.system is System.CELERY or use.target.converted:
@@ -80,9 +80,7 @@ def _stays_here(context: FileContext, node: cst.Assign | cst.AnnAssign | cst.Nam
         return False
     if owner is not None and enclosing(context.tree, node, cst.FunctionDef, stop=owner) is None:
         return _read_as_attribute(context, target.value)
-    loads = [load for load in context.tree.loads if load.value == target.value]
-    loads = [load for load in loads if any(b.node is target for b in context.values.bindings(load))]
-    return all(_is_followed(context, load) for load in loads)
+    return all(_is_followed(context, load) for load in context.tree.reads_of(target))
 
 
 def _is_followed(context: FileContext, load: cst.BaseExpression) -> bool:
@@ -130,9 +128,8 @@ def _looped(context: FileContext, node: cst.BaseExpression) -> bool:
 def sent_from_result(context: FileContext, node: cst.CSTNode) -> cst.Attribute | None:
     """Return where the result of the function that returns ``node`` is sent in this file; None if nowhere."""
     function = enclosing(context.tree, node, cst.FunctionDef)
-    known = {use.attribute for use in context.uses}
     for attribute in context.tree.attributes:
-        if function is None or attribute in known or attribute.attr.value not in METHODS:
+        if function is None or context.uses.of_attribute(attribute) or attribute.attr.value not in METHODS:
             continue
         made = [attribute.value]
         if isinstance(attribute.value, cst.Name):
@@ -164,13 +161,12 @@ def _read_as_attribute(context: FileContext, name: str) -> bool:
     Raises:
         LeaveError: Something is sent through one that can't be followed: in a base class, or through another object.
     """
-    known = {use.attribute for use in context.uses}
     found = False
     for attribute in context.tree.attributes:
         held = attribute.value
         if not isinstance(held, cst.Attribute) or held.attr.value != name or attribute.attr.value not in METHODS:
             continue
-        if attribute not in known:
+        if context.uses.of_attribute(attribute) is None:
             raise LeaveError("ESCAPES", attribute)
         found = True
     return found

@@ -183,12 +183,12 @@ def _rename_annotations(context: FileContext, item: LegacyImport, local: str) ->
 
 def _only_module(context: FileContext, name: str, home: str) -> bool:
     """True if every import of ``name`` in the file is a legacy or the unified module itself."""
-    found = [b for scope in context.tree.scopes.values() for b in scope.bindings.get(name, ())]
+    found = context.tree.bindings_of(name)
     return all(b.statement is not None and context.values.imported(b) == home for b in found)
 
 
 def _imported(context: FileContext, target: Target) -> bool:
-    found = [b for scope in context.tree.scopes.values() for b in scope.bindings.get(target.leaf, ())]
+    found = context.tree.bindings_of(target.leaf)
     return bool(found) and all(
         b.statement is not None and context.values.imported(b) == target.unified_path for b in found
     )

@@ -57,12 +57,11 @@ def listed_in_all(context: FileContext) -> set[str]:
 
 def taken(context: FileContext, name: str, unified_path: str) -> bool:
     """Tell whether a file uses ``name`` for anything but the unified task."""
-    for scope in {id(s): s for s in context.tree.scopes.values()}.values():
-        if isinstance(scope.node, cst.ClassDef):
+    for binding in context.tree.bindings_of(name):
+        if isinstance(binding.scope.node, cst.ClassDef):
             continue  # a name of a class body hides nothing inside its methods
-        for binding in scope.bindings.get(name, ()):
-            if not _means(context, binding, unified_path):
-                return True
+        if not _means(context, binding, unified_path):
+            return True
     return False
 
 
@@ -82,8 +81,7 @@ def _all_imports(context: FileContext, binding: Binding) -> bool:
             targets.add(context.index.target(context.values.imported(other)))
         elif not is_none(other):
             return False
-    declared = {name for scope in context.tree.scopes.values() for name in scope.outer}
-    return len(targets) == 1 and binding.name not in declared
+    return len(targets) == 1 and binding.name not in context.tree.declared()
 
 
 def is_none(binding: Binding) -> bool:
@@ -96,7 +94,7 @@ def is_none(binding: Binding) -> bool:
 def used_names(context: FileContext) -> set[str]:
     """Return every name that the file binds or reads."""
     names = {node.value for node in context.tree.scopes if isinstance(node, cst.Name)}
-    for scope in context.tree.scopes.values():
+    for scope in context.tree.all_scopes():
         names.update(scope.bindings)
     return names
 

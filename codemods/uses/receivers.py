@@ -17,11 +17,10 @@ ONLY_DRAMATIQ = frozenset({"send_with_options", "message_with_options"})
 
 def unknown_senders(context: FileContext) -> list[cst.Attribute]:
     """Return the attributes through which a handed-on actor might be sent in this file."""
-    known = {use.attribute for use in context.uses}
     found = []
     for attribute in context.tree.attributes:
         name = attribute.attr.value
-        if attribute in known or name not in ONLY_DRAMATIQ | {"send", "delay", "apply_async"}:
+        if context.uses.of_attribute(attribute) or name not in ONLY_DRAMATIQ | {"send", "delay", "apply_async"}:
             continue
         if name in ONLY_DRAMATIQ or _loose(context, attribute):
             found.append(attribute)

@@ -63,13 +63,14 @@ def collect_uses(context: FileContext, imports: list[LegacyImport]) -> None:
         use, top = _climb(context, name)
         if use is not None:
             seen.add(use.node)
-            context.uses.append(use)
+            context.uses.add(use)
         for owner in owners:
             if use is not None and _through(context, owner, use):
                 owner.uses.append(use)
             elif use is None and _matches(context, owner, top):
                 owner.others.append(top)
-    context.uses.extend(use for use in _derived(context, seen))
+    for use in _derived(context, seen):
+        context.uses.add(use)
 
 
 def own_names(index: PlanIndex, module: str) -> frozenset[str]:

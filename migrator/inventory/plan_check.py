@@ -20,7 +20,7 @@ def check_complete(plan: Plan, inventory: Inventory) -> Report:
     """
     legacy = [task for task in inventory.tasks if not _is_unified(plan, task) or plan.mapping(task.system, task.name)]
     findings = [
-        *_silent_tasks(plan, legacy),
+        *_missing_tasks(plan, legacy),
         *_unknown_tasks(plan, inventory, legacy),
         *_parameters(plan, legacy),
         *_schedules(plan, inventory),
@@ -52,7 +52,7 @@ def _is_unified(plan: Plan, task: LegacyDefinition) -> bool:
     return task.system is System.CELERY and task.path in {unified.path for unified in plan.tasks}
 
 
-def _silent_tasks(plan: Plan, legacy: Sequence[LegacyDefinition]) -> Iterator[Finding]:
+def _missing_tasks(plan: Plan, legacy: Sequence[LegacyDefinition]) -> Iterator[Finding]:
     for task in legacy:
         where = f"{task.file}:{task.line}"
         if not task.name:
@@ -65,9 +65,9 @@ def _silent_tasks(plan: Plan, legacy: Sequence[LegacyDefinition]) -> Iterator[Fi
             )
         elif plan.mapping(task.system, task.name) is None and plan.retirement(task.system, task.name) is None:
             yield _error(
-                "PLAN-SILENT-TASK",
+                "PLAN-MISSING-TASK",
                 where,
-                f"the plan is silent about the {task.system.value} task {task.name}",
+                f"the {task.system.value} task {task.name} is not in the plan",
                 "",
                 "add it under [[task.replaces]], or under [[retired]] with a reason",
             )
@@ -137,9 +137,9 @@ def _schedules(plan: Plan, inventory: Inventory) -> Iterator[Finding]:
             )
         else:
             yield _error(
-                "PLAN-SILENT-SCHEDULE",
+                "PLAN-MISSING-SCHEDULE",
                 f"{entry.file}:{entry.line}",
-                f"the plan is silent about {entry.name}",
+                f"schedule entry {entry.name} is not in the plan",
                 "",
                 "add it to `replaces` of a [[schedule]], or under [[retired_schedule]] with a reason",
             )

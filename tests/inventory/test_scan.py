@@ -282,10 +282,10 @@ def test_every_problem_in_one_go(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
     seen = codes(plan, scan(plan.source_root))
     assert set(seen) == {
-        "PLAN-SILENT-TASK",
+        "PLAN-MISSING-TASK",
         "PLAN-UNKNOWN-TASK",
         "PLAN-PARAMETERS",
-        "PLAN-SILENT-SCHEDULE",
+        "PLAN-MISSING-SCHEDULE",
         "PLAN-UNKNOWN-SCHEDULE",
         "PLAN-UNREADABLE-FILE",
     }
