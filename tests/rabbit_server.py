@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +19,8 @@ from urllib.parse import quote
 
 import amqp
 import pytest
+from missing import missing
+from waiting import wait_until
 
 from migrator.embedded_redis import free_port
 
@@ -181,30 +182,34 @@ class RabbitServer:
 
     def _wait_for_epmd(self) -> None:
         """Wait until it listens: a node that finds none starts one that nobody ends."""
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
+
+        def listens() -> bool:
             try:
                 socket.create_connection(("127.0.0.1", self.epmd_port), timeout=5).close()
-                return
             except OSError:
-                if time.monotonic() > deadline:
-                    pytest.fail("epmd did not come up")
-                time.sleep(0.05)
+                return False
+            return True
+
+        wait_until(listens, timeout_s=START_TIMEOUT_S, what="epmd to listen")
 
     def _wait_until_ready(self) -> None:
-        assert self._node is not None
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
-            ended = self._node.poll()
-            if ended is not None or time.monotonic() > deadline:
-                tail = (self.folder / "out.log").read_text(errors="replace")[-3000:]
-                pytest.fail(f"RabbitMQ did not come up (status {ended})\n{tail}")
+        node = self._node
+        assert node is not None
+
+        def output() -> str:
+            return (self.folder / "out.log").read_text(errors="replace")[-3000:]
+
+        def answers() -> bool:
+            if node.poll() is not None:
+                pytest.fail(f"RabbitMQ ended (status {node.poll()})\n{output()}")
             try:
                 self.manage("GET", "overview")
                 with amqp.Connection(host=f"127.0.0.1:{self.port}", login_method="PLAIN"):
-                    return
+                    return True
             except (amqp.AMQPError, OSError):
-                time.sleep(0.1)
+                return False
+
+        wait_until(answers, timeout_s=START_TIMEOUT_S, what=lambda: f"RabbitMQ to answer\n{output()}", pause_s=0.1)
 
 
 def find_rabbit() -> Path | None:
@@ -220,9 +225,7 @@ def rabbit_server(folder: Path) -> Iterator[RabbitServer]:
     """Run a node for the length of a ``with`` block. Without a server: a failure in CI, a loud skip elsewhere."""
     binary = find_rabbit()
     if binary is None:
-        if os.environ.get("CI", "").lower() in ("1", "true", "yes"):
-            pytest.fail(MISSING)
-        pytest.skip(MISSING)
+        missing(MISSING)
     server = RabbitServer(folder=folder, binary=binary)
     server.start()
     try:

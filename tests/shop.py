@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from waiting import wait_until
 
 from migrator.embedded_redis import EmbeddedServer, free_port
 from migrator.errors import MigratorError
@@ -134,14 +134,8 @@ def start_legacy(shop: Shop, names: Sequence[str] = ()) -> None:
 
 
 def eventually(check: Callable[[], Any], *, timeout_s: float = 60.0) -> Any:
-    """Return the first true value of ``check``; fails after the time-out."""
-    end = time.monotonic() + timeout_s
-    while True:
-        value = check()
-        if value or time.monotonic() > end:
-            assert value, f"not within {timeout_s} s: {check!r}"
-            return value
-        time.sleep(0.05)
+    """Return the first true value of ``check``; a wait that runs out is a `WaitTimeoutError`."""
+    return wait_until(check, timeout_s=timeout_s)
 
 
 def green() -> Report:

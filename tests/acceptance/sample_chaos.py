@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 import orjson
 from redis_trail import popped_by_a_worker, trails
 from sample_scene import Scene, convert
+from waiting import WaitTimeoutError
 
 from migrator.brokers.redis.keys import celery_lists
 from migrator.demo.accounting import Tally
@@ -186,7 +187,8 @@ class Chaos:
                 # What a worker held comes back when the server has noticed that it is gone.
                 if not account.lost or time.monotonic() > deadline:
                     break
-            assert time.monotonic() < deadline, "never came to rest"
+            if time.monotonic() > deadline:
+                raise WaitTimeoutError(f"not within {AT_REST_TIMEOUT_S} s: {side.value} came to rest")
             time.sleep(1)
         start_side(plan, side, environ=environ)
         return account

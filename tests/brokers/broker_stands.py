@@ -17,6 +17,7 @@ import redis
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.brokers.redis import RedisBroker
 from rabbit_server import RabbitServer
+from waiting import wait_until
 
 from migrator.brokers.connect import connect
 from migrator.brokers.protocol import Broker
@@ -164,11 +165,7 @@ def _on_rabbit(rabbit: RabbitServer, vhost: str, system: System, channel: Any) -
 
     def taken() -> Any:
         # Celery's publisher does not wait for the server.
-        deadline = time.monotonic() + 60
-        while (message := channel.basic_get("q", no_ack=True)) is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        return message
+        return wait_until(lambda: channel.basic_get("q", no_ack=True), what="a message", pause_s=0.02)
 
     ids: dict[State, list[str]] = {}
     for state, queue in ((State.MOVING, at.moving), (State.QUARANTINED, at.quarantined), (State.DEAD, "q.XQ")):
@@ -237,13 +234,14 @@ def redis_content(client: redis.Redis) -> dict[bytes, Any]:
 
 def rabbit_content(rabbit: RabbitServer, vhost: str) -> dict[str, Any]:
     # A node that is busy names a queue before it has counted what is in it.
-    deadline = time.monotonic() + 60
-    while True:
+    def counted() -> tuple[dict[str, Any]] | None:
         queues = rabbit.manage("GET", f"queues/{vhost}")
         if all("consumers" in queue for queue in queues):
-            return {queue["name"]: (queue["messages"], queue["arguments"], queue["consumers"]) for queue in queues}
-        assert time.monotonic() < deadline, queues
-        time.sleep(0.1)
+            return ({q["name"]: (q["messages"], q["arguments"], q["consumers"]) for q in queues},)
+        return None
+
+    (content,) = wait_until(counted, what="each queue to be counted", pause_s=0.1)
+    return dict(content)
 
 
 def put_raw(channel: Any, body: bytes) -> None:
@@ -252,7 +250,8 @@ def put_raw(channel: Any, body: bytes) -> None:
 
 def until_counted(broker: Broker, expected: dict[State, int]) -> None:
     """Wait until depths are as expected."""
-    deadline = time.monotonic() + 60
-    while {state: number for (_, state), number in broker.depths().items() if number} != expected:
-        assert time.monotonic() < deadline, broker.depths()
-        time.sleep(0.1)
+    wait_until(
+        lambda: {state: number for (_, state), number in broker.depths().items() if number} == expected,
+        what=broker.depths,
+        pause_s=0.1,
+    )

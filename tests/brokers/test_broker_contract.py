@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 from broker_stands import Stand, rabbit_stand, redis_stand
+from waiting import wait_until
 
 from migrator.brokers.connect import connect
 from migrator.errors import ExitCode, UnreachableError, UsageError
@@ -68,19 +68,16 @@ def test_reading_changes_nothing(stand: Stand) -> None:
         list(stand.broker.scan())
         stand.broker.owners()
         stand.broker.facts()
-    # What RabbitMQ delivered for browsing is requeued when the channel has closed.
-    deadline = time.monotonic() + 60
-    while stand.content() != before:
-        assert time.monotonic() < deadline, (before, stand.content())
-        time.sleep(0.1)
+    # What RabbitMQ has given out for a look comes back when its channel has closed.
+    wait_until(lambda: stand.content() == before, what=lambda: (before, stand.content()), pause_s=0.1)
     test_depths_count_every_state_and_name_the_empty_ones(stand)
 
 
 def test_an_unreadable_message_is_scanned_with_its_bytes(stand: Stand) -> None:
     stand.broken()
-    deadline = time.monotonic() + 60
-    while not (broken := [message for message in stand.broker.scan() if not message.task]):
-        assert time.monotonic() < deadline
+    broken = wait_until(
+        lambda: [message for message in stand.broker.scan() if not message.task], what="the unreadable message"
+    )
     assert len(broken) == 1 and broken[0].queue == "q"
     # Celery's on RabbitMQ are shown in the envelope that kombu uses on Redis.
     assert broken[0].raw == b"\x80\xff" or b'"body":"gP8="' in broken[0].raw

@@ -1,55 +1,29 @@
-"""The corpus: shapes as data, each rewritten once, compiled, and rewritten again without any change."""
+"""What no single rewrite is about: code that stays as it is, ignores with their reason, legacy names in text."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from corpus_project import Case, make_project, read_cases
-from in_place import BROKER, CORPUS, CORPUS_SCHEDULE
+from corpus_project import read_cases
+from corpus_shapes import BY_REWRITE, GENERAL, IN_PLACE, Shape, shapes_of
 
-from codemods.report import Mode
-from codemods.runner import rewrite
-from migrator.plan.loader import load_plan
-from migrator.plan.model import Plan
-
-DATA = Path(__file__).parent / "data"
-CASES = [
-    pytest.param(case, id=f"{file.stem}: {case.name}")
-    for file in sorted(DATA.glob("*.txt"))
-    for case in read_cases(file)
-]
+REWRITES = Path(__file__).parents[2] / "codemods" / "rewrites"
 
 
-SHAPES, IN_PLACE = ([c for c in CASES if c.id.startswith("in_place") is own] for own in (False, True))
+@pytest.mark.parametrize("shape", [param for file in sorted(GENERAL.glob("*.txt")) for param in shapes_of(file.stem)])
+def test_shape(tmp_path: Path, shape: Shape) -> None:
+    shape.check(tmp_path)
 
 
-@pytest.mark.parametrize("case", SHAPES)
-def test_shape(tmp_path: Path, case: Case) -> None:
-    check(tmp_path, case, make_project(tmp_path, case.before))
+def test_every_file_of_cases_is_read_by_the_test_of_its_rewrite() -> None:
+    for file in (*BY_REWRITE.glob("*.txt"), *IN_PLACE.glob("*.txt")):
+        assert (REWRITES / f"{file.stem}.py").exists(), f"{file.name}: there is no such rewrite"
+        test = BY_REWRITE.parent / f"test_{file.stem}.py"
+        assert f'shapes_of("{file.stem}")' in test.read_text(), f"{test.name} does not read it"
 
 
-@pytest.mark.parametrize("case", IN_PLACE)
-def test_shape_where_actors_stay_in_their_files(tmp_path: Path, case: Case) -> None:
-    has_broker = any("DRAMATIQ_BROKER" in text for text in case.before.values())
-    clocked = any("nightly" in text for text in case.before.values())
-    (tmp_path / "migration.toml").write_text(CORPUS + (CORPUS_SCHEDULE if clocked else ""))
-    for name, text in case.before.items() if has_broker else {**case.before, "src/broker.py": BROKER}.items():
-        file = tmp_path / name.removeprefix("src/")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(text.encode())
-    check(tmp_path, case, load_plan(tmp_path / "migration.toml"))
-
-
-def check(folder: Path, case: Case, plan: Plan) -> None:
-    root = "src/" if (folder / "src").exists() else ""
-    report = rewrite(plan, mode=Mode.WRITE)
-    found = {name: (folder / name.replace("src/", root, 1)).read_bytes().decode("utf-8") for name in case.after}
-    assert found == dict(case.after)
-    assert sorted({f.code for f in report.findings if not f.where.startswith("broker.py")}) == sorted(set(case.codes))
-    for name, text in found.items():
-        compile(text, name, "exec")
-    again = rewrite(plan, mode=Mode.CHECK)
-    assert not again.changed
-    assert not again.unparsable
-    assert {finding.code for finding in again.findings} <= {finding.code for finding in report.findings}
+def test_untouched_cases_come_first() -> None:
+    for file in (*BY_REWRITE.glob("*.txt"), *IN_PLACE.glob("*.txt")):
+        touched = [case.before != case.after for case in read_cases(file)]
+        assert touched == sorted(touched), f"{file.name}: a case that changes nothing comes after one that does"

@@ -16,7 +16,7 @@ from codemods.pipeline.project import build_index
 from codemods.plan.plan_index import PlanIndex
 from codemods.syntax.source import UnparsableError, read_source
 
-DATA = Path(__file__).parent / "data"
+CASES = sorted(Path(__file__).parent.rglob("data/**/*.txt"))
 NOISE = [
     "x   =  1   # odd spacing\n",
     "def noise( a,b = 2 ) :\n\treturn a+b   \n",
@@ -35,7 +35,7 @@ NOISE = [
 SHAPES = sorted(
     {
         case.before["src/app.py"]
-        for file in DATA.glob("*.txt")
+        for file in CASES
         for case in read_cases(file)
         if set(case.before) == {"src/app.py"} and "import *" not in case.before["src/app.py"]
     }

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import redis
+import waiting
 
 HERE = Path(__file__).parent
 APP = HERE.parents[1] / "migrator" / "tasks"
@@ -118,10 +119,7 @@ def wait_until(
     happened: Callable[[], bool], what: str, *, timeout: float = 30, log: Callable[[], str] = lambda: ""
 ) -> None:
     """Wait for something, and say what when it does not come."""
-    deadline = time.monotonic() + timeout
-    while not happened():
-        assert time.monotonic() < deadline, f"{what}: not within {timeout} s\n{log()[-6000:]}"
-        time.sleep(0.05)
+    waiting.wait_until(happened, timeout_s=timeout, what=lambda: f"{what}\n{log()[-6000:]}")
 
 
 def install(folder: Path, *, broker_url: str, result_url: str, market_url: str, database_url: str = "") -> Host:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from message_traffic import Scene
+from waiting import wait_until
 
 from migrator.errors import RefusedError
 from migrator.transfer.worker_check import refuse_living_workers
@@ -121,13 +122,12 @@ class Workers:
 
     def wait(self, ready: Callable[[list[dict[str, Any]]], bool], timeout_s: float = 40) -> list[dict[str, Any]]:
         """Wait until the runs are as expected."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            runs = self.ran()
-            if ready(runs):
-                return runs
-            time.sleep(0.05)
-        pytest.fail(f"ran only {self.ran()}; {(self.folder / 'worker.log').read_text()[-2000:]}")
+        (runs,) = wait_until(
+            lambda: ready(runs := self.ran()) and (runs,),
+            timeout_s=timeout_s,
+            what=lambda: f"ran only {self.ran()}; {(self.folder / 'worker.log').read_text()[-2000:]}",
+        )
+        return list(runs)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 from rabbit_scene import RabbitScene
+from waiting import wait_until
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -61,8 +61,4 @@ def dramatiq_worker(scene: RabbitScene, folder: Path) -> Iterator[subprocess.Pop
 
 def until(check: Any, timeout_s: float = 60) -> Any:
     """Wait until ``check`` gives something."""
-    deadline = time.monotonic() + timeout_s
-    while not (value := check()):
-        assert time.monotonic() < deadline, f"not within {timeout_s} s"
-        time.sleep(0.1)
-    return value
+    return wait_until(check, timeout_s=timeout_s, pause_s=0.1)

@@ -16,7 +16,7 @@ from rabbit_runs import begun_run
 from rabbit_scene import RabbitScene, amqp_content, before_a_crash, fill, make_scene, mixed
 from rabbit_server import RabbitServer
 
-from migrator.brokers.rabbitmq.browse import look
+from migrator.brokers.rabbitmq.browse import browse
 from migrator.brokers.rabbitmq.queues import ALIVE, TAKEN
 from migrator.snapshots.snapshot import restore_snapshot, write_snapshot
 from migrator.transfer.options import Direction, TransferOptions
@@ -144,7 +144,7 @@ def come_back(scene: RabbitScene, bodies: dict[str, bytes], ids: list[str], *, d
             properties = pika.BasicProperties(delivery_mode=2)
             other.channel().basic_publish("", "default", bodies[identity], properties)
         for queue in ("default", "default.DQ", "celery", "unified") if delivered else ():
-            list(look(connection, queue))
+            list(browse(connection, queue))
         connection.channel().queue_delete(ALIVE)
     return set(ids)
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from headless_browser import Browse, find_browser
 
 from checks.compare.experiment import Comparison
 from checks.compare.report import ParityReport
 from checks.reports.page import page, side_by_side
 from migrator.report import Mismatch, Outcome
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))), None)
-ABSENT = "no Chromium on PATH: run `make setup-servers` as root"
-needs_browser = pytest.mark.skipif(BROWSER is None and not os.environ.get("CI"), reason=ABSENT)
 HOSTILE = "</script><img src=x onerror=document.title='taken'>"
 
 
@@ -37,10 +32,9 @@ def file(tmp_path: Path) -> Path:
     return target
 
 
-def browse(*arguments: str) -> str:
-    assert BROWSER is not None, ABSENT
-    command = [BROWSER, "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+@pytest.fixture(scope="session")
+def browse() -> Browse:
+    return find_browser()
 
 
 def shown(dom: str) -> str:
@@ -48,7 +42,6 @@ def shown(dom: str) -> str:
     return found[1] if found else ""
 
 
-@needs_browser
 @pytest.mark.parametrize(
     ("fragment", "expected"),
     [
@@ -61,23 +54,21 @@ def shown(dom: str) -> str:
         ("#unknown=1", "5 of 5"),
     ],
 )
-def test_the_filter_shows_the_requested_comparisons(file: Path, fragment: str, expected: str) -> None:
+def test_the_filter_shows_what_is_asked(browse: Browse, file: Path, fragment: str, expected: str) -> None:
     dom = browse("--dump-dom", f"file://{file}{fragment}")
     assert shown(dom) == expected
     hidden = len(re.findall(r"<details[^>]*hidden", dom))
     assert f"{5 - hidden} of 5" == expected
 
 
-@needs_browser
-def test_no_value_is_executed(file: Path) -> None:
+def test_nothing_of_a_value_is_run(browse: Browse, file: Path) -> None:
     dom = browse("--dump-dom", f"file://{file}")
     title = re.search(r"<title>(.*?)</title>", dom, re.DOTALL)
     assert title is not None and title[1].startswith("Parity of &lt;/script&gt;")
     assert "<img" not in dom
 
 
-@needs_browser
-def test_it_renders_in_light_and_dark(file: Path, tmp_path: Path) -> None:
+def test_it_draws_in_light_and_dark(browse: Browse, file: Path, tmp_path: Path) -> None:
     pictures = []
     for number, mode in enumerate(("", "--blink-settings=preferredColorScheme=0")):
         target = tmp_path / f"shot-{number}.png"
@@ -106,8 +97,7 @@ def test_within_a_comparison_open_differences_come_first() -> None:
     assert re.findall(r"<h3><span[^>]*>[^<]*</span> (\w)</h3>", text) == ["b", "a"]
 
 
-@needs_browser
-def test_nothing_overflows_a_narrow_window(file: Path) -> None:
+def test_nothing_stands_beyond_the_edge_of_a_narrow_window(browse: Browse, file: Path) -> None:
     text = file.read_text().replace("</body>", "<script>document.title = document.documentElement.scrollWidth</script>")
     narrow = file.with_name("narrow.html")
     narrow.write_text(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from corpus_shapes import Shape, shapes_of
 from in_place import BROKER, make_in_place
 
 from codemods.report import Mode
@@ -156,3 +157,8 @@ def test_callers_of_a_converted_actor(tmp_path: Path) -> None:
     again = rewrite(plan, mode=Mode.CHECK)
     assert not again.changed
     assert [finding for finding in again.findings if finding.where.startswith("caller.py")] == []
+
+
+@pytest.mark.parametrize("shape", shapes_of("definitions"))
+def test_shape(tmp_path: Path, shape: Shape) -> None:
+    shape.check(tmp_path)
