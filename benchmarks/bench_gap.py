@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "acceptan
 from sample_scene import Scene, convert, open_scene, prepare
 
 from migrator.state.journal import EntryKind, JournalEntry, Phase, open_journal
-from migrator.steps.actions.downtime import measure_gap
+from migrator.steps.actions.downtime import measure_downtime
 
 
 def main() -> int:
@@ -66,7 +66,7 @@ def _run(scene: Scene, command: str) -> None:
 
 
 def _tell(waiting: int, phase: Phase, entries: tuple[JournalEntry, ...], *, actions: bool) -> float:
-    downtime_s = measure_gap(entries, phase) or 0.0
+    downtime_s = measure_downtime(entries, phase) or 0.0
     move = next(line for line in reversed(entries) if line.phase is phase and line.action in ("move", "move-back"))
     moved, transfer_s = int(move.data["moved"]), float(move.data["elapsed_s"])
     beside_s, rate = downtime_s - transfer_s, moved / max(transfer_s, 0.001)

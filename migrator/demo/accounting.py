@@ -30,7 +30,7 @@ class Execution:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
+class SystemTally:
     """Where the enqueued messages are, at one moment."""
 
     enqueued: int
@@ -79,7 +79,7 @@ def poll_tally(
     scan: Callable[[], Iterable[Message]],
     *,
     timeout_s: float = 20.0,
-) -> Tally:
+) -> SystemTally:
     """Account for ids while workers run; a message that is in transit is searched for again.
 
     Args:
@@ -96,7 +96,7 @@ def poll_tally(
         time.sleep(0.5)
 
 
-def tally(enqueued: Iterable[str], messages: Iterable[Message], audit: Path, *, workers_stopped: bool) -> Tally:
+def tally(enqueued: Iterable[str], messages: Iterable[Message], audit: Path, *, workers_stopped: bool) -> SystemTally:
     """Account for ids at one moment.
 
     Args:
@@ -117,7 +117,7 @@ def tally(enqueued: Iterable[str], messages: Iterable[Message], audit: Path, *, 
     if workers_stopped:
         duplicated |= {identifier for (identifier, _attempts), times in copies.items() if times > 1}
         duplicated |= {identifier for identifier, attempts in copies if (identifier, attempts) in ended}
-    return Tally(
+    return SystemTally(
         enqueued=len(ids),
         run=len(finished),
         waiting=len(waiting - finished),

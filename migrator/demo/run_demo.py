@@ -15,7 +15,7 @@ from typing import Any
 from checks.runner import ParityOptions, parity_check
 from codemods.report import Mode
 from codemods.runner import rewrite
-from migrator.demo.accounting import Tally
+from migrator.demo.accounting import SystemTally
 from migrator.demo.load import wait_until_answering
 from migrator.demo.scratch import commit, create_scratch, find_fixtures, git, manage
 from migrator.demo.servers import demo_servers
@@ -60,7 +60,7 @@ class DemoResult:
     files: int
     #: Comparisons of the parity check.
     cases: int
-    tallies: dict[str, Tally]
+    tallies: dict[str, SystemTally]
     measured: dict[str, Any]
     checks: dict[str, bool]
     #: Seconds by phase.

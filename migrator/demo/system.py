@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from migrator.brokers.connect import connect
-from migrator.demo.accounting import Tally, poll_tally, read_ids, tally
+from migrator.demo.accounting import SystemTally, poll_tally, read_ids, tally
 from migrator.demo.load import Load
 from migrator.demo.scratch import Scratch, manage
 from migrator.errors import MigratorError
@@ -35,7 +35,7 @@ class SystemUnderTest:
     loads: list[Load] = field(default_factory=list)
     #: Measured values by name, in the order in which they were measured.
     measured: dict[str, Any] = field(default_factory=dict)
-    tallies: dict[str, Tally] = field(default_factory=dict)
+    tallies: dict[str, SystemTally] = field(default_factory=dict)
     #: Expectations, and whether they were met.
     checks: dict[str, bool] = field(default_factory=dict)
 
@@ -84,7 +84,7 @@ class SystemUnderTest:
                         totals[state.value] = totals.get(state.value, 0) + number
         return totals
 
-    def tally(self, name: str, *, workers_stopped: bool = False) -> Tally:
+    def tally(self, name: str, *, workers_stopped: bool = False) -> SystemTally:
         """Account for every id and store the result under a name."""
         if workers_stopped:
             found = tally(self.enqueued(), self.scan(), self.scratch.audit_folder, workers_stopped=True)

@@ -25,7 +25,7 @@ from sample_scene import Scene, convert
 from waiting import WaitTimeoutError
 
 from migrator.brokers.redis.keys import celery_lists
-from migrator.demo.accounting import Tally
+from migrator.demo.accounting import SystemTally
 from migrator.demo.load import Load
 from migrator.errors import UnreachableError
 from migrator.plan.processes import Role
@@ -158,7 +158,7 @@ class Chaos:
             self.outcome.faults["tool at action"] = self.outcome.faults.get("tool at action", 0) + 1
         self.outcome.wrong.append(f"{command} did not arrive in {MOST_ATTEMPTS} attempts")
 
-    def settle(self, name: str) -> Tally:
+    def settle(self, name: str) -> SystemTally:
         """Let every process of this side run, account for each id, and tell what is the brokers' own from the rest."""
         side = Side.UNIFIED if self.state is MigrationState.MIGRATED else Side.LEGACY
         missing = self.scene.all_of(side) - self.scene.running(side)
@@ -172,7 +172,7 @@ class Chaos:
         self.tell(f"  {self.outcome.line}")
         return account
 
-    def _counted_at_rest(self, name: str, side: Side) -> Tally:
+    def _counted_at_rest(self, name: str, side: Side) -> SystemTally:
         """Stop a side, count, and let it run again: what workers of RabbitMQ hold can't be read."""
         plan, environ = self.scene.system.scratch.plan, self.scene.environ
         deadline = time.monotonic() + AT_REST_TIMEOUT_S
@@ -262,7 +262,7 @@ class Chaos:
             return "rollback"
         return command
 
-    def _judge(self, account: Tally) -> None:
+    def _judge(self, account: SystemTally) -> None:
         ends = self._events("end")
         self.outcome.enqueued = account.enqueued
         doubled = []
