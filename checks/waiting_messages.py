@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import Signature
 
-from migrator.brokers.connect import connect, endpoint_url
+from migrator.brokers.connect import connect, is_on_rabbitmq
 from migrator.errors import AdaptationError, MigratorError
 from migrator.plan.arguments import adapt
 from migrator.plan.model import Endpoint, Plan
@@ -68,7 +68,7 @@ def read_waiting(plan: Plan, environ: Mapping[str, str]) -> Waiting:
 
 
 def _messages(endpoint: Endpoint, environ: Mapping[str, str]) -> Iterator[Message]:
-    if endpoint_url(endpoint, environ).partition("://")[0] in ("amqp", "amqps"):
+    if is_on_rabbitmq(endpoint, environ):
         raise MigratorError("RabbitMQ", "is only read on request", remedy="migrator parity-check --capture")
     broker = connect(endpoint, environ)
     try:

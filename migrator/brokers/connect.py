@@ -8,10 +8,8 @@ from migrator.brokers.protocol import Broker
 from migrator.errors import UsageError
 from migrator.plan.model import Endpoint, Plan
 from migrator.plan.placeholders import expand
+from migrator.wire.broker_url import BrokerKind, broker_kind
 from migrator.wire.message import System
-
-_REDIS = ("redis", "rediss", "valkey", "valkeys", "unix", "redis+socket")
-_RABBITMQ = ("amqp", "amqps", "pyamqp")
 
 
 def endpoint_url(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
@@ -26,8 +24,8 @@ def connect(endpoint: Endpoint, environ: Mapping[str, str]) -> Broker:
         UsageError: There is no module for this kind of URL.
     """
     url = endpoint_url(endpoint, environ)
-    scheme = url.partition("://")[0]
-    if scheme in _REDIS:
+    kind = broker_kind(url)
+    if kind is BrokerKind.REDIS:
         if endpoint.system is System.DRAMATIQ:
             from migrator.brokers.redis.dramatiq import DramatiqRedis
 
@@ -35,8 +33,9 @@ def connect(endpoint: Endpoint, environ: Mapping[str, str]) -> Broker:
         from migrator.brokers.redis.celery import CeleryRedis
 
         return CeleryRedis(endpoint, url)
-    if scheme in _RABBITMQ:
+    if kind is BrokerKind.RABBITMQ:
         return _rabbitmq(endpoint, url, environ)
+    scheme = url.partition("://")[0]
     raise UsageError(
         f"{endpoint.side.value}.{endpoint.system.value}.broker",
         "no broker module reads this kind of URL",
@@ -53,7 +52,7 @@ def has_rabbitmq(plan: Plan, environ: Mapping[str, str]) -> bool:
 
 def is_on_rabbitmq(endpoint: Endpoint, environ: Mapping[str, str]) -> bool:
     """Say whether an endpoint is on RabbitMQ."""
-    return endpoint_url(endpoint, environ).partition("://")[0] in _RABBITMQ
+    return broker_kind(endpoint_url(endpoint, environ)) is BrokerKind.RABBITMQ
 
 
 def _rabbitmq(endpoint: Endpoint, url: str, environ: Mapping[str, str]) -> Broker:

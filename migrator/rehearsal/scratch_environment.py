@@ -11,19 +11,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from migrator.brokers.connect import endpoint_url, is_on_rabbitmq
 from migrator.brokers.rabbitmq import declarations, scratch_vhost
 from migrator.brokers.rabbitmq.management import URL_VARIABLE, Management
 from migrator.brokers.rabbitmq.server import RabbitmqServer
 from migrator.embedded_redis import EmbeddedServer, embedded_server
-from migrator.errors import RefusedError
+from migrator.errors import RefusedError, UsageError
 from migrator.plan.model import Endpoint, Plan
 from migrator.project.settings_probe import probe
+from migrator.wire.broker_url import BrokerKind, broker_kind, read_broker_url
 
 _NAME = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-[^}]*)?\}")
-_PORTS: dict[str, int | str] = {"redis": 6379, "rediss": 6379, "amqp": 5672, "pyamqp": 5672, "amqps": 5671}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,7 +53,7 @@ class ScratchEnvironment:
         """Say whether a broker's URL is a scratch one; results by ``rpc://`` go to the broker itself."""
         if url.startswith("rpc:"):
             return True
-        if urlsplit(url).scheme in ("amqp", "amqps", "pyamqp"):
+        if broker_kind(url) is BrokerKind.RABBITMQ:
             return _address(url) in {_address(scratch) for scratch in self.rabbits.values()}
         return self.redis is not None and server_of(url) == ("127.0.0.1", self.redis.port)
 
@@ -144,15 +143,14 @@ def require_scratch(plan: Plan, environ: dict[str, str], scratch: ScratchEnviron
 def server_of(url: str) -> tuple[str, int | str]:
     """Return host and port of a URL; what can't be read is a server of its own."""
     try:
-        parts = urlsplit(url.split(";", maxsplit=1)[0])
-        return parts.hostname or url, parts.port or _PORTS.get(parts.scheme, parts.scheme)
-    except ValueError:
+        read = read_broker_url(url)
+    except UsageError:
         return url, ""
+    return read.host, read.port or read.scheme
 
 
 def _address(url: str) -> tuple[str, int | str, str]:
-    host, port = server_of(url)
-    return host, port, unquote(urlsplit(url).path[1:]) or "/"
+    return *server_of(url), read_broker_url(url).path
 
 
 def _use_given(
@@ -209,7 +207,7 @@ def _create(
     scratch_vhost.require_room(management, messages=copies[0], size_bytes=copies[1])
     created: dict[str, str] = {}
     endpoints = tuple(_on_rabbitmq(plan, environ))
-    users = [unquote(urlsplit(endpoint_url(endpoint, environ)).username or "guest") for endpoint in endpoints]
+    users = [read_broker_url(endpoint_url(endpoint, environ)).user for endpoint in endpoints]
     for endpoint in endpoints:
         url = endpoint_url(endpoint, environ)
         server = RabbitmqServer(url)

@@ -12,20 +12,21 @@ from migrator.translation.celery_to_unified import CeleryForward
 from migrator.translation.dramatiq_to_unified import DramatiqForward
 from migrator.translation.result import Translator
 from migrator.translation.unified_to_legacy import Backward
+from migrator.wire.broker_url import BrokerKind, broker_kind
 from migrator.wire.json_codec import new_tags
 from migrator.wire.message import System
 
 #: The number on the wire: Redis serves 0 first, RabbitMQ 9. The same numbers as in ``migrator/tasks/priority.py``.
 #: Source: kombu/transport/redis.py (``_brpop_start`` reads the lists of ``priority_steps`` in ascending order).
 _NUMBERS = {
-    "redis": {PriorityLevel.HIGH: 0, PriorityLevel.MEDIUM: 5, PriorityLevel.LOW: 9},
-    "amqp": {PriorityLevel.HIGH: 9, PriorityLevel.MEDIUM: 5, PriorityLevel.LOW: 1},
+    BrokerKind.REDIS: {PriorityLevel.HIGH: 0, PriorityLevel.MEDIUM: 5, PriorityLevel.LOW: 9},
+    BrokerKind.RABBITMQ: {PriorityLevel.HIGH: 9, PriorityLevel.MEDIUM: 5, PriorityLevel.LOW: 1},
 }
 
 
 def wire_priorities(plan: Plan, broker_url: str) -> dict[str, int]:
     """Return the priority number of every unified task on the broker that ``broker_url`` names."""
-    kind = "amqp" if broker_url.startswith(("amqp", "pyamqp")) else "redis"
+    kind = broker_kind(broker_url) or BrokerKind.REDIS
     return {task.name: _NUMBERS[kind][task.priority] for task in plan.tasks}
 
 

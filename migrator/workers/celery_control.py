@@ -20,6 +20,7 @@ from migrator.errors import UnreachableError
 from migrator.plan.model import Endpoint
 from migrator.plan.placeholders import expand
 from migrator.redaction import redact
+from migrator.wire.broker_url import BrokerKind, broker_kind
 
 REPLY_TIMEOUT_S = 1.0
 
@@ -56,7 +57,7 @@ def control(endpoint: Endpoint, environ: Mapping[str, str]) -> Iterator[Control]
     url = expand(endpoint.url, environ, where=f"{endpoint.side.value}.{endpoint.system.value}.broker")
     app = Celery("migrator-control", broker=url, set_as_current=False)
     options: dict[str, Any] = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
-    if url.startswith(("redis", "unix", "sentinel")):
+    if broker_kind(url) is BrokerKind.REDIS or url.startswith("sentinel"):
         options |= {"socket_timeout": 5, "socket_connect_timeout": 3}
         options |= {"global_keyprefix": endpoint.key_prefix} if endpoint.key_prefix else {}
         options |= {"sep": endpoint.priority_separator, "priority_steps": list(endpoint.priority_steps)}

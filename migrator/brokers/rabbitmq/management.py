@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from migrator.brokers.redis.client import redacted
 from migrator.errors import UnreachableError
+from migrator.redaction import redact_url
 
 URL_VARIABLE = "RABBITMQ_MANAGEMENT_URL"
 TIMEOUT_S = 5.0
@@ -47,7 +47,7 @@ class Management:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        self.where = redacted(url)
+        self.where = redact_url(url)
         port = f":{parts.port}" if parts.port else ""
         self._base = f"{parts.scheme}://{parts.hostname}{port}{parts.path.rstrip('/')}"
         user, password = unquote(parts.username or "guest"), unquote(parts.password or "guest")

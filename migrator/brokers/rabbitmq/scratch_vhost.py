@@ -18,11 +18,11 @@ import socket
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
 
 from migrator.brokers.rabbitmq.management import ForbiddenError, Management
 from migrator.brokers.rabbitmq.server import RabbitmqServer
 from migrator.errors import RefusedError, UnreachableError
+from migrator.wire.broker_url import read_broker_url
 
 PREFIX = "migrator-rehearsal-"
 #: A copy is in one queue at a time, but the server keeps what it has written for a while; each message has a head.
@@ -122,8 +122,7 @@ def remove(management: Management, name: str) -> None:
 
 def moved_to(url: str, virtual_host: str) -> str:
     """Return a broker's URL with another virtual host; of a list with ``;`` only the first URL is kept."""
-    parts = urlsplit(url.split(";", maxsplit=1)[0].strip())
-    return urlunsplit(parts._replace(path=f"/{quote(virtual_host, safe='')}"))
+    return read_broker_url(url).with_virtual_host(virtual_host)
 
 
 def _furnish(management: Management, real: str, name: str, users: Iterable[str]) -> None:

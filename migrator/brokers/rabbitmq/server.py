@@ -13,13 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import amqp
 
 from migrator.brokers.rabbitmq.frame_buffer import buffered
-from migrator.brokers.redis.client import no_url, redacted
 from migrator.errors import InterruptedRunError, RefusedError, UnreachableError
+from migrator.wire.broker_url import read_broker_url
 
 CONNECT_TIMEOUT_S = 5.0
 #: The longest wait for one answer; the server blocks publishers while it is short of memory or disk.
@@ -49,21 +48,15 @@ class RabbitmqServer:
     """
 
     def __init__(self, url: str) -> None:
-        first = url.split(";", maxsplit=1)[0].strip()
-        self.where = redacted(first)
-        try:
-            parts = urlsplit(first)
-            port = parts.port or (5671 if parts.scheme == "amqps" else 5672)
-        except ValueError as error:
-            raise no_url(self.where, "RabbitMQ", error) from None
-        #: Celery and Dramatiq both read ``/`` and an empty path as the default virtual host.
-        self.virtual_host = unquote(parts.path[1:]) or "/"
+        read = read_broker_url(url)
+        self.where = read.where
+        self.virtual_host = read.path
         self._options = {
-            "host": f"{parts.hostname or 'localhost'}:{port}",
-            "userid": unquote(parts.username or "guest"),
-            "password": unquote(parts.password or "guest"),
-            "virtual_host": self.virtual_host,
-            "ssl": parts.scheme == "amqps",
+            "host": f"{read.host}:{read.port or 5672}",
+            "userid": read.user,
+            "password": read.password,
+            "virtual_host": read.path,
+            "ssl": read.is_encrypted,
         }
 
     def open(self, *, heartbeat_s: int = 0) -> Any:

@@ -11,46 +11,8 @@ from urllib.parse import parse_qsl, urlencode
 
 import redis
 
-from migrator.errors import UsageError
-
 #: Schemes of Celery and Valkey, and their names in redis-py.
 _SCHEMES = {"valkey": "redis", "valkeys": "rediss", "redis+socket": "unix"}
-HIDDEN = "…"
-
-
-def redacted(url: str) -> str:
-    """Return a URL without user, password and options, even if it is malformed."""
-    scheme, sign, rest = url.partition("://")
-    if not sign:
-        return HIDDEN
-    secret, _, rest = rest.rpartition("@")
-    if any(letter in secret for letter in "/?#"):
-        # An unescaped password, or an @ behind the path: it is unclear which part is the password.
-        return f"{scheme}://{HIDDEN}"
-    address, _, query = rest.partition("?")
-    address = address.partition("#")[0]
-    host, slash, path = address.partition("/")
-    name, colon, port = host.rpartition(":")
-    if colon and port and not port.isdecimal() and not host.endswith("]"):
-        host = f"{name}:{HIDDEN}"
-    database = next((value for key, value in parse_qsl(query) if key in ("db", "virtual_host")), "")
-    return f"{scheme}://{host}{slash}{path}" + (f"?db={database}" if database.isdecimal() else "")
-
-
-def no_url(where: str, kind: str, error: ValueError) -> UsageError:
-    """Return the error for a URL that can't be read as that of a server of this kind.
-
-    Args:
-        where: The URL as :func:`redacted` gives it.
-        kind: Name of the server.
-        error: The parser's error, which may contain a part of the password.
-    """
-    return UsageError(
-        where,
-        f"this is no URL of a {kind} server",
-        found="" if HIDDEN in where else str(error),
-        remedy="write /, ?, # and @ in a password as %2F, %3F, %23 and %40; the port is a number",
-    )
 
 
 def client_url(url: str) -> str:

@@ -12,10 +12,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from migrator.brokers.redis.client import client_url
 from migrator.errors import UnreachableError
 from migrator.plan.model import Endpoint
 from migrator.plan.placeholders import expand
 from migrator.redaction import redact
+from migrator.wire.broker_url import BrokerKind, broker_kind
 
 if TYPE_CHECKING:
     import redis
@@ -35,10 +37,10 @@ def connection(endpoint: Endpoint, environ: Mapping[str, str]) -> Iterator[redis
     import redis as library
 
     url = expand(endpoint.url, environ, where=f"{endpoint.side.value}.{endpoint.system.value}.broker")
-    if not url.startswith(("redis:", "rediss:", "unix:")):
+    if broker_kind(url) is not BrokerKind.REDIS:
         yield None
         return
-    client = library.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=3)
+    client = library.Redis.from_url(client_url(url), socket_timeout=5, socket_connect_timeout=3)
     try:
         yield client
     except (library.ConnectionError, library.TimeoutError, library.AuthenticationError) as error:

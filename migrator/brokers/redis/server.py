@@ -20,9 +20,11 @@ from redis.retry import Retry
 
 from migrator.brokers import clock
 from migrator.brokers.protocol import BrokerFacts
-from migrator.brokers.redis.client import Client, client_url, no_url, redacted
+from migrator.brokers.redis.client import Client, client_url
 from migrator.errors import InterruptedRunError, RefusedError, UnreachableError
+from migrator.redaction import redact_url
 from migrator.report import Finding, Severity
+from migrator.wire.broker_url import not_a_url
 
 TIMEOUT_S = 15.0
 #: Errors that mean that the connection is gone and the outcome of the last command is unknown.
@@ -44,7 +46,7 @@ class RedisServer:
     """
 
     def __init__(self, url: str) -> None:
-        self.where = redacted(url)
+        self.where = redact_url(url)
         try:
             # Typed loosely: redis-py's answers are unions of every mode that it knows.
             self.client: Any = Client.from_url(
@@ -55,7 +57,7 @@ class RedisServer:
                 health_check_interval=0,
             )
         except ValueError as error:
-            raise no_url(self.where, "Redis", error) from None
+            raise not_a_url(self.where, "Redis", error) from None
         #: Number of our run on this server while we hold its lock (:mod:`migrator.transfer.lock`).
         self.run_number = 0
         self.database = int(self.client.connection_pool.connection_kwargs.get("db") or 0)

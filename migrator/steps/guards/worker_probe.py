@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from migrator.brokers.connect import endpoint_url
+from migrator.brokers.connect import is_on_rabbitmq
 from migrator.errors import MigratorError, did_you_mean
 from migrator.plan.model import Plan, PriorityLevel
 from migrator.plan.placeholders import fill
@@ -177,4 +177,4 @@ def _schedule(plan: Plan, seen: Mapping[str, Any]) -> Iterator[Finding]:
 
 def on_redis(context: Context) -> bool:
     """True if the unified queue lies on Redis."""
-    return not endpoint_url(context.plan.unified, context.environ).startswith(("amqp", "pyamqp"))
+    return not is_on_rabbitmq(context.plan.unified, context.environ)

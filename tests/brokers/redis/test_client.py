@@ -8,10 +8,11 @@ import pytest
 import redis
 
 from migrator.brokers.rabbitmq.server import RabbitmqServer
-from migrator.brokers.redis.client import client_url, redacted
+from migrator.brokers.redis.client import client_url
 from migrator.brokers.redis.server import RedisServer, failure
 from migrator.embedded_redis import EmbeddedServer, embedded_server
 from migrator.errors import MigratorError, RefusedError, UsageError
+from migrator.redaction import redact_url
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ from migrator.errors import MigratorError, RefusedError, UsageError
     ],
 )
 def test_no_part_of_a_secret_is_shown(url: str, shown: str) -> None:
-    assert redacted(url) == shown
+    assert redact_url(url) == shown
     try:
         server = RedisServer(url)
     except MigratorError as error:
