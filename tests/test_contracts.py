@@ -104,3 +104,11 @@ def test_nothing_that_ships_imports_the_fixtures_or_the_tests() -> None:
         for path in (ROOT / package).rglob("*.py"):
             for line in path.read_text().splitlines():
                 assert not line.lstrip().startswith(("import fixtures", "from fixtures", "import tests", "from tests"))
+
+
+def test_the_agent_and_the_production_app_need_no_more_than_python_3_9() -> None:
+    command = [Path(sys.executable).with_name("vermin"), "-t=3.9-", "--no-tips", "--violations"]
+    folders = [ROOT / "migrator" / name for name in ("agent", "tasks")]
+    done = subprocess.run([*command, *folders], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "Minimum required versions: 3.9" in done.stdout

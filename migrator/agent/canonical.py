@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -34,7 +34,7 @@ _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class Frame:
     """What is known about a run while its values are converted."""
 
@@ -144,7 +144,7 @@ def _moment(text: str, frame: Frame) -> str:
     except ValueError:
         return text
     naive = moment.tzinfo is None
-    seconds = (moment.replace(tzinfo=UTC) if naive else moment).timestamp()
+    seconds = (moment.replace(tzinfo=timezone.utc) if naive else moment).timestamp()
     label = frame.moments.get(int(seconds), "")
     if abs(seconds - frame.clock) <= CLOCK_SLACK_S and not label:
         label = "clock"

@@ -8,7 +8,7 @@ Source: ``celery/worker/request.py`` (Request.execute), ``celery/app/amqp.py`` (
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from celery import signals
@@ -128,5 +128,5 @@ def _from_now(moment: Any) -> float | None:
     if not moment:
         return None
     found = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
-    found = found.replace(tzinfo=UTC) if found.tzinfo is None else found
-    return round((found - datetime.now(UTC)).total_seconds(), 3)
+    found = found.replace(tzinfo=timezone.utc) if found.tzinfo is None else found
+    return round((found - datetime.now(timezone.utc)).total_seconds(), 3)

@@ -18,7 +18,7 @@ from .sqlite_tables import SqliteDatabase
 from .tables import Database, DatabaseLocation
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class Databases:
     """Every database of the project's settings, by alias."""
 

@@ -18,7 +18,7 @@ from .locks import lock_options, locks
 
 #: One value of each type that a wire may lose.
 PROBES: Mapping[str, Any] = {
-    "datetime": dt.datetime(2026, 3, 2, 12, 0, tzinfo=dt.UTC),
+    "datetime": dt.datetime(2026, 3, 2, 12, 0, tzinfo=dt.timezone.utc),
     "date": dt.date(2026, 3, 2),
     "decimal": Decimal("1.10"),
     "uuid": uuid.UUID(int=7),

@@ -24,7 +24,7 @@ UNANSWERED = "unanswered"
 _HOP_HEADERS = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "host", "date", "server"})
 
 
-@dataclass(slots=True)
+@dataclass
 class Answers:
     """The answers of the current case and how often each was used."""
 

@@ -70,7 +70,7 @@ def _names(code: CodeType) -> Iterator[str]:
 
 
 def _closure(function: FunctionType) -> dict[str, Any]:
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    cells = zip(function.__code__.co_freevars, function.__closure__ or ())
     found = {}
     for name, cell in cells:
         try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -52,7 +52,7 @@ WHERE c.conrelid = %s::regclass AND c.contype = 'f' AND cardinality(c.conkey) = 
 _SEQUENCES = "SELECT sequencename AS name, last_value AS last FROM pg_sequences WHERE schemaname = 'public'"
 
 
-@dataclass(slots=True)
+@dataclass
 class PostgresDatabase:
     """A database of this process only."""
 
@@ -206,7 +206,7 @@ def sqlite_value(value: Any) -> Any:
         number = int(value) if value == value.to_integral_value() else float(value)
         return number if Decimal(repr(number)) == value else value
     if isinstance(value, datetime):
-        moment = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
+        moment = value.astimezone(timezone.utc).replace(tzinfo=None) if value.tzinfo else value
         return moment.isoformat(" ")
     if isinstance(value, UUID):
         return value.hex

@@ -11,7 +11,7 @@ from typing import Any
 LIBRARY_LOGGERS = ("celery.app", "celery.worker", "celery.redirected", "dramatiq", "kombu", "asyncio", "py.warnings")
 
 
-@dataclass(slots=True)
+@dataclass
 class Recorder:
     """The effects of one run, by kind; inactive while the initial state is being created."""
 

@@ -24,7 +24,7 @@ BATCH = 1_000
 STABLE_FORMAT = 2
 
 
-@dataclass(slots=True)
+@dataclass
 class SqliteDatabase:
     """A database file, the template that it is restored from, and a copy of it as the case began."""
 
@@ -151,8 +151,8 @@ def _changes(connection: sqlite3.Connection, name: str) -> dict[str, Any]:
         if removed.get(key) == marshal.dumps(row, STABLE_FORMAT):
             del removed[key]
         else:
-            added.append(dict(zip(columns, row, strict=True)))
-    old = [dict(zip(columns, marshal.loads(data), strict=True)) for data in removed.values()]
+            added.append(dict(zip(columns, row)))
+    old = [dict(zip(columns, marshal.loads(data))) for data in removed.values()]
     known: dict[str, TableFacts] = {}
 
     def label(other: str, value: Any) -> Any:

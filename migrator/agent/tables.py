@@ -17,7 +17,7 @@ SKIPPED = frozenset({"django_migrations", "sqlite_sequence"})
 Row = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class DatabaseLocation:
     """Where the databases of a process may be created."""
 
@@ -31,7 +31,7 @@ class DatabaseLocation:
     prefix: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class TableFacts:
     """What has to be known about a table to describe its changes."""
 

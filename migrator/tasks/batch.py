@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from celery.exceptions import SoftTimeLimitExceeded
@@ -57,7 +57,7 @@ def summary(
         "failed": len(failed),
         "failed_symbols": failed,
         "elapsed_seconds": round(time.monotonic() - started, 3),
-        "timestamp": datetime.now(UTC).isoformat(),
+        "timestamp": datetime.now(timezone.utc).isoformat(),
         "task_id": task.request.id,
     }
     logger.info(

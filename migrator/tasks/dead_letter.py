@@ -44,7 +44,7 @@ class Kept(Enum):
     LOG = "log"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class Delivery:
     """What is known about the message besides the call."""
 
@@ -61,7 +61,7 @@ class Delivery:
     raw: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class ImportReport:
     """The result of an import."""
 

@@ -33,7 +33,7 @@ def _readable(value: Any, depth: int = 0) -> Any:
     if depth < 20:
         if isinstance(value, dict):
             return {str(key): _readable(item, depth + 1) for key, item in value.items()}
-        if isinstance(value, list | tuple):
+        if isinstance(value, (list, tuple)):
             return [_readable(item, depth + 1) for item in value]
     try:
         json.dumps(value)

@@ -81,7 +81,7 @@ def adapt(alias: Mapping[str, Any], args: list[Any], kwargs: dict[str, Any]) -> 
     parameters = alias["parameters"]
     if len(args) > len(parameters):
         raise ValueError(f"takes {len(parameters)} arguments, {len(args)} given")
-    named = dict(zip(parameters, args, strict=False))
+    named = dict(zip(parameters, args))
     for name, value in kwargs.items():
         if name not in parameters or name in named:
             raise ValueError(f"argument {name!r} is unknown or given twice")

@@ -36,7 +36,7 @@ _NUMBERS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True)
 class TaskPolicy:
     """Priority and number of retries of a task."""
 
