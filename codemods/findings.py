@@ -1,4 +1,4 @@
-"""What the rewrites leave or tell, as findings of the report."""
+"""What the rewrites leave or changed noticeably, as findings of the report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from migrator.report import Finding
 
 
 def findings(plan: Plan, outcomes: Iterable[FileOutcome], installation: Installation) -> Iterator[Finding]:
-    """Yield what every file and the installation have to say."""
+    """Yield the findings of every file and of the installation."""
     for outcome in outcomes:
         for leftover in outcome.leftovers:
             yield to_finding(outcome.shown, leftover)

@@ -1,4 +1,4 @@
-"""What the rewrites say about one file: plain values that cross process borders and need no parser."""
+"""The outcome of one file: plain values that are sent between processes and need no parser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run of the rewrites gives: plain values for the command line and the steps."""
+"""The result of a run of the rewrites: plain values for the command line and the steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Mode(StrEnum):
     """What a run may do."""
 
     WRITE = "write"
-    #: Only tell whether anything would change.
+    #: Only report whether anything would change.
     CHECK = "check"
     #: Only show what would change.
     DIFF = "diff"

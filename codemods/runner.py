@@ -40,10 +40,10 @@ def rewrite(
         plan: What becomes what; its folder is the tree.
         paths: Files and folders to which changes are restricted; empty for everything and the installation.
         mode: WRITE writes all files or none and leaves an undo patch; the others change nothing.
-        text: Rewrite deployment files and documentation too, where that is sure.
+        text: Rewrite deployment files and documentation too, where that is certain.
         mark: Write a comment above each place that is left alone.
-        meanwhile: Called before anything is written, while files are parsed, with what was read of the tree; what it
-            raises ends the run.
+        while_parsing: Called before anything is written, while files are parsed, with what was read of the tree; an
+            exception it raises ends the run.
 
     Raises:
         UsageError: A path lies outside the plan's folder.

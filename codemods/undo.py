@@ -1,4 +1,4 @@
-"""Take recorded rewrites back: every file as it was before the first of them, created files gone.
+"""Undo recorded rewrites: every file as it was before the first of them, created files removed.
 
 Refuses as a whole if a file was changed since. Calling it again after it succeeded changes nothing and says the same.
 """

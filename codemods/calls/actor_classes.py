@@ -1,7 +1,7 @@
 """Class-based actors of one file: what they inherit, which options their ``Meta`` gives, what their bodies need.
 
 Source: ``dramatiq/generic.py``: the nearest ``Meta`` counts, and only what it sets itself; the class becomes its one
-instance, and what that doesn't have is looked up on the actor.
+instance, and attributes that this doesn't have are looked up on the actor.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from codemods.editing.context import FileContext, LeaveError
 from codemods.resolve.name_resolution import enclosing
 
 GENERIC = frozenset({"dramatiq.GenericActor", "dramatiq.generic.GenericActor"})
-#: What an instance finds on its actor.
+#: Attributes that an instance finds on its actor.
 _ACTORS = frozenset(
     {"logger", "broker", "actor_name", "queue_name", "priority", "options", "fn", "message", "message_with_options"}
     | {"send_with_options", "send", "__actor__", "__name__"}

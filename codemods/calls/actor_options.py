@@ -24,7 +24,7 @@ from migrator.wire.message import System
 
 Options = Mapping[str, cst.BaseExpression]
 
-#: How far the hard limit, which kills the process, lies above the soft one.
+#: How much longer than the soft limit the hard one is, which kills the process.
 _GRACE_S = 60
 _CALLBACKS = {"on_success": "success_task", "on_failure": "failure_task", "on_retry_exhausted": "exhausted_task"}
 #: Steps between which Celery tells priorities apart on Redis by default; mirrored on RabbitMQ.
@@ -64,10 +64,10 @@ def task_options(context: FileContext, target: Target, given: Options, place: cs
 
 
 def check_scheduled(context: FileContext, target: Target, node: cst.BaseExpression) -> None:
-    """An actor loses its clock only if the plan's schedule has it.
+    """Check that the plan has the schedule that an actor gives itself: only then may it be removed from the actor.
 
     Raises:
-        LeaveError: It is not in the plan; the same schedule in the plan's words is shown.
+        LeaveError: It is not in the plan; the detail is the same schedule as the plan writes it.
     """
     module, _, name = target.path.rpartition(".")
     text = trigger_text(context, node)

@@ -1,4 +1,4 @@
-"""What tests read from a double's recorded calls: ``call_args.kwargs["name"]``, ``call_args == call(…)`` and the like.
+"""What tests read from a mock's recorded calls: ``call_args.kwargs["name"]``, ``call_args == call(…)`` and the like.
 
 Where the plan changes a task's arguments every one of them is a keyword afterwards, so a position becomes a name, and
 a wrapped value is the only item of its list. Source: ``unittest/mock.py`` (``call_args`` is ``(args, kwargs)``).
@@ -26,15 +26,15 @@ def compared_calls(context: FileContext, node: cst.BaseExpression) -> list[cst.C
     comparison = context.parent(parent) if isinstance(parent, cst.ComparisonTarget) else parent
     if not isinstance(comparison, cst.Comparison) or len(comparison.comparisons) != 1:
         return []
-    sides = [comparison.left, comparison.comparisons[0].comparator]
-    other = next(side for side in sides if side is not node)
+    operands = [comparison.left, comparison.comparisons[0].comparator]
+    other = next(operand for operand in operands if operand is not node)
     items = [other] if isinstance(other, cst.Call) else context.values.items(other)
     calls = [item for item in items if isinstance(item, cst.Call) and context.values.only(item.func) in CALL]
     return calls if len(calls) == len(items) else []
 
 
 def rewrite_reads(context: FileContext, node: cst.Attribute, target: Target) -> bool:
-    """Rewrite what is read from ``double.call_args``; False, and nothing changed, if that can't be followed."""
+    """Rewrite what is read from ``mock.call_args``; False, and nothing changed, if that can't be followed."""
     found = _changes(context, node, target)
     if found is None:
         return False
@@ -86,7 +86,7 @@ def _part(
 
 
 def _item(context: FileContext, node: cst.BaseExpression, kind: str, keywords: str, target: Target) -> Change | None:
-    """Return how ``kwargs["name"]`` or ``args[0]`` reads after the rewrite; None if that can't be said."""
+    """Return how ``kwargs["name"]`` or ``args[0]`` reads after the rewrite; None if that isn't known."""
     parent = context.parent(node)
     if not isinstance(parent, cst.Subscript) or parent.value is not node:
         return None

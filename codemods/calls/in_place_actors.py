@@ -1,7 +1,7 @@
 """What must be known about a project before actors can be converted where they stand.
 
 The middleware of its broker, the priorities of all actors, and what other files share with them. Which actors can't be
-converted is told by a first pass over their files (:func:`waiting`), because their callers must stay as they are too.
+converted is found by a first pass over their files (:func:`waiting`), because their callers must stay as they are too.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def broker_kind(url: str) -> str:
 
 
 def _read_all(plan: Plan, words: Mapping[str, ModuleFacts], sources: SourceFiles) -> tuple[list[ModuleFacts], set[str]]:
-    """Read every file once: those that set up a broker, and what other files mention."""
+    """Read every file once, for those that set up a broker and for what other files mention."""
     brokers, shared = [], set()
     settings = plan.source_root / (plan.project.settings.replace(".", "/") + ".py")
     plain = {word: word.encode() for word in words}
@@ -89,7 +89,7 @@ def _read_all(plan: Plan, words: Mapping[str, ModuleFacts], sources: SourceFiles
 
 
 def _shareable(facts: ModuleFacts) -> Iterator[str]:
-    """Yield the partials and classes of a module, which other files may build on."""
+    """Yield the partials and classes of a module that other files may use."""
     for statement in facts.tree.body:
         if isinstance(statement, ast.ClassDef):
             yield statement.name

@@ -1,4 +1,4 @@
-"""The double that a patch gives, and the assertions that read its arguments.
+"""The mock that a patch creates, and the assertions that read its arguments.
 
 Source: ``unittest/mock.py``: ``patch`` as a context manager, a decorator (innermost first) or with ``start()``.
 """
@@ -20,7 +20,7 @@ OPTION_METHODS = frozenset({"send_with_options", "apply_async"})
 
 
 def mock_names(context: FileContext, call: cst.Call) -> list[cst.Name | cst.Param]:
-    """Return the names that hold the double which ``call`` makes."""
+    """Return the names that hold the mock which ``call`` creates."""
     parent = context.parent(call)
     if isinstance(parent, cst.WithItem) and parent.asname and isinstance(parent.asname.name, cst.Name):
         return [parent.asname.name]
@@ -58,7 +58,7 @@ def _has_new(call: cst.Call) -> bool:
 
 
 def rewrite_assertions(context: FileContext, name: cst.Name | cst.Param, target: Target, method: str) -> None:
-    """Rewrite the assertions that read a double's arguments; list what can't be followed.
+    """Rewrite the assertions that read a mock's arguments; list what can't be followed.
 
     Raises:
         LeaveError: An assertion's arguments can't be followed.
@@ -88,7 +88,7 @@ def rewrite_assertions(context: FileContext, name: cst.Name | cst.Param, target:
 
 
 def _read(context: FileContext, node: cst.Attribute, target: Target, method: str) -> None:
-    """Rewrite what is read from recorded calls, or tell about it."""
+    """Rewrite what is read from recorded calls, or list it."""
     compared = compared_calls(context, node)
     for call in compared:
         _arguments(context, call, target, method)

@@ -38,7 +38,7 @@ def follow_message(context: FileContext, call: cst.Call, *, group: bool = False)
 
 
 def _awaited(context: FileContext, node: cst.Await) -> None:
-    """``await actor.send()`` raised a TypeError: the await goes."""
+    """Remove the await of ``await actor.send()``, which raised a TypeError."""
     context.leave(node, "AWAITED-SEND")
     start = context.source.bare_span(node)[0]
     context.replace_span(start, context.source.span(node.expression)[0], "")

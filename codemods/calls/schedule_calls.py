@@ -29,7 +29,7 @@ def rewrite_dict_call(
     goes: Callable[[str], bool],
     rewrite_entry: Callable[[FileContext, cst.BaseExpression], None],
 ) -> None:
-    """Remove the entries that go and rename what stays, where they are given by keyword."""
+    """Remove the entries that are replaced or retired and rename the others, where they are given by keyword."""
     going = [arg for arg in node.args if arg.keyword is not None and goes(arg.keyword.value)]
     for arg in node.args:
         if arg.keyword is not None and arg not in going:

@@ -1,6 +1,6 @@
-"""When the jobs of a project run that no beat owns: APScheduler's, dramatiq-crontab's and periodiq's.
+"""When the jobs of a project's other schedulers run: APScheduler's, dramatiq-crontab's and periodiq's.
 
-For a plan that is being drafted: nothing of it is needed yet. Source: :mod:`codemods.schedules.job_triggers`.
+Used to draft a plan, so it needs none. Source: :mod:`codemods.schedules.job_triggers`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Options of a send: what each of Dramatiq's and Celery's becomes, and what has no equal."""
+"""Options of a send: what each of Dramatiq's and Celery's becomes, and which have no equivalent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from codemods.resolve.name_resolution import text_of
 _TIMES = {"delay": "countdown", "max_age": "expires", "time_limit": "soft_time_limit"}
 
 
-#: Read by Dramatiq's middleware, without an equal per call.
+#: Read by Dramatiq's middleware, without an equivalent per call.
 _NO_EQUAL = frozenset(
     {"max_retries", "min_backoff", "max_backoff", "backoff_jitter", "jitter", "retry_when", "throws", "retries"}
     | {"on_retry_exhausted", "on_success", "on_failure", "pipe_ignore", "pipe_target", "notify_shutdown", "result_ttl"}
@@ -97,7 +97,7 @@ def _given(call: cst.Call, positions: tuple[str, ...]) -> dict[str, cst.Arg]:
 
 
 def check_routing(context: FileContext, given: dict[str, cst.Arg]) -> None:
-    """Send what names a legacy queue to the unified one.
+    """Write the unified queue where an option names a legacy one.
 
     Raises:
         LeaveError: It names a queue that no unified worker reads.

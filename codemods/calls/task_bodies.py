@@ -1,7 +1,8 @@
-"""Inside the body of a converted actor: by which name the body may speak of its own task.
+"""The body of a converted actor: under which name it can refer to its own task.
 
-``task.retry`` and ``task.request`` mean the message that this thread runs, so the module's own name for the task does,
-and no parameter has to be added. Source: ``celery/app/task.py`` (``Task.request``, ``retry``).
+``task.retry`` and ``task.request`` concern the message that this thread runs, so the module's own name for the task is
+enough, and no parameter has to be added.
+Source: ``celery/app/task.py`` (``Task.request``, ``retry``).
 """
 
 from __future__ import annotations

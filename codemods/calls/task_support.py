@@ -2,7 +2,7 @@
 
 Written once per file, in front of the first definition, and only what that file needs.
 Source: ``dramatiq/middleware/retries.py`` (``retry_when``, ``on_retry_exhausted``),
-``dramatiq/middleware/callbacks.py`` (each failed attempt is told), ``celery/app/task.py`` (handlers),
+``dramatiq/middleware/callbacks.py`` (called for each failed attempt), ``celery/app/task.py`` (handlers),
 ``celery/app/autoretry.py`` (calls ``retry``).
 """
 
@@ -83,7 +83,7 @@ def base_class(context: FileContext, features: set[str]) -> str:
 def coroutine_wrapper(context: FileContext) -> str:
     """Ask for the decorator that runs a coroutine function to its end and return its name.
 
-    ``async_to_sync`` alone is no function, and Celery needs one with a name.
+    What ``async_to_sync`` returns is not a function, and Celery needs one with a name.
     """
     context.result.support.features.add(COROUTINES)
     if not context.result.support.async_wrapper:
@@ -100,7 +100,7 @@ def object_wrapper(context: FileContext) -> str:
 
 
 def keep_comments(context: FileContext, gone: cst.CSTNode, place: cst.CSTNode) -> None:
-    """Write the comments of what is replaced on lines of their own, above the line of ``place``."""
+    """Keep the comments of what is replaced, on lines of their own above the line of ``place``."""
     start, end = context.source.span(gone)
     if isinstance(gone, cst.ClassDef):  # the last line's comment is not its own
         end = context.source.text.find(b"\n", end)
@@ -118,7 +118,7 @@ def keep_comments(context: FileContext, gone: cst.CSTNode, place: cst.CSTNode) -
 
 
 def note_definition(context: FileContext, node: cst.CSTNode, path: str) -> None:
-    """Remember that a definition was converted: what it shares with others goes in front of it."""
+    """Record that a definition was converted: what it shares with others is written in front of it."""
     context.result.converted.add(path)
     here, parent = node, context.parent(node)
     while parent is not None and not isinstance(parent, cst.Module):

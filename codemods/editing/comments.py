@@ -1,4 +1,4 @@
-"""Comments to and from the rewrites: ``# migrator: ignore[CODE] reason`` dismisses a place, a mark points at one.
+"""Comments that the rewrites read or write: ``# migrator: ignore[CODE] reason`` dismisses a place, a mark names one.
 
 An ignore stands on the place's line or alone on the line above it. One without a reason, or one that dismisses nothing,
 is listed itself.
@@ -74,7 +74,7 @@ def _next_code_line(context: FileContext, line: int) -> int:
 
 
 def _comments(text: str) -> list[tuple[int, str, bool]]:
-    """Return line, text and whether it stands alone, of every comment; strings are no comments."""
+    """Return line, text and whether it stands alone, of every comment outside strings."""
     found = []
     try:
         for token in tokenize.generate_tokens(io.StringIO(text, newline="").readline):

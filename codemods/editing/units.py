@@ -1,4 +1,4 @@
-"""Milliseconds as seconds, in source. What can't be proved to be a number is refused.
+"""Milliseconds as seconds, in source. An expression that can't be proved to be a number is refused.
 
 Source: ``dramatiq/actor.py`` ``send_with_options`` (``delay`` is an int of milliseconds or a ``timedelta``),
 ``celery/app/task.py`` ``apply_async`` (``countdown`` and ``expires`` are seconds).

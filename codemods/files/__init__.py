@@ -1,1 +1,1 @@
-"""What is written, and how it is taken back: writer, record, lock, other text files."""
+"""What is written, and how it is undone: writer, record, lock, other text files."""

@@ -13,7 +13,7 @@ from migrator.state.state_folder import ensure_state_folder
 
 @contextmanager
 def locked(plan: Plan) -> Iterator[None]:
-    """Hold the lock of the rewrites; it goes with the process.
+    """Hold the lock of the rewrites; it is released when the process ends.
 
     Raises:
         RefusedError: Another rewrite of this project is running.

@@ -83,7 +83,7 @@ def record_bytes(runs: Sequence[RunRecord]) -> bytes:
 
 
 def created_files(runs: Sequence[RunRecord]) -> dict[str, str]:
-    """Return the SHA-256 of the files that runs created and nobody took back, by path."""
+    """Return the SHA-256 of the files that runs created and were not undone, by path."""
     return {file.path: file.after for run in runs if not run.undone_at for file in run.files if file.created}
 
 
@@ -105,7 +105,7 @@ def write_durably(file: Path, data: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable."""
+    """Make renames in a folder durable (fsync)."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Commands in deployment files and documentation: workers and beat of the legacy side become the plan's.
+"""Commands in deployment files and documentation: legacy workers and beat become the plan's.
 
 ``celery -A <legacy application>`` gets the unified application and its queue; everything else of it stays as written.
 A Dramatiq worker (``dramatiq``, ``python -m dramatiq``, ``manage.py rundramatiq``) becomes the plan's unified worker,
@@ -29,7 +29,7 @@ _DRAMATIQ = re.compile(
 )
 #: The same as a list: of compose, of a Dockerfile.
 _LIST = re.compile(r"\[(?P<items>\s*(?P<q>[\"'])[^\"'\]]*(?P=q)(?:\s*,\s*(?P=q)[^\"'\]]*(?P=q))*\s*)\]")
-#: They act on what waits in a queue, or on several applications.
+#: Commands that act on the backlog of a queue, or on several applications.
 _NEVER = frozenset({"purge", "amqp", "migrate", "multi", "upgrade"})
 _WITH_VALUE = frozenset({"-p", "--processes", "-t", "--threads"})
 
@@ -40,11 +40,11 @@ class Commands:
 
     #: Legacy applications as they may stand behind ``-A``.
     applications: frozenset[str]
-    #: Legacy Dramatiq modules that go.
+    #: Legacy Dramatiq modules that are removed.
     modules: frozenset[str]
     #: True if no Dramatiq module stays.
     all_go: bool
-    #: What stands behind ``-A`` from now on; empty if the plan doesn't say.
+    #: The unified application for ``-A``; empty if the plan doesn't say.
     application: str
     #: Arguments of the plan's one unified worker, after ``celery``; empty if there are none or several.
     worker: tuple[str, ...]
@@ -68,7 +68,7 @@ class _StaysError(Exception):
 
 
 def plan_commands(plan: Plan, applications: frozenset[str], package: str) -> Commands:
-    """Return what the commands of a plan's project become.
+    """Return what the commands in a plan's project become.
 
     Args:
         plan: Its unified processes are the commands.
@@ -80,10 +80,10 @@ def plan_commands(plan: Plan, applications: frozenset[str], package: str) -> Com
     retired = {path.removeprefix(plan.project.root).strip("/") for path in plan.project.retire}
     modules = {path.removesuffix(".py").replace("/", ".") for path in retired}
     apps = {app.rpartition(".")[0] for app in applications} & modules
-    forms = {form for a in applications if a.rpartition(".")[0] in apps for form in (a, ":".join(a.rsplit(".", 1)))}
+    spelled = {text for a in applications if a.rpartition(".")[0] in apps for text in (a, ":".join(a.rsplit(".", 1)))}
     celery, dramatiq = plan.endpoint(System.CELERY), plan.endpoint(System.DRAMATIQ)
     return Commands(
-        applications=frozenset(apps | forms),
+        applications=frozenset(apps | spelled),
         modules=frozenset(modules & set(dramatiq.modules if dramatiq else ())),
         all_go=modules.issuperset(dramatiq.modules if dramatiq else ()),
         application=package or (named.pop() if len(named) == 1 else ""),
@@ -135,9 +135,9 @@ def rewrite_commands(commands: Commands, text: str, *, worker_elsewhere: bool) -
     """
     result = Rewritten(text="")
     position = 0
-    spots = [(match, False) for match in (*_CELERY.finditer(text), *_DRAMATIQ.finditer(text))]
-    spots += [(match, True) for match in _LIST.finditer(text)]
-    for match, listed in sorted(spots, key=lambda spot: spot[0].start()):
+    matches = [(match, False) for match in (*_CELERY.finditer(text), *_DRAMATIQ.finditer(text))]
+    matches += [(match, True) for match in _LIST.finditer(text)]
+    for match, listed in sorted(matches, key=lambda item: item[0].start()):
         if match.start() < position:
             continue
         result.text += text[position : match.start()]
@@ -216,7 +216,7 @@ def _dramatiq(commands: Commands, match: re.Match[str], *, worker_elsewhere: boo
         raise _StaysError("a Dramatiq worker of modules that stay too")
     _check_options(commands, tokens)
     if worker_elsewhere:
-        raise _StaysError("a Dramatiq worker; the unified worker that is started beside it takes its place")
+        raise _StaysError("a Dramatiq worker; the unified worker that is started beside it replaces it")
     if not commands.worker:
         raise _StaysError("a Dramatiq worker; the plan has no single unified worker that can be written here")
     run = re.sub(rf"(?:(?:\./)?manage\.py{_GAP}rundramatiq|-m{_GAP}dramatiq)$", "-m celery", match["run"])

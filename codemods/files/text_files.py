@@ -1,4 +1,4 @@
-"""Deployment files and documentation: legacy names in text that no parser knows.
+"""Deployment files and documentation: legacy names in text for which there is no parser.
 
 Named always; with ``text`` the sure ones are rewritten: commands (:mod:`codemods.files.text_commands`) and registered
 task names, where no arguments stand beside them that the plan changes. Everything else stays byte for byte.
@@ -33,7 +33,7 @@ _CI_FOLDERS = (".github", ".circleci", ".gitlab")
 
 
 def text_outcomes(plan: Plan, index: PlanIndex, sources: SourceFiles, *, write: bool) -> Iterator[FileOutcome]:
-    """Yield the text files that name something of the legacy side, and data files that hold rows of beat which do."""
+    """Yield the text files that hold a legacy name, and data files with rows of beat that do."""
     named = retired_names(index)
     if named is None:
         return

@@ -1,4 +1,4 @@
-"""Write many files as one: all of them or none, whatever interrupts it.
+"""Write many files atomically: all of them or none, whatever interrupts it.
 
 New contents go to temporary files in the same folders; then an intent is recorded and the files are renamed into place.
 A run that finds an intent completes it; one that finds only preparations removes them. Signals wait while renaming.
@@ -53,7 +53,7 @@ def write_all(
         runs: The record as it reads when this write is done.
 
     Raises:
-        RefusedError: A file changed meanwhile; nothing was written.
+        RefusedError: A file changed in the meantime; nothing was written.
     """
     ensure_state_folder(plan)
     entries = [_entry(plan, file, data, before.get(file)) for file, data in contents.items()]
@@ -78,7 +78,7 @@ def write_all(
 
 
 def recover(plan: Plan) -> str:
-    """Complete or remove what an interrupted write left; return what was done, or an empty string.
+    """Complete or remove what an interrupted write left behind; return what was done, or an empty string.
 
     Raises:
         RefusedError: A file changed since, so the write can neither be completed nor undone.
@@ -174,7 +174,7 @@ def _abandon(plan: Plan, intent: Mapping[str, Any]) -> None:
 
 @contextmanager
 def _signals_waiting() -> Iterator[None]:
-    """Let SIGINT and SIGTERM wait until the files are in place."""
+    """Defer SIGINT and SIGTERM until the files are in place."""
     waiting = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, waiting)
     try:

@@ -72,7 +72,7 @@ def _forward(mapping: TaskMapping) -> tuple[str, list[str], list[tuple[str, str,
 
 
 def _back(plan: Plan, mappings: Sequence[TaskMapping]) -> dict[str, tuple[str, list[str]]]:
-    """A row born unified goes back to the primary task, or to the only one of Celery; no name if nobody can tell."""
+    """Return the legacy name for a native row: the primary task's, or that of the only Celery one; empty if unknown."""
     found = {}
     for task in plan.tasks:
         theirs = [mapping for mapping in mappings if mapping.unified == task.name]

@@ -32,7 +32,7 @@ class Installation:
 
     #: Absolute destination to content, for every file of the app.
     files: Mapping[Path, bytes] = field(default_factory=dict)
-    #: Those that are missing, or are there from an older installation that nobody changed.
+    #: Those that are missing, or are there unchanged from an older installation.
     to_write: tuple[Path, ...] = ()
     #: Those that are there with other content.
     conflicts: tuple[Path, ...] = ()

@@ -1,4 +1,4 @@
-"""Find the containers of tasks that files share, everybody who reads them, and which of them have to stay."""
+"""Find the containers of tasks that files share, every file that reads them, and which of them can't be rewritten."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def follow_containers(
     """Return the index with the shared containers of a tree.
 
     A container is rewritten where it is written and where it is read, or nowhere: every file that reads one is
-    rewritten on trial, until no further container turns out to hold something that stays.
+    rewritten tentatively, until no further container turns out to hold something that stays.
 
     Args:
         workers: They hold the files.
@@ -41,7 +41,7 @@ def follow_containers(
 
 
 def _reader_filter(paths: list[str]) -> Callable[[bytes], bool]:
-    """Return what tells whether a file may import one of the names: it holds the module's name, and it or a star."""
+    """Return a test of whether a file may import one of the names: it holds the module's name, and it or a star."""
     names = [
         (name.encode(), module.rpartition(".")[2].encode()) for module, _, name in (p.rpartition(".") for p in paths)
     ]

@@ -1,4 +1,4 @@
-"""The work on one file, in whatever process it runs: prefilter, survey of re-exports, rewrite."""
+"""The work on one file, in whichever process: prefilter, survey of re-exports, rewrite."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def rewrite_source(source: SourceFile, index: PlanIndex, shown: str) -> FileOutc
             _check(after, source.file)
     except UnparsableError as error:
         return FileOutcome(file=source.file, shown=shown, before=source.data, after=source.data, unparsable=str(error))
-    except Exception as error:  # noqa: BLE001  # one file's surprise must not stop the others; it is listed
+    except Exception as error:  # noqa: BLE001  # an unexpected failure in one file must not stop the others; it is listed
         why = f"a rewrite failed on it, please report: {type(error).__name__}: {error}"
         return FileOutcome(file=source.file, shown=shown, before=source.data, after=source.data, unparsable=why)
     return FileOutcome(
@@ -138,7 +138,7 @@ def rewrite_source(source: SourceFile, index: PlanIndex, shown: str) -> FileOutc
 
 
 def _check(after: bytes, file: Path) -> None:
-    """A changed file must parse again; Python's own parser is asked first, because it is the fastest."""
+    """Check that a changed file parses again; Python's own parser goes first, because it is the fastest."""
     try:
         try:
             compile(after, str(file), "exec", dont_inherit=True, flags=ast.PyCF_ONLY_AST)

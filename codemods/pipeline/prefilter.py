@@ -1,6 +1,6 @@
-"""Which files are worth parsing, told from their bytes.
+"""Which files are worth parsing, judged by their bytes.
 
-A file that has to do with the plan holds one of its words: names of tasks, dotted names of modules, names of schedule
+A file that concerns the plan holds one of its words: names of tasks, dotted names of modules, names of schedule
 entries. A module's last name alone (``tasks``, ``actors``) is too common for that; it counts where it is imported.
 """
 
@@ -19,9 +19,9 @@ _IMPORTED = (
 
 
 def prefilter(words: Iterable[str], leaves: Iterable[str] = ()) -> Callable[[bytes], bool]:
-    """Return what tells whether a file holds one of the words as a whole, or imports one of the leaves.
+    """Return a test of whether a file holds one of the words as a whole, or imports one of the leaves.
 
-    Searching for plain words is many times faster than a pattern, which only settles what they found.
+    Searching for plain words is many times faster than a pattern, which only confirms what they found.
     """
     every, ends = sorted(words, key=len, reverse=True), sorted(leaves)
     plain, plain_ends = _shortest(every), _shortest(ends)

@@ -1,7 +1,7 @@
 """Who works on the files: this process, or several that each keep what they parsed until it is rewritten.
 
-Every file is parsed once. One process is started before the tree is read: it imports LibCST meanwhile, and divides
-itself when it is known how much there is to do, so that the import is paid for once. Where this process has LibCST
+Every file is parsed once. One process is started before the tree is read: it imports LibCST in the meantime, and forks
+once it is known how much there is to do, so that the import is paid for once. Where this process has LibCST
 already, that is done when enough was found to be worth it.
 Source: https://docs.python.org/3/library/multiprocessing.html (pipes, start methods), ``os.fork``.
 """
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from codemods.pipeline.worker import PoolWorker
 
-#: So much source is worth other processes.
+#: From this much source on, other processes are worth their start.
 _WORTH_BYTES = 40_000
-#: So much is not kept waiting until all files are found, so that the largest can come first.
+#: This much is handed out at once; less waits until all files are found, so that the largest can come first.
 _AT_ONCE_BYTES = 1 << 20
 _MOST = 8
 _ANSWER_TIMEOUT_S = 600.0
@@ -122,7 +122,7 @@ class ProcessPool:
         self.pipes = [_Worker(pipe[0]) for pipe in pipes]
 
     def _hand_out(self) -> None:
-        """Give each file, the largest first, to the process that has least to do."""
+        """Give each file, the largest first, to the process with the least work."""
         if not self.workers:
             count = min(self.most, 1 + self.size_bytes // _WORTH_BYTES)
             self.pipes[0].send("divide", count)
@@ -152,7 +152,7 @@ class ProcessPool:
 
 
 class _Worker:
-    """A station in another process."""
+    """A pool worker in another process, seen from here."""
 
     def __init__(self, connection: Connection) -> None:
         self.size_bytes = 0
@@ -180,17 +180,17 @@ class _Worker:
 
 @contextmanager
 def process_pool(folder: Path) -> Iterator[ProcessPool]:
-    """Give a crew for the files below a folder; its processes end with the block.
+    """Provide a process pool for the files below a folder; its processes end with the block.
 
-    The garbage collector waits meanwhile: parse trees are many objects that all live until the end.
+    The garbage collector is off in the block: parse trees are many objects that all live until the end.
     """
     collecting = gc.isenabled()
     gc.disable()
-    hands = ProcessPool(folder)
+    pool = ProcessPool(folder)
     try:
-        yield hands
+        yield pool
     finally:
-        hands.end()
+        pool.end()
         if collecting:
             gc.enable()
 
@@ -202,7 +202,7 @@ def _processors() -> int:
 
 
 def _serve(pipes: list[tuple[Connection, Connection]], folder: Path, parent: int) -> None:
-    """Become as many processes as are asked for; an interrupt is the parent's to handle."""
+    """Fork into as many processes as are asked for; an interrupt is handled by the parent."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -234,12 +234,12 @@ def _serve(pipes: list[tuple[Connection, Connection]], folder: Path, parent: int
         connection.close()
     if _answer(connections[0], PoolWorker(folder), parent):
         for other in others:
-            os.waitpid(other, 0)  # told to end as well; where the parent is gone, they see that by our end
+            os.waitpid(other, 0)  # they were asked to end too; if the parent is gone, they notice when we end
     os._exit(0)  # nothing is left to write, and taking the parse trees apart takes time
 
 
 def _count(connection: Connection, parent: int) -> int:
-    """Wait to be told how many processes are needed; ends this one if none is."""
+    """Wait until the parent says how many processes are needed; end this one if none is."""
     with suppress(EOFError, OSError):
         while not connection.poll(_PARENT_POLL_S):
             if os.getppid() != parent:
@@ -251,7 +251,7 @@ def _count(connection: Connection, parent: int) -> int:
 
 
 def _answer(connection: Connection, pool_worker: PoolWorker, parent: int) -> bool:
-    """Answer until told to end (True), or until the process that waits for it is gone."""
+    """Answer requests until asked to end (True), or until the process that waits for the answers is gone."""
     try:
         while True:
             while not connection.poll(_PARENT_POLL_S):
@@ -265,7 +265,7 @@ def _answer(connection: Connection, pool_worker: PoolWorker, parent: int) -> boo
                 connection.send(answer)
     except (EOFError, OSError):
         return False
-    except Exception:  # noqa: BLE001  # a divided process must end here, whatever it is; its silence is noticed
+    except Exception:  # noqa: BLE001  # a forked process must end here, whatever it is; the parent notices
         import traceback
 
         traceback.print_exc()

@@ -121,7 +121,7 @@ def rewrite_project(
         workers: They do the work.
         skip: Files that are not looked at.
         only: Files and folders to which changes are restricted; empty for all.
-        meanwhile: Called once while other processes parse, with what was read of the tree.
+        while_parsing: Called once while other processes parse, with what was read of the tree.
     """
     words = index.words()
     files = own_files(plan, workers.sources, skip)

@@ -17,12 +17,12 @@ from codemods.uses.container_uses import mark_containers
 from codemods.uses.uses import collect_uses, is_mixed, legacy_imports, own_names
 from migrator.wire.message import System
 
-#: What a converted actor has as a Celery task.
-_CELERYS = frozenset({"delay", "apply_async", "apply", "s", "si", "signature", "run", "name"})
+#: Attributes that a converted actor has as a Celery task.
+_TASK_ATTRIBUTES = frozenset({"delay", "apply_async", "apply", "s", "si", "signature", "run", "name"})
 
 
 def rewrite_file(context: FileContext) -> None:
-    """Fill the context's edits and leftovers."""
+    """Fill the context's result."""
     every = rewrites()
     methods = handlers(every)
     context.values.own = own_names(context.index, context.values.where.module)
@@ -38,7 +38,7 @@ def rewrite_file(context: FileContext) -> None:
                 raise LeaveError("SHARED-CONTAINER", use.node, use.container)
         use.rewritten = not attempt.failed
         made[id(use)] = context.result.edits.since(before)
-    _settle_links(context, made)
+    _keep_links_together(context, made)
     for origin, nodes in context.result.containers_lost.items():
         if origin in context.index.open_containers:
             for node in nodes:
@@ -54,7 +54,7 @@ def rewrite_file(context: FileContext) -> None:
 
 
 def _name_the_rest(context: FileContext) -> None:
-    """Name the lines that still mention a module that goes: comments, docstrings, strings."""
+    """List the lines that still mention a removed module: comments, docstrings, strings."""
     named = list(named_in_python(context.index, context.source.text, context.result.edits.spans()))
     if not named:
         return
@@ -96,7 +96,7 @@ def _decide(context: FileContext, use: Use, methods: dict) -> None:  # type: ign
     same_call = system is System.CELERY and not use.target.operations
     if not same_call and is_mixed(context, use):
         raise LeaveError("AMBIGUOUS", use.node)
-    if use.target.converted and (use.attribute is None or use.attribute.attr.value in _CELERYS):
+    if use.target.converted and (use.attribute is None or use.attribute.attr.value in _TASK_ATTRIBUTES):
         return
     key = use.attribute.attr.value if use.attribute is not None else "()" if use.call is not None else ""
     if key in use.target.members or _in_definition(context, use):
@@ -127,17 +127,17 @@ def _in_definition(context: FileContext, use: Use) -> bool:
     return context.values.only(function) in ACTORS or partial_of(context, function) is not None
 
 
-def _settle_links(context: FileContext, made: dict[int, list[Placed]]) -> None:
+def _keep_links_together(context: FileContext, made: dict[int, list[Placed]]) -> None:
     """A variable's uses and the places that fill it are rewritten together or not at all."""
     broken = {use.whole for use in context.uses if use.whole is not None and not use.rewritten}
     for use in context.uses:
         if use.whole in broken and use.rewritten:
-            _turn_back(context, use, made)
+            _leave_linked(context, use, made)
     derived = [use for use in context.uses if not use.direct]
     if not derived:
         return
     followed = {path for use in derived for path in _paths(use)}
-    # What several files share is settled over all of them.
+    # What several files share is decided for all of them together.
     linked = [use for use in context.uses if _linked(use) and use.container not in context.index.read_containers]
     while True:
         stuck = {path for use in linked if not use.rewritten for path in _paths(use)}
@@ -146,10 +146,10 @@ def _settle_links(context: FileContext, made: dict[int, list[Placed]]) -> None:
         if not relevant:
             return
         for use in relevant:
-            _turn_back(context, use, made)
+            _leave_linked(context, use, made)
 
 
-def _turn_back(context: FileContext, use: Use, made: dict[int, list[Placed]]) -> None:
+def _leave_linked(context: FileContext, use: Use, made: dict[int, list[Placed]]) -> None:
     context.result.edits.discard(made[id(use)])
     use.rewritten = False
     context.leave(use.node, "LINKED")

@@ -1,4 +1,4 @@
-"""One process's share of the files: each is parsed once, kept, surveyed and rewritten."""
+"""The files of one process: each is parsed once, kept, surveyed and rewritten."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from migrator.inventory.source_files import module_name
 
 
 class PoolWorker:
-    """Keeps what it parsed."""
+    """Parses files and keeps the trees for the survey and the rewrite."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -43,7 +43,7 @@ class PoolWorker:
         for file, source in self.sources.items():
             if module_name(index.root, file) not in modules:
                 continue
-            with suppress(UnparsableError):  # listed when it is rewritten; its actors stay
+            with suppress(UnparsableError):  # it is listed when it is rewritten; its actors stay
                 context = make_context(source, index, self._shown(file))
                 for convert in defining:
                     convert(context)

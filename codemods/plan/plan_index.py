@@ -1,4 +1,4 @@
-"""The plan as the rewrites ask it: which dotted path is a legacy task, and what it becomes."""
+"""The plan as the rewrites query it: which dotted path is a legacy task, and what it becomes."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class PlanIndex:
     #: ``module.name`` of a re-export to the name that it gets.
     renames: Mapping[str, str] = field(default_factory=dict)
     settings: str = ""
-    #: Legacy schedule entries that go, as ``module:entry``, with what becomes of them.
+    #: Legacy schedule entries that are removed, as ``module:entry``, with what becomes of them.
     schedule: Mapping[str, str] = field(default_factory=dict)
     #: The unified schedule.
     entries: tuple[ScheduleEntry, ...] = ()
@@ -110,11 +110,11 @@ class PlanIndex:
     policy: ActorDefaults = field(default_factory=lambda: ActorDefaults(known=False))
     #: Every priority that an actor of the project has, lowest first.
     priorities: tuple[int, ...] = (0,)
-    #: ``redis`` or ``rabbitmq``: what carries the unified messages; empty if that is computed.
+    #: ``redis`` or ``rabbitmq``: the broker of the unified messages; empty if that is computed.
     broker_kind: str = ""
     #: Dotted paths of partials and base classes that other files mention, and settings that they read.
     shared: frozenset[str] = frozenset()
-    #: Absolute paths of files that go with the cutover and are not rewritten.
+    #: Absolute paths of files that the cutover removes and that are not rewritten.
     retire: frozenset[Path] = frozenset()
     #: Dotted names of those files.
     retired_modules: frozenset[str] = frozenset()

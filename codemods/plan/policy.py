@@ -1,4 +1,4 @@
-"""Which middleware a project's Dramatiq broker really has: it decides whether and how an actor is retried.
+"""Which middleware a project's Dramatiq broker has: it decides whether and how an actor is retried.
 
 Read from the source: ``SomeBroker(…, middleware=[…])``, ``broker.add_middleware(…)``, and django_dramatiq's setting.
 Source: ``dramatiq/middleware/__init__.py`` (the default list), ``retries.py``, ``time_limit.py``, ``age_limit.py``,
@@ -30,7 +30,7 @@ class ActorDefaults:
     known: bool
     why: str = ""
     retries: bool = True
-    #: None means for ever.
+    #: None means without limit.
     max_retries: int | None = _DEFAULT_MAX_RETRIES
     min_backoff_ms: int = _DEFAULT_MIN_BACKOFF_MS
     max_backoff_ms: int = _DEFAULT_MAX_BACKOFF_MS

@@ -10,7 +10,7 @@ from migrator.report import Severity
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReasonCode:
-    """One reason for leaving a place alone, or for telling about a change."""
+    """One reason for leaving a place alone, or for listing a change."""
 
     what: str
     remedy: str
@@ -21,27 +21,28 @@ def _left(what: str, remedy: str) -> ReasonCode:
     return ReasonCode(what=what, remedy=remedy)
 
 
-def _told(what: str, remedy: str) -> ReasonCode:
+def _notice(what: str, remedy: str) -> ReasonCode:
     return ReasonCode(what=what, remedy=remedy, severity=Severity.WARNING)
 
 
 REASONS = MappingProxyType(
     {
         "RETIRED-TASK": _left("the task has no successor", "remove the call, or map the task in the plan"),
-        "LEGACY-NAME": _left("the module goes and this name of it is no task", "move it to a module that stays"),
+        "LEGACY-NAME": _left("the module is removed and this name of it is no task", "move it to a module that stays"),
         "LEGACY-STRING": _left("a string names a legacy task or module", "write the unified name if it is meant"),
         "COMPUTED-NAME": _left("a task name is computed", "write the unified name out"),
         "AMBIGUOUS": _left("may be a legacy task or something else", "give it one meaning, then run again"),
         "MIXED-TASKS": _left("several tasks whose arguments change differently", "write one call per task"),
-        "LINKED": _left("stays because another use of the same value stays", "settle that place first"),
+        "LINKED": _left("stays because another use of the same value stays", "resolve that place first"),
         "ESCAPES": _left(
-            "an actor is handed on and its use can't be followed", "hand on what is called, as task.delay"
+            "an actor is handed on and its use can't be followed",
+            "hand on the method itself, such as task.delay",
         ),
         "SHARED-CONTAINER": _left(
             "actors in a container that other files read stay: not every use of it can be followed",
             "send the task by its name where it is used, or change the container and all its readers by hand",
         ),
-        "HANDED-ON": _told("a task is handed on: was an actor, is a Celery task", "look at who reads it"),
+        "HANDED-ON": _notice("a task is handed on: was an actor, is a Celery task", "check what reads it"),
         "UNRESOLVED-RECEIVER": _left(
             "sends something that can't be resolved", "call .delay or .apply_async on the task"
         ),
@@ -54,16 +55,16 @@ REASONS = MappingProxyType(
             "is sent in the module that defines it, and the plan does not retire that file",
             "retire the file, or send the unified task",
         ),
-        "OPTION": _left("an option without an equal in Celery", "decide what it should become"),
+        "OPTION": _left("an option without an equivalent in Celery", "decide what it should become"),
         "OPTIONS-UNPACKED": _left("options are unpacked", "write the options out"),
-        "QUEUE-OPTION": _left("names a queue that no unified worker reads", "remove it or name a unified queue"),
-        "PRIORITY-OPTION": _told("a number as priority; its direction depends on the broker", "leave it to the task"),
-        "OPTION-IGNORED": _told("was ignored until now and is gone", "name it for apply_async if it is wanted"),
-        "ACTOR-ATTRIBUTE": _left("an attribute that a Celery task doesn't have", "find its equal by hand"),
-        "MESSAGE-ATTRIBUTE": _left("an attribute that an AsyncResult doesn't have", "find its equal by hand"),
-        "RESULT-ESCAPES": _told("the result is handed on: was a Message, is an AsyncResult", "look at who reads it"),
+        "QUEUE-OPTION": _left("names a queue that no unified worker consumes", "remove it or name a unified queue"),
+        "PRIORITY-OPTION": _notice("a number as priority; its direction depends on the broker", "leave it to the task"),
+        "OPTION-IGNORED": _notice("was ignored until now and is gone", "name it for apply_async if it is wanted"),
+        "ACTOR-ATTRIBUTE": _left("an attribute that a Celery task doesn't have", "replace it by hand"),
+        "MESSAGE-ATTRIBUTE": _left("an attribute that an AsyncResult doesn't have", "replace it by hand"),
+        "RESULT-ESCAPES": _notice("the result is handed on: was a Message, is an AsyncResult", "check what reads it"),
         "RESULT-MISSING": _left("non-blocking get_result raises ResultMissing", "ask .ready() first"),
-        "AWAITED-SEND": _told("the old code never got past this await", "check what follows it"),
+        "AWAITED-SEND": _notice("the old code never got past this await", "check what follows it"),
         "ASYNC-CALL": _left(
             "awaits an actor that becomes a plain function", "call it in a thread, or await its async part"
         ),
@@ -76,10 +77,10 @@ REASONS = MappingProxyType(
         "SIGNATURE": _left("a partial signature whose arguments the plan changes", "write the arguments out"),
         "MODULE-DYNAMIC": _left("a legacy module is used in a way that can't be followed", "name the unified one"),
         "STAR-IMPORT": _left("a star import brings names that aren't tasks", "import by name"),
-        "NO-TASK-LEFT": _left("imports a legacy module that goes", "remove the import"),
-        "DRAMATIQ-USE": _left("uses a part of Dramatiq that has no equal", "replace it by hand"),
-        "MIDDLEWARE": _left("Dramatiq middleware has no equal", "write it as Celery signals or a task class"),
-        "ACTOR-OPTION": _left("an actor option without an equal", "decide what it should become"),
+        "NO-TASK-LEFT": _left("imports a legacy module that is removed", "remove the import"),
+        "DRAMATIQ-USE": _left("uses a part of Dramatiq that has no equivalent", "replace it by hand"),
+        "MIDDLEWARE": _left("Dramatiq middleware has no equivalent", "write it as Celery signals or a task class"),
+        "ACTOR-OPTION": _left("an actor option without an equivalent", "decide what it should become"),
         "RAISED-RETRY": _left(
             "Dramatiq's Retry, which can't become the task's own retry here",
             "raise task.retry(countdown=seconds) in the task, outside of what catches it",
@@ -89,20 +90,20 @@ REASONS = MappingProxyType(
             "read task.request (id, retries, args, kwargs, delivery_info), or celery.current_task.request",
         ),
         "SCHEDULE-COMPUTED": _left("a schedule entry that can't be read", "move it to the plan's schedule by hand"),
-        "SCHEDULE-USE": _left("asks for a schedule entry that goes", "take the plan's entry instead, or nothing"),
+        "SCHEDULE-USE": _left("asks for a schedule entry that is removed", "use the plan's entry instead, or none"),
         "SCHEDULE-JOB": _left("another scheduler sends a legacy task", "let beat send it: add a [[schedule]]"),
-        "SCHEDULE-DIFFERS": _told("ran at another time than the plan's schedule says", "correct one of them"),
+        "SCHEDULE-DIFFERS": _notice("ran at another time than the plan's schedule says", "correct one of them"),
         "SETTINGS": _left("the settings can't be completed safely", "add it by hand"),
-        "DRAMATIQ-SETTING": _told("a setting of Dramatiq that nothing reads after the migration", "remove it"),
-        "TEXT-NAME": _told("a text file names a legacy task, module or command", "run with --text, or correct it"),
+        "DRAMATIQ-SETTING": _notice("a setting of Dramatiq that nothing reads after the migration", "remove it"),
+        "TEXT-NAME": _notice("a text file names a legacy task, module or command", "run with --text, or correct it"),
         "PERIODIC-ROW": _left(
             "a row of django_celery_beat may name a legacy task", "rename the task of that row by hand"
         ),
         "IN-PLACE-ADAPTER": _left("an in-place task whose arguments change", "use a new name for the unified task"),
-        "FORWARDED": _told("a patched name's assertions can't be followed", "check the arguments that they read"),
+        "FORWARDED": _notice("a patched name's assertions can't be followed", "check the arguments that they read"),
         "OVERLAP": _left("two rewrites want the same place", "do one by hand, then run again"),
-        "UNUSED-IGNORE": _told("an ignore comment dismisses nothing", "remove it"),
-        "UNPARSABLE": _left("can't be parsed", "correct it; nothing in it was looked at"),
+        "UNUSED-IGNORE": _notice("an ignore comment dismisses nothing", "remove it"),
+        "UNPARSABLE": _left("can't be parsed", "correct it; nothing in it was checked"),
         "EXISTS": _left("a file that the installation would create is there with other content", "move it away"),
     }
 )

@@ -1,4 +1,4 @@
-"""Names of the legacy side in any text: modules that go, their files, registered task names."""
+"""Legacy names in any text: removed modules, their files, registered task names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from codemods.plan.plan_index import PlanIndex
 
 
 def retired_names(index: PlanIndex) -> re.Pattern[bytes] | None:
-    """Return what finds the names of modules that go, their files, and dotted task names; None if there are none."""
+    """Return a pattern for the names of removed modules, their files, and dotted task names; None if there are none."""
     words = set()
     for module in index.retired_modules:
         words |= {module, module.replace(".", "/") + ".py"}
@@ -21,7 +21,7 @@ def retired_names(index: PlanIndex) -> re.Pattern[bytes] | None:
 
 
 def bounded(words: set[str]) -> re.Pattern[bytes]:
-    """Return what finds any of the words as a whole."""
+    """Return a pattern for any of the words as a whole."""
     joined = b"|".join(re.escape(word.encode()) for word in sorted(words, key=len, reverse=True))
     return re.compile(rb"(?<![A-Za-z0-9_.])(?:" + joined + rb")(?![A-Za-z0-9_])")
 

@@ -127,7 +127,7 @@ class Values:
         return self._once(found[0], lambda: (path for binding in found for path in self._binding(binding, depth)))
 
     def _once(self, key: object, paths: Callable[[], Iterable[str]]) -> frozenset[str]:
-        """Return what a name stands for, remembered unless part of it was cut short."""
+        """Return what a name stands for, cached unless part of the lookup was cut short."""
         if key in self._names:
             return self._names[key]
         if self._entered[key] >= _NESTED or self._lookups > _MOST:
@@ -172,7 +172,7 @@ class Values:
             yield UNKNOWN if base == UNKNOWN else f"{base}.{node.attr.value}"
 
     def _own_attribute(self, node: cst.Attribute) -> list[cst.BaseExpression]:
-        """``self.task`` and ``cls.task`` where the class around gives it a value, here and nowhere else."""
+        """Return the values that the enclosing class assigns to ``self.task`` or ``cls.task`` in this file."""
         if not isinstance(node.value, cst.Name) or node.value.value not in {"self", "cls"}:
             return []
         owner = enclosing(self.tree, node, cst.ClassDef)

@@ -1,6 +1,6 @@
-"""Legacy beat entries outside the settings: those that the plan replaces or retires go, the others get unified names.
+"""Legacy beat entries outside the settings: replaced and retired ones are removed, the others get unified names.
 
-Who owns the schedule afterwards is the settings module (:mod:`codemods.settings`), and nobody else.
+Afterwards the settings module alone owns the schedule (:mod:`codemods.rewrites.settings`).
 Source: ``celery/beat.py`` (entry keys), ``celery/app/defaults.py`` (old and new setting names).
 """
 
@@ -93,7 +93,7 @@ def mappings(context: FileContext, node: cst.BaseExpression, depth: int = 0) -> 
 
 
 def rewrite_mapping(context: FileContext, node: cst.Dict | cst.Call, module: str) -> None:
-    """Remove what goes and rename what stays."""
+    """Remove the entries that are replaced or retired and rename those that stay."""
     if isinstance(node, cst.Call):
         rewrite_dict_call(context, node, lambda name: f"{module}:{name}" in context.index.schedule, rewrite_entry)
         return

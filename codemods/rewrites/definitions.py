@@ -18,7 +18,7 @@ from codemods.editing.statements import remove_line
 from codemods.plan.plan_index import Target
 from codemods.protocol import Rewrite
 
-_CLOCKS = frozenset({"dramatiq_crontab.cron", "dramatiq_crontab.interval"})
+_SCHEDULERS = frozenset({"dramatiq_crontab.cron", "dramatiq_crontab.interval"})
 
 
 def rewrite(context: FileContext) -> None:
@@ -54,12 +54,12 @@ def _convert(context: FileContext, node: cst.FunctionDef, decorator: cst.Decorat
 def _remove_scheduler_jobs(context: FileContext, node: cst.FunctionDef, target: Target) -> None:
     """Remove the decorators of dramatiq-crontab; they send actors only."""
     for decorator in node.decorators:
-        clock = decorator.decorator
-        if not isinstance(clock, cst.Call) or context.values.only(clock.func) not in _CLOCKS:
+        schedule = decorator.decorator
+        if not isinstance(schedule, cst.Call) or context.values.only(schedule.func) not in _SCHEDULERS:
             continue
-        check_scheduled(context, target, clock)
+        check_scheduled(context, target, schedule)
         remove_line(context, decorator)
-        context.result.replaced.append(clock.func)
+        context.result.replaced.append(schedule.func)
 
 
 def _indent(context: FileContext, node: cst.CSTNode) -> str:

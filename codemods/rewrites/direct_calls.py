@@ -1,6 +1,6 @@
 """Tasks called without a queue stay direct calls: ``actor(…)``, ``task(…)``, ``task.run(…)``; ``actor.fn`` is ``.run``.
 
-Only the plan's arguments change. Bare references are renamed where nothing can go wrong.
+Only the plan's arguments change. Bare references are renamed where that is safe.
 Source: ``dramatiq/actor.py`` (``fn``, ``__call__``), ``celery/app/task.py`` (``run``, ``__call__``, ``name``).
 """
 
@@ -17,7 +17,7 @@ from migrator.wire.message import System
 
 
 def direct(context: FileContext, use: Use) -> None:
-    """Adapt a direct call; an awaited one can't go on, because a task is a plain function."""
+    """Adapt a direct call; an awaited one is left, because a task is a plain function."""
     assert use.call is not None
     if isinstance(context.parent(use.call), cst.Await):
         raise LeaveError("ASYNC-CALL", use.call)
@@ -52,7 +52,7 @@ def kept_attribute(context: FileContext, use: Use) -> None:
 
 
 def computed_name(context: FileContext, use: Use) -> None:
-    """A task's module, read to make up a name of a task that will be another one's.
+    """Refuse a read of a task's module: a name is built from it, and the unified task has another one.
 
     Raises:
         LeaveError: Always, unless the task stays where it is.
@@ -68,7 +68,7 @@ def wrapped(context: FileContext, use: Use) -> None:
 
 
 def bare_actor(context: FileContext, use: Use) -> None:
-    """Let a bare actor through where its use can be seen, or where nothing in the file could send it."""
+    """Accept a bare actor where its use is known, or where nothing in the file could send it."""
     if not followed(context, use.node):
         _hand_on(context, use)
     elif use.container not in context.index.read_containers and shown_to_others(context, use.node):
@@ -76,7 +76,7 @@ def bare_actor(context: FileContext, use: Use) -> None:
 
 
 def bare_task(context: FileContext, use: Use) -> None:
-    """A bare Celery task keeps its interface; only changed arguments need its use to be seen."""
+    """Accept a bare Celery task: it keeps its interface, so only changed arguments require that its use is known."""
     if one_meaning(use.targets).operations and not followed(context, use.node):
         _hand_on(context, use)
 

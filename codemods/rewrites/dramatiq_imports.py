@@ -1,4 +1,4 @@
-"""Imports of Dramatiq itself: parts that were replaced go, their successors are imported, the rest is listed.
+"""Imports of Dramatiq itself: those of replaced parts are removed, their successors are imported, the rest is listed.
 
 Source: ``dramatiq/__init__.py`` (what the package offers).
 """
@@ -17,9 +17,9 @@ from codemods.protocol import Rewrite
 from codemods.resolve.shared_items import UNKNOWN
 from codemods.rewrites.raised_retries import RETRIES
 
-#: Reasons of rewrites that say more about their places.
+#: Reason codes of other rewrites that say more about the place.
 _OWN = frozenset({"RAISED-RETRY", "CURRENT-MESSAGE"})
-#: Libraries of the legacy side that end with it.
+#: Libraries that are only needed for legacy actors.
 LIBRARIES = ("dramatiq", "periodiq", "dramatiq_crontab", "django_dramatiq", "dramatiq_abort")
 
 
@@ -76,7 +76,7 @@ def _remove_partials(context: FileContext) -> None:
 
 
 def _within(context: FileContext, name: cst.Name, replaced: set[cst.BaseExpression]) -> bool:
-    """True if a read is part of an expression whose place another name took."""
+    """True if a read is part of an expression that another name replaced."""
     here: cst.CSTNode | None = name
     while isinstance(here, (cst.Name, cst.Attribute)):
         if here in replaced:
@@ -99,7 +99,7 @@ def _list(context: FileContext, alias: cst.ImportAlias, path: str, reads: list[c
         if code in _OWN and any(
             left.code == code and left.line == context.source.line(node) for left in context.result.leftovers
         ):
-            continue  # said already, and why
+            continue  # listed already, with the reason
         context.leave(node, code, full if full and UNKNOWN not in full else path)
 
 

@@ -31,7 +31,7 @@ _INSTEAD = {
     "AdminMiddleware": "django-celery-results keeps a row for each task",
     "Prometheus": "run an exporter for Celery beside the workers",
     "CurrentMessage": "read celery.current_task.request",
-    "ShutdownNotifications": "Celery waits for running tasks; a task is not told",
+    "ShutdownNotifications": "Celery waits for running tasks; a task is not notified",
     "Abortable": "revoke the task: AsyncResult.revoke(terminate=True)",
     "SentryMiddleware": "sentry_sdk has a CeleryIntegration",
 }

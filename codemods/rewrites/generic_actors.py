@@ -1,6 +1,6 @@
 """Class-based actors that the plan maps to themselves become Celery tasks of the same name.
 
-The class inherits from ``Task`` in the place of ``GenericActor``, so its methods and attributes stay reachable; its
+The class inherits from ``Task`` instead of ``GenericActor``, so its methods and attributes stay reachable; its
 ``Meta`` becomes the options of ``shared_task``, which makes ``perform`` the task's body. Abstract bases of the same
 file come along. Source: ``dramatiq/generic.py``, ``celery/app/base.py`` ``_task_from_fun`` (``base``, ``bind``).
 """
@@ -22,7 +22,7 @@ _BLANK = re.compile(rb"(?:[ \t]*\r?\n)*")
 
 
 def rewrite(context: FileContext) -> None:
-    """Convert the class-based actors of a file: a family of classes with its bases, or none of it."""
+    """Convert the class-based actors of a file: classes together with their bases, or none of them."""
     lines: list[list[cst.ClassDef]] = []
     for node in context.tree.definitions:
         if isinstance(node, cst.ClassDef) and isinstance(context.parent(node), cst.Module):

@@ -104,10 +104,10 @@ def _import_string(context: FileContext, node: cst.SimpleString) -> None:
 
 
 def _autodiscover(context: FileContext, call: cst.Call) -> None:
-    """Celery passes over a package whose module is gone without a word.
+    """Check ``autodiscover_tasks``: Celery silently skips a package whose module is gone.
 
     Raises:
-        LeaveError: It looks for a module that goes.
+        LeaveError: It would search for a module that is removed.
     """
     packages, related = argument(call, 0, "packages"), argument(call, 1, "related_name")
     name = text_of(related.value) if related is not None else "tasks"

@@ -1,6 +1,6 @@
 """``actor.send_with_options(…)`` becomes ``task.apply_async(…)``: milliseconds to seconds, options that had an effect.
 
-An option that no Dramatiq middleware reads was ignored; it goes and is told about, because Celery would honour it.
+An option that no Dramatiq middleware reads was ignored; it is removed and listed, because Celery would honour it.
 Source: ``dramatiq/actor.py`` (``delay``), ``actor_options`` in ``dramatiq/middleware/*.py``, ``celery/app/task.py``.
 """
 

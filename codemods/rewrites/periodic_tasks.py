@@ -1,4 +1,4 @@
-"""Code that makes or finds rows of django_celery_beat: ``PeriodicTask(task=…)``, ``PeriodicTask.objects.get(task=…)``.
+"""Code that creates or queries django_celery_beat rows: ``PeriodicTask(task=…)``, ``PeriodicTask.objects.get(task=…)``.
 
 The task gets its unified name, and arguments the plan's changes, where they are literal JSON or ``json.dumps`` of
 literals. Rows that are in the database already are the generated migration's (:mod:`codemods.install.beat_rows`).
@@ -37,7 +37,7 @@ class _Field:
 
 
 def rewrite(context: FileContext) -> None:
-    """Rewrite the rows that a file makes or looks for."""
+    """Rewrite the rows that a file creates or queries."""
     for call in context.tree.calls:
         called = context.values.only(call.func)
         if called != _ROW and not called.startswith(f"{_ROW}.objects."):

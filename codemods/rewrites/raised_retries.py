@@ -17,7 +17,7 @@ from codemods.protocol import Rewrite
 
 RETRIES = frozenset({"dramatiq.Retry", "dramatiq.errors.Retry"})
 CODE = "RAISED-RETRY"
-#: Options of an actor that look at the exception.
+#: Options of an actor that are called with the exception.
 _LOOK = ("retry_when", "on_failure", "on_retry_exhausted")
 _WIDE = frozenset({"builtins.Exception", "builtins.BaseException"})
 
@@ -44,7 +44,7 @@ def _convert(context: FileContext, call: cst.Call) -> None:
 
 
 def _delay(call: cst.Call) -> cst.BaseExpression:
-    """Return the delay that is given; a message was only logged, and goes if it is a text.
+    """Return the delay that is given; a message was only logged, and is removed if it is a text.
 
     Raises:
         LeaveError: There is none, or more than can be read.
@@ -72,12 +72,12 @@ def _plain(node: cst.BaseExpression) -> bool:
 
 
 def _check_policy(context: FileContext, call: cst.Call, declared: Declaration) -> None:
-    """Check that nothing of the actor's policy treats this exception in a way of its own."""
+    """Check that nothing in the actor's policy handles this exception differently."""
     if not context.index.policy.retries:
         raise LeaveError(CODE, call, "the broker has no Retries middleware, so it was not retried")
     for name in _LOOK:
         if name in declared.options:
-            raise LeaveError(CODE, call, f"{name} is told about it")
+            raise LeaveError(CODE, call, f"{name} would be called with it")
     throws = declared.options.get("throws")
     if throws is not None:
         listed = [e.value for e in throws.elements] if isinstance(throws, (cst.Tuple, cst.List)) else [throws]

@@ -26,7 +26,7 @@ def rewrite(context: FileContext) -> None:
 
 
 def _double(context: FileContext, attribute: object) -> bool:
-    """True for an attribute that another rewrite changed: the double of a patched actor."""
+    """True for an attribute that another rewrite changed: the mock of a patched actor."""
     return context.result.edits.covers(context.source.span(attribute.attr))  # type: ignore[attr-defined]
 
 

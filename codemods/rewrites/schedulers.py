@@ -1,4 +1,4 @@
-"""Jobs of APScheduler that send a legacy task: those that the plan replaces or retires go, the others are listed.
+"""Jobs of APScheduler that send a legacy task: replaced and retired ones are removed, the others are listed.
 
 ``add_job(task.send, …)``, and ``add_job`` or ``@scheduled_job`` of a function that does nothing but send. A listed job
 comes with the ``[[schedule]]`` that means the same, weekday and minute included, so that beat can own it; so does one
@@ -23,13 +23,13 @@ from codemods.syntax.scopes import BindingKind
 #: The uses of tasks by what is done with them.
 Uses = dict[cst.BaseExpression, Use]
 
-#: What this rewrite itself says.
+#: Codes of the leftovers that this rewrite lists.
 _ABOUT_JOBS = frozenset({"SCHEDULE-DIFFERS", "SCHEDULE-JOB"})
 _SENDS = frozenset({"send", "delay"})
 
 
 def rewrite(context: FileContext) -> None:
-    """Look at every job of a file."""
+    """Remove or list every job of a file."""
     uses: Uses = {use.attribute: use for use in context.uses if use.attribute is not None}
     removed: list[tuple[int, int]] = []
     for call in context.tree.calls:
@@ -115,7 +115,7 @@ def _remove(context: FileContext, call: cst.Call) -> tuple[int, int]:
 
 
 def _forget(context: FileContext, removed: list[tuple[int, int]]) -> None:
-    """Take the uses and leftovers of removed jobs out of the account, except what is said about their removal."""
+    """Forget the uses and leftovers inside removed jobs, except those about the removal itself."""
     if not removed:
         return
     removed.sort()

@@ -35,7 +35,7 @@ def delay(context: FileContext, use: Use) -> None:
 
 
 def uncalled(context: FileContext, use: Use) -> None:
-    """A method handed on is right as it is, unless whoever calls it passes arguments that the plan changes.
+    """Accept a method that is handed on, unless its callers pass arguments that the plan changes.
 
     Raises:
         LeaveError: Somebody else passes the arguments.

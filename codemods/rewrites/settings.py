@@ -68,7 +68,7 @@ def _schedule(context: FileContext, tail: list[str]) -> None:
         if name not in names and f"{context.values.where.module}:{name}" not in context.index.schedule:
             kept.append(f"    {context.source.code(element.key)}: {context.source.code(element.value)},")
     text = newline.join(["{", *kept, *schedule_entries(wanted, crontab), "}"])
-    # This module owns the whole schedule: what another rewrite would do to single entries of it has no say.
+    # This module owns the whole schedule: edits of other rewrites to single entries are dropped.
     context.result.edits.take(context.source.span(value), context.source.text)
     if not _same(context, value, text):
         context.replace(value, text)
@@ -83,7 +83,7 @@ def _same(context: FileContext, value: cst.Dict, text: str) -> bool:
 
 
 def _crontab(context: FileContext) -> str:
-    """Return the name under which ``crontab`` can be used, and import it if nobody does."""
+    """Return the name under which ``crontab`` can be used, and import it if it isn't imported."""
     for name, found in context.tree.module.bindings.items():
         if any(b.statement is not None and context.values.imported(b) == "celery.schedules.crontab" for b in found):
             return name

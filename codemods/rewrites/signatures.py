@@ -1,6 +1,6 @@
 """Signatures of Celery tasks whose arguments the plan changes: ``.s``, ``.si``, ``.signature``, ``.map`` and the like.
 
-A signature that gets another task's result can't be adapted: nobody sees that value here.
+A signature that gets another task's result can't be adapted: that value isn't known here.
 Source: ``celery/canvas.py`` (a chain and ``link`` put the result first; ``si`` ignores it).
 """
 
@@ -56,7 +56,7 @@ def _routing(context: FileContext, use: Use) -> None:
 
 
 def spread(context: FileContext, use: Use) -> None:
-    """``.map``, ``.starmap`` and ``.chunks`` hold argument lists that nobody sees here."""
+    """``.map``, ``.starmap`` and ``.chunks`` hold argument lists that aren't known here."""
     if one_meaning(use.targets).operations:
         raise LeaveError("SIGNATURE", use.attribute or use.node)
 

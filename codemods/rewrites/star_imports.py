@@ -15,7 +15,7 @@ from codemods.uses.names import taken
 
 
 def rewrite(context: FileContext) -> None:
-    """Rewrite the star imports of modules that go."""
+    """Rewrite the star imports of removed modules."""
     for statement in context.tree.imports:
         if isinstance(statement, cst.ImportFrom) and isinstance(statement.names, cst.ImportStar):
             module = context.index.resolve(context.values.base(statement))

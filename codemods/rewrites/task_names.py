@@ -106,8 +106,8 @@ def _is_lookup(context: FileContext, node: cst.SimpleString) -> bool:
     if isinstance(parent, (cst.Comparison, cst.ComparisonTarget)):
         comparison = parent if isinstance(parent, cst.Comparison) else context.parent(parent)
         assert isinstance(comparison, cst.Comparison)
-        sides = [comparison.left, *(item.comparator for item in comparison.comparisons)]
-        return any(isinstance(side, cst.Attribute) and side.attr.value in {"name", "task"} for side in sides)
+        operands = [comparison.left, *(item.comparator for item in comparison.comparisons)]
+        return any(isinstance(item, cst.Attribute) and item.attr.value in {"name", "task"} for item in operands)
     return False
 
 

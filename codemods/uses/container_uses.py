@@ -1,4 +1,4 @@
-"""What a file does with a container of tasks that several files share: every item is followed, or named as lost."""
+"""What a file does with a container of tasks that several files share: every item is followed, or listed as lost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HOLDS = (cst.Element, cst.DictElement, cst.Tuple, cst.List, cst.Set, cst.Dict)
 
 
 class _Kind(Enum):
-    """What iterating gives: items, keys, or pairs whose second is an item."""
+    """What iterating over it yields: items, keys, or pairs whose second is an item."""
 
     SEQUENCE = "sequence"
     MAPPING = "mapping"
@@ -29,14 +29,14 @@ class _Kind(Enum):
 
 
 def mark_containers(context: FileContext) -> None:
-    """Say of each use through which shared container it came, and list the reads of one that can't be followed."""
+    """Record for each use which shared container it came out of, and list the reads of one that can't be followed."""
     if not context.index.containers:
         return
     for node, container in _reads(context):
         origin, kind = container.origin, _Kind.MAPPING if container.mapping else _Kind.SEQUENCE
         if origin.rpartition(".")[0] != context.values.where.module:
             context.result.containers_read.add(origin)
-        for reached, followed in _holder(context, node, kind):
+        for reached, followed in _container_use(context, node, kind):
             use = context.uses.of_node(reached)
             if followed and use is not None and (use.attribute is not None or use.call is not None):
                 use.container = origin
@@ -95,7 +95,7 @@ def _reads(context: FileContext) -> Iterator[tuple[cst.BaseExpression, Container
             node, paths = parent, [f"{path}.{parent.attr.value}" for path in paths]
 
 
-def _holder(
+def _container_use(
     context: FileContext, node: cst.BaseExpression, kind: _Kind, depth: int = 0
 ) -> Iterator[tuple[cst.CSTNode, bool]]:
     """Yield the items that are taken out of a container, and with False what can't be followed."""
@@ -112,12 +112,12 @@ def _holder(
         called = context.values.only(call.func)
         if called in _COPIES and not parent.star and len(call.args) == 1:
             pairs = called == "builtins.enumerate" and kind is _Kind.SEQUENCE
-            yield from _holder(context, call, _Kind.PAIRS if pairs else kind, depth + 1)
+            yield from _container_use(context, call, _Kind.PAIRS if pairs else kind, depth + 1)
         elif called not in _LOOKERS:
             yield node, False
     elif (name := _named(parent, node)) is not None:
         for load in _loads(context, name):
-            yield from _holder(context, load, kind, depth + 1)
+            yield from _container_use(context, load, kind, depth + 1)
     elif not isinstance(parent, _LOOKED_AT):
         yield node, False
 
@@ -129,7 +129,7 @@ def _method(context: FileContext, node: cst.Attribute, depth: int) -> Iterator[t
     elif name == "get":
         yield from _item(context, call, depth)
     elif name in {"values", "items"}:
-        yield from _holder(context, call, _Kind.SEQUENCE if name == "values" else _Kind.PAIRS, depth + 1)
+        yield from _container_use(context, call, _Kind.SEQUENCE if name == "values" else _Kind.PAIRS, depth + 1)
     elif name != "keys":
         yield node, False
 

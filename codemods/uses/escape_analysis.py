@@ -1,7 +1,7 @@
-"""Where does a task go that is neither called nor sent where it is named: is every use of it followed?
+"""Whether every use of a task that is neither called nor sent where it is named can be followed.
 
-Looked at, compared, kept in a variable, a container or an attribute whose every reader in the file is known; anything
-else may do with it whatever it likes.
+It can if the task is only inspected, compared, or kept in a variable, a container or an attribute whose every reader in
+the file is known; anything else escapes.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from codemods.resolve.shared_items import UNKNOWN
 from codemods.resolve.unpacking import unpacked
 from migrator.wire.message import System
 
-_LOOKERS = frozenset(
+_INSPECTING = frozenset(
     f"builtins.{name}" for name in ("isinstance", "print", "repr", "str", "type", "id", "callable", "len")
 )
-#: What is done with an actor that was handed on.
+#: What may be called on an actor that was handed on.
 METHODS = frozenset({"send", "send_with_options", "message", "message_with_options", "fn", "delay", "apply_async"})
 CONTAINERS = (cst.Element, cst.DictElement, cst.Tuple, cst.List, cst.Set, cst.Dict, cst.IfExp)
 
 
 def followed(context: FileContext, node: cst.CSTNode) -> bool:
-    """True where the value is only looked at, or where what holds it is followed by the rewrites."""
+    """True where the value is only inspected, or where what holds it is followed by the rewrites."""
     parent = context.parent(node)
     while isinstance(parent, CONTAINERS):
         node, parent = parent, context.parent(parent)
@@ -38,7 +38,7 @@ def followed(context: FileContext, node: cst.CSTNode) -> bool:
             return False
         if context.values.only(call.func) in {"builtins.getattr", "builtins.hasattr"}:
             return _by_name(context, call)
-        if context.values.only(call.func) in _LOOKERS | {"unittest.mock.patch.object"}:
+        if context.values.only(call.func) in _INSPECTING | {"unittest.mock.patch.object"}:
             return True
         if context.source.code(call.func) in {"mocker.spy", "monkeypatch.setattr"}:
             return call.args[0] is parent
@@ -53,7 +53,7 @@ def followed(context: FileContext, node: cst.CSTNode) -> bool:
 
 
 def _by_name(context: FileContext, call: cst.Call) -> bool:
-    """``getattr(actor, "send")``: the method's name follows, if no argument changes; False if that can't be said."""
+    """``getattr(actor, "send")``: the method's name follows, if no argument changes; False if that isn't known."""
     named = call.args[1].value if len(call.args) > 1 else None
     use = context.uses.of_node(call.args[0].value)
     if use is None or not isinstance(named, cst.SimpleString):
@@ -94,7 +94,7 @@ def _is_followed(context: FileContext, load: cst.BaseExpression) -> bool:
         return _method(context, parent)
     if isinstance(parent, cst.Arg):
         call = context.parent(parent)
-        looked = isinstance(call, cst.Call) and context.values.only(call.func) in _LOOKERS
+        looked = isinstance(call, cst.Call) and context.values.only(call.func) in _INSPECTING
         return looked or (isinstance(call, cst.Call) and _looped(context, call))
     return isinstance(parent, (cst.Comparison, cst.ComparisonTarget)) or _looped(context, load)
 

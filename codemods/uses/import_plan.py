@@ -27,7 +27,7 @@ class Change:
     item: LegacyImport
     #: True if the alias stays as it is.
     keep: bool
-    #: ``module``, ``name`` and local name that take its place, or are added beside it; empty name: the module itself.
+    #: ``module``, ``name`` and local name that replace it, or are added beside it; empty name: the module itself.
     become: list[tuple[str, str, str]] = field(default_factory=list)
 
 
@@ -120,7 +120,7 @@ def _module(context: FileContext, item: LegacyImport, used: set[str]) -> Change 
 
 
 def _other_names(context: FileContext, item: LegacyImport, used: set[str]) -> list[cst.BaseExpression]:
-    """List what a module that goes is used for besides tasks; the Celery application gets its successor."""
+    """List what a removed module is used for besides tasks; the Celery application is replaced by its successor."""
     left = []
     for node in item.others:
         here: cst.CSTNode = node
@@ -134,7 +134,7 @@ def _other_names(context: FileContext, item: LegacyImport, used: set[str]) -> li
 
 
 def _other(context: FileContext, item: LegacyImport, used: set[str]) -> Change | None:
-    """A package above a legacy module, or a name of one that is no task."""
+    """Change the import of a package above a legacy module, or of a name in one that is no task."""
     head = context.index.resolve(item.dotted).rpartition(".")[0]
     if head in context.index.retired_modules:
         context.leave(item.alias, "LEGACY-NAME", item.dotted)
@@ -154,7 +154,7 @@ def _other(context: FileContext, item: LegacyImport, used: set[str]) -> Change |
 
 
 def _side_effect(context: FileContext, item: LegacyImport, module: str) -> Change | None:
-    """An import for its effect: registering tasks."""
+    """Change an import that is there for its effect: registering tasks."""
     homes = {
         _unified_module(t) for t in context.index.targets.values() if t.path.rpartition(".")[0] == module and t.unified
     }

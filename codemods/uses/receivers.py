@@ -1,4 +1,4 @@
-"""Sends whose receiver can't be resolved: may they send an actor?
+"""Sends whose receiver can't be resolved, and whether they may send an actor.
 
 ``.send_with_options`` and ``.message_with_options`` are Dramatiq's alone. ``.send`` has many owners (signals, sockets,
 mails, generators): it only counts where the receiver is a parameter or an unpacked value and no ``sender=`` is passed.

@@ -128,7 +128,7 @@ def _targets(index: PlanIndex, paths: frozenset[str]) -> tuple[Target, ...]:
 
 
 def _derived(context: FileContext, seen: set[cst.CSTNode]) -> Iterator[Use]:
-    """Variables, items and attributes that hold a task, where something is done with them."""
+    """Yield the variables, items and attributes that hold a task, where they are called or an attribute is read."""
     nodes: list[cst.BaseExpression] = [a.value for a in context.tree.attributes]
     nodes += [call.func for call in context.tree.calls]
     done: set[cst.CSTNode] = set(seen)

@@ -1,6 +1,6 @@
 """Legacy beat entries of one file, in every literal form, named ``module:entry``.
 
-Forms: ``app.conf.beat_schedule = {…}``, ``app.conf.beat_schedule["entry"] = {…}``,
+Declared as ``app.conf.beat_schedule = {…}``, ``app.conf.beat_schedule["entry"] = {…}``,
 ``app.conf.beat_schedule.update({…})``, ``app.conf.update(beat_schedule={…})``, ``conf["beat_schedule"] = {…}``,
 ``CELERY_BEAT_SCHEDULE = {…}``, ``CELERYBEAT_SCHEDULE``, ``beat_schedule`` of a configuration module or class,
 ``add_periodic_task(…, name="entry")``, each also through one module constant.

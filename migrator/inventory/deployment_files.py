@@ -16,7 +16,7 @@ from migrator.plan.command_line import CHANGE
 from migrator.plan.processes import Driver, Role
 from migrator.wire.message import System
 
-#: What serves requests, and with them sends messages.
+#: Servers of requests, which send messages as they do.
 _SERVERS = ("gunicorn", "uvicorn", "daphne", "hypercorn", "waitress-serve", "runserver", "uwsgi")
 _SUFFIXES = (".conf", ".ini", ".service")
 _LARGEST_BYTES = 256 * 1024

@@ -62,7 +62,7 @@ def draft_plan(
         subject: The project.
         inventory: What was found in its source.
         programs: What deployment files say about processes.
-        clocks: When jobs of other schedulers run, by ``module:entry``, as the plan writes it.
+        scheduler_jobs: When jobs of other schedulers run, by ``module:entry``, as the plan writes it.
         in_place: Map each task to itself instead: its own function becomes the Celery task.
     """
     document = tomlkit.document()
@@ -95,21 +95,21 @@ def _schedule(
         document["schedule"] = _array(_scheduled(name, tasks[name], known[name]) for name in found)
     if rest := [name for name in entries if name not in known]:
         document["retired_schedule"] = _array(
-            {"name": name, "reason": "DECIDE: move it under [[schedule]] with `replaces`, or say why it goes"}
+            {"name": name, "reason": "DECIDE: move it under [[schedule]] with `replaces`, or say why it is dropped"}
             for name in rest
         )
 
 
 def _unified_task(inventory: Inventory, name: str, groups: Groups) -> str:
-    """Return the unified task that a schedule entry's task becomes; empty if that can't be said."""
+    """Return the unified task that a schedule entry's task becomes; empty if that isn't known."""
     tasks = {entry.task for entry in inventory.schedule if entry.name == name}
     found = {unified for unified, group in groups.items() if tasks & {function_of(task) for task in group}}
     return found.pop() if len(found) == 1 else ""
 
 
-def _scheduled(name: str, task: str, clock: str) -> Table:
+def _scheduled(name: str, task: str, trigger: str) -> Table:
     table = tomlkit.table()
-    key, _, value = clock.partition(" = ")
+    key, _, value = trigger.partition(" = ")
     table["name"] = re.sub(r"[^a-z0-9]+", "-", name.partition(":")[2].lower()).strip("-")
     table["task"] = task
     table[key] = value.strip('"') if key == "crontab" else float(value)
@@ -129,7 +129,7 @@ def _add_processes(document: tomlkit.TOMLDocument, programs: Sequence[Program], 
         document["process"] = _array(_processes(programs, root))
     else:
         document.add(tomlkit.comment("DECIDE: no worker, scheduler or producer was found in a deployment file;"))
-        document.add(tomlkit.comment("write each as a [[process]], of both sides"))
+        document.add(tomlkit.comment("write each as a [[process]], legacy and unified"))
 
 
 def _processes(programs: Sequence[Program], root: str) -> Iterator[Table]:
@@ -148,7 +148,7 @@ def _process(program: Program, side: str, root: str) -> Table:
     slug = re.sub(r"[^a-z0-9]+", "-", program.name.removesuffix(".service").lower()).strip("-")
     unified = side == "unified"
     table["name"] = f"{side}-{slug if producer or not unified else program.role.value}"
-    origin = f"in place of {program.name}" if unified and not producer else f"{program.driver.value} {program.name}"
+    origin = f"instead of {program.name}" if unified and not producer else f"{program.driver.value} {program.name}"
     table["name"].comment(f"{origin}; DECIDE: {program.doubt}" if program.doubt else origin)
     table["side"], table["role"] = side, program.role.value
     if not producer:

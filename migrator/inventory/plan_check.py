@@ -1,4 +1,4 @@
-"""Holds a plan against the source: every silence, unknown name and wrong parameter list, in one go."""
+"""Compares a plan with the source: every missing or unknown name and wrong parameter list, in one go."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from migrator.wire.message import System
 
 
 def check_complete(plan: Plan, inventory: Inventory) -> Report:
-    """Compare a plan with the project: every silence, unknown name and wrong parameter list, in one go.
+    """Compare a plan with the project: every missing or unknown name and wrong parameter list, in one go.
 
     The source may be what it was before the rewrite, after it, or after the cutover, which takes legacy files away.
     """
@@ -84,7 +84,7 @@ def _unknown_tasks(plan: Plan, inventory: Inventory, legacy: Sequence[LegacyDefi
                 continue
             yield Finding(
                 code="PLAN-UNKNOWN-TASK",
-                # It may be made at a place that is listed as unseen.
+                # It may be declared at one of the places listed as unseen.
                 severity=Severity.WARNING if inventory.unseen else Severity.ERROR,
                 where=where,
                 what=f"no {system.value} task of that name is in {plan.project.root}",
@@ -92,7 +92,7 @@ def _unknown_tasks(plan: Plan, inventory: Inventory, legacy: Sequence[LegacyDefi
             )
         elif path not in [task.path for task in legacy if task.system is system and task.name == name]:
             yield _error(
-                "PLAN-PATH", where, "the function lies elsewhere", f"plan says {path}", f"path = {known[name]!r}"
+                "PLAN-PATH", where, "the function is elsewhere", f"plan says {path}", f"path = {known[name]!r}"
             )
 
 
@@ -113,7 +113,7 @@ def _parameters(plan: Plan, legacy: Sequence[LegacyDefinition]) -> Iterator[Find
             yield _error(
                 "PLAN-PARAMETERS",
                 f"{plan.file}: {task.system.value}:{task.name}",
-                "the parameters are not the source's",
+                "the parameters are not those of the source",
                 f"plan says {list(mapping.parameters)}, {task.file}:{task.line} says {list(task.parameters)}",
                 f"parameters = {list(task.parameters)}",
             )
@@ -143,7 +143,7 @@ def _schedules(plan: Plan, inventory: Inventory) -> Iterator[Finding]:
                 "",
                 "add it to `replaces` of a [[schedule]], or under [[retired_schedule]] with a reason",
             )
-    for name in sorted((named | retired) - known - _taken_out(plan, written)):
+    for name in sorted((named | retired) - known - _removed_entries(plan, written)):
         yield _error(
             "PLAN-UNKNOWN-SCHEDULE",
             f"{plan.file}: {name}",
@@ -162,9 +162,9 @@ def _is_written(plan: Plan, entry: ScheduleDefinition) -> bool:
     return module not in legacy and any(own.name == name and own.task == entry.task for own in plan.schedule)
 
 
-def _taken_out(plan: Plan, written: Sequence[ScheduleDefinition]) -> frozenset[str]:
-    """Return the legacy entries that the rewrite has taken out: those whose successor is there, and with all of them
-    the retired ones.
+def _removed_entries(plan: Plan, written: Sequence[ScheduleDefinition]) -> frozenset[str]:
+    """Return the legacy entries that the rewrite removed: those whose successor is there, and the retired ones if all
+    successors are.
     """
     there = {entry.name.partition(":")[2] for entry in written}
     gone = {name for entry in plan.schedule if entry.name in there for name in entry.replaces}

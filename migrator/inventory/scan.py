@@ -36,7 +36,7 @@ def scan(root: Path, sources: SourceFiles | None = None) -> Inventory:
     """Return every task and schedule entry declared below ``root``; needs no plan.
 
     Args:
-        root: The import root: a module's name is told from it.
+        root: The import root: module names are relative to it.
         sources: What was read in this run already, of this folder or one around it.
 
     Raises:

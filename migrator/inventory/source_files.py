@@ -88,7 +88,7 @@ class SourceFiles:
 
 
 def skipped(folder: Path) -> bool:
-    """Tell whether a folder is somebody else's: hidden, a virtual environment, a cache."""
+    """Tell whether a folder is not the project's own: hidden, a virtual environment, a cache."""
     return folder.name.startswith(".") or folder.name in _NEVER or (folder / "pyvenv.cfg").exists()
 
 

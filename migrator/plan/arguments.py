@@ -47,7 +47,7 @@ def adapt(mapping: TaskMapping, args: Sequence[Any], kwargs: Mapping[str, Any]) 
 
 
 def restore(mapping: TaskMapping, parameters: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:
-    """Return the legacy form of a call that was born unified.
+    """Return the legacy form of a native call, made after the cutover.
 
     Args:
         mapping: The primary mapping of the unified task.

@@ -1,4 +1,4 @@
-"""A line as somebody would type it in a shell, as an argument list: split, never run by a shell.
+"""A command line as typed in a shell, as an argument list: split, never run by a shell.
 
 What only a shell can do is refused with what to write instead; quoting, leading ``NAME=value`` and ``exec`` are
 understood. ``${NAME}`` and ``${NAME:-default}`` stay: the plan fills them in.

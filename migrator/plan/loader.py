@@ -270,7 +270,7 @@ def _check_names(plan: Plan, problems: Problems) -> None:
     ):
         for name, times in Counter(names).items():
             if times > 1:
-                problems.add(f"{kind}:{name}", f"stands {times} times", "names are unique")
+                problems.add(f"{kind}:{name}", f"is there {times} times", "names are unique")
     known = [task.name for task in plan.tasks]
     for index, entry in enumerate(plan.schedule):
         if entry.task not in known:

@@ -44,13 +44,13 @@ class Operation:
     to: str = ""
     #: For CONSTANT.
     value: Any = None
-    #: For DROP: why the argument may go.
+    #: For DROP: why the argument may be dropped.
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskMapping:
-    """One legacy task and the unified task that takes its place."""
+    """One legacy task and the unified task that replaces it."""
 
     system: System
     #: Actor name, or registered Celery task name.
@@ -62,7 +62,7 @@ class TaskMapping:
     operations: tuple[Operation, ...]
     #: Name of the unified task.
     unified: str
-    #: True for the mapping that a rollback uses for messages born unified.
+    #: True for the mapping that a rollback uses for native messages.
     primary: bool
 
 
@@ -82,7 +82,7 @@ class PlannedTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetiredTask:
-    """A legacy task without a successor, on purpose. Its messages are kept back and listed."""
+    """A legacy task without a successor, on purpose. Its messages are quarantined and listed."""
 
     system: System
     name: str
@@ -102,13 +102,13 @@ class ScheduleEntry:
     #: Interval in seconds; None when ``crontab`` is used.
     every_s: float | None
     kwargs: Mapping[str, Any]
-    #: Legacy entries whose place it takes, as ``module:entry-name``.
+    #: Legacy entries that it replaces, as ``module:entry-name``.
     replaces: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetiredSchedule:
-    """A legacy beat entry that is not carried over, on purpose."""
+    """A legacy beat entry without a successor, on purpose."""
 
     #: ``module:entry-name``.
     name: str
@@ -134,7 +134,7 @@ class Endpoint:
     #: Celery on Redis: separator and steps of the priority lists.
     priority_separator: str = "\x06\x16"
     priority_steps: tuple[int, ...] = (0, 3, 6, 9)
-    #: Celery on Redis: the transport option ``global_keyprefix``; the legacy side only.
+    #: Celery on Redis: the transport option ``global_keyprefix``; for legacy endpoints only.
     key_prefix: str = ""
     #: Celery on Redis: seconds after which an unacknowledged message is delivered again.
     visibility_timeout_s: float = 3600
@@ -150,7 +150,7 @@ class Project:
     settings: str
     #: Argument list that runs ``manage.py``.
     manage: tuple[str, ...]
-    #: Files that go when the cutover has been verified.
+    #: Files that `complete` removes after a verified cutover.
     retire: tuple[str, ...]
     #: Package whose files are installed into the project, and the folder that receives them; empty if none.
     install_package: str
@@ -163,9 +163,9 @@ class Project:
 class Cutover:
     """How the cutover is to be done."""
 
-    #: Unified workers also take what comes late under legacy Celery names.
+    #: Legacy aliases: unified workers also run late messages under legacy Celery names.
     legacy_aliases: bool = False
-    #: Seconds without such a message after which nobody is expected to send one any more.
+    #: Quiet period: seconds without such a message after which no more are expected.
     legacy_aliases_quiet_s: float = 24 * 3600.0
 
 
@@ -223,7 +223,7 @@ class Plan:
         return next((task for task in self.tasks if task.name == name), None)
 
     def primary(self, unified: str) -> TaskMapping | None:
-        """Return the legacy form for a message born unified, or None if it has none."""
+        """Return the legacy form for a native message, or None if it has none."""
         task = self.task(unified)
         return next((m for m in task.replaces if m.primary), None) if task else None
 

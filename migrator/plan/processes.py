@@ -23,7 +23,7 @@ class Role(StrEnum):
 class Driver(StrEnum):
     """Who starts and stops a process; one module of :mod:`migrator.workers` each."""
 
-    #: We do, as a command of our own.
+    #: The migrator, as a command.
     COMMAND = "command"
     #: A running supervisord.
     SUPERVISOR = "supervisor"
@@ -31,7 +31,7 @@ class Driver(StrEnum):
     SYSTEMD = "systemd"
 
 
-#: Where a process manager answers if the plan doesn't say.
+#: Address of a process manager if the plan doesn't name one.
 MANAGERS = {
     Driver.COMMAND: "",
     Driver.SUPERVISOR: "${SUPERVISOR_URL:-unix:///var/run/supervisor.sock}",
@@ -41,7 +41,7 @@ MANAGERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """One long-running process, recognised by pid and start time."""
+    """One long-running process, identified by pid and start time."""
 
     name: str
     side: Side
@@ -101,7 +101,7 @@ def _line(table: TomlTable) -> ShellLine:
     if not text:
         return ShellLine()
     if "command" in table.data:
-        table.problem("shell", "stands beside `command`", "keep one of them")
+        table.problem("shell", "is given beside `command`", "keep one of them")
     line = split_line(text)
     if line.problem:
         table.problem("shell", line.problem, line.hint)
@@ -132,7 +132,7 @@ def _check_driver(table: TomlTable, process: Process) -> None:
         return
     for key in ("environment", "pidfile"):
         if key in table.data:
-            hint = f"it stands in the configuration of {process.driver.value}"
+            hint = f"it is in the configuration of {process.driver.value}"
             table.problem(key, f"is not used with driver {process.driver.value!r}", hint)
     for key in ("program", "unit"):
         if "*" in str(table.data.get(key, "")):

@@ -1,4 +1,4 @@
-"""One table of a TOML document, read key by key; what is wrong is collected, never raised."""
+"""One table of a TOML document, read key by key; problems are collected, never raised."""
 
 from __future__ import annotations
 

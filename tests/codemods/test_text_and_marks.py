@@ -1,4 +1,4 @@
-"""Deployment files are named, and rewritten where it is sure; marks and the registry of rewrites."""
+"""Deployment files are named, and rewritten where that is certain; marks and the registry of rewrites."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_text_files_are_named_and_not_touched(tmp_path: Path) -> None:
     assert not [change for change in report.changed if not change.shown.endswith(".py")]
 
 
-def test_with_text_the_sure_ones_are_rewritten(tmp_path: Path) -> None:
+def test_with_text_the_certain_ones_are_rewritten(tmp_path: Path) -> None:
     plan = make_project(tmp_path, FILES, plan=INSTALL)
     report = rewrite(plan, text=True)
     assert (tmp_path / "Procfile").read_text() == "worker: celery -A tasks worker\nold: dramatiq legacy.actors\n"
@@ -103,7 +103,7 @@ def test_commands_of_others_stay_and_are_not_named(tmp_path: Path, line: str) ->
 
 
 @pytest.mark.parametrize("line", NAMED)
-def test_what_is_not_sure_is_named_and_stays(tmp_path: Path, line: str) -> None:
+def test_what_is_not_certain_is_named_and_stays(tmp_path: Path, line: str) -> None:
     plan = make_project(tmp_path, {"run.sh": f"set -e\n{line}\n"}, plan=PROCESSES)
     report = rewrite(plan, text=True)
     assert (tmp_path / "run.sh").read_text() == f"set -e\n{line}\n"
@@ -135,7 +135,7 @@ def test_two_workers_never_come_from_one_deployment(tmp_path: Path) -> None:
     report = rewrite(plan, text=True)
     assert (tmp_path / "etc/b.service").read_text() == files["etc/b.service"]
     (finding,) = (finding for finding in report.findings if finding.where == "etc/b.service:1")
-    assert "takes its place" in finding.what
+    assert "replaces it" in finding.what
     assert "command: celery -A tasks worker" in (tmp_path / "compose.yml").read_text()
 
 

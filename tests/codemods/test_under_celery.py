@@ -157,7 +157,7 @@ def note(line):
 def whisper(user):
     note(f"psst, {user}")
 """
-#: Callbacks, a predicate for retries, and what is told when they are used up.
+#: Callbacks, a predicate for retries, and what is called when they are used up.
 CALLBACKS = {
     "notes.py": NOTES,
     "broker.py": BROKER,

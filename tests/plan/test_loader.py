@@ -50,7 +50,7 @@ def test_the_sample_plan_maps_the_fourteen_tasks_of_the_guide(plan: Plan) -> Non
     }
 
 
-def test_two_legacy_tasks_of_one_name_are_told_apart_by_system(plan: Plan) -> None:
+def test_two_legacy_tasks_of_one_name_are_distinguished_by_system(plan: Plan) -> None:
     dramatiq = plan.mapping(System.DRAMATIQ, "health_check_task")
     celery = plan.mapping(System.CELERY, "tasks.celery_tasks.health_check_task")
     assert dramatiq is not None and celery is not None

@@ -71,7 +71,7 @@ def test_a_command_may_only_be_missing_when_somebody_else_has_it(tmp_path: Path)
         ),
         (
             'driver = "supervisor"\nprogram = "web"\npidfile = "web.pid"',
-            "pidfile: is not used with driver 'supervisor' (it stands in the configuration of supervisor)",
+            "pidfile: is not used with driver 'supervisor' (it is in the configuration of supervisor)",
         ),
         (
             'driver = "supervisor"\nprogram = "web"\nenvironment = { A = "1" }',
@@ -135,7 +135,7 @@ def test_lines_that_only_a_shell_understands(line: str, problem: str) -> None:
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        ('shell = "web.py"', "shell: stands beside `command`"),
+        ('shell = "web.py"', "shell: is given beside `command`"),
         ('shell = "a | b"', "shell: uses '|', which only a shell understands"),
     ],
 )

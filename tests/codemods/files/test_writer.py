@@ -89,7 +89,7 @@ def test_the_undo_patch_is_one_that_git_applies(tmp_path: Path) -> None:
     assert snapshot(tmp_path) == before
 
 
-def test_a_file_that_changes_meanwhile_stops_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_changes_during_the_run_stops_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = make_project(tmp_path, {"src/app.py": SEND, "src/b.py": SEND})
     original = writer._prepare
 
@@ -105,7 +105,7 @@ def test_a_file_that_changes_meanwhile_stops_everything(tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize("point", ["prepare", "commit"])
-def test_killed_at_any_moment_the_next_run_settles_it(tmp_path: Path, point: str) -> None:
+def test_killed_at_any_moment_the_next_run_recovers(tmp_path: Path, point: str) -> None:
     files = {f"src/m{number}.py": SEND for number in range(5)}
     plan = make_project(tmp_path, files)
     before = snapshot(tmp_path)
@@ -301,7 +301,7 @@ def test_signals_are_delivered_again_after_writing(tmp_path: Path) -> None:
         time.sleep(1)
 
 
-def test_a_tree_that_names_nothing_is_settled_without_the_parser(tmp_path: Path) -> None:
+def test_a_tree_that_names_nothing_is_decided_without_the_parser(tmp_path: Path) -> None:
     files = {"src/legacy/actors.py": "", "src/legacy/jobs.py": "", "src/app.py": "x = 1\n"}
     plan = make_project(tmp_path, files, plan=PLAN.replace("conf.settings", "conf.missing"))
     child = f"""

@@ -1,4 +1,4 @@
-"""LibCST's private parts are changed where they are as known, and left alone everywhere else."""
+"""LibCST's private parts are changed where they are as expected, and left alone everywhere else."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def untouched() -> None:
         cst.Name("")
 
 
-def test_where_everything_is_as_known_nodes_are_lighter() -> None:
+def test_where_everything_is_as_known_nodes_are_faster() -> None:
     subprocess.run([sys.executable, "-c", CHILD], check=True, timeout=120)
 
 
