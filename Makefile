@@ -73,7 +73,7 @@ chaos: $(STAMP) ## kill the transfer, then whole runs of the sample, again and a
 	$(BIN)/python benchmarks/chaos.py $(ARGS)
 	$(BIN)/python benchmarks/chaos_run.py --rounds $(ROUNDS)
 
-faults: $(STAMP) ## cut the connection at every single point, and carry 100,000 mangled payloads: nothing lost, doubled, changed
+faults: $(STAMP) ## cut the connection at every single point, and move 100,000 mangled payloads: nothing lost, doubled, changed
 	$(BIN)/python benchmarks/faults.py $(ARGS)
 
 fuzz: $(STAMP) ## run the rewrites over other people's code with legacy names put into it

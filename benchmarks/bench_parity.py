@@ -6,6 +6,7 @@ process against the task's own time in the same run. Setting Django up once per 
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from pathlib import Path
 from parity_sample import rewritten_sample
 
 from checks.cases.load import load_cases
+from checks.cases.patterns import fits
 from checks.configuration import load_configuration
 from checks.runs.observe import Request, observe
 from migrator.events import ignore
@@ -24,13 +26,21 @@ PROMISED = 5.0
 
 def main() -> int:
     """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="only these cases (patterns are allowed), and the goal is not judged")
+    options = parser.parse_args()
     worst = 0.0
     with tempfile.TemporaryDirectory(prefix="parity-overhead-") as name:
         plan = rewritten_sample(Path(name))
         configuration = load_configuration(plan)
-        cases = load_cases(configuration.cases, plan).cases
+        cases = tuple(
+            case
+            for case in load_cases(configuration.cases, plan).cases
+            if not options.names or any(fits(pattern, case.name) for pattern in options.names)
+        )
         print(f"{'system':10} {'runs':>5} {'tasks s':>8} {'cases s':>8} {'ratio':>6} {'process s':>10}")
-        for system in ("unified", "celery", "dramatiq"):
+        called = {call.mapping.system.value for case in cases for call in case.calls}
+        for system in ("unified", *sorted(called)):
             asked = Request(
                 plan=plan,
                 cases=cases,
@@ -48,7 +58,7 @@ def main() -> int:
             worst = max(worst, runs_s / tasks_s)
             print(f"{system:10} {len(seen):5} {tasks_s:8.2f} {runs_s:8.2f} {runs_s / tasks_s:6.2f} {elapsed_s:10.2f}")
     print(f"worst={worst:.2f} promised={PROMISED}")
-    return 0 if worst <= PROMISED else 1
+    return 0 if options.names or worst <= PROMISED else 1
 
 
 if __name__ == "__main__":

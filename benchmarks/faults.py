@@ -4,7 +4,7 @@ Run: ``python benchmarks/faults.py [--payloads 100000] [--messages 60] [--every 
 proxy, forward and back, and the connection is cut at the first piece of data, at the second, and so on until a run
 comes to its end undisturbed; once so that the request is lost, once so that the server does it and the answer is lost.
 Payloads: truncated, nested deeply, huge, of wrong types, not UTF-8. The last line of each is stable:
-``cuts=… lost=0 doubled=0 changed=0 unbalanced=0`` and ``payloads=… carried=… kept=… missing=0 changed=0``.
+``cuts=… lost=0 doubled=0 changed=0 unbalanced=0`` and ``payloads=… moved=… quarantined=… missing=0 changed=0``.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ LEGACY_URLS, UNIFIED_URL = ("DRAMATIQ_BROKER_URL", "CELERY_BROKER_URL"), ("UNIFI
 def main() -> int:
     """Run both campaigns and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--payloads", type=int, default=100_000)
-    parser.add_argument("--messages", type=int, default=60, help="of each run that is cut")
+    parser.add_argument("--payloads", type=int, default=100_000, help="at least 1000; 0 leaves them out")
+    parser.add_argument("--messages", type=int, default=60, help="of each run that is cut; 0 leaves the cuts out")
     parser.add_argument("--every", type=int, default=1, help="cut only at every n-th point")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
@@ -127,13 +127,13 @@ def _payloads(folder: Path, server: EmbeddedServer, options: argparse.Namespace)
         started = time.monotonic()
         report = scene.forward()
         elapsed_s = time.monotonic() - started
-        kept = Counter(
+        quarantined = Counter(
             raw.partition(b"\n")[2]
             for system in ("dramatiq", "celery")
             for raw in scene.legacy.hvals(f"tqm:kept:legacy:{system}")
         )
-        missing = options.payloads - report.moved - report.kept + abs(report.balance) + sum((kept - before).values())
-        missing += report.kept - sum(kept.values())
+        missing = options.payloads - report.moved - report.quarantined + abs(report.balance)
+        missing += sum((quarantined - before).values()) + report.quarantined - sum(quarantined.values())
         left = scene.legacy.llen("dramatiq:default") + scene.legacy.llen("celery")
         scene.back()
         after = Counter(scene.legacy.hvals("dramatiq:default.msgs"))
@@ -141,10 +141,10 @@ def _payloads(folder: Path, server: EmbeddedServer, options: argparse.Namespace)
             after.update(scene.legacy.lrange(key, 0, -1))
         changed = sum((before - after).values()) + sum((after - before).values())
     reasons = ", ".join(f"{name} {number}" for name, number in report.reasons.items())
-    print(f"  forward in {elapsed_s:.1f} s; kept back: {reasons}", flush=True)
+    print(f"  forward in {elapsed_s:.1f} s; quarantined: {reasons}", flush=True)
     print(
-        f"payloads={options.payloads} carried={report.moved} kept={report.kept} missing={missing + left} "
-        f"changed={changed}",
+        f"payloads={options.payloads} moved={report.moved} quarantined={report.quarantined} "
+        f"missing={missing + left} changed={changed}",
         flush=True,
     )
     return missing + left + changed

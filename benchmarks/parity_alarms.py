@@ -27,6 +27,7 @@ OFFSET_LIMIT_S = 6 * 3600
 def main() -> int:
     """Run as often as asked; the exit code is 1 after any alarm."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="only these cases; patterns are allowed")
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--seed", type=int, default=1, help="of the seeds and offsets")
     options = parser.parse_args()
@@ -40,7 +41,8 @@ def main() -> int:
                 clock_offset_s=float(draw.randrange(600, OFFSET_LIMIT_S)),
             )
             started = time.perf_counter()
-            report = parity_check(plan, environ=os.environ, options=ParityOptions(variations=around))
+            chosen = ParityOptions(names=tuple(options.names), variations=around)
+            report = parity_check(plan, environ=os.environ, options=chosen)
             alarms += not report.ok
             verdict = "green" if report.ok else "ALARM"
             print(

@@ -35,8 +35,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "acceptance" / "rabbitmq")]
 LEG_TIMEOUT_S = 3600
 LABELS = ("rabbitmq", "rabbitmq to redis", "redis to rabbitmq", "two rabbitmq")
-#: Peers get fewer messages; their rate does not depend on the number.
-FEW, OURS = 2000, 10_000
 #: Celery's mover declares a queue while it handles a message, which hands it the next one: with a few hundred waiting
 #: it ends with a RecursionError.
 VERY_FEW = 50
@@ -47,7 +45,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--messages", type=int, default=100_000)
     parser.add_argument("--fuzz", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=3, help="comparisons with the peers")
+    parser.add_argument("--rounds", type=int, default=3, help="comparisons with the peers; no ratio is judged")
+    parser.add_argument(
+        "--few", type=int, default=2000, help="messages of a peer, whose rate does not depend on their number"
+    )
     parser.add_argument("--only", choices=LABELS, help="only this constellation")
     parser.add_argument("--leg", nargs=2, metavar=("PLAN", "DIRECTION"), help="one leg, for its own process")
     options = parser.parse_args()
@@ -71,7 +72,8 @@ def main() -> int:
                     cpu = f"CPU tool {found['tool_us']:4.0f} us, server {found['server_us']:4.0f} us a message"
                     print(f"{text}  {found['peak_mib']:5.1f} MiB  {cpu}", flush=True)
             for number in range(options.rounds):
-                _beside_peers(folder / f"peers-{number}", _empty_urls(f"peers-{number}", redis, rabbit), wrong)
+                peers = _empty_urls(f"peers-{number}", redis, rabbit)
+                _beside_peers(folder / f"peers-{number}", peers, wrong, few=options.few)
             if options.fuzz:
                 _fuzz(folder / "fuzz", _empty_urls("fuzz", redis, rabbit), options.fuzz, wrong)
     print(f"lost={wrong['lost']} doubled={wrong['doubled']} peak_mib={peak:.0f} slowest_per_s={min(rates):.0f}")
@@ -123,21 +125,22 @@ def _cpu_s(pid: int) -> float:
     return sum(psutil.Process(pid).cpu_times()[:2])
 
 
-def _beside_peers(folder: Path, urls: dict[str, str], wrong: Counter[str]) -> None:
+def _beside_peers(folder: Path, urls: dict[str, str], wrong: Counter[str], *, few: int) -> None:
     """Let one by one, Celery's mover and ours carry in turn, and print what each does a second."""
     from rabbit_scene import fill, make_scene
 
     folder.mkdir()
     with make_scene(folder, **urls) as scene:
         scene.send("health_check_task")
-        ids = fill(scene, FEW)
-        one = _rate(lambda: _one_by_one(urls["dramatiq"], FEW), FEW)
-        wrong["lost"] += sum(1 for _ in scene.broker("dramatiq").scan()) != len(ids) + 1 - FEW
-        for index in range(VERY_FEW):
+        ids = fill(scene, few)
+        one = _rate(lambda: _one_by_one(urls["dramatiq"], few), few)
+        wrong["lost"] += sum(1 for _ in scene.broker("dramatiq").scan()) != len(ids) + 1 - few
+        very_few = min(few, VERY_FEW)
+        for index in range(very_few):
             scene.apply("fetch_yahoo_stocks_task", [f"Y{index}"])
-        mover = _rate(lambda: _celerys_mover(scene.celery, VERY_FEW), VERY_FEW)
-        fill(scene, OURS)
-        ours = _rate(scene.forward, OURS)
+        mover = _rate(lambda: _celerys_mover(scene.celery, very_few), very_few)
+        fill(scene, 5 * few)
+        ours = _rate(scene.forward, 5 * few)
     rates = f"one by one {one:,.0f}, celery.contrib.migrate.move {mover:,.0f}, ours {ours:,.0f} a second"
     print(f"peers: {rates}; ours is x{ours / one:.1f} and x{ours / mover:.1f}", flush=True)
 
@@ -193,7 +196,8 @@ def _fuzz(folder: Path, urls: dict[str, str], number: int, wrong: Counter[str]) 
         after = whole(scene)
         wrong["lost"] += sum((before - after).values())
         wrong["doubled"] += sum((after - before).values())
-        print(f"fuzz: {report.seen:,} seen, {report.moved:,} carried, {report.kept:,} kept, {back.restored:,} restored")
+        there = f"{report.seen:,} seen, {report.moved:,} moved, {report.quarantined:,} quarantined"
+        print(f"fuzz: {there}, {back.restored:,} restored")
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def test_reading_changes_nothing(stand: Stand) -> None:
         list(stand.broker.scan())
         stand.broker.owners()
         stand.broker.facts()
-    # What RabbitMQ has given out for a look comes back when its channel has closed.
+    # What RabbitMQ delivered for browsing is requeued when the channel has closed.
     wait_until(lambda: stand.content() == before, what=lambda: (before, stand.content()), pause_s=0.1)
     test_depths_count_every_state_and_name_the_empty_ones(stand)
 

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from missing import missing
@@ -30,28 +29,24 @@ FLAGS = (
     "--virtual-time-budget=2000",
 )
 
-#: Runs the browser with further arguments and returns what it prints.
-Browse = Callable[..., str]
+
+def find_browser() -> str:
+    """Return the path of the machine's browser. Without one: a failure in CI, a loud skip elsewhere."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None) or missing(ABSENT)
 
 
-def find_browser() -> Browse:
-    """Return how to run the machine's browser. Without one: a failure in CI, a loud skip elsewhere."""
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        missing(ABSENT)
-
-    def browse(*arguments: str) -> str:
-        # A profile that another process uses would hand the address over to it, and print nothing.
-        with tempfile.TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True) as profile:
-            command = [program, *FLAGS, *_sandbox(), f"--user-data-dir={profile}", *arguments]
-            environ = {**os.environ, "HOME": profile}
-            done = subprocess.run(
-                command, env=environ, capture_output=True, text=True, timeout=START_TIMEOUT_S, check=False
-            )
-        assert done.returncode == 0, f"{Path(program).name} ended with {done.returncode}:\n{done.stderr[-3000:]}"
-        return done.stdout
-
-    return browse
+def browse(*arguments: str) -> str:
+    """Start the browser with further arguments and return what it prints."""
+    program = find_browser()
+    # A profile that another process uses would hand the address over to it, and print nothing.
+    with tempfile.TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True) as profile:
+        command = [program, *FLAGS, *_sandbox(), f"--user-data-dir={profile}", *arguments]
+        environ = {**os.environ, "HOME": profile}
+        done = subprocess.run(
+            command, env=environ, capture_output=True, text=True, timeout=START_TIMEOUT_S, check=False
+        )
+    assert done.returncode == 0, f"{Path(program).name} ended with {done.returncode}:\n{done.stderr[-3000:]}"
+    return done.stdout
 
 
 def _sandbox() -> tuple[str, ...]:

@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 import signal
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
 from shop import Shop, eventually, in_child, kill_at, options, orders_done, send_orders, start_legacy, with_net
+from step_runs import begin, tables
 from supervised import supervised_shop
 
 from migrator.brokers.connect import connect
 from migrator.plan.processes import Driver
 from migrator.runner.execute import run_back, run_forward
-from migrator.state.journal import EntryKind, Phase, entry, open_journal
+from migrator.state.journal import open_journal
 from migrator.steps.order import ROLLBACK, STEPS, step_named
 from migrator.steps.protocol import Context, Step
 from migrator.wire.message import Side, State
 from migrator.workers import legacy_aliases
 from migrator.workers.drivers.command import process_named
 from migrator.workers.start_stop import list_processes, start_side, stop_side
-
-
-def begin(context: Context) -> Context:
-    """Begin another run, in which every process of the legacy side was running."""
-    started = replace(context, run=context.run + 1)
-    running = [process.name for process in context.plan.select(side=Side.LEGACY)]
-    started.journal.write(entry(started.run, Phase.FORWARD, EntryKind.RUN_BEGUN, data={"running": running}))
-    return started
-
-
-def tables(shop: Shop) -> set[str]:
-    """The tables of the unified app, from the database itself."""
-    with closing(sqlite3.connect(shop.folder / "src" / "shop.sqlite3")) as database:
-        return {name for (name,) in database.execute("select name from sqlite_master where name like 'jobs_%'")}
 
 
 def seen(shop: Shop) -> dict[str, Any]:
@@ -61,47 +46,6 @@ def seen(shop: Shop) -> dict[str, Any]:
             legacy_aliases.missing(shop.plan, process_named(shop.plan, "new-worker"), environ=shop.environ),
         ],
     }
-
-
-def keep_failure(shop: Shop, name: str) -> None:
-    """Write a dead letter as the unified app would."""
-    with closing(sqlite3.connect(shop.folder / "src" / "shop.sqlite3")) as database, database:
-        database.execute("insert into jobs_taskfailure (task_name) values (?)", (name,))
-
-
-def failures(shop: Shop) -> list[tuple[int, str]]:
-    with closing(sqlite3.connect(shop.folder / "src" / "shop.sqlite3")) as database:
-        return database.execute("select id, task_name from jobs_taskfailure order by id").fetchall()
-
-
-def test_dead_letters_survive_rollbacks_however_often_and_wherever_these_are_killed(shop: Shop) -> None:
-    given = Context(plan=shop.plan, environ=shop.environ, journal=open_journal(shop.plan), run=0, options=options())
-    step = step_named("migrate_database")
-    assert step is not None
-    for number in range(3):
-        given = begin(given)
-        if number == 2:
-            # Killed when the table was there again, and what had been exported was not; then taken back.
-            record, migrate, _ = step.actions(given)
-            for action in (record, migrate):
-                given.journal.write(entry(given.run, Phase.FORWARD, EntryKind.STARTED, step.name, action=action.id))
-                facts = dict(action.run() or {})
-                given.journal.write(
-                    entry(given.run, Phase.FORWARD, EntryKind.DONE, step.name, action=action.id, data=facts)
-                )
-            assert failures(shop) == []
-        else:
-            run_forward(given, step)
-            assert failures(shop) == [(n + 1, f"letter {n}") for n in range(number)]
-            keep_failure(shop, f"letter {number}")
-        run_back(given, step)
-        assert tables(shop) == set()
-    # Single tasks may be moved before the next cutover: that belongs to the run that was taken back.
-    for action in step.actions(given):
-        action.run()
-    keep_failure(shop, "of a single task")
-    run_forward(begin(given), step)
-    assert failures(shop) == [(1, "letter 0"), (2, "letter 1"), (3, "of a single task")]
 
 
 #: Steps that start or stop processes: what differs under a process manager.

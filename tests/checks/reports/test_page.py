@@ -6,13 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
-from headless_browser import Browse, find_browser
+from headless_browser import browse, find_browser
 
 from checks.compare.experiment import Comparison
 from checks.compare.report import ParityReport
 from checks.reports.page import page, side_by_side
 from migrator.report import Mismatch, Outcome
 
+needs_browser = pytest.mark.usefixtures("browser")
 HOSTILE = "</script><img src=x onerror=document.title='taken'>"
 
 
@@ -33,7 +34,7 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def browse() -> Browse:
+def browser() -> str:
     return find_browser()
 
 
@@ -42,6 +43,7 @@ def shown(dom: str) -> str:
     return found[1] if found else ""
 
 
+@needs_browser
 @pytest.mark.parametrize(
     ("fragment", "expected"),
     [
@@ -54,21 +56,23 @@ def shown(dom: str) -> str:
         ("#unknown=1", "5 of 5"),
     ],
 )
-def test_the_filter_shows_what_is_asked(browse: Browse, file: Path, fragment: str, expected: str) -> None:
+def test_the_filter_shows_what_is_asked(file: Path, fragment: str, expected: str) -> None:
     dom = browse("--dump-dom", f"file://{file}{fragment}")
     assert shown(dom) == expected
     hidden = len(re.findall(r"<details[^>]*hidden", dom))
     assert f"{5 - hidden} of 5" == expected
 
 
-def test_nothing_of_a_value_is_run(browse: Browse, file: Path) -> None:
+@needs_browser
+def test_nothing_of_a_value_is_run(file: Path) -> None:
     dom = browse("--dump-dom", f"file://{file}")
     title = re.search(r"<title>(.*?)</title>", dom, re.DOTALL)
     assert title is not None and title[1].startswith("Parity of &lt;/script&gt;")
     assert "<img" not in dom
 
 
-def test_it_draws_in_light_and_dark(browse: Browse, file: Path, tmp_path: Path) -> None:
+@needs_browser
+def test_it_draws_in_light_and_dark(file: Path, tmp_path: Path) -> None:
     pictures = []
     for number, mode in enumerate(("", "--blink-settings=preferredColorScheme=0")):
         target = tmp_path / f"shot-{number}.png"
@@ -97,7 +101,8 @@ def test_within_a_comparison_open_differences_come_first() -> None:
     assert re.findall(r"<h3><span[^>]*>[^<]*</span> (\w)</h3>", text) == ["b", "a"]
 
 
-def test_nothing_stands_beyond_the_edge_of_a_narrow_window(browse: Browse, file: Path) -> None:
+@needs_browser
+def test_nothing_stands_beyond_the_edge_of_a_narrow_window(file: Path) -> None:
     text = file.read_text().replace("</body>", "<script>document.title = document.documentElement.scrollWidth</script>")
     narrow = file.with_name("narrow.html")
     narrow.write_text(text)
