@@ -102,7 +102,7 @@ def test_a_unified_worker_that_dies_after_the_transfer_takes_everything_back(sho
     start_legacy(shop)
     send_orders(shop, 0, 40, later_s=900)
     eventually(lambda: len(orders_done(shop)) == 30)
-    report = cutover(shop, at("carry over what late", lambda: kill(shop, "new-worker", children=True)))
+    report = cutover(shop, at("transfer what late", lambda: kill(shop, "new-worker", children=True)))
     assert report.outcome is RunOutcome.UNDONE, report.failure
     assert "new-worker" in report.failure
     assert running(shop, Side.LEGACY) == {"old-dramatiq", "old-celery", "old-beat", "old-web"}
@@ -123,7 +123,7 @@ def test_a_broker_that_goes_down_in_the_middle_and_comes_back(shop: Shop, action
     else:
         assert report.outcome is RunOutcome.STOPPED, report.outcome
         assert report.exit_code is ExitCode.UNREACHABLE
-        assert "the way back failed too" in report.failure
+        assert "the rollback failed too" in report.failure
     now = runner.status(shop.plan, environ=shop.environ)
     assert now.state in (MigrationState.ROLLING_BACK, MigrationState.MIGRATING)
     assert now.problems
