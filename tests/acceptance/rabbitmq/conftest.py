@@ -21,7 +21,7 @@ _RUNS = (
     "test_rabbitmq_cutover",
     "test_rabbitmq_kills",
     "test_rabbitmq_rehearse",
-    "test_rabbitmq_taken",
+    "test_rabbitmq_dedup_log",
     "test_rabbitmq_workers",
 )
 # pika tells every step of every connection.
