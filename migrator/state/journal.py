@@ -71,6 +71,38 @@ class JournalEntry:
     plan: str = ""
 
 
+@dataclass(slots=True)
+class JournalReader:
+    """Reads a journal file once; after that only what was appended since."""
+
+    file: Path
+    _known: list[JournalEntry] = field(default_factory=list)
+    #: The file that was read, by its inode, and how far.
+    _inode: int = 0
+    _offset: int = 0
+
+    def entries(self) -> tuple[JournalEntry, ...]:
+        """Return every entry, without a torn last line; none if there is no file.
+
+        Raises:
+            UsageError: A line in the middle can't be read, so the file was damaged or edited.
+        """
+        try:
+            with self.file.open("rb") as stream:
+                facts = os.fstat(stream.fileno())
+                if facts.st_ino != self._inode or facts.st_size < self._offset:
+                    self._known, self._inode, self._offset = [], facts.st_ino, 0
+                stream.seek(self._offset)
+                whole, newline, _torn = stream.read().rpartition(b"\n")
+        except FileNotFoundError:
+            self._inode = 0
+            return ()
+        for line in whole.split(b"\n") if newline else ():
+            self._known.append(_parsed(line, f"{self.file}:{len(self._known) + 1}"))
+            self._offset += len(line) + 1
+        return tuple(self._known)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Journal:
     """The journal file of one plan."""
@@ -79,6 +111,7 @@ class Journal:
     operator: str
     host: str
     plan: str
+    reader: JournalReader = field(repr=False, compare=False)
 
     def write(self, entry: JournalEntry) -> None:
         """Append an entry and wait until the disk has it.
@@ -103,39 +136,14 @@ class Journal:
 
     def entries(self, run: int | None = None) -> tuple[JournalEntry, ...]:
         """Return all entries, or those of one run, oldest first."""
-        return tuple(entry for entry in read_journal(self.file) if run in (None, entry.run))
+        return tuple(entry for entry in self.reader.entries() if run in (None, entry.run))
 
 
 def open_journal(plan: Plan) -> Journal:
     """Return the plan's journal; its folder is made when the first entry is written."""
-    return Journal(
-        file=plan.state_folder / "journal.jsonl", operator=operator(), host=socket.gethostname(), plan=plan.fingerprint
-    )
-
-
-def read_journal(file: Path) -> tuple[JournalEntry, ...]:
-    """Return the entries of a journal file, without a torn last line; empty if there is none.
-
-    Raises:
-        UsageError: A line in the middle can't be read, so the file was damaged or edited.
-    """
-    try:
-        content = file.read_bytes()
-    except FileNotFoundError:
-        return ()
-    lines = content.split(b"\n")[:-1]
-    entries = []
-    for number, line in enumerate(lines, 1):
-        try:
-            entries.append(_entry(orjson.loads(line)))
-        except (orjson.JSONDecodeError, KeyError, ValueError, TypeError) as error:
-            raise UsageError(
-                f"{file}:{number}",
-                "is no journal entry",
-                found=line[:60].decode("utf-8", "replace"),
-                remedy="restore the file from a backup; without it a rollback is not possible",
-            ) from error
-    return tuple(entries)
+    file = plan.state_folder / "journal.jsonl"
+    reader = JournalReader(file)
+    return Journal(file=file, operator=operator(), host=socket.gethostname(), plan=plan.fingerprint, reader=reader)
 
 
 def entry(run: int, phase: Phase, mark: EntryKind, step: str = "", **rest: Any) -> JournalEntry:
@@ -178,6 +186,18 @@ def _cut_torn_line(descriptor: int) -> int:
     if whole != size:
         os.ftruncate(descriptor, whole)
     return whole
+
+
+def _parsed(line: bytes, where: str) -> JournalEntry:
+    try:
+        return _entry(orjson.loads(line))
+    except (orjson.JSONDecodeError, KeyError, ValueError, TypeError) as error:
+        raise UsageError(
+            where,
+            "is no journal entry",
+            found=line[:60].decode("utf-8", "replace"),
+            remedy="restore the file from a backup; without it a rollback is not possible",
+        ) from error
 
 
 def _entry(document: dict[str, Any]) -> JournalEntry:

@@ -17,7 +17,7 @@ from migrator.errors import RefusedError, UsageError
 from migrator.plan.loader import load_plan
 from migrator.plan.model import Plan
 from migrator.redaction import redact
-from migrator.state.journal import EntryKind, JournalError, Phase, entry, open_journal, read_journal
+from migrator.state.journal import EntryKind, JournalEntry, JournalError, JournalReader, Phase, entry, open_journal
 from migrator.state.run_lock import run_lock
 
 
@@ -29,6 +29,29 @@ def plan(tmp_path: Path) -> Plan:
 
 def write(plan: Plan, *, run: int = 1, text: str = "") -> None:
     open_journal(plan).write(entry(run, Phase.FORWARD, EntryKind.NOTE, "transfer", text=text, data={"moved": 3}))
+
+
+def entries_of(file: Path) -> tuple[JournalEntry, ...]:
+    return JournalReader(file).entries()
+
+
+def test_what_somebody_else_appends_or_puts_in_its_place_is_read(plan: Plan) -> None:
+    journal = open_journal(plan)
+    assert journal.entries() == ()
+    for number in (1, 2, 3):
+        write(plan, text=f"line {number}")
+        assert [line.text for line in journal.entries()] == [f"line {seen}" for seen in range(1, number + 1)]
+    with journal.file.open("ab") as torn:
+        torn.write(b'{"at":"2026-01-0')
+    assert len(journal.entries()) == 3
+    write(plan, text="line 4")
+    assert [line.text for line in journal.entries()] == [line.text for line in entries_of(journal.file)]
+    other = journal.file.with_suffix(".other")
+    other.write_bytes(b"".join(journal.file.read_bytes().splitlines(keepends=True)[2:]))
+    other.replace(journal.file)
+    assert [line.text for line in journal.entries()] == ["line 3", "line 4"]
+    journal.file.unlink()
+    assert journal.entries() == ()
 
 
 def test_what_is_written_is_read_again(plan: Plan) -> None:
@@ -48,9 +71,9 @@ def test_a_torn_last_line_counts_as_never_written_and_is_cut_off(plan: Plan) -> 
     file = open_journal(plan).file
     with file.open("ab") as torn:
         torn.write(b'{"at":"2026-01-0')
-    assert [line.text for line in read_journal(file)] == ["whole"]
+    assert [line.text for line in entries_of(file)] == ["whole"]
     write(plan, text="next")
-    assert [line.text for line in read_journal(file)] == ["whole", "next"]
+    assert [line.text for line in entries_of(file)] == ["whole", "next"]
 
 
 def test_a_damaged_line_in_the_middle_is_no_torn_line(plan: Plan) -> None:
@@ -58,7 +81,7 @@ def test_a_damaged_line_in_the_middle_is_no_torn_line(plan: Plan) -> None:
     file = open_journal(plan).file
     file.write_bytes(b"nonsense\n" + file.read_bytes())
     with pytest.raises(UsageError, match=r"journal\.jsonl:1: is no journal entry \(nonsense\); restore the file"):
-        read_journal(file)
+        entries_of(file)
 
 
 def test_passwords_do_not_reach_the_journal(plan: Plan) -> None:
@@ -86,7 +109,7 @@ def test_a_full_disk_leaves_the_journal_whole_and_can_be_resumed(plan: Plan) -> 
     assert in_child(fill) == 0
     assert file.stat().st_size == size
     write(plan, text="after")
-    assert [line.text for line in read_journal(file)] == ["before", "after"]
+    assert [line.text for line in entries_of(file)] == ["before", "after"]
 
 
 def test_a_folder_that_can_not_be_written_is_refused(plan: Plan) -> None:
@@ -99,7 +122,7 @@ def test_what_an_earlier_version_wrote_has_the_names_of_this_one(plan: Plan) -> 
     journal = open_journal(plan)
     for step, action in (("alias_net", "hang"), ("stop_workers", "cease:celery"), ("transfer", "move")):
         journal.write(entry(1, Phase.FORWARD, EntryKind.DONE, step, action=action, data={"kept": 2, "moved": 1}))
-    entries = read_journal(journal.file)
+    entries = entries_of(journal.file)
     assert [(line.step, line.action) for line in entries] == [
         ("legacy_aliases", "enable"),
         ("stop_workers", "cancel:celery"),
@@ -149,7 +172,7 @@ def test_entries_are_durable_before_the_call_returns(plan: Plan) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     assert in_child(die) == -signal.SIGKILL
-    assert [line.text for line in read_journal(open_journal(plan).file)] == ["last words"]
+    assert [line.text for line in entries_of(open_journal(plan).file)] == ["last words"]
     assert time.time() - open_journal(plan).entries()[0].at.timestamp() < 60
 
 
