@@ -18,10 +18,15 @@ def check_complete(plan: Plan, inventory: Inventory) -> Report:
 
     The source may be what it was before the rewrite, after it, or after the cutover, which takes legacy files away.
     """
-    legacy = [task for task in inventory.tasks if not _is_unified(plan, task) or plan.mapping(task.system, task.name)]
+    converted = _converted(plan, inventory)
+    legacy = [
+        task
+        for task in inventory.tasks
+        if task.system is not System.CELERY or task.path not in converted or plan.mapping(task.system, task.name)
+    ]
     findings = [
         *_missing_tasks(plan, legacy),
-        *_unknown_tasks(plan, inventory, legacy),
+        *_unknown_tasks(plan, inventory, legacy, converted),
         *_parameters(plan, legacy),
         *_schedules(plan, inventory),
         *(
@@ -47,9 +52,10 @@ def check_complete(plan: Plan, inventory: Inventory) -> Report:
     )
 
 
-def _is_unified(plan: Plan, task: LegacyDefinition) -> bool:
-    """Tell whether a definition is one of the plan's unified tasks; in place, the same function was legacy before."""
-    return task.system is System.CELERY and task.path in {unified.path for unified in plan.tasks}
+def _converted(plan: Plan, inventory: Inventory) -> frozenset[str]:
+    """Return the paths of the unified tasks that the source has; in place, the same function was legacy before."""
+    unified = {task.path for task in plan.tasks}
+    return frozenset(t.path for t in inventory.tasks if t.system is System.CELERY and t.path in unified)
 
 
 def _missing_tasks(plan: Plan, legacy: Sequence[LegacyDefinition]) -> Iterator[Finding]:
@@ -73,9 +79,10 @@ def _missing_tasks(plan: Plan, legacy: Sequence[LegacyDefinition]) -> Iterator[F
             )
 
 
-def _unknown_tasks(plan: Plan, inventory: Inventory, legacy: Sequence[LegacyDefinition]) -> Iterator[Finding]:
+def _unknown_tasks(
+    plan: Plan, inventory: Inventory, legacy: Sequence[LegacyDefinition], converted: frozenset[str]
+) -> Iterator[Finding]:
     named = [(m.system, m.name, m.path) for m in plan.mappings()] + [(r.system, r.name, r.path) for r in plan.retired]
-    converted = {task.path for task in inventory.tasks if _is_unified(plan, task)}
     for system, name, path in named:
         known = {task.name: task.path for task in legacy if task.system is system}
         where = f"{plan.file}: {system.value}:{name}"
@@ -123,7 +130,7 @@ def _schedules(plan: Plan, inventory: Inventory) -> Iterator[Finding]:
     named = {name for entry in plan.schedule for name in entry.replaces}
     retired = {entry.name for entry in plan.retired_schedule}
     known = {entry.name for entry in inventory.schedule}
-    written = [entry for entry in inventory.schedule if _is_written(plan, entry)]
+    written = _written(plan, inventory)
     for entry in inventory.schedule:
         if entry in written or entry.name in named | retired:
             continue
@@ -155,14 +162,15 @@ def _schedules(plan: Plan, inventory: Inventory) -> Iterator[Finding]:
         yield _error("PLAN-SCHEDULE-TWICE", f"{plan.file}: {name}", "is replaced and retired", "", "keep one of them")
 
 
-def _is_written(plan: Plan, entry: ScheduleDefinition) -> bool:
-    """Tell whether an entry is one of the plan's own, as the rewrite writes them."""
-    module, _, name = entry.name.partition(":")
+def _written(plan: Plan, inventory: Inventory) -> frozenset[ScheduleDefinition]:
+    """Return the entries that are the plan's own, as the rewrite writes them."""
     legacy = {module for endpoint in plan.legacy for module in endpoint.modules}
-    return module not in legacy and any(own.name == name and own.task == entry.task for own in plan.schedule)
+    own = {(entry.name, entry.task) for entry in plan.schedule}
+    found = ((entry, *entry.name.partition(":")[::2]) for entry in inventory.schedule)
+    return frozenset(entry for entry, module, name in found if module not in legacy and (name, entry.task) in own)
 
 
-def _removed_entries(plan: Plan, written: Sequence[ScheduleDefinition]) -> frozenset[str]:
+def _removed_entries(plan: Plan, written: frozenset[ScheduleDefinition]) -> frozenset[str]:
     """Return the legacy entries that the rewrite removed: those whose successor is there, and the retired ones if all
     successors are.
     """
