@@ -10,7 +10,7 @@ ROUNDS ?= 5
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-servers compiled demo test lint fmt types contracts bench chaos faults fuzz mutation alarms docs check clean
+.PHONY: help setup setup-servers compiled demo test journeys lint fmt types contracts bench chaos faults fuzz mutation alarms docs check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,8 +45,11 @@ setup-servers: ## install what no wheel carries (RabbitMQ, a headless Chromium),
 demo: $(STAMP) ## run the whole migration on the sample project: forward, back and forward again
 	$(BIN)/migrator demo --messages $(MESSAGES) $(ARGS)
 
-test: $(STAMP) ## run all tests
-	$(BIN)/python -m pytest -n 7 --dist loadgroup $(ARGS)
+test: $(STAMP) ## run all tests but the journeys
+	$(BIN)/python -m pytest -n 7 --dist loadgroup -m "not journey" $(ARGS)
+
+journeys: $(STAMP) ## migrate whole projects by the installed command, with real workers under load
+	$(BIN)/python -m pytest -n 3 -m journey $(ARGS)
 
 compiled: $(STAMP) ## compile packages and tests, which each process of `make test` would otherwise do for itself
 	@$(BIN)/python -m compileall -q migrator codemods checks
