@@ -1,8 +1,8 @@
 """Look whether the unified system works alone: it is what every later doubt is measured against.
 
 One more sweep takes what a late producer may have sent; then the legacy queues must be empty, every unified process
-alive and ready, and no legacy process running. What comes into a legacy Celery queue while legacy aliases are on is not
-left there: unified workers take it.
+alive and ready, no legacy process running, and the schedule that beat uses the plan's. What comes into a legacy Celery
+queue while legacy aliases are on is not left there: unified workers take it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from migrator.plan.model import Endpoint
 from migrator.plan.processes import Role
 from migrator.report import Finding, Report, merge
 from migrator.steps.actions.process_actions import verify_ready, verify_stopped
+from migrator.steps.guards import effective_schedule
 from migrator.steps.protocol import (
     Action,
     Context,
@@ -48,6 +49,7 @@ def verify(context: Context) -> Report:
             findings_report("legacy queues", [f for endpoint in context.plan.legacy for f in _left(context, endpoint)]),
             verify_ready(context, context.plan.select(side=Side.UNIFIED)),
             verify_stopped(context, [p for p in context.plan.select(side=Side.LEGACY) if p.role in everybody]),
+            effective_schedule.verify(context),
         ),
     )
 

@@ -8,11 +8,9 @@ Source: kombu/transport/redis.py (lists by `priority_steps` and `sep`, `global_k
 
 from __future__ import annotations
 
-import sys
 from bisect import bisect
 from collections.abc import Iterator, Mapping
-from itertools import pairwise, zip_longest
-from pathlib import Path
+from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -20,58 +18,30 @@ import orjson
 from migrator.brokers.connect import is_on_rabbitmq
 from migrator.errors import MigratorError, did_you_mean
 from migrator.plan.model import Plan, PriorityLevel
-from migrator.plan.placeholders import fill
-from migrator.plan.processes import Process, Role
-from migrator.project.commands import last_lines, run
+from migrator.plan.processes import Role
 from migrator.report import Finding, Report
+from migrator.steps.guards.effective_schedule import beat_process, schedule_findings
 from migrator.steps.protocol import Context, error, findings_report, warning
 from migrator.wire.message import Side
 from migrator.workers import legacy_aliases
-from migrator.workers.drivers.command import environment
-
-PROBE_TIMEOUT_S = 60.0
-SCRIPT = Path(__file__).parents[2] / "agent" / "worker_probe.py"
-APP_OPTIONS = ("-A", "--app")
+from migrator.workers.probe import alike, ask
 
 
 def guard(context: Context) -> Report:
     """Return what the worker probe shows."""
+    plan = context.plan
+    worker, beat = next(iter(plan.select(side=Side.UNIFIED, role=Role.WORKER)), None), beat_process(plan)
     try:
-        seen = ask(context)
+        seen = ask(plan, worker, environ=context.environ)
+        for_beat = seen if alike(worker, beat) else ask(plan, beat, environ=context.environ)
     except (MigratorError, orjson.JSONDecodeError, IndexError) as failure:
         remedy = "import the unified app in the project by hand to see why"
         return findings_report(
             "worker probe", [error("WORKER-PROBE-FAILED", "unified app", str(failure), remedy=remedy)]
         )
-    findings = [*_tasks(context.plan, seen), *_settings(context, seen["settings"]), *_priorities(context, seen)]
-    findings += [*_net(context, seen["settings"]), *_schedule(context.plan, seen)]
-    return findings_report("worker probe", findings, checked=len(context.plan.tasks))
-
-
-def ask(context: Context) -> Any:
-    """Run the worker probe and return its answer."""
-    plan, environ = context.plan, context.environ
-    worker = next(iter(plan.select(side=Side.UNIFIED, role=Role.WORKER)), None)
-    own = environment(plan, worker, environ=environ) if worker is not None else dict(environ)
-    python = fill(plan, "{python}", environ=environ, where="worker probe") or sys.executable
-    tasks = [f"{task.name}={task.path}" for task in plan.tasks]
-    command = [python, str(SCRIPT), plan.project.settings, application(worker), *tasks]
-    folder = plan.folder / worker.directory if worker is not None and worker.command else plan.source_root
-    code, output, errors = run(command, folder=folder, environ=own, limit_s=PROBE_TIMEOUT_S)
-    if code != 0:
-        raise MigratorError(str(folder), "the unified app can't be imported", found=last_lines(errors or output))
-    return orjson.loads(output.strip().splitlines()[-1])
-
-
-def application(worker: Process | None) -> str:
-    """Return what a worker's command names with ``-A``; empty if that stands elsewhere."""
-    parts = worker.command if worker is not None else ()
-    for part, after in zip_longest(parts, parts[1:], fillvalue=""):
-        if part in APP_OPTIONS:
-            return after
-        if part.startswith("--app="):
-            return part.partition("=")[2]
-    return ""
+    findings = [*_tasks(plan, seen), *_settings(context, seen["settings"]), *_priorities(context, seen)]
+    findings += [*_net(context, seen["settings"]), *schedule_findings(plan, for_beat)]
+    return findings_report("worker probe", findings, checked=len(plan.tasks))
 
 
 def _tasks(plan: Plan, seen: Mapping[str, Any]) -> Iterator[Finding]:
@@ -162,17 +132,6 @@ def _net(context: Context, settings: Mapping[str, Any]) -> Iterator[Finding]:
         yield error(
             "ALIAS-UNSUPPORTED", "legacy aliases", what, found="no LegacyAliases in its consumer", remedy=remedy
         )
-
-
-def _schedule(plan: Plan, seen: Mapping[str, Any]) -> Iterator[Finding]:
-    for entry, task in seen["schedule"].items():
-        if task not in seen["registered"]:
-            what = f"sends {task!r}, which no unified worker knows"
-            remedy = "name a unified task, or take the entry out"
-            yield error("SCHEDULE-UNKNOWN-TASK", f"schedule entry {entry}", what, remedy=remedy)
-    if "django_celery_beat" in seen["settings"]["beat_scheduler"]:
-        what, remedy = "reads rows of the database, which this does not look at", "see that they name unified tasks"
-        yield warning("SCHEDULE-IN-DATABASE", "beat", what, found=seen["settings"]["beat_scheduler"], remedy=remedy)
 
 
 def on_redis(context: Context) -> bool:

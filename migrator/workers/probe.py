@@ -1,0 +1,75 @@
+"""Asks the project's own code what a unified process would do.
+
+The worker probe (:mod:`migrator.agent.worker_probe`) runs with the app, the folder and the variables that the plan
+gives the process.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from migrator.errors import MigratorError
+from migrator.plan.model import Plan
+from migrator.plan.placeholders import fill
+from migrator.plan.processes import Process
+from migrator.project.commands import last_lines, run
+from migrator.workers.drivers.command import environment
+
+PROBE_TIMEOUT_S = 60.0
+_SETTINGS = "DJANGO_SETTINGS_MODULE"
+SCRIPT = Path(__file__).parents[1] / "agent" / "worker_probe.py"
+
+
+def ask(plan: Plan, process: Process | None, *, environ: Mapping[str, str]) -> Any:
+    """Run the worker probe for a process of the plan, or for the unified app by itself, and return its answer.
+
+    Raises:
+        MigratorError: The app can't be imported.
+        orjson.JSONDecodeError, IndexError: What was printed is no answer.
+    """
+    own = environment(plan, process, environ=environ) if process is not None else dict(environ)
+    python = fill(plan, "{python}", environ=environ, where="worker probe") or sys.executable
+    tasks = [f"{task.name}={task.path}" for task in plan.tasks]
+    settings = own.get(_SETTINGS, "") if process is not None and _SETTINGS in process.environment else ""
+    command = [python, str(SCRIPT), settings or plan.project.settings, application(process), *tasks]
+    folder = _folder(plan, process)
+    code, output, errors = run(command, folder=folder, environ=own, limit_s=PROBE_TIMEOUT_S)
+    if code != 0:
+        raise MigratorError(str(folder), "the unified app can't be imported", found=last_lines(errors or output))
+    return orjson.loads(output.strip().splitlines()[-1])
+
+
+def alike(process: Process | None, other: Process | None) -> bool:
+    """True if the answer for the first holds for the other too, as it has to for one whose command isn't known."""
+    if other is None or not other.command:
+        return True
+    return process is not None and _what_counts(process) == _what_counts(other)
+
+
+def _what_counts(process: Process) -> tuple[str, str, dict[str, str]]:
+    return application(process), process.directory, dict(process.environment)
+
+
+def _folder(plan: Plan, process: Process | None) -> Path:
+    return plan.folder / process.directory if process is not None and process.command else plan.source_root
+
+
+def application(process: Process | None) -> str:
+    """Return what a process's command names with ``-A``; empty if that stands elsewhere."""
+    return option(process.command if process is not None else (), "-A", "--app")
+
+
+def option(command: Sequence[str], short: str, long: str) -> str:
+    """Return the value of an option in a command; empty if it isn't given."""
+    for part, after in zip_longest(command, command[1:], fillvalue=""):
+        if part in (short, long):
+            return after
+        if part.startswith(f"{long}="):
+            return part.partition("=")[2]
+    return ""
