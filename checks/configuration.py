@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -10,16 +9,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from migrator.errors import PlanError, UsageError
 from migrator.plan.model import Plan
+from migrator.plan.placeholders import filled, leading_to
 from migrator.plan.toml_table import Problems, TomlTable
 
 FILE_NAME = "parity.toml"
 DEFAULT_CASE_TIMEOUT_S = 20.0
-#: Databases of the scratch server that a process may use.
-SCRATCH_DBS = 4
-_VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)")
 
 
 class RuleKind(StrEnum):
@@ -53,7 +51,8 @@ class Configuration:
     cases: Path
     waivers: Path
     case_timeout_s: float
-    #: Environment of each process; ``{redis}``, ``{scratch}`` and ``{http}`` are filled in.
+    #: Environment of each process beside the plan's broker variables; ``{redis}``, ``{scratch}`` and ``{http}`` are
+    #: filled in.
     environment: Mapping[str, str]
     #: Variables of the bare environment in which the modules are imported once; empty to skip that.
     bare_environment: Mapping[str, str]
@@ -85,10 +84,19 @@ def load_configuration(plan: Plan, *, file: Path | None = None) -> Configuration
     return configuration
 
 
-def broker_environment(plan: Plan) -> dict[str, str]:
-    """Return the variables that the plan's broker URLs are read from, all set to the scratch server."""
-    urls = [*(endpoint.url for endpoint in plan.legacy), plan.unified.url]
-    return {match["name"]: "{redis}/0" for url in urls for match in _VARIABLE.finditer(url)}
+def broker_environment(plan: Plan, server: str) -> dict[str, str]:
+    """Return the variables of the plan's broker URLs, set so that they name a scratch server; database numbers stay.
+
+    Args:
+        plan: The plan.
+        server: URL of the scratch server, without a database.
+    """
+    values: dict[str, str] = {}
+    for endpoint in (*plan.legacy, plan.unified):
+        path = urlsplit(filled(endpoint.url, {})).path.strip("/")
+        # What is written literally is no variable; the agent connects the project's brokers as well.
+        values |= leading_to(endpoint.url, {}, f"{server}/{path if path.isdigit() else 0}") or {}
+    return values
 
 
 def fixture_command(configuration: Configuration, *, port_file: Path) -> list[str]:
@@ -108,10 +116,7 @@ def _configuration(top: TomlTable, folder: Path, plan: Plan) -> Configuration:
         cases=folder / top.text("cases", default="parity/cases"),
         waivers=folder / top.text("waivers", default="waivers.toml"),
         case_timeout_s=top.number("case_timeout_s", DEFAULT_CASE_TIMEOUT_S) or DEFAULT_CASE_TIMEOUT_S,
-        environment={
-            **broker_environment(plan),
-            **{name: str(value) for name, value in top.mapping("environment").items()},
-        },
+        environment={name: str(value) for name, value in top.mapping("environment").items()},
         bare_environment={name: str(value) for name, value in top.mapping("bare_environment").items()},
         upstream=top.texts("fixture_server", default=()),
         rules=tuple(_rule(child) for child in top.tables("rule")),

@@ -17,7 +17,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from checks.cases.load import Call, Case
-from checks.configuration import SCRATCH_DBS, Configuration
+from checks.configuration import Configuration, broker_environment
 from checks.runs.children import START_TIMEOUT_S, AgentProcess, start_child
 from checks.runs.through_broker import WorkerWithProducer, worker_arguments
 from migrator.embedded_redis import EmbeddedServer, embedded_server
@@ -173,9 +173,10 @@ def _start_with_worker(
 
 
 def _environment(variant: Variant, run_context: RunContext, server: EmbeddedServer, folder: Path) -> dict[str, str]:
-    environment = dict(run_context.environ)
+    redis = server.url().rsplit("/", 1)[0]
+    environment = {**run_context.environ, **broker_environment(run_context.plan, redis)}
     for name, value in run_context.configuration.environment.items():
-        environment[name] = value.replace("{redis}", server.url().rsplit("/", 1)[0]).replace("{scratch}", str(folder))
+        environment[name] = value.replace("{redis}", redis).replace("{scratch}", str(folder))
     bare = run_context.configuration.bare_environment if variant.bare else {}
     return {
         **environment,
@@ -205,6 +206,5 @@ def _agent_configuration(
         "environment": {name: value for name, value in environment.items() if "{http}" in value},
         "upstream": run_context.upstream,
         "redis_port": server.port,
-        "dbs": SCRATCH_DBS,
         "ports": [server.port, *upstream_ports],
     }

@@ -21,6 +21,7 @@ from celery.worker.strategy import default
 
 from .celery_run import TaskListener
 from .recorder import RECORDER
+from .scratch_broker import use_for_celery
 from .seeding import seed_randomness
 from .worker_protocol import Hook
 
@@ -104,6 +105,8 @@ def run(pipes: tuple[int, int], arguments: Sequence[str]) -> None:
     """Run Celery's command line in this process."""
     hook, agent = Hook(*pipes), TaskAgent()
     Task.Strategy = agent.strategy
+    port = hook.session.configuration["redis_port"]
+    signals.celeryd_init.connect(lambda instance, **_: use_for_celery(instance.app, port), weak=False)
     signals.worker_ready.connect(lambda **_: hook.serve(agent), weak=False)
     sys.argv = ["celery", *arguments]
     from celery.__main__ import main

@@ -19,6 +19,7 @@ from dramatiq.errors import ActorNotFound
 from dramatiq.middleware import SkipMessage
 
 from .dramatiq_run import ActorListener, attend, finish_coroutines
+from .scratch_broker import use_for_dramatiq
 from .seeding import seed_randomness
 from .worker_protocol import Hook
 
@@ -118,6 +119,7 @@ def __getattr__(name: str) -> Any:
     agent = ActorAgent()
     agent.hook = Hook(int(requests), int(replies))
     _, broker = import_broker(path)
+    broker = use_for_dramatiq(broker, agent.hook.session.configuration["redis_port"])
     first = type(broker.middleware[0]) if broker.middleware else None
     broker.add_middleware(Gate(agent), **({"before": first} if first else {}))
     attend(broker, agent)

@@ -19,6 +19,7 @@ from .canonical import Frame, canonical
 from .guard import close_network, limit_resources
 from .http_fixture import Answers, serve, wait_until_answered
 from .recorder import RECORDER, attach_logs
+from .scratch_broker import use_scratch_server
 from .seeding import seed_randomness
 from .tables import DatabaseLocation
 
@@ -54,9 +55,10 @@ class Session:
         self.databases = django_setup.set_up(configuration["settings"], location)
         for module in configuration["modules"]:
             importlib.import_module(module)
+        use_scratch_server(configuration["redis_port"])
         attach_logs()
         self.inline_workers: dict[int, Any] = {}
-        self.clients: list[Any] = []
+        self.clients: dict[int, Any] = {}
         if RECORDER.violations:
             raise PermissionError(f"while it was imported: {RECORDER.violations[0]}")
 
@@ -121,10 +123,14 @@ class Session:
         """Delete every key of this process's own server, except those that a running worker needs."""
         import redis
 
+        port = self.configuration["redis_port"]
         if not self.clients:
-            port = self.configuration["redis_port"]
-            self.clients = [redis.Redis(port=port, db=db) for db in range(self.configuration["dbs"])]
-        for client in self.clients:
+            self.clients[0] = redis.Redis(port=port)
+        for name in self.clients[0].info("keyspace"):
+            database = int(name[2:])
+            if database not in self.clients:
+                self.clients[database] = redis.Redis(port=port, db=database)
+            client = self.clients[database]
             keys = [key for key in client.scan_iter(count=1000) if preserved is None or not key.startswith(preserved)]
             if keys:
                 client.unlink(*keys)

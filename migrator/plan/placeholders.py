@@ -10,6 +10,9 @@ from migrator.errors import UsageError
 from migrator.plan.model import Plan
 
 _REFERENCE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
+_URL = re.compile(
+    r"(?P<scheme>[\w+]+)://(?P<account>(?:.*@)?)(?P<host>[^/:@?]*)(?::(?P<port>\w*))?(?:/(?P<path>[^?;]*))?"
+)
 
 
 def expand(text: str, environ: Mapping[str, str], *, where: str) -> str:
@@ -28,6 +31,58 @@ def expand(text: str, environ: Mapping[str, str], *, where: str) -> str:
         return default
 
     return _REFERENCE.sub(value, text)
+
+
+def leading_to(url: str, environ: Mapping[str, str], target: str) -> dict[str, str] | None:
+    """Return values for the variables of a broker's URL with which it names another server.
+
+    A variable may hold the whole URL, its beginning up to the port, or host, port or path alone.
+
+    Args:
+        url: The URL as the plan has it, such as ``redis://${HOST:-localhost}:${PORT:-6379}/0``.
+        environ: The present values. One without value and default is taken for what its place suggests.
+        target: URL of the other server, with a port.
+
+    Returns:
+        The values; None if no values make the URL name ``target``, account included: something is written literally.
+    """
+    text, places = _with_places(url, environ)
+    found = _URL.match(text)
+    wanted = _URL.match(target)
+    if found is None or wanted is None:
+        return None
+    new = wanted.groupdict(default="")
+    if found["port"] is None:
+        new["host"] += f":{new['port']}"
+    edits = [(*found.span(part), new[part]) for part in ("path", "port", "host") if found[part] is not None]
+    edits.append((0, found.start("host"), f"{new['scheme']}://{new['account']}"))
+    values = {}
+    for name, start, end in places:
+        value = text[start:end]
+        for first, last, part in sorted(edits, reverse=True):
+            if start <= first and last <= end:
+                value = value[: first - start] + part + value[last - start :]
+        values[name] = value
+    reached = _URL.match(_REFERENCE.sub(lambda match: values[match["name"]], url))
+    return values if reached is not None and reached.groupdict(default="") == wanted.groupdict(default="") else None
+
+
+def filled(url: str, environ: Mapping[str, str]) -> str:
+    """Return a broker's URL with its variables filled in; one without value and default by a stand-in."""
+    return _with_places(url, environ)[0]
+
+
+def _with_places(url: str, environ: Mapping[str, str]) -> tuple[str, list[tuple[str, int, int]]]:
+    """Return a URL with its variables filled in, and where in it the value of each stands."""
+    text, places, last = "", [], 0
+    for match in _REFERENCE.finditer(url):
+        rest = url[match.end() :]
+        stand_in = "1" if match.start() else "redis://localhost:6379" + ("" if rest else "/0")
+        text += url[last : match.start()]
+        value = environ.get(match["name"]) or match["default"] or stand_in
+        places.append((match["name"], len(text), len(text) + len(value)))
+        text, last = text + value, match.end()
+    return text + url[last:], places
 
 
 #: Names the interpreter for ``{python}`` when the project has its own.

@@ -6,7 +6,6 @@ the real one through the management plugin and deleted afterwards; or one on a s
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -19,10 +18,10 @@ from migrator.brokers.rabbitmq.server import RabbitmqServer
 from migrator.embedded_redis import EmbeddedServer, embedded_server
 from migrator.errors import RefusedError, UsageError
 from migrator.plan.model import Endpoint, Plan
+from migrator.plan.placeholders import leading_to
 from migrator.project.settings_probe import probe
+from migrator.redaction import redact_url
 from migrator.wire.broker_url import BrokerKind, broker_kind, read_broker_url
-
-_NAME = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-[^}]*)?\}")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,17 +29,18 @@ class ScratchEnvironment:
     """The brokers of a rehearsal."""
 
     folder: Path
-    redis: EmbeddedServer | None = None
+    #: Scratch servers by the real one's host and port: database numbers stay.
+    redis: dict[tuple[str, int | str], EmbeddedServer] = field(default_factory=dict)
     #: RabbitMQ: scratch URL by real URL.
     rabbits: dict[str, str] = field(default_factory=dict)
     #: What the operator should know about it.
     notes: list[str] = field(default_factory=list)
-    databases: dict[str, int] = field(default_factory=dict)
 
     def on_redis(self, real: str) -> str:
-        """Return the scratch URL for a URL of Redis; the same one for the same URL."""
-        assert self.redis is not None
-        return self.redis.url(self.databases.setdefault(real, len(self.databases)))
+        """Return the scratch URL for a URL of Redis, with the same database number or, as the real one, with none."""
+        number = read_broker_url(real).path.strip("/")
+        url = self.redis[server_of(real)].url(int(number) if number.isdigit() else 0)
+        return url if number else url.rpartition("/")[0]
 
     def on_rabbitmq(self, real: str) -> str:
         """Return the scratch URL for a URL of RabbitMQ; any scratch one if its virtual host is not in the plan."""
@@ -55,7 +55,7 @@ class ScratchEnvironment:
             return True
         if broker_kind(url) is BrokerKind.RABBITMQ:
             return _address(url) in {_address(scratch) for scratch in self.rabbits.values()}
-        return self.redis is not None and server_of(url) == ("127.0.0.1", self.redis.port)
+        return server_of(url) in {("127.0.0.1", server.port) for server in self.redis.values()}
 
 
 def build(
@@ -84,9 +84,12 @@ def build(
         _use_given(plan, environ, scratch, rabbitmq, stack)
     elif real:
         _create(plan, environ, scratch, copies, stack)
-    on_redis = any(not is_on_rabbitmq(endpoint, environ) for endpoint in (*plan.legacy, plan.unified))
-    if on_redis or any("{redis}" in value for value in plan.rehearsal.values()):
-        scratch.redis = stack.enter_context(embedded_server(folder=folder / "redis"))
+    endpoints = (*plan.legacy, plan.unified)
+    servers = {server_of(endpoint_url(item, environ)): None for item in endpoints if not is_on_rabbitmq(item, environ)}
+    if not servers and any("{redis}" in value for value in plan.rehearsal.values()):
+        servers = {("", 0): None}
+    for number, server in enumerate(servers):
+        scratch.redis[server] = stack.enter_context(embedded_server(folder=folder / f"redis-{number}"))
     return scratch
 
 
@@ -98,21 +101,27 @@ def environment(plan: Plan, scratch: ScratchEnvironment, environ: Mapping[str, s
     """
     own, servers = dict(environ), {}
     for endpoint in (*plan.legacy, plan.unified):
-        match = _NAME.fullmatch(endpoint.url)
-        if match is None:
-            where = f"{endpoint.side.value}.{endpoint.system.value}.broker"
-            raise RefusedError(where, "names its server literally", remedy="write ${NAME:-URL} to rehearse")
         real = endpoint_url(endpoint, environ)
         move = scratch.on_rabbitmq if is_on_rabbitmq(endpoint, environ) else scratch.on_redis
         servers[server_of(real)] = move
-        own[match["name"]] = scratch.rabbits.get(real) or move(real)
+        values = leading_to(endpoint.url, environ, scratch.rabbits.get(real) or move(real))
+        clash = any(own.get(name) not in (value, environ.get(name)) for name, value in (values or {}).items())
+        if values is None or clash:
+            raise RefusedError(
+                f"{endpoint.side.value}.{endpoint.system.value}.broker",
+                "no environment variable leads the project to another server, so it can't be rehearsed",
+                found=redact_url(endpoint.url),
+                remedy="let the settings read the URL, or its part up to the port, from a variable, and write it in "
+                "the plan as ${NAME:-URL}",
+            )
+        own |= values
     for name, value in environ.items():
         if "://" in value and own[name] == value and server_of(value) in servers:
             own[name] = servers[server_of(value)](value)
     if scratch.rabbits and not any(server_of(url) in servers for url in scratch.rabbits.values()):
         # It is the plugin of the real server, and would report the real queues of the same names.
         own.pop(URL_VARIABLE, None)
-    redis = f"redis://127.0.0.1:{scratch.redis.port}" if scratch.redis else ""
+    redis = next((server.url().rsplit("/", 1)[0] for server in scratch.redis.values()), "")
     for name, value in plan.rehearsal.items():
         own[name] = value.replace("{redis}", redis).replace("{scratch}", str(scratch.folder))
     return own
@@ -121,8 +130,15 @@ def environment(plan: Plan, scratch: ScratchEnvironment, environ: Mapping[str, s
 def require_scratch(plan: Plan, environ: dict[str, str], scratch: ScratchEnvironment) -> tuple[str, ...]:
     """Refuse brokers and databases that are not scratch; return what else could be reached."""
     reach = probe(plan, environ=environ)
-    if any(not _inside(name, scratch.folder) for name in reach.databases) and "DATABASE_URL" in environ:
-        environ["DATABASE_URL"] = f"sqlite:///{scratch.folder / 'rehearsal.sqlite3'}"
+    real = [name.rpartition("@")[0] for name in reach.databases if not _inside(name, scratch.folder)]
+    if real:
+        # A file that a variable names is replaced by one of the rehearsal; so is the usual URL.
+        for variable, value in list(environ.items()):
+            for name in real:
+                if Path(name).is_absolute() and name in value:
+                    environ[variable] = value.replace(name, str(scratch.folder / Path(name).name))
+        if "DATABASE_URL" in environ:
+            environ["DATABASE_URL"] = f"sqlite:///{scratch.folder / 'rehearsal.sqlite3'}"
         reach = probe(plan, environ=environ)
     for name in reach.databases:
         if not _inside(name, scratch.folder):

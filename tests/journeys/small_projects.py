@@ -410,3 +410,29 @@ task = "tasks.jobs.discount"
 args = [9]
 """,
 }
+
+#: The processes of that project, for the end of its plan.
+NAMESAKES_WORKERS = """
+[[process]]
+name = "actors"
+side = "legacy"
+role = "worker"
+system = "dramatiq"
+command = ["{python}", "-m", "dramatiq", "tasks.actors:broker", "--processes", "1", "--threads", "1"]
+directory = "src"
+
+[[process]]
+name = "celery"
+side = "legacy"
+role = "worker"
+system = "celery"
+command = ["{python}", "-m", "celery", "-A", "tasks.jobs:app", "worker", "-n", "{node}"]
+directory = "src"
+
+[[process]]
+name = "unified"
+side = "unified"
+role = "worker"
+command = ["{python}", "-m", "celery", "-A", "tasks.unified:app", "worker", "-Q", "unified", "-n", "{node}"]
+directory = "src"
+"""

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from small_projects import IN_PLACE, NAMESAKES, SAME_KEY, SRC_ROOT, Project, make_project
+from small_projects import IN_PLACE, NAMESAKES, NAMESAKES_WORKERS, SAME_KEY, SRC_ROOT, Project, make_project
 
 SAMPLE = Path(__file__).parents[2] / "fixtures" / "legacy_project"
 
@@ -160,36 +160,10 @@ def test_packages_called_as_the_tools_own_are_the_projects(tmp_path: Path, throu
     options = ["--through-broker"] if through_broker else []
     if through_broker:
         plan = project.folder / "migration.toml"
-        plan.write_text(plan.read_text() + WORKERS)
+        plan.write_text(plan.read_text() + NAMESAKES_WORKERS)
     done = project.migrator("parity-check", "--format", "json", *options, timeout_s=170)
     assert done.returncode == 1, done.stdout[-500:] + done.stderr[-500:]
     report = json.loads(done.stdout)["parity"]
     assert report["counts"]["could-not-compare"] == 0, report
     outcomes = {comparison["case"]: comparison["outcome"] for comparison in report["comparisons"]}
     assert (outcomes["quote"], outcomes["discount"]) == ("matched", "matched")
-
-
-WORKERS = """
-[[process]]
-name = "actors"
-side = "legacy"
-role = "worker"
-system = "dramatiq"
-command = ["{python}", "-m", "dramatiq", "tasks.actors:broker", "--processes", "1", "--threads", "1"]
-directory = "src"
-
-[[process]]
-name = "celery"
-side = "legacy"
-role = "worker"
-system = "celery"
-command = ["{python}", "-m", "celery", "-A", "tasks.jobs:app", "worker", "-n", "{node}"]
-directory = "src"
-
-[[process]]
-name = "unified"
-side = "unified"
-role = "worker"
-command = ["{python}", "-m", "celery", "-A", "tasks.unified:app", "worker", "-Q", "unified", "-n", "{node}"]
-directory = "src"
-"""

@@ -47,9 +47,13 @@ def test_a_project_that_would_reach_a_real_broker_or_database_is_refused(shop: S
     with pytest.raises(RefusedError, match=r"the project would use a real broker \(redis://127\.0\.0\.1:"):
         rehearse(shop.plan, environ=shop.environ, options_for=options_for)
     shop.git("revert", "--no-edit", "HEAD")
-    real = {**shop.environ, "SHOP_DATABASE": str(shop.folder / "real.sqlite3")}
+    settings = shop.folder / "src/shop/settings.py"
+    real = repr(str(shop.folder / "real.sqlite3"))
+    settings.write_text(settings.read_text().replace('os.environ.get("SHOP_DATABASE", ', f"str({real} or "))
+    shop.git("commit", "-q", "-a", "-m", "Name a database literally")
     with pytest.raises(RefusedError, match="would use a real database"):
-        rehearse(shop.plan, environ=real, options_for=options_for)
+        rehearse(shop.plan, environ=shop.environ, options_for=options_for)
+    shop.git("revert", "--no-edit", "HEAD")
     (shop.folder / "src/web.py").write_text("# not committed\n")
     with pytest.raises(RefusedError, match="the source is not committed"):
         rehearse(shop.plan, environ=shop.environ, options_for=options_for)

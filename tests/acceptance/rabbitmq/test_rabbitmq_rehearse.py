@@ -128,10 +128,10 @@ def test_a_mixed_plan_in_a_virtual_host_that_is_named(
         folder = shop.folder / "scratch"
         world = build(shop.plan, folder, environ, rabbitmq=given, copies=(0, 0), stack=stack)
         own = environment(shop.plan, world, environ)
-        assert world.redis is not None
-        assert (own["SHOP_BROKER"], own["SHOP_UNIFIED"]) == (given, world.redis.url(0))
+        (scratch_redis,) = world.redis.values()
+        assert (own["SHOP_BROKER"], own["SHOP_UNIFIED"]) == (given, scratch_redis.url(0))
         assert own["SHOP_EVENTS"] == given, "whatever else lies on that server is not reached either"
-        assert own["SHOP_BOOK"].startswith(f"redis://127.0.0.1:{world.redis.port}/")
+        assert own["SHOP_BOOK"].startswith(f"redis://127.0.0.1:{scratch_redis.port}/")
         own["SHOP_DATABASE"] = str(folder / "shop.sqlite3")
         assert require_scratch(shop.plan, own, world) == ()
         with pytest.raises(RefusedError, match="would use a real broker"):

@@ -162,4 +162,4 @@ def test_rules_and_paths(plan: Plan) -> None:
 
 
 def test_the_brokers_of_the_plan_are_never_used(plan: Plan) -> None:
-    assert broker_environment(plan) == {"SHOP_BROKER_URL": "{redis}/0"}
+    assert broker_environment(plan, "redis://127.0.0.1:1") == {"SHOP_BROKER_URL": "redis://127.0.0.1:1/0"}
