@@ -366,7 +366,7 @@ def _child(job: str) -> int:
 
     arguments = json.loads(job)
     started = time.perf_counter()
-    options = TransferOptions(direction=Direction.FORWARD)
+    options = TransferOptions(direction=Direction.FORWARD, park=True)
     report = transfer(load_plan(Path(arguments["plan"])), environ=arguments["environ"], options=options)
     assert report.balance == 0
     used = resource.getrusage(resource.RUSAGE_SELF)

@@ -111,7 +111,7 @@ def _resumed(scene: Scene, environ: dict[str, str], direction: Direction) -> Tra
     """Run again after a clear error, as an operator does."""
     while True:
         try:
-            options = TransferOptions(direction=direction, batch_size=10)
+            options = TransferOptions(direction=direction, batch_size=10, park=True)
             return transfer(scene.plan, environ=environ, options=options)
         except UnreachableError:
             continue

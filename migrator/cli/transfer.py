@@ -78,7 +78,7 @@ def command(plan: Plan, yes: bool, output_format: str, find: str, **chosen: obje
         from migrator.transfer.locate import locate
 
         finish(_location(locate(plan, environ=os.environ, identity=find)), output_format)
-    options = _options(chosen)
+    options = _options(plan, chosen)
     snapshot = None
     if not options.dry_run:
         confirm(f"Move the waiting messages of {plan.name} {options.direction.value}?", yes=yes)
@@ -102,11 +102,14 @@ def _with_snapshot(answer: Answer, snapshot: SnapshotFacts) -> Answer:
     )
 
 
-def _options(chosen: Mapping[str, object]) -> TransferOptions:
+def _options(plan: Plan, chosen: Mapping[str, object]) -> TransferOptions:
     from migrator.transfer.options import Direction, TransferOptions
+    from migrator.workers.probe import releases_parked
 
+    direction = Direction.BACK if chosen["back"] else Direction.FORWARD
     return TransferOptions(
-        direction=Direction.BACK if chosen["back"] else Direction.FORWARD,
+        direction=direction,
+        park=direction is Direction.FORWARD and releases_parked(plan, environ=os.environ),
         dry_run=bool(chosen["dry_run"]),
         follow=bool(chosen["follow"]),
         tasks=frozenset(chosen["tasks"]),  # type: ignore[call-overload]  # click gives a tuple of texts

@@ -32,7 +32,7 @@ from migrator.steps.actions.hooks import require_hooks
 from migrator.steps.guards.source import clean_tree
 from migrator.steps.order import ROLLBACK, STEPS, step_named
 from migrator.steps.protocol import Context, RunOptions
-from migrator.steps.transfer import move
+from migrator.steps.transfer import PARKS, move
 from migrator.transfer.options import Direction
 from migrator.workers.start_stop import list_processes
 
@@ -139,7 +139,7 @@ def _forward(context: Context, *, fresh: bool) -> RunReport:
         if looked.errors:
             return refused(context, "cutover", looked)
         running = [state.name for state in list_processes(context.plan, environ=context.environ) if state.pid]
-        data = {"running": running, **begun_with(context.plan, environ=context.environ)}
+        data = {"running": running, **begun_with(context.plan, environ=context.environ), PARKS: looked.facts[PARKS]}
         context.journal.write(entry(context.run, Phase.FORWARD, EntryKind.RUN_BEGUN, data=data))
     report = _forward_steps(context, began)
     return replace(report, findings=looked.findings + report.findings, facts=looked.facts)

@@ -18,8 +18,11 @@ from migrator.steps.protocol import Action, Context, Facts, Step, error, finding
 from migrator.transfer.options import Direction, TransferOptions
 from migrator.transfer.transfer import transfer
 from migrator.wire.message import Side, State
+from migrator.workers.probe import releases_parked
 
 NAME = "transfer"
+#: What the journal's first line of a run says: whether the unified workers release parked messages.
+PARKS = "releases_parked"
 MOVE_BACK = "transfer all messages back to the legacy queues"
 
 
@@ -73,7 +76,10 @@ def move(context: Context, direction: Direction, *, consumers_stopped: bool = Tr
         owners_dead: All workers of the emptied side are gone, so what they had claimed moves too.
     """
     options = TransferOptions(
-        direction=direction, tasks=frozenset(context.options.tasks), consumers_stopped=consumers_stopped
+        direction=direction,
+        tasks=frozenset(context.options.tasks),
+        consumers_stopped=consumers_stopped,
+        park=direction is Direction.FORWARD and _parks(context),
     )
     what = f"messages to the {'unified' if direction is Direction.FORWARD else 'legacy'} queues"
     with recorded_progress(context.plan, what, context.listener) as listener:
@@ -81,6 +87,7 @@ def move(context: Context, direction: Direction, *, consumers_stopped: bool = Tr
     return {
         "moved": report.moved,
         "quarantined": report.quarantined,
+        "parked": report.parked,
         "by_task": dict(report.by_task),
         "reasons": dict(report.reasons),
         "balance": report.balance,
@@ -88,6 +95,12 @@ def move(context: Context, direction: Direction, *, consumers_stopped: bool = Tr
         "elapsed_s": round(report.elapsed_s, 3),
         "ended": moment(),
     }
+
+
+def _parks(context: Context) -> bool:
+    """Return whether the unified workers release what is parked; the preflight has asked, outside of the downtime."""
+    asked = next((line for line in context.journal.entries(context.run) if PARKS in line.data), None)
+    return bool(asked.data[PARKS]) if asked is not None else releases_parked(context.plan, environ=context.environ)
 
 
 #: States in which a message waits or is held; DEAD ones are not in flight, KEPT ones are accounted for.

@@ -2,8 +2,9 @@
 
 A worker holds a message with an ETA unacknowledged until it is due, and after the visibility timeout Redis delivers it
 to the next worker: it would run several times. So a message that is due later than half of that timeout goes into the
-sorted set ``tqm:parked``, and from there into its queue when a quarter of the timeout is left. The workers of the
-unified app do that (``tasks/parked.py``); so does every transfer.
+sorted set ``tqm:parked``, and from there into its queue when a quarter of the timeout is left. Workers with the boot
+step of ``tasks/parked.py`` do that; so does every transfer. Where no worker does (:mod:`migrator.workers.probe`
+asks the project), nothing is parked.
 
 Source: kombu/transport/redis.py (``restore_visible``); observed: timeout 3 s, ETA 12 s, one worker, four runs.
 """
@@ -47,7 +48,7 @@ def release_lead_ms(plan: Plan) -> float:
 def quarantine_late(plan: Plan, translate: Translator, *, now_ms: int) -> Translator:
     """Return a translation that quarantines what is due after the visibility timeout, where nothing is ever released.
 
-    Only the installed unified app releases parked messages. Without it such a message would run several times.
+    In the queue such a message would run several times, parked it would never run.
     """
     limit_ms = now_ms + int(plan.unified.visibility_timeout_s * 1000)
     timeout = f"the visibility timeout of {plan.unified.visibility_timeout_s:g} s"

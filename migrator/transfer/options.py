@@ -52,9 +52,9 @@ class TransferOptions:
     retry_quarantined: bool = False
     #: Continue with what arrives later until told to stop: a bridge for producers that still use the emptied side.
     follow: bool = False
-    #: Park messages that are due later than Celery on Redis can wait (:mod:`migrator.transfer.delayed`). None: only if
-    #: the plan installs the unified app, whose workers release them.
-    park: bool | None = None
+    #: The caller has made sure that the unified workers release parked messages: park what is due later than Celery on
+    #: Redis can wait (:mod:`migrator.transfer.delayed`). Without it such messages are quarantined.
+    park: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +147,8 @@ class TransferReport:
     parked: int
     #: Parked by an earlier run, and put into the queue by this one.
     released: int
+    #: How many seconds away the latest ETA of a moved message is; 0 without one.
+    longest_eta_s: float
     #: Messages that are still on the emptied side, by ``queue state``.
     left: Mapping[str, int]
     findings: tuple[Finding, ...]

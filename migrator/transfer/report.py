@@ -94,6 +94,7 @@ def build_report(connections: Connections, options: TransferOptions, tally: Tall
         beyond_visibility=tally.beyond_visibility,
         parked=tally.parked,
         released=tally.released,
+        longest_eta_s=_away_s(connections, tally),
         left=left,
         findings=tuple(findings(connections, options, tally, left)) + tuple(_orphans(connections)),
         elapsed_s=elapsed_s,
@@ -156,13 +157,14 @@ def findings(
 def _late(connections: Connections, tally: Tally) -> Iterator[Finding]:
     limit_s = connections.plan.unified.visibility_timeout_s
     where = f"unified.{connections.plan.unified.queues[0]}"
-    timeout, away_s = f"visibility timeout {limit_s:g} s", (tally.longest_eta_ms - connections.now_ms()) / 1000
+    timeout = f"visibility timeout {limit_s:g} s"
     if tally.beyond_visibility:
         yield Finding(
             code="TRANSFER-ETA",
             severity=Severity.WARNING,
             where=where,
-            what="ETAs are later than the visibility timeout; Celery would run those messages several times",
+            what="ETAs are later than the visibility timeout: Celery would run those messages several times, and the "
+            "unified workers have no part that releases parked ones",
             found=f"{tally.beyond_visibility} messages quarantined, {timeout}",
             remedy="raise visibility_timeout in the workers' broker_transport_options and under [unified] in the plan, "
             "then `migrator transfer --retry-quarantined`",
@@ -173,8 +175,12 @@ def _late(connections: Connections, tally: Tally) -> Iterator[Finding]:
             severity=Severity.INFO,
             where=where,
             what="messages that are due late are parked until the unified workers release them",
-            found=f"{tally.parked} messages, up to {away_s:.0f} s away, {timeout}",
+            found=f"{tally.parked} messages, up to {_away_s(connections, tally):.0f} s away, {timeout}",
         )
+
+
+def _away_s(connections: Connections, tally: Tally) -> float:
+    return max(0.0, (tally.longest_eta_ms - connections.now_ms()) / 1000) if tally.longest_eta_ms else 0.0
 
 
 def _orphans(connections: Connections) -> Iterator[Finding]:

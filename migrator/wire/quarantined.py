@@ -16,7 +16,7 @@ class QuarantineReason(StrEnum):
     RETIRED_TASK = "retired-task"
     #: Older than its age limit, or past its expiry, or it would be before its ETA.
     EXPIRED = "expired"
-    #: Its ETA is later than the visibility timeout, and nothing in the plan releases parked messages.
+    #: Its ETA is later than the visibility timeout, and no unified worker releases parked messages.
     DUE_LATE = "due-late"
     #: The arguments do not fit the parameters that the plan names.
     ARGUMENTS = "arguments"

@@ -14,11 +14,13 @@ from typing import Any
 
 import orjson
 
+from migrator.brokers.connect import is_on_rabbitmq
 from migrator.errors import MigratorError
 from migrator.plan.model import Plan
 from migrator.plan.placeholders import fill
-from migrator.plan.processes import Process
+from migrator.plan.processes import Process, Role
 from migrator.project.commands import last_lines, run
+from migrator.wire.message import Side
 from migrator.workers.drivers.command import environment
 
 PROBE_TIMEOUT_S = 60.0
@@ -43,6 +45,17 @@ def ask(plan: Plan, process: Process | None, *, environ: Mapping[str, str]) -> A
     if code != 0:
         raise MigratorError(str(folder), "the unified app can't be imported", found=last_lines(errors or output))
     return orjson.loads(output.strip().splitlines()[-1])
+
+
+def releases_parked(plan: Plan, *, environ: Mapping[str, str]) -> bool:
+    """Return whether the unified workers release parked messages: not on RabbitMQ, nor if the app can't be asked."""
+    if is_on_rabbitmq(plan.unified, environ):
+        return False
+    worker = next(iter(plan.select(side=Side.UNIFIED, role=Role.WORKER)), None)
+    try:
+        return bool(ask(plan, worker, environ=environ)["settings"]["releases_parked"])
+    except (MigratorError, orjson.JSONDecodeError, IndexError):
+        return False
 
 
 def alike(process: Process | None, other: Process | None) -> bool:

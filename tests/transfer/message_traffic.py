@@ -64,7 +64,7 @@ class Scene:
 
     def forward(self, **options: Any) -> TransferReport:
         """Move everything forward."""
-        return transfer(self.plan, environ=self.environ, options=TransferOptions(**options))
+        return transfer(self.plan, environ=self.environ, options=TransferOptions(**{"park": True, **options}))
 
     def back(self, **options: Any) -> TransferReport:
         """Move everything back."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from migrator.brokers.rabbitmq.server_checks import CONSUMER_TIMEOUT_S
 from migrator.errors import MigratorError
 from migrator.report import Finding, Report
 from migrator.steps.guards.worker_probe import on_redis
 from migrator.steps.protocol import Context, error, findings_report, warning
-from migrator.transfer.options import Direction, TransferOptions, TransferReport
+from migrator.transfer.options import TransferOptions, TransferReport
 from migrator.transfer.transfer import transfer
+from migrator.workers.probe import releases_parked
 
 #: Findings of the transfer that are said here with more weight, or that the stop of the workers settles.
 SAID_HERE = frozenset({"TRANSFER-ETA", "TRANSFER-PARKED", "TRANSFER-CLAIMED"})
@@ -20,9 +22,13 @@ def guard(context: Context) -> Report:
     """Return which messages would be quarantined, and whether one waits longer than the broker allows."""
     tasks = frozenset(context.options.tasks)
     # Workers go on running beside single tasks, and what they hold stays with them.
-    options = TransferOptions(direction=Direction.FORWARD, tasks=tasks, dry_run=True, consumers_stopped=not tasks)
+    options = TransferOptions(tasks=tasks, dry_run=True, consumers_stopped=not tasks, park=True)
     try:
         plan = transfer(context.plan, environ=context.environ, options=options)
+        if plan.parked and not releases_parked(context.plan, environ=context.environ):
+            away_s = plan.longest_eta_s
+            plan = transfer(context.plan, environ=context.environ, options=replace(options, park=False))
+            plan = replace(plan, longest_eta_s=away_s)
     except MigratorError as failure:
         finding = error("MESSAGES-UNREADABLE", failure.where, failure.what, found=failure.found, remedy=failure.remedy)
         return findings_report("messages", [finding])
@@ -52,7 +58,7 @@ def _eta(context: Context, plan: TransferReport) -> Iterator[Finding]:
     """Say what becomes of messages that are due later than a worker may hold them: three different things."""
     found = f"visibility timeout {context.plan.unified.visibility_timeout_s:g} s"
     if plan.parked:
-        what = f"{plan.parked} are due late; they wait beside the queue until the unified workers take them in"
+        what = f"{plan.parked} are due late; they wait beside the queue until the unified workers release them in time"
         yield warning("ETA-PARKED", "waiting messages", what, found=found)
     if not plan.beyond_visibility:
         return
@@ -64,7 +70,9 @@ def _eta(context: Context, plan: TransferReport) -> Iterator[Finding]:
         remedy = "raise consumer_timeout in rabbitmq.conf above the longest ETA"
         yield warning("ETA-BEYOND-CONSUMER-TIMEOUT", "waiting messages", what, found=found, remedy=remedy)
         return
-    # Only the installed unified app releases parked messages.
-    what += ", and nothing here releases parked ones"
-    remedy = "raise visibility_timeout in the broker's transport options and in the plan"
+    what += ", and the unified workers have no part that releases parked ones"
+    remedy = (
+        f"raise visibility_timeout in the broker's transport options above {plan.longest_eta_s:,.0f} s and write it as "
+        "visibility_timeout_s under [unified], or cut over when they have run"
+    )
     yield error("ETA-BEYOND-VISIBILITY", "waiting messages", what, found=found, remedy=remedy)

@@ -41,7 +41,8 @@ def guard(context: Context) -> Report:
         )
     findings = [*_tasks(plan, seen), *_settings(context, seen["settings"]), *_priorities(context, seen)]
     findings += [*_net(context, seen["settings"]), *schedule_findings(plan, for_beat)]
-    return findings_report("worker probe", findings, checked=len(plan.tasks))
+    releases = seen["settings"]["releases_parked"]
+    return findings_report("worker probe", findings, checked=len(plan.tasks), releases_parked=releases)
 
 
 def _tasks(plan: Plan, seen: Mapping[str, Any]) -> Iterator[Finding]:

@@ -161,8 +161,8 @@ class MixedConnections:
     def allow_parking(self, options: TransferOptions) -> None:
         """Set the ETA from which messages are parked."""
         plan = self.whole.plan
-        wanted = bool(plan.project.install_package) if options.park is None else options.park
-        self.whole.park_after_ms = park_after_ms(plan, self.whole.now_ms()) if wanted and self.parks else None
+        parks = options.park and self.parks
+        self.whole.park_after_ms = park_after_ms(plan, self.whole.now_ms()) if parks else None
         self.whole.release_lead_ms = release_lead_ms(plan)
 
     def with_consumer_timeout(self) -> Connections:

@@ -58,8 +58,7 @@ def transfer_on_redis(
 
 
 def _allow_parking(connections: Connections, options: TransferOptions) -> None:
-    wanted = bool(connections.plan.project.install_package) if options.park is None else options.park
-    connections.park_after_ms = park_after_ms(connections.plan, connections.now_ms()) if wanted else None
+    connections.park_after_ms = park_after_ms(connections.plan, connections.now_ms()) if options.park else None
     connections.release_lead_ms = release_lead_ms(connections.plan)
 
 

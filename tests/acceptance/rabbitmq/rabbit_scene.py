@@ -70,7 +70,7 @@ class RabbitScene:
 
     def forward(self, **options: Any) -> TransferReport:
         """Carry everything forward."""
-        return transfer(self.plan, environ=self.environ, options=TransferOptions(**options))
+        return transfer(self.plan, environ=self.environ, options=TransferOptions(**{"park": True, **options}))
 
     def back(self, **options: Any) -> TransferReport:
         """Carry everything back."""

@@ -22,10 +22,16 @@ def test_messages_without_a_successor_are_announced_and_a_far_eta_is_refused(sho
     assert "ETA-BEYOND-VISIBILITY" in codes(messages.guard(context(shop)))
 
 
-def test_late_messages_on_rabbitmq_are_not_said_to_be_parked(shop: Shop) -> None:
-    """What the transfer counts is the same; what happens to such a message is not."""
+def test_whether_late_messages_are_parked_is_asked_from_the_app_and_not_read_from_the_plan(shop: Shop) -> None:
+    """A project that installs the package may run its workers with an app of its own, which releases nothing."""
     shop.run("from jobs.old_celery import pack_order; pack_order.apply_async((1,), countdown=7200)")
     installed = replace(shop.plan, project=replace(shop.plan.project, install_package="migrator.tasks"))
-    report = messages.guard(context(shop, plan=installed))
+    (finding,) = messages.guard(context(shop, plan=installed)).errors
+    assert finding.code == "ETA-BEYOND-VISIBILITY"
+    assert "above 7,1" in finding.remedy or "above 7,200 s" in finding.remedy
+    app = shop.folder / "src/jobs/unified.py"
+    releaser = 'from migrator.tasks.parked import ReleaseParked\napp.steps["consumer"].add(ReleaseParked)\n'
+    app.write_text(app.read_text() + releaser)
+    report = messages.guard(context(shop))
     assert codes(report) == set()
     assert "ETA-PARKED" in codes(report, Severity.WARNING)
