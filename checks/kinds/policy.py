@@ -1,28 +1,51 @@
 """The policy of a task: queue, priority, retries, backoff, limits, age, results, acks, locks, encoder, middleware.
 
-Source: see :mod:`migrator.agent.describe`. The unified task is compared with the plan as well.
+Source: see :mod:`migrator.agent.describe`. The unified task is compared with the plan as well. What follows from the
+plan itself (the name, one of its unified queues, Celery's JSON instead of Dramatiq's) is no difference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from checks.compare.experiment import Comparison
 from checks.protocol import KindContext, pair
-from migrator.plan.model import PlannedTask
+from migrator.plan.model import Plan, PlannedTask, TaskMapping
 from migrator.report import Mismatch, Outcome
+from migrator.wire.message import System
 
 
 def compare(context: KindContext) -> Iterator[Comparison]:
     """Yield one comparison for each mapped task, and one of each unified task with the plan."""
     for mapping in context.plan.mappings():
         legacy = context.facts(mapping.system.value, mapping.name)
-        yield pair("policy", mapping, legacy, context.facts("unified", mapping.unified))
+        unified = context.facts("unified", mapping.unified)
+        if "broken" not in legacy and "broken" not in unified:
+            follows = _following(context.plan, mapping, legacy["policy"], unified["policy"])
+            legacy = {**legacy, "policy": {**legacy["policy"], **follows}}
+        yield pair("policy", mapping, legacy, unified)
     for task in context.plan.tasks:
         found = context.facts("unified", task.name)
         if "broken" not in found:
             yield _as_planned(context, task, found["policy"])
+
+
+def _following(
+    plan: Plan, mapping: TaskMapping, legacy: Mapping[str, Any], unified: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what of a legacy policy must be otherwise in the unified one, because the plan or the library says so."""
+    expected: dict[str, Any] = {"name": mapping.unified}
+    endpoint = plan.endpoint(mapping.system)
+    if endpoint and legacy["queue"] in endpoint.queues and unified["queue"] in plan.unified.queues:
+        expected["queue"] = unified["queue"]
+    if mapping.system is System.DRAMATIQ:
+        if legacy["encoder"] == "JSONEncoder":
+            expected["encoder"] = "json"
+        if unified["time_limit_s"] is None or unified["time_limit_s"] > (unified["soft_time_limit_s"] or 0):
+            # Dramatiq's limit is an exception in the task, as Celery's soft one; it never kills a process.
+            expected["time_limit_s"] = unified["time_limit_s"]
+    return expected
 
 
 def _as_planned(context: KindContext, task: PlannedTask, policy: dict[str, Any]) -> Comparison:

@@ -30,10 +30,12 @@ PROBES: Mapping[str, Any] = {
     "large integer": 2**70,
     "text beyond ASCII": "\u00e9\U0001f600",
 }
-#: Dramatiq's own middleware and the agent's; the names of all others are part of the policy.
+#: Dramatiq's own middleware, the agent's, and what Celery does for Django by itself (celery/fixups/django.py closes old
+#: connections); the names of all others are part of the policy.
 _STANDARD = frozenset(
     {"AgeLimit", "TimeLimit", "ShutdownNotifications", "Callbacks", "Pipelines", "Retries", "AsyncIO", "Prometheus"}
     | {"CurrentMessage", "Results", "GroupCallbacks", "ActorListener", "SeedBeforeRetries"}
+    | {"DbConnectionsMiddleware"}
 )
 
 

@@ -33,7 +33,7 @@ NOT_FETCHING = {
     "health_check_task": {CaseKind.USUAL, CaseKind.EMPTY},
     "batch_update_popular_assets": {CaseKind.USUAL, CaseKind.EMPTY, CaseKind.BOUNDARY},
 }
-IMPROVEMENTS = ("A. Lazy", "B. Exponential", "C. Fixed Hardcoded", "D. Dead Letter", "E. Unified")
+IMPROVEMENTS = ("A. Lazy", "B. Exponential", "C. Fixed Hardcoded", "D. Dead Letter")
 
 
 @pytest.fixture(scope="module")
