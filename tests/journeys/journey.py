@@ -1,4 +1,4 @@
-"""What whole migrations have in common: a scratch repository, the installed command, traffic, and the end of everything.
+"""What whole migrations have in common: a scratch repository, the command, traffic, the end of everything.
 
 Nothing here knows the tool from inside: it is run as a command, and what tasks did is counted in the project's own
 database.
@@ -14,7 +14,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,10 +48,7 @@ class Journey:
         log = self.folder / f"{len(self.steps):02}-{words[0]}.log"
         log.write_text(f"$ migrator {' '.join(words)}\n{done.stdout}\n--- stderr\n{done.stderr}\n{done.returncode}\n")
         assert "Traceback" not in done.stdout + done.stderr, done.stdout[-3000:] + done.stderr[-6000:]
-        what = (
-            f"migrator {' '.join(words)}: {done.returncode}\n{done.stdout[-6000:]}\n--- stderr\n{done.stderr[-6000:]}"
-        )
-        assert done.returncode in codes, what
+        assert done.returncode in codes, log.read_text()[-12_000:]
         return done.stdout
 
     def python(self, *words: str, timeout_s: float = 120) -> str:
@@ -160,7 +157,5 @@ def _marked(mark: str) -> Iterator[psutil.Process]:
 
 
 def _signal(process: psutil.Process, number: int) -> None:
-    try:
+    with suppress(psutil.NoSuchProcess):
         process.send_signal(number)
-    except psutil.NoSuchProcess:
-        pass

@@ -1,9 +1,10 @@
-"""Requests to a web process, one after another, each with a reference of its own, until a file appears; run as a script.
+"""Requests to a web process, one after another, each with a reference of its own, until a file appears.
 
 Usage: traffic.py BASE_URL LEDGER STOP_FILE INTERVAL_S PATH…
 
-Each PATH has ``{ref}`` in it. A line of the ledger is one request: reference, path and status, 0 if the connection broke
-in mid-request (then nobody knows what it has sent). A refused connection is tried again: the process is being replaced.
+Each PATH has ``{ref}`` in it. A line of the ledger is one request: reference, path and status, 0 if the connection
+broke in mid-request (then nobody knows what it has sent). A refused connection is tried again: the process is being
+replaced.
 """
 
 from __future__ import annotations
