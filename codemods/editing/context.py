@@ -12,6 +12,7 @@ import libcst as cst
 from codemods.editing.edits import Edits, OverlapError
 from codemods.outcome import Leftover
 from codemods.plan.plan_index import PlanIndex, Target
+from codemods.plan.reason_codes import DRAMATIQ_CODES
 from codemods.resolve.name_resolution import Values
 from codemods.syntax.scopes import Binding, Tree
 from codemods.syntax.source import SourceFile
@@ -204,7 +205,11 @@ class FileContext:
         return local
 
     def leave(self, node: cst.CSTNode, code: str, detail: str = "") -> None:
-        """List a place."""
+        """List a place, unless it is a use of Dramatiq that only tasks need which stay."""
+        if code in DRAMATIQ_CODES:
+            general = code == "DRAMATIQ-USE"
+            if not self.index.is_about(self.values.where.module, dramatiq=general):
+                return
         line = self.source.line(node)
         found = self.source.line_text(line).strip()
         leftover = Leftover(code=code, line=line, found=found, detail=detail, anchor=self._anchor(node))

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from codemods.files.text_commands import plan_commands, rewrite_commands, starts_celery_worker
+from codemods.files.text_commands import Rewritten, plan_commands, rewrite_commands, starts_celery_worker
 from codemods.outcome import FileOutcome, Leftover
 from codemods.plan.plan_index import PlanIndex
 from codemods.plan.retired_names import retired_names
@@ -37,7 +37,7 @@ def text_outcomes(plan: Plan, index: PlanIndex, sources: SourceFiles, *, write: 
     named = retired_names(index)
     if named is None:
         return
-    pattern = re.compile(named.pattern + rb"|\brundramatiq\b")
+    pattern = named if index.keeps(System.DRAMATIQ) else re.compile(named.pattern + rb"|\brundramatiq\b")
     commands = plan_commands(plan, index.applications, index.unified_application.removesuffix(".celery.app"))
     found = [
         (file, before) for file in _text_files(plan, sources) if (before := _read(file)) and pattern.search(before)
@@ -50,7 +50,12 @@ def text_outcomes(plan: Plan, index: PlanIndex, sources: SourceFiles, *, write: 
             if rows:
                 yield FileOutcome(file=file, shown=shown, before=before, after=before, leftovers=rows)
             continue
-        done = rewrite_commands(commands, _text(before), worker_elsewhere=_deployment(file) in working)
+        # Where tasks stay, so do the workers that these commands start.
+        done = (
+            Rewritten(text=_text(before))
+            if index.stays
+            else rewrite_commands(commands, _text(before), worker_elsewhere=_deployment(file) in working)
+        )
         why = {after if write else line: reason for line, after, reason in done.kept}
         text, edits = _names(index, done.text, why) if write else (_text(before), 0)
         yield FileOutcome(

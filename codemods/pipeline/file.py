@@ -19,7 +19,7 @@ from codemods.resolve.shared_items import UNKNOWN
 from codemods.syntax.scopes import BindingKind
 from codemods.syntax.source import SourceFile, UnparsableError, read_source
 from codemods.uses.names import STAR, planned_name
-from codemods.uses.uses import legacy_imports
+from codemods.uses.uses import imports_of, legacy_imports
 from migrator.inventory.source_files import module_name
 
 
@@ -87,6 +87,9 @@ def survey(source: SourceFile, index: PlanIndex, shown: str) -> Survey:
         new = planned_name(context, item)
         if new != item.binding.name:
             renames[name] = new
+    for item in imports_of(context, index.stays.__contains__):
+        if item.binding.scope.parent is None:
+            exports[f"{module}.{item.binding.name}"] = item.dotted
     for name, path in context.values.stars.items():
         if index.target(path) is not None:
             exports[f"{module}.{name}"], renames[f"{module}.{name}"] = path, STAR

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codemods.calls.in_place_actors import waiting, with_in_place
@@ -15,7 +15,9 @@ from codemods.pipeline.process_pool import ProcessPool
 from codemods.plan.plan_index import PlanIndex, index_plan
 from migrator.inventory.callables import loading
 from migrator.inventory.module_facts import ModuleFacts, celery_applications, read_module
+from migrator.inventory.scan import scan
 from migrator.inventory.source_files import SourceFiles
+from migrator.inventory.staying import staying
 from migrator.inventory.task_definitions import definitions
 from migrator.plan.model import Plan
 from migrator.wire.message import System
@@ -40,6 +42,7 @@ def build_index(plan: Plan, sources: SourceFiles | None = None) -> PlanIndex:
         plan: Its folder is the tree.
         sources: What was read of it in this run already.
     """
+    sources = sources or SourceFiles(plan.folder)
     bare = index_plan(plan)
     modules: dict[str, ModuleFacts] = {}
     for name in sorted(bare.modules):
@@ -50,15 +53,16 @@ def build_index(plan: Plan, sources: SourceFiles | None = None) -> PlanIndex:
     applications = celery_applications(modules)
     index = index_plan(plan, applications=applications)
     index = index.with_offered({name: _public(facts) for name, facts in modules.items()})
+    if plan.scope:
+        left = staying(plan, scan(plan.source_root, sources))
+        index = replace(index, stays={task.path: task.system for task in left.tasks})
     own = {path for path, target in index.targets.items() if target.in_place}
     if not own:
         return index
     load = loading(plan.source_root, modules)
     found = [d for facts in modules.values() for d in definitions(facts, modules, applications, load)]
     actors = {definition.path for definition in found if definition.system is System.DRAMATIQ}
-    return with_in_place(
-        plan, index.with_converted(frozenset(own - actors)), modules, sources or SourceFiles(plan.folder)
-    )
+    return with_in_place(plan, index.with_converted(frozenset(own - actors)), modules, sources)
 
 
 def _facts(plan: Plan, file: Path) -> ModuleFacts | None:
@@ -143,7 +147,7 @@ def rewrite_project(
     for _ in range(_ROUNDS):
         exports, renames = workers.survey(index)
         grown = index.with_exports(exports, renames)
-        if grown.exports == index.exports and grown.renames == index.renames:
+        if (grown.exports, grown.renames, grown.stays) == (index.exports, index.renames, index.stays):
             break
         index = grown
         fresh = index.words() - words

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from codemods.plan.policy import ActorDefaults
 from migrator.inventory.source_files import module_name
-from migrator.plan.model import Operation, OperationKind, Plan, ScheduleEntry
+from migrator.plan.model import Operation, OperationKind, Plan, ScheduleEntry, in_scope
 from migrator.wire.message import System
 
 
@@ -127,6 +127,11 @@ class PlanIndex:
     open_containers: frozenset[str] = frozenset()
     #: True if every remaining use of Dramatiq is to be listed.
     list_dramatiq: bool = True
+    #: Patterns of the modules that the plan is about; empty for all.
+    scope: tuple[str, ...] = ()
+    #: Dotted paths of the legacy tasks that stay, because they are outside of the scope, with the system of each;
+    #: and of their re-exports.
+    stays: Mapping[str, System] = field(default_factory=dict)
     #: True if a comment is to be written at each place that is left alone.
     mark: bool = False
 
@@ -148,6 +153,21 @@ class PlanIndex:
         """Return the legacy task behind a dotted path, or None."""
         return self.targets.get(self.resolve(dotted))
 
+    def keeps(self, system: System) -> bool:
+        """True if tasks of a system stay, so that what they need stays too."""
+        return system in self.stays.values()
+
+    def is_about(self, module: str, *, dramatiq: bool) -> bool:
+        """Tell whether uses of Dramatiq in a module concern the plan: not where actors stay that may need them.
+
+        Args:
+            module: Dotted.
+            dramatiq: True for uses that need no actor around them; others count unless actors of the module stay.
+        """
+        if not self.keeps(System.DRAMATIQ) or in_scope(self.scope, f"{module}."):
+            return True
+        return not dramatiq and not any(path.rpartition(".")[0] == module for path in self.stays)
+
     def named(self, name: str, system: System = System.CELERY) -> Target | None:
         """Return the legacy task with that name on the wire, or None."""
         return next((t for t in self.targets.values() if t.name == name and t.system is system), None)
@@ -160,6 +180,7 @@ class PlanIndex:
         found |= {export.rpartition(".")[2] for export in self.exports}
         found |= {target.name for target in self.targets.values()}
         found |= {"dramatiq", "periodiq", "send_with_options", "message_with_options", "migrator: ignore"}
+        found |= {path.rpartition(".")[2] for path in self.stays}
         found |= {entry.partition(":")[2] for entry in self.schedule} | {"autodiscover_tasks"}
         return frozenset(word for word in found if word)
 
@@ -184,7 +205,14 @@ class PlanIndex:
 
     def with_exports(self, exports: Mapping[str, str], renames: Mapping[str, str]) -> PlanIndex:
         """Return the index with the project's re-exports added."""
-        return replace(self, exports={**self.exports, **exports}, renames={**self.renames, **renames})
+        stays = {name: self.stays[path] for name, path in exports.items() if path in self.stays}
+        found = {name: path for name, path in exports.items() if name not in stays}
+        return replace(
+            self,
+            exports={**self.exports, **found},
+            renames={**self.renames, **renames},
+            stays={**self.stays, **stays},
+        )
 
 
 def index_plan(plan: Plan, *, applications: frozenset[str] = frozenset()) -> PlanIndex:
@@ -208,7 +236,7 @@ def index_plan(plan: Plan, *, applications: frozenset[str] = frozenset()) -> Pla
             system=retired.system, name=retired.name, path=retired.path, reason=retired.reason
         )
     modules = {path.rpartition(".")[0] for path in targets}
-    modules |= {module for endpoint in plan.legacy for module in endpoint.modules}
+    modules |= {m for endpoint in plan.legacy for m in endpoint.modules if plan.in_scope(f"{m}.")}
     installed = module_name(plan.source_root, plan.folder / plan.project.install_to / "celery.py")
     return PlanIndex(
         root=plan.source_root,
@@ -217,6 +245,7 @@ def index_plan(plan: Plan, *, applications: frozenset[str] = frozenset()) -> Pla
         applications=frozenset(app for app in applications if app.rpartition(".")[0] in modules),
         unified_application=f"{installed}.app" if plan.project.install_to and installed else "",
         settings=plan.project.settings,
+        scope=plan.scope,
         schedule=_schedule(plan),
         entries=plan.schedule,
         legacy_queues=frozenset(queue for endpoint in plan.legacy for queue in endpoint.queues),

@@ -25,6 +25,9 @@ def _notice(what: str, remedy: str) -> ReasonCode:
     return ReasonCode(what=what, remedy=remedy, severity=Severity.WARNING)
 
 
+#: About uses of Dramatiq that are as they should be where actors stay.
+DRAMATIQ_CODES = frozenset({"DRAMATIQ-USE", "RAISED-RETRY", "CURRENT-MESSAGE"})
+
 REASONS = MappingProxyType(
     {
         "RETIRED-TASK": _left("the task has no successor", "remove the call, or map the task in the plan"),

@@ -96,11 +96,18 @@ def _list(context: FileContext, alias: cst.ImportAlias, path: str, reads: list[c
             node, parent = parent, context.parent(parent)
         full = context.values.only(node)
         code = _code(full or path)
+        if code == "MIDDLEWARE" and not path.endswith(".Middleware") and _others_need(context):
+            continue
         if code in _OWN and any(
             left.code == code and left.line == context.source.line(node) for left in context.result.leftovers
         ):
             continue  # listed already, with the reason
         context.leave(node, code, full if full and UNKNOWN not in full else path)
+
+
+def _others_need(context: FileContext) -> bool:
+    """True for uses by actors that stay; converted ones lose a middleware of the project's own all the same."""
+    return not context.index.is_about(context.values.where.module, dramatiq=True)
 
 
 def _code(path: str) -> str:

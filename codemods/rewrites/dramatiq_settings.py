@@ -47,6 +47,12 @@ def rewrite(context: FileContext) -> None:
     """Convert the settings module."""
     if not context.index.settings or context.values.where.module != context.index.settings:
         return
+    if context.index.keeps(System.DRAMATIQ):
+        for binding in context.tree.module.bindings.get("DRAMATIQ_BROKER", []):
+            if isinstance(binding.value, cst.Dict):
+                with context.attempt(binding.value):
+                    _list_middleware(context, _items(binding.value))
+        return
     actors = [t for t in context.index.targets.values() if t.system is System.DRAMATIQ]
     over = bool(actors) and not context.index.retire and all(t.in_place and not t.stuck for t in actors)
     for name, group in context.tree.module.bindings.items():
@@ -108,16 +114,21 @@ def _broker(context: FileContext, node: cst.BaseExpression) -> tuple[list[tuple[
     options = _items(given["OPTIONS"]) if "OPTIONS" in given else {}
     if set(options) != {"url"}:
         raise LeaveError("SETTINGS", node, "CELERY_BROKER_URL: write one URL for the broker's OPTIONS")
-    listed = given.get("MIDDLEWARE")
-    left = False
+    left = _list_middleware(context, given)
+    if left:
+        context.leave(node, "DRAMATIQ-SETTING", "DRAMATIQ_BROKER: settle its middleware first")
+    return [("CELERY_BROKER_URL", context.source.code(options["url"]))], not left
+
+
+def _list_middleware(context: FileContext, given: dict[str, cst.BaseExpression]) -> bool:
+    """List the middleware that Celery has no equal of; return whether there is any."""
+    listed, left = given.get("MIDDLEWARE"), False
     for element in listed.elements if isinstance(listed, (cst.List, cst.Tuple)) else ():
         leaf = (text_of(element.value) or context.source.code(element.value)).rpartition(".")[2]
         if leaf not in _COVERED:
             context.leave(element, "MIDDLEWARE", f"{leaf}: {_INSTEAD[leaf]}" if leaf in _INSTEAD else leaf)
             left = True
-    if left:
-        context.leave(node, "DRAMATIQ-SETTING", "DRAMATIQ_BROKER: settle its middleware first")
-    return [("CELERY_BROKER_URL", context.source.code(options["url"]))], not left
+    return left
 
 
 def _results(context: FileContext, node: cst.BaseExpression) -> list[tuple[str, str]]:

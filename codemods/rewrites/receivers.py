@@ -5,6 +5,8 @@ Source: ``dramatiq/actor.py``: no other library has ``send_with_options`` or ``m
 
 from __future__ import annotations
 
+import libcst as cst
+
 from codemods.editing.context import FileContext
 from codemods.protocol import Rewrite
 from codemods.uses.receivers import ONLY_DRAMATIQ
@@ -17,12 +19,17 @@ def rewrite(context: FileContext) -> None:
     """List what could not be resolved."""
     for attribute in context.tree.attributes:
         known = attribute.attr.value not in ONLY_DRAMATIQ or context.uses.of_attribute(attribute) is not None
-        if not known and not _double(context, attribute):
+        if not known and not _double(context, attribute) and not _stays(context, attribute):
             context.leave(attribute, "UNRESOLVED-RECEIVER", context.source.code(attribute))
     if any(use.rewritten and use.attribute is not None and use.call is None for use in context.uses):
         for attribute in context.tree.attributes:
             if attribute.attr.value in _MESSAGES and not _double(context, attribute):
                 context.leave(attribute, "RESULT-ESCAPES", context.source.code(attribute))
+
+
+def _stays(context: FileContext, attribute: cst.Attribute) -> bool:
+    """True if the receiver can only be actors that stay."""
+    return all(context.index.resolve(path) in context.index.stays for path in context.values.dotted(attribute.value))
 
 
 def _double(context: FileContext, attribute: object) -> bool:

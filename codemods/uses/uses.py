@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import libcst as cst
 
@@ -15,6 +15,11 @@ from codemods.syntax.scopes import Binding, BindingKind
 
 def legacy_imports(context: FileContext) -> list[LegacyImport]:
     """Return the imports that bind a task, a legacy module or a package above one."""
+    return imports_of(context, lambda dotted: concerns(context.index, dotted))
+
+
+def imports_of(context: FileContext, wanted: Callable[[str], bool]) -> list[LegacyImport]:
+    """Return the imports that bind a wanted dotted path."""
     found = []
     for statement in context.tree.imports:
         scope = context.tree.scopes[statement]
@@ -25,7 +30,7 @@ def legacy_imports(context: FileContext) -> list[LegacyImport]:
             if binding is None:
                 continue
             dotted = alias.evaluated_name if isinstance(statement, cst.Import) else context.values.imported(binding)
-            if concerns(context.index, dotted):
+            if wanted(dotted):
                 found.append(LegacyImport(binding, alias, statement, dotted))
     return found
 
@@ -74,8 +79,9 @@ def collect_uses(context: FileContext, imports: list[LegacyImport]) -> None:
 
 
 def own_names(index: PlanIndex, module: str) -> frozenset[str]:
-    """Return the names of the legacy tasks that a module itself defines."""
-    return frozenset(path.rpartition(".")[2] for path in index.targets if path.rpartition(".")[0] == module)
+    """Return the names of the legacy tasks that a module itself defines, those that stay included."""
+    paths = (*index.targets, *index.stays)
+    return frozenset(path.rpartition(".")[2] for path in paths if path.rpartition(".")[0] == module)
 
 
 def _own(context: FileContext, name: cst.Name) -> bool:

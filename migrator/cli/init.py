@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from migrator.cli.output import Answer, finish, format_option
+
+if TYPE_CHECKING:
+    from migrator.inventory.scan import Inventory
+    from migrator.inventory.staying import Staying
 
 
 @click.command("init")
@@ -16,9 +21,16 @@ from migrator.cli.output import Answer, finish, format_option
     is_flag=True,
     help="Convert tasks where they are: each legacy task's own function becomes the unified task.",
 )
+@click.option(
+    "--module",
+    "modules",
+    multiple=True,
+    metavar="NAME",
+    help="Only the tasks of this module, package or pattern (orders.*); all others stay as they are. Repeatable.",
+)
 @click.option("--force", is_flag=True, help="Overwrite an existing migration.toml.")
 @format_option
-def command(path: Path, in_place: bool, force: bool, output_format: str) -> None:
+def command(path: Path, in_place: bool, modules: tuple[str, ...], force: bool, output_format: str) -> None:
     """Draft a migration.toml for an existing project.
 
     PATH is the folder for the plan, usually the root of the repository. The draft is a valid plan; each decision that
@@ -39,24 +51,69 @@ def command(path: Path, in_place: bool, force: bool, output_format: str) -> None
     if file.exists() and not force:
         raise RefusedError(str(file), "there is a plan already", remedy="edit it, or overwrite it with --force")
     root = import_root(folder)
-    inventory = scan(folder / root)
-    if not inventory.tasks:
+    whole = scan(folder / root)
+    if not whole.tasks:
         raise UsageError(str(folder), "no Dramatiq actor and no Celery task was found", remedy="give another folder")
-    settings = _settings(folder / root / "manage.py")
+    scope = _scope(whole, modules)
+    inventory, left = _split(whole, scope)
     programs = find_programs(folder)
     scheduler_jobs = read_scheduler_jobs(folder / root, {entry.file for entry in inventory.schedule})
-    subject = Subject(name=folder.name, root=root, settings=settings)
+    settings = _settings(folder / root / "manage.py")
+    subject = Subject(name=folder.name, root=root, settings=settings, scope=scope)
     text = draft_plan(subject, inventory, programs=programs, scheduler_jobs=scheduler_jobs, in_place=in_place)
     file.write_text(text, encoding="utf-8")
     load_plan(file)
-    lines = [
-        f"wrote {file}: {len(inventory.tasks)} legacy tasks, {len(inventory.schedule)} schedule entries",
-        f"{len(drafted_programs(programs))} of {len(programs)} processes in deployment files are in the plan",
-        f"{text.count('DECIDE')} decisions are left to you: search the file for DECIDE",
-    ]
-    data = {"file": str(file), "tasks": len(inventory.tasks), "schedule": len(inventory.schedule)}
-    next_steps = [f"edit {file}", "migrator rewrite-imports --diff"]
-    finish(Answer(exit_code=ExitCode.CLEAN, lines=lines, data=data, next_steps=next_steps), output_format)
+    lines, data = _told(inventory, left if scope else None)
+    drafted = len(drafted_programs(programs))
+    lines[0] = f"wrote {file}: {lines[0]}"
+    lines.append(f"{drafted} of {len(programs)} processes in deployment files are in the plan")
+    lines.append(f"{text.count('DECIDE')} decisions are left to you: search the file for DECIDE")
+    data, steps = {"file": str(file), **data}, [f"edit {file}", "migrator rewrite-imports --diff"]
+    finish(Answer(exit_code=ExitCode.CLEAN, lines=lines, data=data, next_steps=steps), output_format)
+
+
+def _told(inventory: Inventory, left: Staying | None) -> tuple[list[str], dict[str, Any]]:
+    """Return what is in the plan and what stays, as lines and as data."""
+    lines = [f"{len(inventory.tasks)} legacy tasks, {len(inventory.schedule)} schedule entries"]
+    data: dict[str, Any] = {"tasks": len(inventory.tasks), "schedule": len(inventory.schedule)}
+    if left is None:
+        return lines, data
+    lines.append(f"{len(left.tasks)} tasks and {len(left.schedule)} schedule entries of other modules stay")
+    return lines, data | left.facts
+
+
+def _split(inventory: Inventory, scope: tuple[str, ...]) -> tuple[Inventory, Staying]:
+    """Return what the plan is about, and what stays."""
+    from dataclasses import replace
+
+    from migrator.inventory.staying import out_of_scope
+
+    left = out_of_scope(inventory, scope)
+    tasks = tuple(task for task in inventory.tasks if task not in left.tasks)
+    schedule = tuple(entry for entry in inventory.schedule if entry not in left.schedule)
+    return replace(inventory, tasks=tasks, schedule=schedule), left
+
+
+def _scope(inventory: Inventory, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the patterns for the modules that were asked for; a package stands for its modules.
+
+    Raises:
+        UsageError: No task is in one of them.
+    """
+    import fnmatch
+
+    from migrator.errors import UsageError, did_you_mean
+    from migrator.inventory.draft_plan import module_of
+
+    known = {module_of(task) for task in inventory.tasks}
+    patterns = []
+    for name in names:
+        found = [pattern for pattern in (name, f"{name}.*") if fnmatch.filter(known, pattern)]
+        if not found:
+            remedy = did_you_mean(name, known) or f"tasks are in {', '.join(sorted(known))}"
+            raise UsageError(f"--module {name}", "no legacy task is in such a module", remedy=remedy)
+        patterns += found
+    return tuple(dict.fromkeys(patterns))
 
 
 def _settings(manage: Path) -> str:

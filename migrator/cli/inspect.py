@@ -41,7 +41,7 @@ def command(path: Path, output_format: str) -> None:
     code = ExitCode.DIFFERENCES if found.unreadable else ExitCode.CLEAN
     lines, data = _described(found, waiting, problem)
     more, data["processes"] = _processes(programs)
-    lines[-1:-1] = more
+    lines[-1:-1] = [*more, *_stays(plan_file, found, data)]
     finish(Answer(exit_code=code, lines=lines, data=data, next_steps=next_steps), output_format)
 
 
@@ -105,6 +105,23 @@ def _processes(programs: Sequence[Program]) -> tuple[list[str], list[dict[str, A
     ]
     lines = table("Processes in deployment files", list(columns), rows) if rows else []
     return lines, [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def _stays(plan_file: Path, found: Inventory, data: dict[str, Any]) -> list[str]:
+    """Return what the plan's scope leaves out, as a line, and add it to the data."""
+    from migrator.errors import MigratorError
+    from migrator.inventory.staying import staying
+    from migrator.plan.loader import load_plan
+
+    try:
+        plan = load_plan(plan_file) if plan_file.is_file() else None
+    except MigratorError:
+        return []
+    if plan is None or not plan.scope:
+        return []
+    left = staying(plan, found)
+    data |= left.facts
+    return [f"{len(left.tasks)} tasks and {len(left.schedule)} schedule entries stay: outside of the plan's scope"]
 
 
 def _short(file: Path) -> Path:

@@ -46,14 +46,24 @@ def command(plan: Plan, output_format: str) -> None:
         lines += table("", ["process", "side", "role", "state", "#pid"], running)
     else:
         lines.append("no process of the plan is running")
+    stays = _stays(plan)
+    lines += [f"{len(stays)} tasks stay: outside of the plan's scope"] if plan.scope else []
     lines += ["complete: " + "; ".join(now.quiet)] if now.quiet else []
     lines += [f"unknown: {problem}" for problem in dict.fromkeys(now.problems)]
     data = dataclasses.asdict(now)
     data.pop("next_steps")
+    data |= {"stays": stays} if plan.scope else {}
     if now.moving is not None:
         data["moving"] |= {"rate": now.moving.rate, "left": now.moving.left, "left_s": now.moving.left_s}
     code = ExitCode.UNREACHABLE if now.problems else ExitCode.CLEAN
     finish(Answer(exit_code=code, lines=lines, data=data, next_steps=now.next_steps), output_format)
+
+
+def _stays(plan: Plan) -> list[str]:
+    from migrator.inventory.scan import scan
+    from migrator.inventory.staying import staying
+
+    return list(staying(plan, scan(plan.source_root)).names) if plan.scope else []
 
 
 def _current(now: MigrationStatus) -> list[str]:

@@ -46,6 +46,8 @@ class Subject:
     root: str
     #: Dotted settings module.
     settings: str
+    #: Patterns of the modules whose tasks the plan is about; empty for all.
+    scope: tuple[str, ...] = ()
 
 
 def draft_plan(
@@ -70,6 +72,8 @@ def draft_plan(
         document.add(tomlkit.comment(line))
     document["migration"] = {"name": subject.name}
     document["project"] = {"root": subject.root, "settings": subject.settings}
+    if subject.scope:
+        document["scope"] = {"modules": list(subject.scope)}
     legacy = tomlkit.table(is_super_table=True)
     for system in System:
         modules = sorted({module_of(task) for task in inventory.tasks if task.system is system})

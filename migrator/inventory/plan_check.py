@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from migrator.errors import did_you_mean
 from migrator.inventory.beat_entries import ScheduleDefinition
 from migrator.inventory.scan import Inventory
+from migrator.inventory.source_files import module_name
+from migrator.inventory.staying import Staying, staying
 from migrator.inventory.task_definitions import LegacyDefinition
 from migrator.plan.model import Plan
 from migrator.report import Finding, Report, Severity
@@ -19,36 +23,32 @@ def check_complete(plan: Plan, inventory: Inventory) -> Report:
     The source may be what it was before the rewrite, after it, or after the cutover, which takes legacy files away.
     """
     converted = _converted(plan, inventory)
+    left = staying(plan, inventory)
     legacy = [
         task
         for task in inventory.tasks
-        if task.system is not System.CELERY or task.path not in converted or plan.mapping(task.system, task.name)
+        if task not in left.tasks
+        and (task.system is not System.CELERY or task.path not in converted or plan.mapping(task.system, task.name))
     ]
     findings = [
         *_missing_tasks(plan, legacy),
         *_unknown_tasks(plan, inventory, legacy, converted),
         *_parameters(plan, legacy),
-        *_schedules(plan, inventory),
-        *(
-            _error("PLAN-UNREADABLE-FILE", str(file), "can't be parsed", why, "correct it: tasks in it are unseen")
-            for file, why in inventory.unreadable
-        ),
-        *(
-            Finding(
-                code="PLAN-UNSEEN-TASK",
-                severity=Severity.WARNING,
-                where=f"{file}:{line}",
-                what="a task is made here in a way that can't be followed",
-                remedy="see that the plan has every task that is made here",
-            )
-            for file, line in inventory.unseen
-        ),
+        *_schedules(plan, inventory, left),
+        *_empty_patterns(plan, inventory),
+        *_retired_with_staying(plan, left),
+        *_unseen(plan, inventory),
     ]
     return Report(
         subject="plan and source",
         checked=len(inventory.tasks) + len(inventory.schedule),
         findings=tuple(findings),
-        facts={"tasks": len(legacy), "schedule": len(inventory.schedule), "python_files": inventory.files},
+        facts={
+            "tasks": len(legacy),
+            "schedule": len(inventory.schedule),
+            "python_files": inventory.files,
+            **(left.facts if plan.scope else {}),
+        },
     )
 
 
@@ -56,6 +56,27 @@ def _converted(plan: Plan, inventory: Inventory) -> frozenset[str]:
     """Return the paths of the unified tasks that the source has; in place, the same function was legacy before."""
     unified = {task.path for task in plan.tasks}
     return frozenset(t.path for t in inventory.tasks if t.system is System.CELERY and t.path in unified)
+
+
+def _unseen(plan: Plan, inventory: Inventory) -> Iterator[Finding]:
+    for file, why in inventory.unreadable:
+        if _file_in_scope(plan, file):
+            yield _error(
+                "PLAN-UNREADABLE-FILE", str(file), "can't be parsed", why, "correct it: tasks in it are unseen"
+            )
+    for file, line in inventory.unseen:
+        if _file_in_scope(plan, file):
+            yield Finding(
+                code="PLAN-UNSEEN-TASK",
+                severity=Severity.WARNING,
+                where=f"{file}:{line}",
+                what="a task is made here in a way that can't be followed",
+                remedy="see that the plan has every task that is made here",
+            )
+
+
+def _file_in_scope(plan: Plan, file: Path) -> bool:
+    return plan.in_scope(f"{module_name(plan.source_root, file)}.")
 
 
 def _missing_tasks(plan: Plan, legacy: Sequence[LegacyDefinition]) -> Iterator[Finding]:
@@ -126,13 +147,32 @@ def _parameters(plan: Plan, legacy: Sequence[LegacyDefinition]) -> Iterator[Find
             )
 
 
-def _schedules(plan: Plan, inventory: Inventory) -> Iterator[Finding]:
+def _empty_patterns(plan: Plan, inventory: Inventory) -> Iterator[Finding]:
+    """Report patterns of the scope that no task's module has, now or before the rewrite."""
+    paths = [task.path for task in inventory.tasks] + [m.path for m in plan.mappings()] + [r.path for r in plan.retired]
+    modules = {path.rpartition(".")[0] for path in paths}
+    for pattern in plan.scope:
+        if not fnmatch.filter(modules, pattern):
+            remedy = did_you_mean(pattern, modules) or "name dotted modules, such as orders.tasks or orders.*"
+            yield _error("PLAN-SCOPE", f"{plan.file}: scope.modules", "no task is in such a module", pattern, remedy)
+
+
+def _retired_with_staying(plan: Plan, left: Staying) -> Iterator[Finding]:
+    for task in left.tasks:
+        for name in plan.project.retire:
+            if task.file.is_relative_to(plan.folder / name):
+                where, what = f"{plan.file}: project.retire", f"{name} defines a task that stays"
+                found, remedy = f"{task.path}, {task.file}:{task.line}", "take the file out of `retire`"
+                yield _error("PLAN-RETIRE-STAYS", where, what, found, remedy)
+
+
+def _schedules(plan: Plan, inventory: Inventory, left: Staying) -> Iterator[Finding]:
     named = {name for entry in plan.schedule for name in entry.replaces}
     retired = {entry.name for entry in plan.retired_schedule}
     known = {entry.name for entry in inventory.schedule}
     written = _written(plan, inventory)
     for entry in inventory.schedule:
-        if entry in written or entry.name in named | retired:
+        if entry in written or entry.name in named | retired or entry in left.schedule:
             continue
         if entry.name.endswith(":"):
             yield _error(

@@ -30,6 +30,7 @@ from migrator.plan.model import (
     TaskMapping,
 )
 from migrator.plan.processes import read_process
+from migrator.plan.scope import check_scope, read_scope
 from migrator.plan.toml_table import Problems, TomlTable
 from migrator.wire.message import Side, System
 
@@ -42,7 +43,8 @@ def load_plan(file: Path) -> Plan:
         PlanError: The plan has problems; it lists every one.
     """
     try:
-        document = tomllib.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        document = tomllib.loads(text)
     except FileNotFoundError:
         raise UsageError(
             str(file), "there is no plan here", remedy="run `migrator init`, or name one with --plan"
@@ -52,6 +54,7 @@ def load_plan(file: Path) -> Plan:
     problems = Problems()
     plan = _plan(TomlTable(document, "", problems), file, _fingerprint(document))
     _check_names(plan, problems)
+    check_scope(plan, text, problems)
     if problems.sentences:
         raise PlanError(str(file), tuple(problems.sentences))
     return plan
@@ -81,6 +84,7 @@ def _plan(top: TomlTable, file: Path, fingerprint: str) -> Plan:
         cutover=_cutover(top.table("cutover")) if "cutover" in top.data else Cutover(),
         fingerprint=fingerprint,
         rehearsal=_rehearsal(top.table("rehearsal")) if "rehearsal" in top.data else {},
+        scope=read_scope(top.table("scope")) if "scope" in top.data else (),
     )
     for table in (migration, legacy, top):
         table.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,8 @@ class Plan:
     fingerprint: str
     #: Variables that a rehearsal sets; ``{redis}`` and ``{scratch}`` stand for its server and its folder.
     rehearsal: Mapping[str, str] = field(default_factory=dict)
+    #: Patterns of the dotted modules whose legacy tasks the plan is about; those of others stay. Empty for all.
+    scope: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -204,6 +207,14 @@ class Plan:
     def source_root(self) -> Path:
         """Import root of the Django project, absolute."""
         return self.folder / self.project.root
+
+    def in_scope(self, path: str) -> bool:
+        """Tell whether the plan is about the task of this dotted path; one that is outside of its scope stays."""
+        return in_scope(self.scope, path)
+
+    def names(self, system: System, name: str) -> bool:
+        """Tell whether the plan maps or retires the legacy task of that name."""
+        return self.mapping(system, name) is not None or self.retirement(system, name) is not None
 
     def mappings(self) -> Iterator[TaskMapping]:
         """Yield every legacy task that has a successor, in plan order."""
@@ -234,3 +245,9 @@ class Plan:
     def select(self, *, side: Side, role: Role | None = None) -> tuple[Process, ...]:
         """Return the processes of one side, and of one role if given, in plan order."""
         return tuple(p for p in self.processes if p.side is side and role in (None, p.role))
+
+
+def in_scope(scope: tuple[str, ...], path: str) -> bool:
+    """Tell whether the module of a dotted path is one of those that a scope's patterns mean; without any, each is."""
+    module = path.rpartition(".")[0]
+    return not scope or any(fnmatchcase(module, pattern) for pattern in scope)

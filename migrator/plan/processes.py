@@ -66,6 +66,9 @@ class Process:
     #: URL of supervisord (``unix:///run/supervisor.sock``, ``http://user:password@127.0.0.1:9001``; may hold
     #: ``${NAME:-default}``), or ``system`` or ``user`` for systemd.
     manager: str = ""
+    #: With a scope: whether this legacy process is started again after the cutover, for tasks that stay. None: workers
+    #: are asked what they register.
+    stays: bool | None = None
 
 
 def read_process(table: TomlTable) -> Process:
@@ -89,7 +92,10 @@ def read_process(table: TomlTable) -> Process:
         program=table.text("program") if driver is Driver.SUPERVISOR else table.text("program", default=""),
         unit=table.text("unit") if driver is Driver.SYSTEMD else table.text("unit", default=""),
         manager=table.text("manager", default=MANAGERS[driver]),
+        stays=table.flag("stays") if "stays" in table.data else None,
     )
+    if process.stays is not None and process.side is Side.UNIFIED:
+        table.problem("stays", "is for legacy processes", "unified ones always stay")
     _check_driver(table, process)
     table.close()
     return process
