@@ -162,6 +162,7 @@ def _answer(report: TransferReport, chosen: Mapping[str, object], *, interrupted
     from migrator.render.text import finding_lines
 
     lines = [_headline(report), *_lines("from", report.by_queue), *_lines("tasks", report.by_task)]
+    lines += _lines("left in their queues, for tasks that stay", report.stays)
     lines += _quarantined_lines(report)
     if not report.dry_run:
         lines += _lines("left in their queues", report.left)

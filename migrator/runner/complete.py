@@ -31,6 +31,7 @@ from migrator.runner.state import MigrationState, read_state
 from migrator.state.journal import EntryKind, Phase, entry, open_journal
 from migrator.state.run_lock import run_lock
 from migrator.steps.protocol import Context, RunOptions, error, findings_report
+from migrator.transfer.scope import planned_depths
 from migrator.wire.message import Side, State, System
 from migrator.workers import legacy_aliases
 from migrator.workers.start_stop import list_processes
@@ -72,7 +73,7 @@ def _complete(context: Context) -> RunReport:
         take_down(context.plan, context.environ)
     for endpoint in (*context.plan.legacy, context.plan.unified):
         if is_on_rabbitmq(endpoint, context.environ):
-            remove(RabbitmqServer(endpoint_url(endpoint, context.environ)), endpoint)
+            remove(RabbitmqServer(endpoint_url(endpoint, context.environ)), endpoint, keep=bool(context.plan.scope))
             continue
         with connection(endpoint, context.environ) as client:
             if client is not None:
@@ -146,7 +147,7 @@ def _left(context: Context, endpoint: Endpoint) -> Iterator[Finding]:
         State.QUARANTINED: "decide about them; --discard-quarantined drops them here, they stay in the snapshots",
     }
     with closing(connect(endpoint, context.environ)) as broker:
-        for (queue, state), count in broker.depths().items():
+        for (queue, state), count in planned_depths(context.plan, endpoint, broker).items():
             if not count or (state is State.QUARANTINED and context.options.discard_quarantined):
                 continue
             yield error(
@@ -160,22 +161,27 @@ def _left(context: Context, endpoint: Endpoint) -> Iterator[Finding]:
 def _keys(context: Context) -> Iterator[tuple[str, str]]:
     for endpoint in (*context.plan.legacy, context.plan.unified):
         on_rabbitmq = is_on_rabbitmq(endpoint, context.environ)
-        for key in removable(endpoint) if on_rabbitmq else _keys_of(context.plan, endpoint):
+        for key in (
+            removable(endpoint, keep=bool(context.plan.scope)) if on_rabbitmq else _keys_of(context.plan, endpoint)
+        ):
             yield f"{endpoint.side.value}.{endpoint.system.value}", key
 
 
 def _keys_of(plan: Plan, endpoint: Endpoint) -> tuple[str, ...]:
-    """Return the keys that only a rollback or legacy workers need; never one of a unified queue."""
+    """Return the keys that only a rollback or legacy workers need; never one of a unified queue.
+
+    Where the plan has a scope, legacy workers may stay, and so does what they need.
+    """
     keys = [quarantine_key(endpoint), LEDGER, RUNS]
     if endpoint.side is Side.UNIFIED and plan.cutover.legacy_aliases:
         keys += legacy_aliases.KEYS
-    if endpoint.side is Side.LEGACY and endpoint.system is System.CELERY:
+    if endpoint.side is Side.LEGACY and endpoint.system is System.CELERY and not plan.scope:
         keys += [
             f"{endpoint.key_prefix}_kombu.binding.{queue}"
             for queue in endpoint.queues
             if queue not in plan.unified.queues
         ]
-    if endpoint.system is System.DRAMATIQ:
+    if endpoint.system is System.DRAMATIQ and not plan.scope:
         keys.append(f"{endpoint.namespace}:__heartbeats__")
     return tuple(keys)
 

@@ -92,6 +92,7 @@ def move(context: Context, direction: Direction, *, consumers_stopped: bool = Tr
         "reasons": dict(report.reasons),
         "balance": report.balance,
         "left": dict(report.left),
+        "stays": dict(report.stays),
         "elapsed_s": round(report.elapsed_s, 3),
         "ended": moment(),
     }

@@ -28,6 +28,7 @@ from migrator.steps.protocol import (
 )
 from migrator.steps.transfer import OPEN_STATES, move
 from migrator.transfer.options import Direction
+from migrator.transfer.scope import planned_depths
 from migrator.wire.message import Side, System
 from migrator.workers.held_messages import longest_held_eta
 
@@ -75,7 +76,7 @@ def _longest_eta(context: Context) -> float | None:
 
 def _left(context: Context, endpoint: Endpoint) -> tuple[Finding, ...]:
     with closing(connect(endpoint, context.environ)) as broker:
-        depths = broker.depths()
+        depths = planned_depths(context.plan, endpoint, broker)
     caught = endpoint.system is System.CELERY and context.plan.cutover.legacy_aliases
     counts = {key: count for key, count in depths.items() if key[1] in OPEN_STATES and count and not caught}
     return tuple(

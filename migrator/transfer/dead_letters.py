@@ -25,6 +25,7 @@ from migrator.brokers.rabbitmq.queues import dead_queue
 from migrator.brokers.rabbitmq.server import count
 from migrator.brokers.redis.keys import dramatiq_list
 from migrator.plan.model import Endpoint, Plan
+from migrator.transfer.scope import planned_names
 from migrator.translation.result import Translator
 from migrator.translation.translators import forward
 from migrator.wire.json_codec import READING_ERRORS, dumps, loads, text_of
@@ -46,7 +47,7 @@ class DeadLetters:
 
 
 def export_dead_letters(plan: Plan, *, environ: Mapping[str, str], file: Path) -> DeadLetters:
-    """Write every dead letter of the legacy Dramatiq to ``file``; the broker is not changed.
+    """Write the dead letters of the legacy Dramatiq to ``file``, without those of tasks that stay; nothing is deleted.
 
     Raises:
         UnreachableError: The broker does not answer.
@@ -57,6 +58,9 @@ def export_dead_letters(plan: Plan, *, environ: Mapping[str, str], file: Path) -
     if endpoint is not None:
         with closing(connect(endpoint, environ)) as broker:
             found = tuple(message for message in broker.scan() if message.state is State.DEAD)
+        if plan.scope:
+            known = planned_names(plan, endpoint.side, endpoint.system)
+            found = tuple(message for message in found if message.task in known)
         rows = list(_rows(plan, endpoint, found, endpoint_url(plan.unified, environ)))
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_suffix(".draft")

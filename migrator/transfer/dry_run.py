@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
+from migrator.transfer.batch import UNREADABLE
 from migrator.transfer.connections import Connections
 from migrator.transfer.options import MOST_RECORDS, Direction, QuarantineRecord, Tally, TransferOptions, TransferReport
 from migrator.transfer.report import build_report, note
@@ -44,7 +45,11 @@ def preview(
             copy_id = message.copy_id if system is System.DRAMATIQ else ""
             translation = translations[side, system](address, copy_id, message.raw)
             tally.seen += 1
-            if not selects(translation):
+            if isinstance(translation, Quarantined) and translation.reason is QuarantineReason.STAYS:
+                name = translation.task or UNREADABLE
+                tally.stays[name] = tally.stays.get(name, 0) + 1
+                tally.filtered_out += 1
+            elif not selects(translation):
                 tally.filtered_out += 1
             elif isinstance(translation, Translated):
                 tally.moved += 1

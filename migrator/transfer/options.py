@@ -83,6 +83,8 @@ class Tally:
     quarantined: int = 0
     #: Filtered out: left where they were.
     filtered_out: int = 0
+    #: Of those filtered out: of tasks outside of the plan's scope, by task.
+    stays: dict[str, int] = field(default_factory=dict)
     #: Of those seen: claimed by a run that was interrupted.
     resumed: int = 0
     #: Reclaimed from workers that had stopped.
@@ -127,6 +129,8 @@ class TransferReport:
     already_there: int
     without_body: int
     filtered_out: int
+    #: Of those filtered out: of tasks outside of the plan's scope, by task. Their messages are left in their queues.
+    stays: Mapping[str, int]
     resumed: int
     reclaimed: int
     restored: int

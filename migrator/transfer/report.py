@@ -35,6 +35,8 @@ def count(tally: Tally, work: Work, *, beyond_ms: float) -> None:
     tally.already_there += work.refused + work.arrived
     tally.without_body += work.without_body
     tally.filtered_out += work.filtered_out
+    for name, left in work.stays.items():
+        tally.stays[name] = tally.stays.get(name, 0) + left
     tally.parked += work.parked
     tally.quarantined += len(work.quarantined)
     by_task = tally.by_task
@@ -82,6 +84,7 @@ def build_report(connections: Connections, options: TransferOptions, tally: Tall
         already_there=tally.already_there,
         without_body=tally.without_body,
         filtered_out=tally.filtered_out,
+        stays=_frozen(tally.stays),
         resumed=tally.resumed,
         reclaimed=tally.reclaimed,
         restored=tally.restored,

@@ -11,6 +11,7 @@ from migrator.transfer.batch import select_all
 from migrator.transfer.connections import Connections
 from migrator.transfer.delayed import quarantine_late
 from migrator.transfer.options import Direction, TransferOptions
+from migrator.transfer.scope import leave_others
 from migrator.translation.result import Translated, Translation, Translator
 from migrator.translation.translators import backward, forward
 from migrator.wire.message import Side, System
@@ -64,7 +65,7 @@ def translators(connections: Connections, *, unified_url: str = "redis://") -> d
     if on_redis and connections.park_after_ms is None:
         found = {key: quarantine_late(plan, translate, now_ms=now_ms) for key, translate in found.items()}
     found[Side.UNIFIED, System.CELERY] = backward(plan, now_ms=now_ms)
-    return found
+    return {key: leave_others(plan, key, translate) for key, translate in found.items()} if plan.scope else found
 
 
 def selection(plan: Plan, options: TransferOptions) -> Callable[[Translation], bool]:

@@ -34,6 +34,8 @@ class QuarantineReason(StrEnum):
     UNREADABLE = "unreadable"
     #: Native to the unified side, and no legacy call is equivalent.
     NO_LEGACY_FORM = "no-legacy-form"
+    #: Its task is outside of the plan's scope: nothing is wrong with it, and it is left in its queue.
+    STAYS = "stays"
 
 
 class Quarantined(msgspec.Struct, frozen=True, gc=False):

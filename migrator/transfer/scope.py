@@ -1,0 +1,42 @@
+"""Messages of tasks outside of the plan's scope: they are left in their queues, and nobody waits for them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from migrator.brokers.protocol import Broker
+from migrator.plan.model import Endpoint, Plan
+from migrator.translation.result import Translated, Translation, Translator
+from migrator.wire.message import Side, State, System
+from migrator.wire.quarantined import Quarantined, QuarantineReason
+from migrator.wire.queue_address import QueueAddress
+
+
+def leave_others(plan: Plan, place: tuple[Side, System], translate: Translator) -> Translator:
+    """Return a translation that leaves the messages of tasks that stay, and those whose task can't be read."""
+    known = planned_names(plan, *place)
+
+    def leave(address: QueueAddress, copy_id: str, raw: bytes) -> Translation:
+        found = translate(address, copy_id, raw)
+        if isinstance(found, Translated) or found.task in known:
+            return found
+        return Quarantined(QuarantineReason.STAYS, "its task is outside of the plan's scope", found.task, found.id)
+
+    return leave
+
+
+def planned_names(plan: Plan, side: Side, system: System) -> frozenset[str]:
+    """Return the names on the wire of the plan's tasks."""
+    if side is Side.UNIFIED:
+        return frozenset(task.name for task in plan.tasks)
+    mapped = {mapping.name for mapping in plan.mappings() if mapping.system is system}
+    return frozenset(mapped | {retired.name for retired in plan.retired if retired.system is system})
+
+
+def planned_depths(plan: Plan, endpoint: Endpoint, broker: Broker) -> Mapping[tuple[str, State], int]:
+    """Return how many messages of the plan's tasks wait in each queue; every message is read where there is a scope."""
+    if not plan.scope:
+        return broker.depths()
+    known = planned_names(plan, endpoint.side, endpoint.system)
+    return Counter((message.queue, message.state) for message in broker.scan() if message.task in known)
