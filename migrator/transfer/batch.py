@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -16,15 +17,13 @@ from migrator.brokers.redis.keys import LEDGER, PARKED, RedisQueue, quarantine_k
 from migrator.brokers.redis.pipeline import Push
 from migrator.brokers.redis.quarantine import quarantine_entry
 from migrator.transfer.connections import Connections
+from migrator.transfer.scope import staying_task
 from migrator.translation.result import Translated, Translation, Translator, ledger_entry
 from migrator.wire.json_codec import UnreadableError, text_of
 from migrator.wire.kombu_envelope import copy_id_of, read_envelope
-from migrator.wire.quarantined import Quarantined, QuarantineReason
+from migrator.wire.quarantined import Quarantined
 from migrator.wire.queue_address import QueueAddress
 
-STAYS = QuarantineReason.STAYS
-#: Stands for the name of a task that can't be read.
-UNREADABLE = "unreadable"
 #: One operation of ``apply.lua``: command, key, type of the key, arguments.
 Operation = tuple[str, str, str, list[Any]]
 #: The messages to push, and the keys and arguments of the script that goes with them.
@@ -71,7 +70,7 @@ class Work:
     quarantined: list[tuple[str, Quarantined]] = field(default_factory=list)
     filtered_out: int = 0
     #: Included in ``filtered_out``: those whose tasks stay, by name.
-    stays: dict[str, int] = field(default_factory=dict)
+    stays: Counter[str] = field(default_factory=Counter)
     #: Included in ``translated``.
     parked: int = 0
     without_body: int = 0
@@ -130,14 +129,12 @@ def _leave_behind(work: Work, item: Item, translation: Translation, selects: Cal
     if arrived and ledger_entry(queue.address, item_copy(queue, item)) in arrived:
         # It was pushed, and has expired since or is excluded by another filter now: it has arrived all the same.
         work.arrived += 1
-    elif isinstance(translation, Quarantined) and translation.reason is not STAYS and selects(translation):
+    elif isinstance(translation, Quarantined) and not staying_task(translation) and selects(translation):
         copy_id = identity.decode(errors="surrogateescape")
         work.quarantined.append((copy_id, translation))
         work.quarantined_flat.extend(quarantine_entry(queue, copy_id, next(_numbers), translation, raw))
     else:
-        if isinstance(translation, Quarantined) and translation.reason is STAYS:
-            name = translation.task or UNREADABLE
-            work.stays[name] = work.stays.get(name, 0) + 1
+        work.stays.update(staying_task(translation))
         work.filtered_out += 1
         work.filtered_flat.append(identity if queue.bodies else raw)
         return

@@ -7,10 +7,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from migrator.transfer.batch import UNREADABLE
 from migrator.transfer.connections import Connections
 from migrator.transfer.options import MOST_RECORDS, Direction, QuarantineRecord, Tally, TransferOptions, TransferReport
 from migrator.transfer.report import build_report, note
+from migrator.transfer.scope import staying_task
 from migrator.translation.result import Translated, Translator
 from migrator.wire.message import Message, Side, State, System
 from migrator.wire.quarantined import Quarantined, QuarantineReason
@@ -45,12 +45,9 @@ def preview(
             copy_id = message.copy_id if system is System.DRAMATIQ else ""
             translation = translations[side, system](address, copy_id, message.raw)
             tally.seen += 1
-            if isinstance(translation, Quarantined) and translation.reason is QuarantineReason.STAYS:
-                name = translation.task or UNREADABLE
-                tally.stays[name] = tally.stays.get(name, 0) + 1
+            if staying_task(translation) or not selects(translation):
                 tally.filtered_out += 1
-            elif not selects(translation):
-                tally.filtered_out += 1
+                tally.stays.update(staying_task(translation))
             elif isinstance(translation, Translated):
                 tally.moved += 1
                 tally.by_task[translation.source_task] = tally.by_task.get(translation.source_task, 0) + 1

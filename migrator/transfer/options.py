@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -84,7 +85,7 @@ class Tally:
     #: Filtered out: left where they were.
     filtered_out: int = 0
     #: Of those filtered out: of tasks outside of the plan's scope, by task.
-    stays: dict[str, int] = field(default_factory=dict)
+    stays: Counter[str] = field(default_factory=Counter)
     #: Of those seen: claimed by a run that was interrupted.
     resumed: int = 0
     #: Reclaimed from workers that had stopped.

@@ -35,8 +35,7 @@ def count(tally: Tally, work: Work, *, beyond_ms: float) -> None:
     tally.already_there += work.refused + work.arrived
     tally.without_body += work.without_body
     tally.filtered_out += work.filtered_out
-    for name, left in work.stays.items():
-        tally.stays[name] = tally.stays.get(name, 0) + left
+    tally.stays.update(work.stays)
     tally.parked += work.parked
     tally.quarantined += len(work.quarantined)
     by_task = tally.by_task

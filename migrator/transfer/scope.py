@@ -26,6 +26,13 @@ def leave_others(plan: Plan, place: tuple[Side, System], translate: Translator) 
     return leave
 
 
+def staying_task(translation: Translation) -> tuple[str, ...]:
+    """Return the name of the task for which a message is left, as the one item; nothing if it is not left for one."""
+    if isinstance(translation, Quarantined) and translation.reason is QuarantineReason.STAYS:
+        return (translation.task or "unreadable",)
+    return ()
+
+
 def planned_names(plan: Plan, side: Side, system: System) -> frozenset[str]:
     """Return the names on the wire of the plan's tasks."""
     if side is Side.UNIFIED:
