@@ -26,7 +26,7 @@ from checks.registry import compare_all
 from checks.reports.writers import write_reports
 from checks.runs.observe import Request, Seen, Variations, context, observe
 from checks.waiting_messages import Waiting, read_waiting
-from migrator.errors import UsageError
+from migrator.errors import UsageError, did_you_mean
 from migrator.events import Listener, ignore
 from migrator.plan.model import Plan
 from migrator.report import Finding, Severity
@@ -135,13 +135,30 @@ def check_installed(plan: Plan) -> None:
 
 
 def _selected(chosen: CaseSet, options: ParityOptions) -> tuple[tuple[Case, ...], bool]:
+    _require_known("task", options.tasks, [case.task for case in chosen.cases])
+    _require_known("--case", options.names, [case.name for case in chosen.cases])
     cases = tuple(
         case
         for case in chosen.cases
         if (not options.tasks or any(fits(pattern, case.task) for pattern in options.tasks))
         and (not options.names or any(fits(pattern, case.name) for pattern in options.names))
     )
+    if chosen.cases and not cases:
+        found = f"tasks {', '.join(options.tasks)}; cases {', '.join(options.names)}"
+        raise UsageError("parity-check", "no case of these tasks has such a name", found=found, remedy="leave one out")
     return cases, len(cases) == len(chosen.cases)
+
+
+def _require_known(kind: str, patterns: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse a pattern that nothing fits: a run without it would look like a run with it.
+
+    Raises:
+        UsageError: There is one.
+    """
+    for pattern in patterns:
+        if not any(fits(pattern, name) for name in known):
+            remedy = did_you_mean(pattern, known) or f"one of {', '.join(sorted(set(known))) or 'none: there is no case'}"
+            raise UsageError(f"{kind} {pattern}", "no case fits it, so nothing was run", remedy=remedy)
 
 
 def _judged(request: Request, seen: Seen, waiting: Waiting | None, options: ParityOptions) -> ParityReport:
@@ -199,8 +216,12 @@ def _run_options(options: ParityOptions) -> dict[str, Any]:
 
 
 def _published(plan: Plan, report: ParityReport, configuration: Configuration) -> ParityReport:
-    """Write the reports, then the proof if the run was green and whole; a red run removes an earlier proof."""
-    files = write_reports(report, plan.state_folder / "reports")
+    """Write the reports, then the proof if the run was green and whole; a red run removes an earlier proof.
+
+    What a run over some of the cases reports lies in a folder of its own, beside the last whole report.
+    """
+    folder = plan.state_folder / "reports"
+    files = write_reports(report, folder if report.whole else folder / "partial")
     if report.ok and report.whole:
         lock = configuration.waivers.with_suffix(".lock.json")
         source = plan.folder / "parity.toml"
