@@ -157,7 +157,9 @@ def _require_known(kind: str, patterns: Sequence[str], known: Sequence[str]) -> 
     """
     for pattern in patterns:
         if not any(fits(pattern, name) for name in known):
-            remedy = did_you_mean(pattern, known) or f"one of {', '.join(sorted(set(known))) or 'none: there is no case'}"
+            remedy = (
+                did_you_mean(pattern, known) or f"one of {', '.join(sorted(set(known))) or 'none: there is no case'}"
+            )
             raise UsageError(f"{kind} {pattern}", "no case fits it, so nothing was run", remedy=remedy)
 
 
