@@ -15,6 +15,7 @@ from codemods.editing.context import FileContext, LeaveError
 from codemods.editing.sequences import remove_items
 from codemods.plan.plan_index import Target
 from codemods.resolve.name_resolution import text_of
+from migrator.plan.arguments import for_result
 from migrator.plan.model import Operation, OperationKind
 
 _PURE = (cst.Name, cst.BaseNumber, cst.SimpleString, cst.Attribute, cst.UnaryOperation)
@@ -36,25 +37,33 @@ def one_meaning(targets: Sequence[Target]) -> Target:
         LeaveError: Their arguments change differently.
     """
     first = targets[0]
+    changes = first.operations or first.result_last
     if any(
-        t.operations != first.operations or (first.operations and t.parameters != first.parameters) for t in targets
+        (t.operations, t.result_last) != (first.operations, first.result_last)
+        or (changes and t.parameters != first.parameters)
+        for t in targets
     ):
         raise LeaveError("MIXED-TASKS", detail=", ".join(sorted(t.name for t in targets)))
     return first
 
 
-def adapt_arguments(context: FileContext, call: cst.Call, targets: Sequence[Target]) -> None:
+def adapt_arguments(context: FileContext, call: cst.Call, targets: Sequence[Target], *, by_name: bool = False) -> None:
     """Rewrite the arguments of ``call`` for the unified task.
+
+    Args:
+        context: The file.
+        call: The call.
+        targets: What it may call.
+        by_name: True if every argument has to be a keyword, also without operations.
 
     Raises:
         LeaveError: They can't be followed, or do not fit.
     """
     target = one_meaning(targets)
-    if not target.operations:
+    if not target.operations and not by_name:
         return
-    if target.in_place:
-        raise LeaveError("IN-PLACE-ADAPTER", call)
-    given = _bind(target, call.args)
+    _check_place(target, call)
+    given = bind_call(target, call.args)
     dropped = [item for item in given if _operation(target, item.name, OperationKind.DROP)]
     for item in given:
         assert item.arg is not None
@@ -66,19 +75,25 @@ def adapt_arguments(context: FileContext, call: cst.Call, targets: Sequence[Targ
 
 
 def adapt_literals(
-    context: FileContext, targets: Sequence[Target], args: cst.BaseExpression | None, kwargs: cst.BaseExpression | None
+    context: FileContext,
+    targets: Sequence[Target],
+    args: cst.BaseExpression | None,
+    kwargs: cst.BaseExpression | None,
+    *,
+    by_name: bool = False,
 ) -> dict[str, str] | None:
     """Return the unified keyword arguments of ``args=(…), kwargs={…}`` as text by name; None if nothing changes.
+
+    With ``by_name`` they are returned also without operations.
 
     Raises:
         LeaveError: They are no literals, or do not fit.
     """
     target = one_meaning(targets)
-    if not target.operations:
+    if not target.operations and not by_name:
         return None
-    if target.in_place:
-        raise LeaveError("IN-PLACE-ADAPTER", args or kwargs)
-    given = _literal_items(target, args, kwargs)
+    _check_place(target, args or kwargs)
+    given = bind_literals(target, args, kwargs)
     result: dict[str, str] = {}
     for item in given:
         if _operation(target, item.name, OperationKind.DROP):
@@ -93,7 +108,17 @@ def adapt_literals(
     return result
 
 
-def _literal_items(target: Target, args: cst.BaseExpression | None, kwargs: cst.BaseExpression | None) -> list[Given]:
+def _check_place(target: Target, node: cst.CSTNode | None) -> None:
+    if target.operations and target.in_place:
+        raise LeaveError("IN-PLACE-ADAPTER", node)
+
+
+def bind_literals(target: Target, args: cst.BaseExpression | None, kwargs: cst.BaseExpression | None) -> list[Given]:
+    """Return the arguments in ``args=(…), kwargs={…}`` by legacy parameter name.
+
+    Raises:
+        LeaveError: They are no literals, or do not fit.
+    """
     found: list[Given] = []
     if args is not None and not _is_none(args):
         if not isinstance(args, (cst.Tuple, cst.List)) or not all(isinstance(e, cst.Element) for e in args.elements):
@@ -127,7 +152,12 @@ def _keyword_items(kwargs: cst.BaseExpression) -> list[Given]:
     return found
 
 
-def _bind(target: Target, args: Sequence[cst.Arg]) -> list[Given]:
+def bind_call(target: Target, args: Sequence[cst.Arg]) -> list[Given]:
+    """Return the arguments of a call by legacy parameter name.
+
+    Raises:
+        LeaveError: They are unpacked, or do not fit.
+    """
     found: list[Given] = []
     position = 0
     for arg in args:
@@ -150,6 +180,31 @@ def _bind(target: Target, args: Sequence[cst.Arg]) -> list[Given]:
 
 def _operation(target: Target, name: str, *kinds: OperationKind) -> Operation | None:
     return next((o for o in target.operations if o.name == name and o.kind in kinds), None)
+
+
+def check_result(target: Target, given: Sequence[Given], node: cst.CSTNode, *, position: int) -> None:
+    """Check that a chain gives a result to the parameter that the legacy system gave it to.
+
+    Args:
+        target: The task of the step.
+        given: The step's own arguments.
+        node: The step.
+        position: Of the result among the legacy task's arguments.
+
+    Raises:
+        LeaveError: It doesn't.
+    """
+    if position >= len(target.parameters):
+        raise LeaveError("ARGUMENTS", node, f"{target.name} takes {len(target.parameters)}, and the result is one more")
+    old = target.parameters[position]
+    if _operation(target, old, OperationKind.WRAP, OperationKind.DROP):
+        raise LeaveError("SIGNATURE", node, f"the result is {target.name}'s {old}, which the plan wraps or drops")
+    named = {_new_name(target, item.name)[0]: item for item in given}
+    constants = {o.name: None for o in target.operations if o.kind is OperationKind.CONSTANT}
+    first = for_result(target.unified_parameters, {**named, **constants}, result_last=target.result_last)
+    new, _ = _new_name(target, old)
+    if first != new:
+        raise LeaveError("PIPELINE-ARGUMENTS", node, f"the result is {new}, and a chain would give it to {first}")
 
 
 def _new_name(target: Target, name: str) -> tuple[str, bool]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import libcst as cst
 
+from codemods.calls.arguments import bind_call, bind_literals, check_result
 from codemods.editing.context import FileContext, LeaveError, Use
+from codemods.plan.plan_index import Target
 
 #: Kind of composition to Celery's name for it.
 NAMES = {"pipeline": "chain", "group": "group"}
@@ -78,19 +80,34 @@ def _message(context: FileContext, node: cst.BaseExpression, *, piped: bool) -> 
     if use.rewritten is False:
         raise LeaveError("LINKED", node)
     assert use.call is not None
-    if use.target.operations and any(arg.star for arg in use.call.args):
-        raise LeaveError("STARRED-ARGUMENTS", node)
     if piped and not _ignores(use):
-        if use.target.operations:
-            raise LeaveError("SIGNATURE", node, "it gets another task's result")
-        if _positional(use):
-            raise LeaveError("PIPELINE-ARGUMENTS", node)
+        for target in use.targets:
+            _gets_result(use, target, node)
+
+
+def _gets_result(use: Use, target: Target, node: cst.BaseExpression) -> None:
+    """Check a message that gets the result of the one before, behind its own positional arguments."""
+    assert use.call is not None and use.attribute is not None
+    if not target.operations and not _positional(use):
+        return
+    if not target.operations and not target.result_last:
+        raise LeaveError("PIPELINE-ARGUMENTS", node)
+    if use.attribute.attr.value == "message":
+        given, position = bind_call(target, use.call.args), sum(arg.keyword is None for arg in use.call.args)
+    else:
+        args, kwargs = (_given(use, name) for name in ("args", "kwargs"))
+        given, position = bind_literals(target, args, kwargs), len(bind_literals(target, args, None))
+    check_result(target, given, node, position=position)
+
+
+def _given(use: Use, name: str) -> cst.BaseExpression | None:
+    """Return a keyword argument of ``.message_with_options(…)``."""
+    assert use.call is not None
+    return next((arg.value for arg in use.call.args if arg.keyword and arg.keyword.value == name), None)
 
 
 def _ignores(use: Use) -> bool:
-    assert use.call is not None
-    given = {arg.keyword.value: arg.value for arg in use.call.args if arg.keyword}
-    value = given.get("pipe_ignore")
+    value = _given(use, "pipe_ignore")
     return isinstance(value, cst.Name) and value.value == "True"
 
 
@@ -99,8 +116,7 @@ def _positional(use: Use) -> bool:
     assert use.call is not None and use.attribute is not None
     if use.attribute.attr.value == "message":
         return any(arg.keyword is None for arg in use.call.args)
-    given = {arg.keyword.value: arg.value for arg in use.call.args if arg.keyword}
-    args = given.get("args")
+    args = _given(use, "args")
     return args is not None and not (isinstance(args, (cst.Tuple, cst.List)) and not args.elements)
 
 

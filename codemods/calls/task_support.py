@@ -18,7 +18,7 @@ from codemods.uses.names import free_name, used_names
 
 #: Features of the base class.
 RETRY_WHEN, CALLBACKS = "retry_when", "callbacks"
-COROUTINES, OBJECTS = "coroutines", "objects"
+COROUTINES, OBJECTS, RESULT_LAST = "coroutines", "objects", "result_last"
 _WRAPPER = """def {wrapper}(function):
     # Celery runs plain functions only.
     @{wraps}(function)
@@ -33,6 +33,23 @@ _FUNCTION = """def {wrapper}(job):
     # Celery makes tasks of functions only.
     def call(*args, **kwargs):
         return job(*args, **kwargs)
+
+    return call
+
+
+"""
+#: As ``migrator/tasks/result_last.py``.
+_RESULT_LAST = """def {wrapper}(function):
+    # A chain puts the result of the step before first: it goes to the first parameter that no keyword names.
+    parameters = {signature}(function).parameters.values()
+    names = [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
+
+    @{wraps}(function)
+    def call(*args, **kwargs):
+        free = [name for name in names if name not in kwargs]
+        if len(args) <= len(free):
+            args, kwargs = (), {{**dict(zip(free, args)), **kwargs}}
+        return function(*args, **kwargs)
 
     return call
 
@@ -99,6 +116,14 @@ def object_wrapper(context: FileContext) -> str:
     return context.result.support.object_wrapper
 
 
+def result_last_wrapper(context: FileContext) -> str:
+    """Ask for the decorator that lets a chain's result go behind a step's own arguments, and return its name."""
+    context.result.support.features.add(RESULT_LAST)
+    if not context.result.support.result_last:
+        context.result.support.result_last = free_name(context, "result_last", used_names(context))
+    return context.result.support.result_last
+
+
 def keep_comments(context: FileContext, gone: cst.CSTNode, place: cst.CSTNode) -> None:
     """Keep the comments of what is replaced, on lines of their own above the line of ``place``."""
     start, end = context.source.span(gone)
@@ -143,6 +168,9 @@ def write_support(context: FileContext) -> None:
         text += _WRAPPER.format(wrapper=context.result.support.async_wrapper, wraps=wraps, run=run)
     if OBJECTS in features:
         text += _FUNCTION.format(wrapper=context.result.support.object_wrapper)
+    if RESULT_LAST in features:
+        wraps, signature = context.local_import("functools", "wraps"), context.local_import("inspect", "signature")
+        text += _RESULT_LAST.format(wrapper=context.result.support.result_last, wraps=wraps, signature=signature)
     parts = []
     if RETRY_WHEN in features:
         parts.append(_RETRY_WHEN)

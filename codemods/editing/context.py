@@ -98,6 +98,7 @@ class TaskSupport:
     base: str = ""
     async_wrapper: str = ""
     object_wrapper: str = ""
+    result_last: str = ""
     #: -1 for nowhere.
     at: int = -1
 

@@ -27,6 +27,8 @@ class Target:
     unified: str = ""
     unified_path: str = ""
     unified_parameters: tuple[str, ...] = ()
+    #: As :attr:`~migrator.plan.model.PlannedTask.result_last`.
+    result_last: bool = False
     #: True if it is mapped to itself and its definition is a Celery task already.
     converted: bool = False
     #: Names that a class-based actor offers beside those of every task.
@@ -230,6 +232,7 @@ def index_plan(plan: Plan, *, applications: frozenset[str] = frozenset()) -> Pla
             unified=task.name,
             unified_path=task.path,
             unified_parameters=task.parameters,
+            result_last=task.result_last,
         )
     for retired in plan.retired:
         targets[retired.path] = Target(

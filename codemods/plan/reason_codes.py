@@ -71,13 +71,19 @@ REASONS = MappingProxyType(
         "ASYNC-CALL": _left(
             "awaits an actor that becomes a plain function", "call it in a thread, or await its async part"
         ),
-        "PIPELINE-ARGUMENTS": _left("a pipeline appends the result last, a chain puts it first", "reorder by hand"),
+        "PIPELINE-ARGUMENTS": _left(
+            "a pipeline appends the result last, a chain puts it first",
+            "let the unified task take the result first, or write result_last = true for it in the plan",
+        ),
         "PIPELINE": _left("a pipeline whose messages can't be followed", "write it as chain(a.s(), b.s())"),
         "COMPLETION": _left(
             "a completion callback is the body of a chord, which counts stored results",
             "write the chord where the group is run; its body is .si(…): the callback was not given the results",
         ),
-        "SIGNATURE": _left("a partial signature whose arguments the plan changes", "write the arguments out"),
+        "SIGNATURE": _left(
+            "a signature whose arguments the plan changes, and that may get a result",
+            "name its arguments by hand: the result goes to the first parameter",
+        ),
         "MODULE-DYNAMIC": _left("a legacy module is used in a way that can't be followed", "name the unified one"),
         "STAR-IMPORT": _left("a star import brings names that aren't tasks", "import by name"),
         "NO-TASK-LEFT": _left("imports a legacy module that is removed", "remove the import"),

@@ -13,7 +13,13 @@ import libcst as cst
 
 from codemods.calls.actor_calls import declaration
 from codemods.calls.actor_options import task_options
-from codemods.calls.task_support import coroutine_wrapper, keep_comments, note_definition, object_wrapper
+from codemods.calls.task_support import (
+    coroutine_wrapper,
+    keep_comments,
+    note_definition,
+    object_wrapper,
+    result_last_wrapper,
+)
 from codemods.editing.context import FileContext, LeaveError
 from codemods.plan.plan_index import Target
 from codemods.protocol import Rewrite
@@ -49,6 +55,8 @@ def _convert(context: FileContext, binding: Binding, call: cst.Call, target: Tar
     options = task_options(context, target, found.options, call)
     name = context.local_import("celery", "shared_task", found.function)
     function = wrap(context.source.code(wrapped))
+    if target.result_last:
+        function = f"{result_last_wrapper(context)}({function})"
     keep_comments(context, call, binding.node)
     context.replace(call, f"{name}({', '.join(options)})({function})")
     note_definition(context, binding.node, target.path)

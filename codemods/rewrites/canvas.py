@@ -1,7 +1,8 @@
 """Dramatiq's compositions: ``pipeline``, ``group``, ``|``, ``.message`` and ``.run`` become Celery's canvas.
 
-A pipeline appends the previous result last, a chain puts it first: only a message without positional arguments of its
-own, or with ``pipe_ignore``, means the same in both. A composition is rewritten as a whole or not at all.
+A pipeline appends the previous result last, a chain puts it first. A message without positional arguments of its own,
+or with ``pipe_ignore``, means the same in both; so does one whose own arguments become keywords, if the result is for
+the parameter that a chain gives it to. A composition is rewritten as a whole or not at all.
 Source: ``dramatiq/composition.py``, ``dramatiq/middleware/pipelines.py``, ``celery/canvas.py``.
 """
 
@@ -25,7 +26,7 @@ def message(context: FileContext, use: Use) -> None:
     if use.call is None:
         raise LeaveError("ESCAPES", use.attribute)
     _composition(context, use)
-    adapt_arguments(context, use.call, use.targets)
+    adapt_arguments(context, use.call, use.targets, by_name=use.target.result_last)
     context.replace(use.attribute.attr, "s")
 
 
@@ -49,18 +50,18 @@ def message_with_options(context: FileContext, use: Use) -> None:
         and not (isinstance(ignores.value, cst.Name) and ignores.value.value == "False")
     ):
         raise LeaveError("OPTION", ignores, "pipe_ignore is computed")
-    parts = _parts(context, use, given)
+    parts = _parts(context, use, given, by_name=use.target.result_last and not fixed)
     if use.call.args:
         start = context.source.span(use.call.args[0])[0]
         context.replace_span(start, context.source.bare_span(use.call)[1] - 1, ", ".join(parts))
     context.replace(use.attribute.attr, "si" if fixed else "s")
 
 
-def _parts(context: FileContext, use: Use, given: dict[str, cst.Arg]) -> list[str]:
+def _parts(context: FileContext, use: Use, given: dict[str, cst.Arg], *, by_name: bool) -> list[str]:
     """Return the task's own arguments as a call writes them."""
     args = given["args"].value if "args" in given else None
     kwargs = given["kwargs"].value if "kwargs" in given else None
-    named = adapt_literals(context, use.targets, args, kwargs)
+    named = adapt_literals(context, use.targets, args, kwargs, by_name=by_name)
     if named is not None:
         return [f"{name}={value}" for name, value in named.items()]
     parts = []

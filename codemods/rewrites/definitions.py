@@ -12,7 +12,7 @@ import libcst as cst
 
 from codemods.calls.actor_calls import declaration
 from codemods.calls.actor_options import check_scheduled, task_options
-from codemods.calls.task_support import coroutine_wrapper, keep_comments, note_definition
+from codemods.calls.task_support import coroutine_wrapper, keep_comments, note_definition, result_last_wrapper
 from codemods.editing.context import FileContext, LeaveError
 from codemods.editing.statements import remove_line
 from codemods.plan.plan_index import Target
@@ -43,10 +43,12 @@ def _convert(context: FileContext, node: cst.FunctionDef, decorator: cst.Decorat
     options = task_options(context, target, found.options, decorator)
     _remove_scheduler_jobs(context, node, target)
     name = context.local_import("celery", "shared_task", found.function)
-    text = f"{name}({', '.join(options)})"
+    lines = [f"{name}({', '.join(options)})"]
+    if target.result_last:
+        lines.append(f"@{result_last_wrapper(context)}")
     if node.asynchronous is not None:
-        text += f"{context.source.newline()}{_indent(context, decorator)}@{coroutine_wrapper(context)}"
-    context.replace(decorator.decorator, text)
+        lines.append(f"@{coroutine_wrapper(context)}")
+    context.replace(decorator.decorator, f"{context.source.newline()}{_indent(context, decorator)}".join(lines))
     keep_comments(context, decorator.decorator, decorator)
     note_definition(context, node, target.path)
 

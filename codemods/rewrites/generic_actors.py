@@ -13,7 +13,7 @@ import libcst as cst
 
 from codemods.calls.actor_classes import check_body, generic_base, lineage, meta_of, options_of
 from codemods.calls.actor_options import task_options
-from codemods.calls.task_support import keep_comments, note_definition
+from codemods.calls.task_support import keep_comments, note_definition, result_last_wrapper
 from codemods.editing.context import FileContext, LeaveError
 from codemods.plan.plan_index import Target
 from codemods.protocol import Rewrite
@@ -69,7 +69,10 @@ def _convert(context: FileContext, family: list[list[cst.ClassDef]]) -> None:
         check_body(context, node, next(line for line in family if line[0] is node))
         _change_class(context, node, base)
     for node, target, parts in made:
-        _register(context, node, parts)
+        function = f"{node.name.value}.perform"
+        _register(
+            context, node, parts, f"{result_last_wrapper(context)}({function})" if target.result_last else function
+        )
         note_definition(context, node, target.path)
     for line in family:
         note_definition(context, line[0], "")
@@ -105,11 +108,11 @@ def _change_class(context: FileContext, node: cst.ClassDef, base: str) -> None:
     context.replace_span(start, end, "")
 
 
-def _register(context: FileContext, node: cst.ClassDef, parts: list[str]) -> None:
+def _register(context: FileContext, node: cst.ClassDef, parts: list[str], function: str) -> None:
     name, newline = node.name.value, context.source.newline()
     parts = [part for part in parts if not part.startswith("base=")]
     shared = context.local_import("celery", "shared_task")
-    text = f"{name} = {shared}({parts[0]}, base={name}, bind=True, {', '.join(parts[1:])})({name}.perform)"
+    text = f"{name} = {shared}({parts[0]}, base={name}, bind=True, {', '.join(parts[1:])})({function})"
     end = context.source.span(node)[1]
     body = context.source.text
     end = end if body[end - 1 : end] == b"\n" else body.find(b"\n", end) + 1 or len(body)

@@ -37,6 +37,7 @@ def check_complete(plan: Plan, inventory: Inventory) -> Report:
         *_schedules(plan, inventory, left),
         *_empty_patterns(plan, inventory),
         *_retired_with_staying(plan, left),
+        *_result_last(plan, inventory),
         *_unseen(plan, inventory),
     ]
     return Report(
@@ -144,6 +145,19 @@ def _parameters(plan: Plan, legacy: Sequence[LegacyDefinition]) -> Iterator[Find
                 "the parameters are not those of the source",
                 f"plan says {list(mapping.parameters)}, {task.file}:{task.line} says {list(task.parameters)}",
                 f"parameters = {list(task.parameters)}",
+            )
+
+
+def _result_last(plan: Plan, inventory: Inventory) -> Iterator[Finding]:
+    last = {task.path: task.name for task in plan.tasks if task.result_last}
+    for task in inventory.tasks:
+        if task.system is System.CELERY and task.path in last and not task.result_last:
+            yield _error(
+                "PLAN-RESULT-LAST",
+                f"{task.file}:{task.line}",
+                f"the plan says result_last of {last[task.path]}, and in a chain it would get the result first",
+                "",
+                "put @result_last (migrator/tasks/result_last.py) below its decorator, or remove it from the plan",
             )
 
 

@@ -41,6 +41,8 @@ class LegacyDefinition:
     line: int
     #: True if it takes ``*args`` or ``**kwargs``.
     open_ended: bool = False
+    #: False if it is a decorated function and not under ``result_last`` (``migrator/tasks/result_last.py``).
+    result_last: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,9 @@ def _function_task(node: Function, declaration: _Declaration, facts: ModuleFacts
         file=facts.file,
         line=node.lineno,
         open_ended=open_ended,
+        result_last=any(
+            facts.dotted(item).rpartition(".")[2].startswith("result_last") for item in node.decorator_list
+        ),
     )
 
 

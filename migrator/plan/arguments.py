@@ -3,6 +3,9 @@
 Declared once in the plan, used by the codemods, the translation of messages and the parity cases.
 A mapping without operations leaves a call exactly as it is. With operations every argument becomes a keyword,
 so that nothing depends on positions.
+
+A step of a pipeline or chain gets the result of the one before: :data:`RESULT` stands for it. Dramatiq puts it behind
+the step's own positional arguments, Celery in front of them.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ from migrator.errors import AdaptationError
 from migrator.plan.model import OperationKind, TaskMapping
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
+#: Stands for a result that is not known yet.
+RESULT = object()
 
 
 def bind(mapping: TaskMapping, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,7 +64,7 @@ def restore(mapping: TaskMapping, parameters: Sequence[str], args: Sequence[Any]
         AdaptationError: There is no legacy form, such as two symbols for a task that takes one.
     """
     where = mapping.unified
-    named = _by_name(where, parameters, args, kwargs)
+    named = _by_name(where, parameters, args, kwargs, in_gaps=mapping.result_last)
     for operation in reversed(mapping.operations):
         if operation.kind is OperationKind.CONSTANT:
             if operation.name in named and named[operation.name] != operation.value:
@@ -77,15 +82,30 @@ def restore(mapping: TaskMapping, parameters: Sequence[str], args: Sequence[Any]
     unknown = [name for name in named if name not in mapping.parameters]
     if unknown:
         raise AdaptationError(where, f"{mapping.name} takes no {unknown[0]}", found=repr(named[unknown[0]]))
-    if not mapping.operations:
+    if not mapping.operations and not any(name in kwargs for name in parameters[: len(args)]):
         return tuple(args), dict(kwargs)
     return (), named
 
 
-def _by_name(where: str, parameters: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    if len(args) > len(parameters):
+def for_result(parameters: Sequence[str], named: Mapping[str, Any], *, result_last: bool) -> str:
+    """Return the parameter of a unified task that a chain gives its result to; empty if there is none.
+
+    Args:
+        parameters: The unified task's positional order.
+        named: The step's own arguments, by name.
+        result_last: As :attr:`~migrator.plan.model.PlannedTask.result_last`.
+    """
+    return next((name for name in parameters if not result_last or name not in named), "")
+
+
+def _by_name(
+    where: str, parameters: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any], *, in_gaps: bool = False
+) -> dict[str, Any]:
+    """Return arguments by name; with ``in_gaps`` the positional ones go to the parameters that no keyword names."""
+    positional = [name for name in parameters if not in_gaps or name not in kwargs]
+    if len(args) > len(positional):
         raise AdaptationError(where, f"takes {len(parameters)} arguments", found=f"{len(args)} given")
-    named = dict(zip(parameters, args, strict=False))
+    named = dict(zip(positional, args, strict=False))
     for name, value in kwargs.items():
         if name not in parameters:
             raise AdaptationError(

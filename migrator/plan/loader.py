@@ -9,6 +9,7 @@ import hashlib
 import tomllib
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,16 +149,21 @@ def _task(table: TomlTable) -> PlannedTask:
     name = table.text("name")
     replaces = tuple(_mapping(child, name) for child in table.tables("replaces"))
     if len(replaces) == 1:
-        replaces = (_as_primary(replaces[0]),)
+        replaces = (replace(replaces[0], primary=True),)
     elif sum(mapping.primary for mapping in replaces) != 1 and replaces:
         table.problem("replaces", "exactly one entry needs `primary = true`", "a rollback must know which name to use")
+    parameters, result_last = table.texts("parameters", default=()), table.flag("result_last")
     task = PlannedTask(
         name=name,
         path=table.text("path"),
-        parameters=table.texts("parameters", default=()),
+        parameters=parameters,
+        result_last=result_last,
         priority=table.choice("priority", PriorityLevel, default=PriorityLevel.MEDIUM),
         max_retries=table.integer("max_retries", default=None),
-        replaces=replaces,
+        replaces=tuple(
+            replace(mapping, result_last=result_last, operations=mapping.operations or _moved(mapping, parameters))
+            for mapping in replaces
+        ),
     )
     for index, mapping in enumerate(replaces):
         _check_targets(table, index, mapping, task.parameters)
@@ -165,10 +171,12 @@ def _task(table: TomlTable) -> PlannedTask:
     return task
 
 
-def _as_primary(mapping: TaskMapping) -> TaskMapping:
-    from dataclasses import replace
-
-    return replace(mapping, primary=True)
+def _moved(mapping: TaskMapping, parameters: tuple[str, ...]) -> tuple[Operation, ...]:
+    """Return operations that pass by name what has another position in the unified task: a rename to itself."""
+    if not set(mapping.parameters) <= set(parameters):
+        return ()  # reported by _check_targets
+    moved = [old for index, old in enumerate(mapping.parameters) if parameters[index : index + 1] != (old,)]
+    return tuple(Operation(kind=OperationKind.RENAME, name=name, to=name) for name in moved)
 
 
 def _mapping(table: TomlTable, unified: str) -> TaskMapping:

@@ -60,11 +60,14 @@ class TaskMapping:
     path: str
     #: Legacy positional order.
     parameters: tuple[str, ...]
+    #: What is done to a call's arguments; a parameter that only has another position is renamed to itself.
     operations: tuple[Operation, ...]
     #: Name of the unified task.
     unified: str
     #: True for the mapping that a rollback uses for native messages.
     primary: bool
+    #: As :attr:`PlannedTask.result_last`.
+    result_last: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +82,9 @@ class PlannedTask:
     #: None where the task is never retried.
     max_retries: int | None
     replaces: tuple[TaskMapping, ...]
+    #: True if a positional argument goes to the first parameter that no keyword names, as a result in Dramatiq does
+    #: behind a step's own arguments (``migrator/tasks/result_last.py``).
+    result_last: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,8 @@ Celery: chain, callbacks and errbacks with the legacy names. A chord's counter i
 so messages that belong to a chord stay.
 
 Dramatiq: a chain, or a single callback, becomes a pipeline: both start the next task with the result once a task has
-succeeded. Celery puts the result first and Dramatiq last, so a step's own arguments become keyword arguments, and the
-result has to belong to the actor's first parameter. Errbacks have no counterpart: ``on_failure`` and
+succeeded. Celery puts the result first and Dramatiq behind the positional arguments, so those in front of it become
+positional, and the others keyword arguments. Errbacks have no counterpart: ``on_failure`` and
 ``on_retry_exhausted`` name an actor, which gets the whole message.
 
 A part that can't be expressed makes the whole message stay: a function here then returns the reason as text.
@@ -21,14 +21,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from migrator.errors import AdaptationError
-from migrator.plan.arguments import Call, bind, restore
+from migrator.plan.arguments import RESULT, Call, bind, restore
 from migrator.plan.model import Plan, TaskMapping
 from migrator.translation.canvas_to_unified import Renaming, renamed_embed
 from migrator.wire.message import System
 
 _MAX_STEPS = 50
-#: Stands for a result that is not known yet.
-_RESULT = object()
 #: Options of a signature that don't affect what a legacy step does.
 _NEUTRAL = {"task_id", "reply_to", "root_id", "parent_id", "queue", "routing_key", "priority", "ignore_result"}
 
@@ -91,11 +89,13 @@ def _step(plan: Plan, step: Any, options: dict[str, Any]) -> dict[str, Any] | st
             args, kwargs = _legacy_call(plan, mapping, args, kwargs)
             options["pipe_ignore"] = True
         else:
-            args, kwargs = _legacy_call(plan, mapping, [_RESULT, *args], kwargs)
-            kwargs = bind(mapping, args, kwargs)
-            if kwargs.pop(mapping.parameters[0], None) is not _RESULT:
+            args, kwargs = _legacy_call(plan, mapping, [RESULT, *args], kwargs)
+            named = bind(mapping, args, kwargs)
+            before = _before_result(mapping, named)
+            if before is None:
                 return f"its step {step['task']!r} takes the result as another parameter than {mapping.name!r} does"
-            args = ()
+            args = [named.pop(name) for name in before]
+            kwargs = {name: value for name, value in named.items() if value is not RESULT}
     except AdaptationError as error:
         return str(error)
     identity = given.get("task_id")
@@ -106,6 +106,19 @@ def _step(plan: Plan, step: Any, options: dict[str, Any]) -> dict[str, Any] | st
         "options": options,
         "message_id": identity if isinstance(identity, str) else str(uuid.uuid4()),
     }
+
+
+def _before_result(mapping: TaskMapping, named: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return the parameters in front of the one with the result; None if it isn't one, or one of them has no value.
+
+    Dramatiq puts a result behind the positional arguments, so those have to be positional.
+    """
+    for index, name in enumerate(mapping.parameters):
+        if name not in named:
+            return None
+        if named[name] is RESULT:
+            return mapping.parameters[:index]
+    return None
 
 
 def _primary(plan: Plan, name: str, system: System) -> TaskMapping | str:

@@ -3,8 +3,9 @@
 A part that can't be expressed in the other system makes the whole message stay: a function here then returns the reason
 as text instead of a value.
 
-A result comes last in Dramatiq and first in Celery. Where the plan's adapters turn a call's own arguments into keyword
-arguments and leave the result to the unified task's first parameter, both mean the same.
+A result comes last in Dramatiq and first in Celery. Where a call's own arguments become keyword arguments and leave the
+result to the unified task's first parameter, both mean the same; with ``result_last``, to its first one without an
+argument.
 
 Source: dramatiq/middleware/pipelines.py (the result is appended last, unless ``pipe_ignore``), callbacks.py and
 retries.py (``on_success`` gets message and result, ``on_failure`` is called after every attempt that fails,
@@ -19,13 +20,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from migrator.errors import AdaptationError
-from migrator.plan.arguments import Call, adapt
+from migrator.plan.arguments import RESULT, Call, adapt, bind, for_result
 from migrator.plan.model import Plan, TaskMapping
 from migrator.wire.message import System
 
 _MAX_STEPS = 50
-#: Stands for a result that is not known yet.
-_RESULT = object()
 _Call = tuple[list[Any], dict[str, Any]]
 #: Options of a message that name actors to be called.
 CALLBACK_OPTIONS = ("on_success", "on_failure", "on_retry_exhausted")
@@ -64,7 +63,7 @@ def _pipeline_step(plan: Plan, target: Any, priorities: Mapping[str, int]) -> di
     if options.get("delay") or any(options.get(option) for option in (*GROUP_OPTIONS, *CALLBACK_OPTIONS)):
         return f"its step {name!r} has a delay or callbacks, or belongs to a group"
     if not options.get("pipe_ignore"):
-        args = [*args, _RESULT]
+        args = [*args, RESULT]
     return _signature(plan, name, (args, kwargs), where=f"its step {name!r}", priorities=priorities)
 
 
@@ -82,7 +81,7 @@ def callback_as_link(
     """
     if option == "on_failure":
         return f"on_failure={name!r} is called after every attempt that fails, Celery's errback once"
-    call: _Call = ([dict(message), _RESULT], {})
+    call: _Call = ([dict(message), RESULT], {})
     found = _signature(plan, name, call, where=f"{option}={name!r}", priorities=priorities)
     if option == "on_success" or isinstance(found, str):
         return found
@@ -102,22 +101,25 @@ def _signature(
         new_args, named = adapt(mapping, *call)
     except AdaptationError as error:
         return str(error)
-    positional = [value for value in new_args if value is not _RESULT]
-    takes_result = len(positional) < len(new_args)
-    if takes_result and new_args[0] is not _RESULT:
-        return f"{where} takes the result after arguments of its own; Celery would put it first"
-    first = next((key for key, value in named.items() if value is _RESULT), None)
+    task = plan.task(mapping.unified)
+    assert task is not None
+    takes_result = any(value is RESULT for value in new_args)
+    if takes_result and new_args[0] is not RESULT:
+        if not mapping.result_last:
+            return f"{where} takes the result after arguments of its own; Celery would put it first"
+        new_args, named = (), bind(mapping, *call)
+    first = next((key for key, value in named.items() if value is RESULT), None)
     if first is not None:
-        task = plan.task(mapping.unified)
-        if task is None or task.parameters[:1] != (first,):
-            return f"{where} takes the result as {first!r}, which is not the first parameter; Celery would put it first"
         del named[first]
         takes_result = True
+        given = for_result(task.parameters, named, result_last=mapping.result_last)
+        if given != first:
+            return f"{where} takes the result as {first!r}, and Celery would give it to {given!r}"
     if _holds_result(named):
         return f"{where} takes the result in another form than the one that Celery passes"
     return {
         "task": mapping.unified,
-        "args": positional,
+        "args": [value for value in new_args if value is not RESULT],
         "kwargs": named,
         "options": {"queue": plan.unified.queues[0], "priority": priorities[mapping.unified]},
         "subtask_type": None,
@@ -127,7 +129,7 @@ def _signature(
 
 
 def _holds_result(named: Mapping[str, Any]) -> bool:
-    return any(isinstance(value, list) and any(item is _RESULT for item in value) for value in named.values())
+    return any(isinstance(value, list) and any(item is RESULT for item in value) for value in named.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +216,7 @@ def _rename_call(renaming: Renaming, signature: dict[str, Any]) -> Any:
     mapping = renaming.find(name)
     if isinstance(mapping, str):
         return mapping
-    if mapping.operations:
+    if mapping.operations or (mapping.result_last and signature.get("kwargs")):
         if not signature.get("immutable"):
             return f"{name!r} takes a result first, but the plan changes its arguments"
         try:

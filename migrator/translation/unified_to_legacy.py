@@ -183,9 +183,10 @@ class Backward:
         if isinstance(canvas, str):
             return Quarantined(QuarantineReason.CANVAS, canvas, name, identity)
         if mapping.system is System.CELERY:
-            if not mapping.operations and not canvas:
+            changes = bool(mapping.operations) or mapping.result_last
+            if not changes and not canvas:
                 return native_celery(mapping, address, envelope, None, self.new_tag())
-            call = restore(mapping, self._parameters(mapping), args, kwargs) if mapping.operations else (args, kwargs)
+            call = restore(mapping, self._parameters(mapping), args, kwargs) if changes else (args, kwargs)
             return native_celery(mapping, address, envelope, (*call, canvas), self.new_tag())
         args, kwargs = self._legacy_call(mapping, args, kwargs)
         options: dict[str, Any] = {} if expires_ms is None else {"max_age": expires_ms - self.now_ms}

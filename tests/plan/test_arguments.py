@@ -107,3 +107,41 @@ def test_there_and_back_binds_to_the_same_arguments(given: dict[str, Any], posit
     unified_args, unified_kwargs = adapt(task, args, kwargs)
     back = restore(task, ("many", "limit", "source"), unified_args, unified_kwargs)
     assert bind(task, *back) == bind(task, args, kwargs) == given
+
+
+def _planned(tmp_path: Path, unified: list[str], *, result_last: bool = False) -> TaskMapping:
+    """Return the mapping of a task with the legacy parameters a and b."""
+    text = SAMPLE.read_text().partition("[[task]]")[0]
+    text += f"""
+[[task]]
+name = "u.work"
+path = "u.work"
+parameters = {unified}
+result_last = {str(result_last).lower()}
+  [[task.replaces]]
+  system = "dramatiq"
+  name = "work"
+  parameters = ["a", "b"]
+"""
+    (tmp_path / "migration.toml").write_text(text)
+    return load_plan(tmp_path / "migration.toml").tasks[0].replaces[0]
+
+
+@pytest.mark.parametrize("unified", [["b", "a"], ["a", "c", "b"], ["c", "a", "b"]])
+def test_a_parameter_at_another_position_is_given_by_name(tmp_path: Path, unified: list[str]) -> None:
+    task = _planned(tmp_path, unified)
+    assert adapt(task, (1, 2), {}) == ((), {"a": 1, "b": 2})
+    assert restore(task, unified, (), {"a": 1, "b": 2}) == ((), {"a": 1, "b": 2})
+
+
+@pytest.mark.parametrize("unified", [["a", "b"], ["a", "b", "c"]])
+def test_the_same_positions_stay_positions(tmp_path: Path, unified: list[str]) -> None:
+    assert adapt(_planned(tmp_path, unified), (1, 2), {}) == ((1, 2), {})
+
+
+def test_with_result_last_a_position_is_the_first_parameter_without_a_name(tmp_path: Path) -> None:
+    task = _planned(tmp_path, ["a", "b"], result_last=True)
+    assert restore(task, ["a", "b"], (2,), {"a": 1}) == ((), {"a": 1, "b": 2})
+    assert restore(task, ["a", "b"], (1,), {"b": 2}) == ((1,), {"b": 2})
+    with pytest.raises(AdaptationError, match="takes 2 arguments"):
+        restore(task, ["a", "b"], (1, 2), {"a": 1})

@@ -555,7 +555,11 @@ def test_a_translated_callback_survives_a_retry(with_callbacks: tuple[Any, Any])
     [
         ({"on_failure": "give_up_task"}, QuarantineReason.CALLBACK, "after every attempt"),
         ({"on_retry_exhausted": "notify_task"}, QuarantineReason.CALLBACK, "number of retries"),
-        ({"on_success": "fetch_stock_prices_task"}, QuarantineReason.CALLBACK, "'limit', which is not the first"),
+        (
+            {"on_success": "fetch_stock_prices_task"},
+            QuarantineReason.CALLBACK,
+            "takes the result as 'limit', and Celery would give it to 'symbols'",
+        ),
         ({"on_success": "health_check_task"}, QuarantineReason.CALLBACK, "takes"),
         ({"on_success": "nobody"}, QuarantineReason.CALLBACK, "not in the plan"),
         ({"on_success": ["nobody"]}, QuarantineReason.CALLBACK, "not in the plan"),
