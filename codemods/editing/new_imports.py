@@ -5,7 +5,7 @@ from __future__ import annotations
 import libcst as cst
 
 from codemods.editing.context import FileContext
-from codemods.editing.statements import write_statements
+from codemods.editing.statements import write_below, write_statements
 
 
 def add_imports(context: FileContext, statement: cst.CSTNode | None, *, instead: bool) -> bool:
@@ -30,11 +30,7 @@ def add_imports(context: FileContext, statement: cst.CSTNode | None, *, instead:
         start = after_docstring(context)
         context.replace_span(start, start, "".join(line + newline for line in lines))
         return True
-    end = context.source.span(last)[1]
-    closing = context.source.text.find(b"\n", end)
-    closing = len(context.source.text) if closing < 0 else closing
-    closing -= 1 if context.source.text[closing - 1 : closing] == b"\r" else 0
-    context.replace_span(closing, closing, "".join(newline + line for line in lines))
+    write_below(context, last, lines)
     return True
 
 

@@ -26,6 +26,18 @@ def write_statements(context: FileContext, statement: cst.CSTNode, lines: Sequen
         remove_statement(context, statement)
 
 
+def write_below(context: FileContext, statement: cst.CSTNode, lines: Sequence[str]) -> None:
+    """Write statements on lines of their own below one, with its indentation."""
+    start, end = context.source.span(statement)
+    text = context.source.text
+    closing = text.find(b"\n", end)
+    closing = len(text) if closing < 0 else closing
+    closing -= 1 if text[closing - 1 : closing] == b"\r" else 0
+    first = text[text.rfind(b"\n", 0, start) + 1 : closing].decode("utf-8").lstrip("\x0c")
+    indent = first[: len(first) - len(first.lstrip())]
+    context.replace_span(closing, closing, "".join(context.source.newline() + indent + line for line in lines))
+
+
 def remove_statement(context: FileContext, statement: cst.CSTNode) -> None:
     """Remove a statement with its line, or put ``pass`` where Python or a comment needs one."""
     line = context.parent(statement)

@@ -13,6 +13,7 @@ from codemods.editing.context import FileContext
 from codemods.editing.edits import OverlapError
 from codemods.outcome import FileOutcome, Leftover
 from codemods.pipeline.rewrite_file import rewrite_file
+from codemods.plan.import_roots import ELSEWHERE, seen_from
 from codemods.plan.plan_index import PlanIndex
 from codemods.resolve.name_resolution import Values, Where
 from codemods.resolve.shared_items import UNKNOWN
@@ -44,7 +45,10 @@ def make_context(source: SourceFile, index: PlanIndex, shown: str) -> FileContex
     Raises:
         UnparsableError: It nests too deeply.
     """
-    where = Where(module_name(index.root, source.file), source.file.stem == "__init__")
+    folder = source.file.parents[len(Path(shown).parts) - 1]
+    index = seen_from(index, source.file, folder)
+    module = module_name(index.root, source.file) or f"{ELSEWHERE}.{module_name(folder, source.file)}"
+    where = Where(module, source.file.stem == "__init__")
     try:
         values = Values(source.tree, where)
         values.stars = _stars(values, index)

@@ -10,6 +10,7 @@ from pathlib import Path
 from codemods.calls.in_place_actors import waiting, with_in_place
 from codemods.outcome import FileOutcome
 from codemods.pipeline.containers_fixpoint import follow_containers
+from codemods.pipeline.other_projects import other_tasks
 from codemods.pipeline.prefilter import prefilter
 from codemods.pipeline.process_pool import ProcessPool
 from codemods.plan.plan_index import PlanIndex, index_plan
@@ -46,13 +47,12 @@ def build_index(plan: Plan, sources: SourceFiles | None = None) -> PlanIndex:
     bare = index_plan(plan)
     modules: dict[str, ModuleFacts] = {}
     for name in sorted(bare.modules):
-        base = plan.source_root / name.replace(".", "/")
-        for file in (base.with_suffix(".py"), base / "__init__.py"):
-            if file.is_file() and (facts := _facts(plan, file)):
-                modules[name] = facts
+        if facts := _facts(plan, name):
+            modules[name] = facts
     applications = celery_applications(modules)
     index = index_plan(plan, applications=applications)
     index = index.with_offered({name: _public(facts) for name, facts in modules.items()})
+    index = replace(index, named_by_unified=_named_by_unified(plan, index))
     if plan.scope:
         left = staying(plan, scan(plan.source_root, sources))
         index = replace(index, stays={task.path: task.system for task in left.tasks})
@@ -65,11 +65,22 @@ def build_index(plan: Plan, sources: SourceFiles | None = None) -> PlanIndex:
     return with_in_place(plan, index.with_converted(frozenset(own - actors)), modules, sources)
 
 
-def _facts(plan: Plan, file: Path) -> ModuleFacts | None:
+def _facts(plan: Plan, module: str) -> ModuleFacts | None:
+    base = plan.source_root / module.replace(".", "/")
+    file = next((file for file in (base / "__init__.py", base.with_suffix(".py")) if file.is_file()), None)
     try:
-        return read_module(plan.source_root, file, file.read_bytes())
+        return read_module(plan.source_root, file, file.read_bytes()) if file else None
     except (SyntaxError, ValueError, OSError):
         return None
+
+
+def _named_by_unified(plan: Plan, index: PlanIndex) -> frozenset[str]:
+    """Return the dotted paths that the unified modules name, as far as they have files already."""
+    homes = {target.unified_path.rpartition(".")[0] for target in index.targets.values() if not target.in_place}
+    read = [facts for home in sorted(homes - {""}) if (facts := _facts(plan, home))]
+    return frozenset(
+        facts.dotted(node) for facts in read for node in facts.nodes if isinstance(node, (ast.Name, ast.Attribute))
+    )
 
 
 def _public(facts: ModuleFacts) -> frozenset[str]:
@@ -156,5 +167,7 @@ def rewrite_project(
             add(prefilter(fresh))
     index = follow_containers(workers, index, add)
     outcomes = workers.rewrite(index, tuple(only))
+    if not only:
+        outcomes += other_tasks(plan, index, workers.sources)
     outcomes.sort(key=lambda outcome: outcome.shown)
     return ProjectPass(outcomes=outcomes, files_seen=len(files))

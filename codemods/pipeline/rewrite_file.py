@@ -14,6 +14,7 @@ from codemods.plan.policy import ACTORS
 from codemods.plan.retired_names import named_in_python
 from codemods.resolve.name_resolution import text_of
 from codemods.uses.container_uses import mark_containers
+from codemods.uses.delegation import delegates
 from codemods.uses.uses import collect_uses, is_mixed, legacy_imports, own_names
 from migrator.wire.message import System
 
@@ -31,12 +32,14 @@ def rewrite_file(context: FileContext) -> None:
     mark_containers(context)
     made: dict[int, list[Placed]] = {}
     for use in sorted(context.uses, key=lambda item: _extent(context, item)):
-        before = context.result.edits.mark()
+        before, stays = context.result.edits.mark(), False
         with context.attempt(use.node) as attempt:
-            _decide(context, use, methods)
+            stays = delegates(context, use)
+            if not stays:
+                _decide(context, use, methods)
             if use.container in context.index.open_containers:
                 raise LeaveError("SHARED-CONTAINER", use.node, use.container)
-        use.rewritten = not attempt.failed
+        use.rewritten = not (attempt.failed or stays)
         made[id(use)] = context.result.edits.since(before)
     _keep_links_together(context, made)
     for origin, nodes in context.result.containers_lost.items():

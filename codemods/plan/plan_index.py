@@ -120,6 +120,8 @@ class PlanIndex:
     retire: frozenset[Path] = frozenset()
     #: Dotted names of those files.
     retired_modules: frozenset[str] = frozenset()
+    #: Dotted paths that the unified modules name: what their tasks may be made of.
+    named_by_unified: frozenset[str] = frozenset()
     #: Top-level names of the legacy modules, for star imports.
     offered: Mapping[str, frozenset[str]] = field(default_factory=dict)
     #: Containers of tasks that modules offer, by dotted path.
@@ -127,7 +129,9 @@ class PlanIndex:
     #: Origins of those that other files read, and of those that something in the project keeps as they are.
     read_containers: frozenset[str] = frozenset()
     open_containers: frozenset[str] = frozenset()
-    #: True if every remaining use of Dramatiq is to be listed.
+    #: For one file: modules that the plan's root has and a nearer folder too, with that folder.
+    doubtful: Mapping[str, str] = field(default_factory=dict)
+    #: False in a file of another Django project: what it has of Dramatiq is not listed.
     list_dramatiq: bool = True
     #: Patterns of the modules that the plan is about; empty for all.
     scope: tuple[str, ...] = ()

@@ -58,6 +58,11 @@ REASONS = MappingProxyType(
             "is sent in the module that defines it, and the plan does not retire that file",
             "retire the file, or send the unified task",
         ),
+        "DELEGATES": _left(
+            "a unified task is made of a legacy one whose file the plan retires",
+            "move its body to the unified module, or take the file out of `retire`",
+        ),
+        "UNIFIED-SENDS": _left("the unified module sends a legacy task", "send this module's own task"),
         "OPTION": _left("an option without an equivalent in Celery", "decide what it should become"),
         "OPTIONS-UNPACKED": _left("options are unpacked", "write the options out"),
         "QUEUE-OPTION": _left("names a queue that no unified worker consumes", "remove it or name a unified queue"),
@@ -110,6 +115,10 @@ REASONS = MappingProxyType(
         ),
         "IN-PLACE-ADAPTER": _left("an in-place task whose arguments change", "use a new name for the unified task"),
         "FORWARDED": _notice("a patched name's assertions can't be followed", "check the arguments that they read"),
+        "OTHER-PROJECT": _notice(
+            "tasks of another project in the repository, which this plan does not touch",
+            "give it a plan of its own, if it is to be migrated",
+        ),
         "OVERLAP": _left("two rewrites want the same place", "do one by hand, then run again"),
         "UNUSED-IGNORE": _notice("an ignore comment dismisses nothing", "remove it"),
         "UNPARSABLE": _left("can't be parsed", "correct it; nothing in it was checked"),

@@ -32,6 +32,18 @@ def rewrite(context: FileContext) -> None:
         else:
             assert isinstance(statement, cst.Import)
             _plain_import(context, statement, group, done)
+    for statement in context.tree.imports if context.index.doubtful else ():
+        _list_doubtful(context, statement)
+
+
+def _list_doubtful(context: FileContext, statement: cst.Import | cst.ImportFrom) -> None:
+    """List an import of a module that two folders have."""
+    base = context.values.base(statement) if isinstance(statement, cst.ImportFrom) else ""
+    names = [] if isinstance(statement.names, cst.ImportStar) else [a.evaluated_name for a in statement.names]
+    paths = {base, *(f"{base}.{name}" if base else name for name in names)}
+    for module, folder in context.index.doubtful.items():
+        if module in paths:
+            context.leave(statement, "AMBIGUOUS", f"{module} is in {folder} and in the plan's root")
 
 
 def _block(context: FileContext, statement: cst.CSTNode) -> cst.CSTNode | None:

@@ -12,6 +12,7 @@ from codemods.editing.context import FileContext, LeaveError, Use
 from codemods.editing.literals import argument, replace_string
 from codemods.protocol import Rewrite
 from codemods.resolve.name_resolution import text_of
+from codemods.uses.names import STAR
 
 _MODULE_CALLS = frozenset({"importlib.import_module", "builtins.__import__"})
 _PATH_CALLS = frozenset({"django.utils.module_loading.import_string", "celery.utils.imports.symbol_by_name"})
@@ -50,7 +51,8 @@ def _import_module(context: FileContext, call: cst.Call, node: cst.SimpleString)
     if not uses and module not in context.index.retired_modules:
         return
     homes = {use.target.unified_path.rpartition(".")[0] for use in moving}
-    if not moving or len(homes) != 1 or not all(use.rewritten for use in uses) or _other_reads(context, call, uses):
+    followed = len(moving) == len(uses) and all(use.rewritten for use in uses)
+    if not moving or len(homes) != 1 or not followed or _other_reads(context, call, uses):
         raise LeaveError("MODULE-DYNAMIC", call, module)
     replace_string(context, node, homes.pop())
     for use in moving:
@@ -133,6 +135,8 @@ def _in_all(context: FileContext, node: cst.SimpleString) -> bool:
 def _exported(context: FileContext, node: cst.SimpleString) -> None:
     name = text_of(node) or ""
     new = context.index.renames.get(f"{context.values.where.module}.{name}")
+    if new == STAR:
+        return  # the name stays: :mod:`codemods.rewrites.star_imports` imports it, or the star goes on bringing it
     if (new and any(use.rewritten for use in context.uses)) or (new and not _kept(context, name)):
         replace_string(context, node, new)
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import libcst as cst
 
 from codemods.editing.context import FileContext, Use
-from codemods.editing.statements import write_statements
+from codemods.editing.statements import write_below
+from codemods.plan.plan_index import Target
 from codemods.protocol import Rewrite
 from codemods.resolve.name_resolution import dotted_name
-from codemods.uses.names import taken
+from codemods.uses.names import listed_in_all, taken
 
 
 def rewrite(context: FileContext) -> None:
@@ -34,14 +35,20 @@ def _rewrite_one(context: FileContext, statement: cst.ImportFrom, module: str) -
         and f"{module}.{name.value}" not in context.index.targets
     ]
     rewritten = [use for use in uses if use.rewritten]
-    homes = sorted({use.target.unified_path.rpartition(".")[0] for use in rewritten})
-    names = {home: _renamed(context, rewritten, home) for home in homes}
-    if others or len(homes) != 1 or len(rewritten) < len(uses) or len(statement.relative) > 1:
+    listed = sorted(listed_in_all(context) & context.index.offered.get(module, frozenset()))
+    exported = {name: context.index.targets.get(f"{module}.{name}") for name in listed}
+    moved = {name: target for name, target in exported.items() if target is not None and not target.retired}
+    paths = {target.unified_path for target in moved.values()} | {use.target.unified_path for use in rewritten}
+    homes = sorted({path.rpartition(".")[0] for path in paths})
+    stays = len(rewritten) < len(uses) or len(moved) < len(exported)
+    if others or len(homes) != 1 or stays or len(statement.relative) > 1:
         context.leave(others[0] if others else statement, "STAR-IMPORT", module)
-        lines = [f"from {home} import {', '.join(names[home])}" for home in homes]
-        write_statements(context, statement, lines, instead=False)
+        used = {home: _names(context, rewritten, {}, home) for home in homes}
+        lines = [f"from {home} import {', '.join(used[home])}" for home in homes if used[home]]
+        write_below(context, statement, lines)  # a name that the star brings too must not hide it
         return
     home = homes[0]
+    names = _names(context, rewritten, moved, home)
     start = context.source.span(statement.relative[0] if statement.relative else statement.module or statement)[0]
     end = context.source.span(statement.module or statement.relative[-1])[1]
     written = dotted_name(statement.module)
@@ -49,16 +56,22 @@ def _rewrite_one(context: FileContext, statement: cst.ImportFrom, module: str) -
     near = statement.relative and home.startswith(package + ".")
     context.replace_span(start, end, "." + home[len(package) + 1 :] if near else home)
     assert isinstance(statement.names, cst.ImportStar)
-    context.replace(statement.names, ", ".join(names[home]))
+    context.replace(statement.names, ", ".join(names))
 
 
-def _renamed(context: FileContext, uses: list[Use], home: str) -> list[str]:
-    """Rename the uses of tasks of one module and return what is imported for them."""
-    names = set()
+def _names(context: FileContext, uses: list[Use], exported: dict[str, Target], home: str) -> list[str]:
+    """Rename the uses of tasks of one module and return what is imported for them and for ``__all__``."""
+    names = {
+        name if name == target.leaf else f"{target.leaf} as {name}"
+        for name, target in exported.items()
+        if target.unified_path.rpartition(".")[0] == home
+    }
     for use in uses:
         if use.target.unified_path.rpartition(".")[0] != home:
             continue
         old, new = context.source.code(use.node), use.target.leaf
+        if old in exported:
+            continue
         if old != new and taken(context, new, use.target.unified_path):
             names.add(f"{new} as {old}")
         else:

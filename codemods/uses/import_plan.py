@@ -9,6 +9,7 @@ import libcst as cst
 
 from codemods.editing.context import FileContext, LegacyImport, Use
 from codemods.plan.plan_index import Target
+from codemods.uses.delegation import check_stays, is_home
 from codemods.uses.names import (
     exported_name,
     free_name,
@@ -56,6 +57,10 @@ def _task(context: FileContext, item: LegacyImport, target: Target, used: set[st
             context.leave(item.alias, "RETIRED-TASK", f"{target.name}: {target.reason}")
         return None
     if target.in_place:
+        return None
+    if is_home(context, target) and not item.uses:
+        with context.attempt(item.alias):
+            check_stays(context, target, item.alias)
         return None
     rewritten = [use for use in item.uses if use.rewritten]
     kept = [use for use in item.uses if not use.rewritten]
@@ -116,7 +121,7 @@ def _module(context: FileContext, item: LegacyImport, used: set[str]) -> Change 
         for use in rewritten:
             if use.target == target and not use.removed:
                 context.replace(use.node, local)
-    return Change(item=item, keep=len(rewritten) < len(uses) or bool(others), become=become) if become else None
+    return Change(item=item, keep=len(rewritten) < len(item.uses) or bool(others), become=become) if become else None
 
 
 def _other_names(context: FileContext, item: LegacyImport, used: set[str]) -> list[cst.BaseExpression]:
@@ -158,7 +163,7 @@ def _side_effect(context: FileContext, item: LegacyImport, module: str) -> Chang
     homes = {
         _unified_module(t) for t in context.index.targets.values() if t.path.rpartition(".")[0] == module and t.unified
     }
-    if len(homes) != 1:
+    if len(homes) != 1 or context.values.where.module in homes:
         context.leave(item.alias, "NO-TASK-LEFT", item.dotted)
         return None
     home = homes.pop()

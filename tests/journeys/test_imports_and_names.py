@@ -1,0 +1,215 @@
+"""The rewrite of imports and names, by the installed command, in repositories as strangers have them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from small_projects import MANAGE, Project, make_project
+
+from codemods.runner import check_rewritten
+from migrator.plan.loader import load_plan
+
+PLAN = """\
+[migration]
+name = "shop"
+
+[project]
+root = "."
+settings = "shop.settings"
+retire = []
+
+[legacy.dramatiq]
+broker = "redis://127.0.0.1:6379/1"
+queues = ["default"]
+modules = ["jobs.tasks"]
+
+[unified]
+broker = "redis://127.0.0.1:6379/0"
+queues = ["unified"]
+
+[[task]]
+name = "core.ping"
+path = "core.tasks.ping"
+parameters = ["x"]
+
+  [[task.replaces]]
+  system = "dramatiq"
+  name = "ping"
+  path = "jobs.tasks.ping"
+  parameters = ["x"]
+
+[[task]]
+name = "{pong}"
+path = "{pong}"
+parameters = ["x"]
+
+  [[task.replaces]]
+  system = "dramatiq"
+  name = "pong"
+  path = "jobs.tasks.pong"
+  parameters = ["x"]
+"""
+
+SHOP = {
+    "manage.py": MANAGE.format(settings="shop.settings"),
+    "shop/__init__.py": "",
+    "shop/settings.py": 'SECRET_KEY = "only for tests"\nINSTALLED_APPS = []\nCELERY_TASK_DEFAULT_QUEUE = "unified"\n',
+    "shop/celery.py": 'from celery import Celery\n\napp = Celery("shop", broker="redis://127.0.0.1:6379/0")\n',
+    "jobs/__init__.py": "",
+    "jobs/tasks.py": """\
+import dramatiq
+from dramatiq.brokers.redis import RedisBroker
+
+dramatiq.set_broker(RedisBroker(url="redis://127.0.0.1:6379/1"))
+
+
+@dramatiq.actor
+def ping(x):
+    return x
+
+
+@dramatiq.actor
+def pong(x):
+    return x
+""",
+    "core/__init__.py": "",
+    "core/tasks.py": """\
+from shop.celery import app
+
+
+@app.task(name="core.ping")
+def ping(x):
+    return x
+
+
+@app.task(name="core.tasks.pong")
+def pong(x):
+    return x
+""",
+    "migration.toml": PLAN.format(pong="core.tasks.pong"),
+}
+RETIRED = PLAN.format(pong="core.tasks.pong").replace("retire = []", 'retire = ["jobs/tasks.py"]')
+
+
+def rewritten(folder: Path, files: dict[str, str]) -> tuple[Project, str]:
+    """Rewrite the shop with more files, once and again; return it with what was printed first."""
+    project = make_project(folder, {**SHOP, **files})
+    done = project.migrator("rewrite-imports")
+    assert done.returncode in {0, 1}, done.stderr
+    project.commit()
+    again = project.migrator("rewrite-imports", "--check")
+    assert "would rewrite 0 places in 0 files" in again.stdout, again.stdout
+    return project, done.stdout
+
+
+def source(project: Project, path: str) -> str:
+    """Return what a file holds now."""
+    return (project.folder / path).read_text(encoding="utf-8")
+
+
+SECOND = {
+    "billing/jobs/__init__.py": "",
+    "billing/jobs/tasks.py": "def ping(x):\n    return x\n",
+    "billing/jobs/views.py": "from .tasks import ping\n\nping(1)\n",
+    "billing/app.py": "import jobs.tasks\nfrom jobs.tasks import ping\n\nping(1)\njobs.tasks.ping(2)\n",
+}
+
+
+def test_modules_of_another_project_in_the_repository_are_its_own(tmp_path: Path) -> None:
+    files = {**SECOND, "billing/manage.py": MANAGE.format(settings="billing.settings")}
+    project, printed = rewritten(tmp_path, files)
+    assert {path: source(project, path) for path in files} == files
+    assert "billing/" not in printed
+
+
+def test_tasks_beside_the_import_root_are_named_once(tmp_path: Path) -> None:
+    actors = "import dramatiq\n\n\n@dramatiq.actor\ndef bill(x):\n    return x\n\n\n@dramatiq.actor\ndef pay(): ...\n"
+    files = {**SECOND, "billing/manage.py": MANAGE.format(settings="billing.settings"), "billing/jobs/more.py": actors}
+    web = {f"web/{path}": text for path, text in SHOP.items() if path != "migration.toml"}
+    plan = SHOP["migration.toml"].replace('root = "."', 'root = "web"')
+    project = make_project(tmp_path, {**web, **files, "migration.toml": plan})
+    printed = project.migrator("rewrite-imports").stdout
+    assert {path: source(project, path) for path in files} == files
+    assert [line for line in printed.splitlines() if "billing/" in line] == [
+        "warning OTHER-PROJECT  billing/jobs/more.py:5: tasks of another project in the repository, which this plan "
+        "does not touch: 2 in billing (bill, pay)"
+    ]
+
+
+def test_a_module_that_two_folders_have_is_listed_and_not_guessed(tmp_path: Path) -> None:
+    project, printed = rewritten(tmp_path, SECOND)
+    assert {path: source(project, path) for path in SECOND} == SECOND
+    listed = [line.split()[1:3] for line in printed.splitlines() if "billing/" in line]
+    assert listed == [["AMBIGUOUS", "billing/app.py:1:"], ["AMBIGUOUS", "billing/app.py:2:"]]
+
+
+def test_the_plans_modules_are_found_from_a_folder_beside_the_root(tmp_path: Path) -> None:
+    project, _ = rewritten(tmp_path, {"scripts/run.py": "from jobs.tasks import ping\n\nping.send(1)\n"})
+    assert source(project, "scripts/run.py") == "from core.tasks import ping\n\nping.delay(1)\n"
+
+
+DELEGATING = {
+    "core/tasks.py": """\
+from shop.celery import app
+
+import jobs.tasks as legacy
+from core.parts import do_ping
+
+
+@app.task(name="core.ping")
+def ping(x):
+    return do_ping(x)
+
+
+@app.task(name="core.tasks.pong")
+def pong(x):
+    from jobs.tasks import pong as old
+
+    return old(x) or legacy.pong.fn(x)
+""",
+    "core/parts.py": "from jobs.tasks import ping as old\n\n\ndef do_ping(x):\n    return old(x)\n",
+    "shop/views.py": "from jobs.tasks import ping\n\nping(1)\nping.send(2)\n",
+}
+
+
+def test_a_unified_task_that_is_made_of_the_legacy_one_stays(tmp_path: Path) -> None:
+    project, printed = rewritten(tmp_path, DELEGATING)
+    assert source(project, "core/tasks.py") == DELEGATING["core/tasks.py"]
+    assert source(project, "core/parts.py") == DELEGATING["core/parts.py"]
+    assert source(project, "shop/views.py") == "from core.tasks import ping\n\nping(1)\nping.delay(2)\n"
+    assert "core/" not in printed
+
+
+def test_a_unified_task_that_calls_what_the_plan_retires_is_refused(tmp_path: Path) -> None:
+    project, printed = rewritten(tmp_path, {**DELEGATING, "migration.toml": RETIRED})
+    assert source(project, "core/tasks.py") == DELEGATING["core/tasks.py"]
+    places = [line.split()[2].rstrip(":") for line in printed.splitlines() if " DELEGATES " in line]
+    assert places == ["core/parts.py:5", "core/tasks.py:16"]
+    source_report = check_rewritten(load_plan(tmp_path / "migration.toml"))
+    assert [finding.where for finding in source_report.errors] == places
+
+
+def test_an_import_stays_for_the_task_that_stays(tmp_path: Path) -> None:
+    plan = PLAN.format(pong="jobs.tasks.pong")
+    before = "from jobs import other, tasks\n\n\ndef run():\n    tasks.ping.send(1)\n    tasks.pong.send(2)\n    other.x\n"
+    core = SHOP["core/tasks.py"].partition('\n\n\n@app.task(name="core.tasks.pong")')[0]
+    files = {"core/tasks.py": core, "jobs/other.py": "x = 1\n", "jobs/views.py": before, "migration.toml": plan}
+    project, _ = rewritten(tmp_path, files)
+    after = source(project, "jobs/views.py")
+    assert "from jobs import other, tasks\n" in after
+    assert "    ping.delay(1)\n    tasks.pong.delay(2)\n" in after
+
+
+def test_names_that_a_package_passes_on_by_a_star_keep_their_names(tmp_path: Path) -> None:
+    package = 'from .tasks import *\n\n__all__ = ["ping", "pong"]\n'
+    reader = "from jobs import ping\n\nping.send(1)\n"
+    project, _ = rewritten(tmp_path, {"jobs/__init__.py": package, "shop/views.py": reader})
+    assert source(project, "jobs/__init__.py") == package
+    assert source(project, "shop/views.py") == "from core.tasks import ping\n\nping.delay(1)\n"
+
+
+def test_a_star_of_a_module_that_goes_becomes_the_names_that_are_passed_on(tmp_path: Path) -> None:
+    package = 'from .tasks import *\n\n__all__ = ["ping", "pong"]\n'
+    project, printed = rewritten(tmp_path, {"jobs/__init__.py": package, "migration.toml": RETIRED})
+    assert source(project, "jobs/__init__.py") == package.replace(".tasks import *", "core.tasks import ping, pong")
+    assert "STAR-IMPORT" not in printed
