@@ -174,7 +174,9 @@ def check_rewritten(plan: Plan) -> Report:
     """
     report = rewrite(plan, mode=Mode.CHECK)
     findings = [
-        finding if finding.code in {"UNPARSABLE", "EXISTS", "DELEGATES"} else replace(finding, severity=Severity.WARNING)
+        finding
+        if finding.code in {"UNPARSABLE", "EXISTS", "DELEGATES"}
+        else replace(finding, severity=Severity.WARNING)
         for finding in report.findings
     ]
     for shown in (*(change.shown for change in report.changed), *report.created):

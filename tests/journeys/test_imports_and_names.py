@@ -191,7 +191,9 @@ def test_a_unified_task_that_calls_what_the_plan_retires_is_refused(tmp_path: Pa
 
 def test_an_import_stays_for_the_task_that_stays(tmp_path: Path) -> None:
     plan = PLAN.format(pong="jobs.tasks.pong")
-    before = "from jobs import other, tasks\n\n\ndef run():\n    tasks.ping.send(1)\n    tasks.pong.send(2)\n    other.x\n"
+    before = (
+        "from jobs import other, tasks\n\n\ndef run():\n    tasks.ping.send(1)\n    tasks.pong.send(2)\n    other.x\n"
+    )
     core = SHOP["core/tasks.py"].partition('\n\n\n@app.task(name="core.tasks.pong")')[0]
     files = {"core/tasks.py": core, "jobs/other.py": "x = 1\n", "jobs/views.py": before, "migration.toml": plan}
     project, _ = rewritten(tmp_path, files)
