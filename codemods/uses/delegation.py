@@ -54,9 +54,8 @@ def _named_by_unified(context: FileContext, use: Use) -> bool:
     called = use.call is not None and (use.attribute is None or use.attribute.attr.value in _BODIES)
     if not called or use.target.in_place or use.target.retired:
         return False
-    here: cst.CSTNode | None = use.node
-    top: cst.CSTNode | None = None
-    while (here := enclosing(context.tree, here, (cst.FunctionDef, cst.ClassDef))) is not None:
+    top: cst.CSTNode = use.node
+    while (here := enclosing(context.tree, top, (cst.FunctionDef, cst.ClassDef))) is not None:
         top = here
     name = top.name.value if isinstance(top, (cst.FunctionDef, cst.ClassDef)) else ""
     return bool(name) and f"{context.values.where.module}.{name}" in context.index.named_by_unified
