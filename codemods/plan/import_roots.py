@@ -71,7 +71,9 @@ def _has(root: Path, module: str) -> bool:
 
 def _modules(index: PlanIndex) -> frozenset[str]:
     """Return every module that the index has something to say about."""
-    offering = {path.rpartition(".")[0] for path in (*index.exports, *index.containers, *index.applications)}
+    offering = {
+        path.rpartition(".")[0] for path in (*index.exports, *index.containers, *index.stays, *index.applications)
+    }
     return frozenset(module for module in index.modules | index.retired_modules | offering if module)
 
 
@@ -81,7 +83,7 @@ def _without(index: PlanIndex, away: dict[str, str]) -> PlanIndex:
     def kept(paths: Iterable[str]) -> frozenset[str]:
         return frozenset(path for path in paths if path.rpartition(".")[0] not in away)
 
-    exports, containers = kept(index.exports), kept(index.containers)
+    exports, containers, stays = kept(index.exports), kept(index.containers), kept(index.stays)
     return replace(
         index,
         targets={
@@ -96,5 +98,6 @@ def _without(index: PlanIndex, away: dict[str, str]) -> PlanIndex:
         renames={path: to for path, to in index.renames.items() if path in exports},
         containers={path: held for path, held in index.containers.items() if path in containers},
         offered={module: names for module, names in index.offered.items() if module not in away},
+        stays={path: system for path, system in index.stays.items() if path in stays},
         doubtful={module: root for module, root in away.items() if root},
     )
