@@ -63,6 +63,20 @@ def rewrite(
         return _write(plan, report, contents) if contents else report
 
 
+def finish_interrupted(plan: Plan) -> str:
+    """Complete or remove what an interrupted write left behind; return what was done, or an empty string.
+
+    A tree that is half old and half new fits no plan, so this comes before the plan is checked.
+
+    Raises:
+        RefusedError: Another rewrite is running, or a file was changed since.
+    """
+    if not pending(plan):
+        return ""
+    with locked(plan):
+        return recover(plan)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """What a run was asked for."""

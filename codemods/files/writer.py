@@ -94,13 +94,18 @@ def recover(plan: Plan) -> str:
     if intent["state"] == "prepare":
         _abandon(plan, intent)
         return f"removed the preparations of {len(intent['entries'])} files"
-    pending = [entry for entry in intent["entries"] if (plan.folder / entry["temporary"]).exists()]
-    _check_unchanged(plan, [entry for entry in pending if entry["before"]])
+    _check_unchanged(plan, [entry for entry in intent["entries"] if _is_open(plan, entry)])
     with _signals_waiting():
         _commit(plan, intent["entries"])
         write_durably(record_file(plan), intent["record"].encode())
         file.unlink()
     return f"completed an interrupted write of {len(intent['entries'])} files"
+
+
+def _is_open(plan: Plan, entry: Mapping[str, Any]) -> bool:
+    """Tell whether a file has not been renamed into place, or removed, yet."""
+    there = (plan.folder / entry["temporary"]).exists()
+    return there and not (entry["remove"] and not (plan.folder / entry["path"]).exists())
 
 
 def pending(plan: Plan) -> bool:

@@ -48,7 +48,7 @@ def command(
     Example: migrator rewrite-imports --diff
     """
     from codemods.report import Mode
-    from codemods.runner import rewrite
+    from codemods.runner import finish_interrupted, rewrite
     from migrator.errors import UsageError
 
     existing_plan_folder(plan)
@@ -57,11 +57,11 @@ def command(
     if undo:
         finish(_undone(plan), "json" if output_format == "json" else "text")
     mode = Mode.CHECK if check else Mode.DIFF if diff else Mode.WRITE
-    while_parsing = None
+    while_parsing = None if mode is Mode.WRITE else partial(_require_complete, plan)
     if mode is Mode.WRITE:
+        if finished := finish_interrupted(plan):
+            click.echo(f"{finished} first", err=True)
         _require_complete(plan)
-    else:
-        while_parsing = partial(_require_complete, plan)
     report = rewrite(plan, paths=paths, mode=mode, text=text, mark=mark, while_parsing=while_parsing)
     next_steps = _next_steps(report)
     if output_format != "text":
