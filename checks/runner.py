@@ -28,6 +28,7 @@ from checks.runs.observe import Request, Seen, Variations, context, observe
 from checks.waiting_messages import Waiting, read_waiting
 from migrator.errors import UsageError, did_you_mean
 from migrator.events import Listener, ignore
+from migrator.inventory.in_place import waiting
 from migrator.plan.model import Plan
 from migrator.report import Finding, Severity
 from migrator.state.proof import discard_proof, paths_digest, source_digest, tool_versions, write_proof
@@ -125,13 +126,20 @@ def check_installed(plan: Plan) -> None:
     """Refuse a project without the unified modules.
 
     Raises:
-        UsageError: A module of the plan's tasks is not in the source.
+        UsageError: A module of the plan's tasks is not in the source, or a task is not converted yet.
     """
     for module in sorted({task.path.rpartition(".")[0] for task in plan.tasks}):
         file = plan.source_root.joinpath(*module.split("."))
         if not file.with_suffix(".py").is_file() and not (file / "__init__.py").is_file():
             remedy = "run `migrator rewrite-imports` first: it installs them"
             raise UsageError(str(file.with_suffix(".py")), "the unified tasks are not in the source", remedy=remedy)
+    if left := waiting(plan, plan.source_root):
+        raise UsageError(
+            str(plan.source_root),
+            f"{len(left)} tasks that become unified in place are still actors, so there is nothing to compare",
+            found=", ".join(mapping.path for mapping in left[:3]),
+            remedy="run `migrator rewrite-imports`, and convert by hand what it leaves",
+        )
 
 
 def _selected(chosen: CaseSet, options: ParityOptions) -> tuple[tuple[Case, ...], bool]:

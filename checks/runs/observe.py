@@ -21,6 +21,7 @@ from checks.waiting_messages import Waiting
 from migrator.embedded_redis import port_file_server
 from migrator.events import Event, EventKind, Listener
 from migrator.plan.model import Plan
+from migrator.project.legacy_tree import legacy_folder
 from migrator.state.state_folder import ensure_state_folder
 from migrator.wire.message import System
 
@@ -164,6 +165,7 @@ def _run_context(request: Request, environ: Mapping[str, str]) -> Iterator[RunCo
                 templates=request.templates or folder / "templates",
                 logs=logs,
                 environ={name: environ[name] for name in PASSED_VARIABLES if name in environ},
+                legacy_folder=legacy_folder(request.plan, environ=environ),
                 upstream=upstream,
                 isolate=request.isolate,
                 through_broker=request.through_broker,

@@ -60,6 +60,8 @@ class RunContext:
     #: Folder for the output of the processes.
     logs: Path
     environ: Mapping[str, str]
+    #: The plan's folder with the legacy source, which is another one where tasks were converted in place.
+    legacy_folder: Path
     #: ``host:port`` of the fixture server; empty if none.
     upstream: str
     #: A fresh process for each call.
@@ -71,6 +73,16 @@ class RunContext:
     through_broker: bool = False
     #: Set when the run is aborted: variants end after their current call.
     stopped: Event = field(default_factory=Event)
+
+    def source_root(self, variant: Variant) -> Path:
+        """Return the import root of a variant's side."""
+        folder = self.plan.folder if variant.system == "unified" else self.legacy_folder
+        return folder / self.plan.project.root
+
+    def templates_of(self, variant: Variant) -> Path:
+        """Return the databases that a variant's processes begin with: each source has migrations of its own."""
+        shared = self.legacy_folder == self.plan.folder or variant.system == "unified"
+        return self.templates if shared else self.templates.with_name(f"{self.templates.name}-legacy")
 
 
 def run_document(variant: Variant, case: Case, call: Call) -> Mapping[str, Any]:
@@ -138,7 +150,7 @@ def _start_alone(
     agent = start_child(
         "serve",
         (),
-        cwd=run_context.plan.source_root,
+        cwd=run_context.source_root(variant),
         environment=_environment(variant, run_context, server, folder),
         log_file=run_context.logs / f"{variant.name}.log",
     )
@@ -157,7 +169,7 @@ def _start_with_worker(
     worker = start_child(
         "worker",
         arguments,
-        cwd=plan.source_root,
+        cwd=run_context.source_root(variant),
         environment=environment,
         log_file=run_context.logs / f"{variant.name}-worker.log",
     )
@@ -197,11 +209,11 @@ def _agent_configuration(
         modules = sorted({task.path.rpartition(".")[0] for task in plan.tasks})
     upstream_ports = [int(run_context.upstream.rpartition(":")[2])] if run_context.upstream else []
     return {
-        "source_root": str(plan.source_root),
+        "source_root": str(run_context.source_root(variant)),
         "settings": plan.project.settings,
         "modules": modules,
         "scratch": str(folder),
-        "templates": str(run_context.templates),
+        "templates": str(run_context.templates_of(variant)),
         "database": {"server": run_context.database, "prefix": run_context.database_prefix},
         "environment": {name: value for name, value in environment.items() if "{http}" in value},
         "upstream": run_context.upstream,

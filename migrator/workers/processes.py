@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from migrator.errors import RefusedError
+from migrator.inventory.in_place import converted
 from migrator.plan.model import Plan
 from migrator.plan.processes import Driver, Process
 from migrator.report import Finding
+from migrator.wire.message import Side
 from migrator.workers.drivers import command, supervisor, systemd
 from migrator.workers.drivers.process_identity import Identity
 from migrator.workers.drivers.process_record import ProcessRecord
@@ -51,7 +54,18 @@ def current(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> Proc
 
 
 def start(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> ProcessRecord:
-    """Start a process unless it runs already, and return who it is; does not wait until it is ready."""
+    """Start a process unless it runs already, and return who it is; does not wait until it is ready.
+
+    Raises:
+        RefusedError: It is a legacy one, its manager runs it from the plan's folder, and its tasks are converted there.
+    """
+    if process.side is Side.LEGACY and process.driver is not Driver.COMMAND and converted(plan, plan.source_root):
+        raise RefusedError(
+            f"process {process.name}",
+            "would start without its actors: they are converted in place",
+            found=f"{process.driver.value} runs it from the converted source",
+            remedy="`migrator rewrite-imports --undo` first, or check out the commit before the rewrite",
+        )
     return DRIVERS[process.driver].start(plan, process, environ=environ)
 
 

@@ -22,8 +22,10 @@ from migrator.errors import RefusedError, UnreachableError, UsageError
 from migrator.plan.model import Plan
 from migrator.plan.placeholders import fill
 from migrator.plan.processes import Process
+from migrator.project.legacy_tree import in_tree, legacy_folder
 from migrator.report import Finding
 from migrator.state.state_folder import ensure_state_folder
+from migrator.wire.message import Side
 from migrator.workers.drivers.process_identity import Identity, boot_id, descendants, identify, started_at, wait_gone
 from migrator.workers.drivers.process_record import (
     ProcessRecord,
@@ -70,12 +72,13 @@ def start(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> Proces
     offset = log.stat().st_size if log.exists() else 0
     fields = {"name": process.name, "node": node, "log": str(log), "log_offset": offset}
     launch = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")), str(file)]
-    command = arguments(plan, process, environ=environ, node=node)
+    folder = process_folder(plan, process, environ=environ)
+    command = [in_tree(plan, folder, word) for word in arguments(plan, process, environ=environ, node=node)]
     with log.open("ab") as output:
         child = subprocess.Popen(
             [*launch, orjson.dumps(fields).decode(), *command],
-            cwd=plan.folder / process.directory,
-            env=environment(plan, process, environ=environ),
+            cwd=folder / in_tree(plan, folder, process.directory),
+            env=_environment_in(plan, folder, environment(plan, process, environ=environ)),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -161,6 +164,19 @@ def environment(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> 
     where = f"process {process.name}: environment"
     own = {key: fill(plan, value, environ=environ, where=where) for key, value in process.environment.items()}
     return {"PYTHONUNBUFFERED": "1", **environ, **own}
+
+
+def process_folder(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> Path:
+    """Return the folder that a process runs from: of a legacy one, where the source still has its tasks."""
+    return legacy_folder(plan, environ=environ) if process.side is Side.LEGACY else plan.folder
+
+
+def _environment_in(plan: Plan, folder: Path, own: dict[str, str]) -> dict[str, str]:
+    """Return the environment of a process in a folder: in the legacy tree, its modules come before all others."""
+    if folder == plan.folder:
+        return own
+    paths = [in_tree(plan, folder, path) for path in own.get("PYTHONPATH", "").split(os.pathsep) if path]
+    return {**own, "PYTHONPATH": os.pathsep.join([str(folder / plan.project.root), *paths])}
 
 
 def process_named(plan: Plan, name: str) -> Process:
