@@ -20,6 +20,8 @@ def findings(plan: Plan, outcomes: Iterable[FileOutcome], installation: Installa
             yield _finding("UNPARSABLE", f"{outcome.shown}:1", outcome.unparsable)
     for file in installation.conflicts:
         yield _finding("EXISTS", f"{file.relative_to(plan.folder)}:1", "")
+    if installation.app_wanted_by is not None:
+        yield _finding("CELERY-APP", f"{installation.app_wanted_by.relative_to(plan.folder)}:1", "")
     if installation.rows_in is not None:
         yield _finding("PERIODIC-ROW", f"{installation.rows_in.relative_to(plan.folder)}:1", "django_celery_beat")
 

@@ -92,8 +92,9 @@ def _run(plan: Plan, paths: Sequence[Path], choice: Choice) -> tuple[RewriteRepo
     only = _restrict(plan, paths)
     named: list[FileOutcome] = []
     with process_pool(plan.folder) as workers:
-        installation = plan_installation(plan, created=created_files(read_record(plan)))
         index = replace(build_index(plan, workers.sources), mark=choice.mark)
+        created = created_files(read_record(plan))
+        installation = plan_installation(plan, created=created, app=index.needs_app)
 
         def while_parsing(sources: SourceFiles) -> None:
             if choice.while_parsing is not None:

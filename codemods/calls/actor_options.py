@@ -47,13 +47,14 @@ def task_options(context: FileContext, target: Target, given: Options, place: cs
             raise LeaveError("ACTOR-OPTION", value, name)
     parts = [f"name={quoted(target.unified)}", *_routing(context, given), *_priority(context, given, place)]
     parts += _retries(context, given, place)
-    parts += _limits(context, given)
+    parts += _limits(context, given, place)
     extra, features = _former(context, given)
     stored = given.get("store_results")
     if stored is not None and not (isinstance(stored, cst.Name) and stored.value in {"True", "False", "None"}):
         raise LeaveError("ACTOR-OPTION", stored, "store_results is computed")
     stores = isinstance(stored, cst.Name) and stored.value == "True" if stored else context.index.policy.stores_results
-    parts.append(f"ignore_result={not stores}")
+    # A message of Dramatiq is acknowledged when its actor is done, and runs again if its worker dies before.
+    parts += ["acks_late=True", "reject_on_worker_lost=True", f"ignore_result={not stores}"]
     if "periodic" in given:
         check_scheduled(context, target, given["periodic"])
         if isinstance(given["periodic"], cst.Call):
@@ -141,9 +142,13 @@ def _retries(context: FileContext, given: Options, place: cst.CSTNode) -> list[s
     return [*parts, "retry_jitter=True"]
 
 
-def _limits(context: FileContext, given: Options) -> list[str]:
+def _limits(context: FileContext, given: Options, place: cst.CSTNode) -> list[str]:
     parts = []
     limit_ms = _number(context, given, "time_limit", context.index.policy.time_limit_ms)
+    visible_s = context.index.visibility_timeout_s
+    if context.index.broker_kind != "rabbitmq" and (limit_ms is None or limit_ms / 1000 + _GRACE_S > visible_s):
+        detail = "it has no time limit" if limit_ms is None else f"its time limit is {shown(limit_ms / 1000)} s"
+        context.leave(given.get("time_limit", place), "LONG-TASK", f"{detail}, the timeout is {shown(visible_s)} s")
     if limit_ms is not None:
         parts.append(f"soft_time_limit={shown(limit_ms / 1000)}")
         parts.append(f"time_limit={shown(limit_ms / 1000 + _GRACE_S)}")

@@ -13,10 +13,11 @@ import hashlib
 import importlib.util
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codemods.install.beat_rows import beat_rows_migration, installs_beat_rows
+from codemods.install.celery_app import app_files, settings_file
 from migrator.errors import UsageError
 from migrator.inventory.source_files import module_name
 from migrator.plan.model import Plan
@@ -38,21 +39,27 @@ class Installation:
     conflicts: tuple[Path, ...] = ()
     #: Settings that keep the schedule in rows, where nothing is installed that could hold a migration for them.
     rows_in: Path | None = None
+    #: The settings, where a Celery app is needed that has no place to stand in.
+    app_wanted_by: Path | None = None
 
 
-def plan_installation(plan: Plan, *, created: Mapping[str, str]) -> Installation:
+def plan_installation(plan: Plan, *, created: Mapping[str, str], app: bool = False) -> Installation:
     """Return what is to be installed.
 
     Args:
         plan: Names the package and the folder that receives it.
         created: SHA-256 by relative path of the files that earlier runs created.
+        app: The project needs a Celery app of its own.
 
     Raises:
         UsageError: The package can't be found, or the folder lies outside the project.
     """
     if not plan.project.install_package or not plan.project.install_to:
         renames = any(task.system is System.CELERY and task.name != task.unified for task in plan.mappings())
-        return Installation(rows_in=installs_beat_rows(plan) if renames else None)
+        own = app_files(plan) if app else {}
+        found = _installation(plan, own, created)
+        rows_in = installs_beat_rows(plan) if renames else None
+        return replace(found, rows_in=rows_in, app_wanted_by=settings_file(plan) if app and not own else None)
     destination = (plan.folder / plan.project.install_to).resolve()
     if not destination.is_relative_to(plan.folder):
         raise UsageError("project.install_to", "lies outside the plan's folder", found=plan.project.install_to)
@@ -61,6 +68,11 @@ def plan_installation(plan: Plan, *, created: Mapping[str, str]) -> Installation
     generated = beat_rows_migration(plan, migrations)
     if generated is not None:
         wanted[generated[0]] = generated[1]
+    init = destination / "__init__.py"
+    return _installation(plan, {f: data for f, data in wanted.items() if f != init or not f.exists()}, created)
+
+
+def _installation(plan: Plan, wanted: Mapping[Path, bytes], created: Mapping[str, str]) -> Installation:
     files: dict[Path, bytes] = {}
     to_write, conflicts = [], []
     for target, content in wanted.items():
@@ -70,8 +82,6 @@ def plan_installation(plan: Plan, *, created: Mapping[str, str]) -> Installation
         if not target.exists():
             files[target] = content
             to_write.append(target)
-        elif target == destination / "__init__.py":
-            continue
         else:
             files[target] = content
             present = target.read_bytes()

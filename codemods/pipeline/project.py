@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codemods.calls.in_place_actors import waiting, with_in_place
+from codemods.install.celery_app import needs_app
 from codemods.outcome import FileOutcome
 from codemods.pipeline.containers_fixpoint import follow_containers
 from codemods.pipeline.other_projects import other_tasks
@@ -62,7 +63,8 @@ def build_index(plan: Plan, sources: SourceFiles | None = None) -> PlanIndex:
     load = loading(plan.source_root, modules)
     found = [d for facts in modules.values() for d in definitions(facts, modules, applications, load)]
     actors = {definition.path for definition in found if definition.system is System.DRAMATIQ}
-    return with_in_place(plan, index.with_converted(frozenset(own - actors)), modules, sources)
+    index = with_in_place(plan, index.with_converted(frozenset(own - actors)), modules, sources)
+    return replace(index, needs_app=needs_app(plan, sources))
 
 
 def _facts(plan: Plan, module: str) -> ModuleFacts | None:
@@ -148,7 +150,8 @@ def rewrite_project(
             workers.add(file, data)
             known.add(file)
 
-    add(prefilter(words, index.leaves()), settings_files(plan))
+    package = {plan.source_root / index.package / "__init__.py"} if index.needs_app else set()
+    add(prefilter(words, index.leaves()), settings_files(plan) | package)
     workers.begin()
     if while_parsing is not None:
         while_parsing(workers.sources)

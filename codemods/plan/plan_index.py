@@ -108,6 +108,14 @@ class PlanIndex:
     legacy_queues: frozenset[str] = frozenset()
     unified_queue: str = ""
     unified_queues: frozenset[str] = frozenset()
+    #: The plan's URL of the unified broker, references unexpanded.
+    unified_broker: str = ""
+    #: Seconds after which Redis delivers a message again that is not acknowledged.
+    visibility_timeout_s: float = 3600
+    #: True if the project needs a Celery app, because it has none.
+    needs_app: bool = False
+    #: The package of the settings; empty if they are in none.
+    package: str = ""
     #: What the legacy broker's middleware does.
     policy: ActorDefaults = field(default_factory=lambda: ActorDefaults(known=False))
     #: Every priority that an actor of the project has, lowest first.
@@ -258,6 +266,9 @@ def index_plan(plan: Plan, *, applications: frozenset[str] = frozenset()) -> Pla
         legacy_queues=frozenset(queue for endpoint in plan.legacy for queue in endpoint.queues),
         unified_queue=plan.unified.queues[0] if plan.unified.queues else "",
         unified_queues=frozenset(plan.unified.queues),
+        unified_broker=plan.unified.url,
+        visibility_timeout_s=plan.unified.visibility_timeout_s,
+        package=plan.project.settings.partition(".")[0] if "." in plan.project.settings else "",
         retire=frozenset(plan.folder / path for path in plan.project.retire),
         retired_modules=frozenset(module_name(plan.source_root, plan.folder / path) for path in plan.project.retire),
     )

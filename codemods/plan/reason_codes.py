@@ -95,6 +95,10 @@ REASONS = MappingProxyType(
         "DRAMATIQ-USE": _left("uses a part of Dramatiq that has no equivalent", "replace it by hand"),
         "MIDDLEWARE": _left("Dramatiq middleware has no equivalent", "write it as Celery signals or a task class"),
         "ACTOR-OPTION": _left("an actor option without an equivalent", "decide what it should become"),
+        "LONG-TASK": _notice(
+            "may run for longer than Redis waits for an acknowledgement, and is then delivered a second time",
+            "raise visibility_timeout in CELERY_BROKER_TRANSPORT_OPTIONS and in the plan above its longest run",
+        ),
         "RAISED-RETRY": _left(
             "Dramatiq's Retry, which can't become the task's own retry here",
             "raise task.retry(countdown=seconds) in the task, outside of what catches it",
@@ -122,6 +126,11 @@ REASONS = MappingProxyType(
         "OVERLAP": _left("two rewrites want the same place", "do one by hand, then run again"),
         "UNUSED-IGNORE": _notice("an ignore comment dismisses nothing", "remove it"),
         "UNPARSABLE": _left("can't be parsed", "correct it; nothing in it was checked"),
+        "CELERY-APP": _left(
+            "no Celery app is in the project, so tasks would be sent to Celery's default broker on this machine",
+            "make one, `app.config_from_object('django.conf:settings', namespace='CELERY')`, and import it where "
+            "every process that sends or runs tasks begins",
+        ),
         "EXISTS": _left("a file that the installation would create is there with other content", "move it away"),
     }
 )

@@ -10,6 +10,7 @@ import libcst as cst
 
 from codemods.editing.context import FileContext, LeaveError
 from codemods.editing.new_imports import add_imports
+from codemods.install.app_settings import app_settings
 from codemods.protocol import Rewrite
 from codemods.resolve.name_resolution import text_of
 from codemods.schedules.schedule_text import schedule_entries
@@ -28,6 +29,7 @@ def rewrite(context: FileContext) -> None:
         _queue(context, tail)
     with context.attempt(context.source.module):
         _installed(context)
+    tail[:0] = app_settings(context)
     if tail:
         _append(context, tail)
     add_imports(context, None, instead=False)

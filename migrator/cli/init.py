@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 @click.option(
     "--in-place",
     is_flag=True,
-    help="Convert tasks where they are: each legacy task's own function becomes the unified task.",
+    help="Convert tasks where they are: each legacy task's own function becomes the unified task. The default.",
+)
+@click.option(
+    "--into",
+    default="",
+    metavar="MODULE",
+    help="Map each legacy task to the task of the same name in this unified module instead, such as tasks.unified.",
 )
 @click.option(
     "--module",
@@ -30,14 +36,14 @@ if TYPE_CHECKING:
 )
 @click.option("--force", is_flag=True, help="Overwrite an existing migration.toml.")
 @format_option
-def command(path: Path, in_place: bool, modules: tuple[str, ...], force: bool, output_format: str) -> None:
+def command(path: Path, in_place: bool, into: str, modules: tuple[str, ...], force: bool, output_format: str) -> None:
     """Draft a migration.toml for an existing project.
 
     PATH is the folder for the plan, usually the root of the repository. The draft is a valid plan; each decision that
-    is left to you is marked DECIDE. By default each legacy task is mapped to a new task in tasks/unified_tasks.py, with
-    --in-place to its own function.
+    is left to you is marked DECIDE. Each legacy task is mapped to itself: its own function becomes the unified task.
+    With --into it is mapped to the task of the same name in that module, which has to be written before the rewrite.
 
-    Example: migrator init --in-place .
+    Example: migrator init --into tasks.unified .
     """
     from codemods.calls.scheduler_jobs import read_scheduler_jobs
     from migrator.errors import ExitCode, RefusedError, UsageError
@@ -48,6 +54,8 @@ def command(path: Path, in_place: bool, modules: tuple[str, ...], force: bool, o
 
     folder = path.resolve()
     file = folder / "migration.toml"
+    if in_place and into:
+        raise UsageError("init", "--in-place and --into can't be combined", remedy="give one of them")
     if file.exists() and not force:
         raise RefusedError(str(file), "there is a plan already", remedy="edit it, or overwrite it with --force")
     root = import_root(folder)
@@ -60,7 +68,7 @@ def command(path: Path, in_place: bool, modules: tuple[str, ...], force: bool, o
     scheduler_jobs = read_scheduler_jobs(folder / root, {entry.file for entry in inventory.schedule})
     settings = _settings(folder / root / "manage.py")
     subject = Subject(name=folder.name, root=root, settings=settings, scope=scope)
-    text = draft_plan(subject, inventory, programs=programs, scheduler_jobs=scheduler_jobs, in_place=in_place)
+    text = draft_plan(subject, inventory, programs=programs, scheduler_jobs=scheduler_jobs, into=into)
     file.write_text(text, encoding="utf-8")
     load_plan(file)
     lines, data = _told(inventory, left if scope else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ Drafted by `migrator init`. Every legacy task found in the source stands below; 
 DECIDE marks what could not be known: arguments that differ, priorities, retries, processes, queues."""
 
 
-#: Legacy tasks by the unified name proposed for them.
+#: Legacy tasks by the path of the unified task proposed for them.
 Groups = dict[str, list[LegacyDefinition]]
 #: Whose processes are drafted where several deployment files name them.
 PREFERRED = (Driver.SUPERVISOR, Driver.SYSTEMD, Driver.COMMAND)
@@ -56,16 +57,16 @@ def draft_plan(
     *,
     programs: Sequence[Program] = (),
     scheduler_jobs: Mapping[str, str] | None = None,
-    in_place: bool = False,
+    into: str = "",
 ) -> str:
-    """Return the text of a plan that maps each legacy task to a unified one of the same name.
+    """Return the text of a plan that maps each legacy task to itself, or to the one of its name in a unified module.
 
     Args:
         subject: The project.
         inventory: What was found in its source.
         programs: What deployment files say about processes.
         scheduler_jobs: When jobs of other schedulers run, by ``module:entry``, as the plan writes it.
-        in_place: Map each task to itself instead: its own function becomes the Celery task.
+        into: The unified module; if empty, each task's own function becomes the Celery task.
     """
     document = tomlkit.document()
     for line in HEADER.splitlines():
@@ -76,13 +77,14 @@ def draft_plan(
         document["scope"] = {"modules": list(subject.scope)}
     legacy = tomlkit.table(is_super_table=True)
     for system in System:
-        modules = sorted({module_of(task) for task in inventory.tasks if task.system is system})
+        modules = sorted({module_of(task) for task in inventory.tasks if task.system is system} - {into})
         if modules:
             legacy[system.value] = _endpoint(system, modules)
     document["legacy"] = legacy
     document["unified"] = {"broker": "${CELERY_BROKER_URL:-redis://localhost:6379/0}", "queues": ["unified"]}
-    groups = grouped(inventory.tasks, in_place=in_place)
-    document["task"] = _array(_task(unified, group, in_place=in_place) for unified, group in groups.items())
+    own = {task.path: task.name for task in inventory.tasks if task.system is System.CELERY}
+    groups = grouped((task for task in inventory.tasks if module_of(task) != into), into=into)
+    document["task"] = _array(_task(path, group, name=own.get(path) or path) for path, group in groups.items())
     _schedule(document, inventory, scheduler_jobs or {}, groups)
     _add_processes(document, drafted_programs(programs), subject.root)
     return tomlkit.dumps(document)
@@ -107,7 +109,8 @@ def _schedule(
 def _unified_task(inventory: Inventory, name: str, groups: Groups) -> str:
     """Return the unified task that a schedule entry's task becomes; empty if that isn't known."""
     tasks = {entry.task for entry in inventory.schedule if entry.name == name}
-    found = {unified for unified, group in groups.items() if tasks & {function_of(task) for task in group}}
+    own = {task.path: task.name for task in inventory.tasks if task.system is System.CELERY}
+    found = {own.get(path) or path for path, group in groups.items() if tasks & {function_of(task) for task in group}}
     return found.pop() if len(found) == 1 else ""
 
 
@@ -184,14 +187,23 @@ def _command(program: Program, *, unified: bool) -> list[str]:
     return words
 
 
-def grouped(tasks: Iterable[LegacyDefinition], *, in_place: bool = False) -> Groups:
-    """Return the tasks by the unified name proposed for them; computed names are left out."""
+def grouped(tasks: Iterable[LegacyDefinition], *, into: str = "") -> Groups:
+    """Return the tasks by the path of the unified task proposed for them; computed names are left out.
+
+    Tasks of one name and one system in different modules are different tasks: none of them can be known to be the one
+    of the unified module, so each keeps its place.
+    """
+    chosen = [task for task in tasks if task.name]
+    leaves = Counter((task.system, _leaf(task)) for task in chosen)
     groups: Groups = {}
-    for task in tasks:
-        unified = task.path if in_place else "tasks." + function_of(task).removesuffix("_task")
-        if task.name:
-            groups.setdefault(unified, []).append(task)
+    for task in chosen:
+        moves = into and leaves[task.system, _leaf(task)] == 1
+        groups.setdefault(f"{into}.{_leaf(task)}" if moves else task.path, []).append(task)
     return groups
+
+
+def _leaf(task: LegacyDefinition) -> str:
+    return function_of(task).removesuffix("_task")
 
 
 def module_of(task: LegacyDefinition) -> str:
@@ -214,10 +226,10 @@ def _endpoint(system: System, modules: list[str]) -> Table:
     return table
 
 
-def _task(unified: str, group: list[LegacyDefinition], *, in_place: bool) -> Table:
+def _task(path: str, group: list[LegacyDefinition], *, name: str) -> Table:
     table = tomlkit.table()
-    table["name"] = unified
-    table["path"] = unified if in_place else "tasks.unified_tasks." + unified.removeprefix("tasks.")
+    table["name"] = name
+    table["path"] = path
     parameters = list(dict.fromkeys(parameter for task in group for parameter in task.parameters))
     table["parameters"] = parameters
     if any(list(task.parameters) != parameters for task in group):

@@ -11,6 +11,7 @@ from migrator.inventory.beat_entries import ScheduleDefinition
 from migrator.inventory.scan import Inventory
 from migrator.inventory.source_files import module_name
 from migrator.inventory.staying import Staying, staying
+from migrator.inventory.targets import check_targets
 from migrator.inventory.task_definitions import LegacyDefinition
 from migrator.plan.model import Plan
 from migrator.report import Finding, Report, Severity
@@ -35,6 +36,7 @@ def check_complete(plan: Plan, inventory: Inventory) -> Report:
         *_unknown_tasks(plan, inventory, legacy, converted),
         *_parameters(plan, legacy),
         *_schedules(plan, inventory, left),
+        *check_targets(plan, inventory),
         *_empty_patterns(plan, inventory),
         *_retired_with_staying(plan, left),
         *_result_last(plan, inventory),

@@ -55,7 +55,10 @@ def _in_place(folder: Path, case: Case) -> Plan:
     has_broker = any("DRAMATIQ_BROKER" in text for text in case.before.values())
     has_schedule = any("nightly" in text for text in case.before.values())
     (folder / "migration.toml").write_text(CORPUS + (CORPUS_SCHEDULE if has_schedule else ""))
-    for name, text in case.before.items() if has_broker else {**case.before, "src/broker.py": BROKER}.items():
+    # A project without a Celery app gets one: see test_celery_app.py.
+    app = {"src/queue_app.py": 'from celery import Celery\n\napp = Celery("corpus")\n'}
+    broker = {} if has_broker else {"src/broker.py": BROKER}
+    for name, text in {**case.before, **broker, **app}.items():
         file = folder / name.removeprefix("src/")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(text.encode())
