@@ -148,7 +148,10 @@ def _limits(context: FileContext, given: Options, place: cst.CSTNode) -> list[st
     visible_s = context.index.visibility_timeout_s
     if context.index.broker_kind != "rabbitmq" and (limit_ms is None or limit_ms / 1000 + _GRACE_S > visible_s):
         detail = "it has no time limit" if limit_ms is None else f"its time limit is {shown(limit_ms / 1000)} s"
-        context.leave(given.get("time_limit", place), "LONG-TASK", f"{detail}, the timeout is {shown(visible_s)} s")
+        detail += f", the timeout is {shown(visible_s)} s"
+        # What the broker says about all actors is told once a file.
+        if not any(leftover.detail == detail for leftover in context.result.leftovers):
+            context.leave(given.get("time_limit", place), "LONG-TASK", detail)
     if limit_ms is not None:
         parts.append(f"soft_time_limit={shown(limit_ms / 1000)}")
         parts.append(f"time_limit={shown(limit_ms / 1000 + _GRACE_S)}")

@@ -19,7 +19,7 @@ from migrator.wire.message import System
 #: The classes of Celery's app.
 _APPS = frozenset({"celery.Celery", "celery.app.Celery", "celery.app.base.Celery"})
 IMPORT = "from .celery import app as celery_app"
-_TEXT = '''\
+_TEXT = """\
 import os
 
 from celery import Celery
@@ -29,7 +29,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "{settings}")
 app = Celery("{package}")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
-'''
+"""
 
 
 def needs_app(plan: Plan, sources: SourceFiles) -> bool:

@@ -13,7 +13,12 @@ from codemods.protocol import Rewrite
 def rewrite(context: FileContext) -> None:
     """Import the app in ``__init__``, unless that imports it already."""
     package = context.index.package
-    if not package or not context.index.needs_app or context.values.where.module != package or context.source.file.stem != "__init__":
+    if (
+        not package
+        or not context.index.needs_app
+        or context.values.where.module != package
+        or context.source.file.stem != "__init__"
+    ):
         return
     context.local_import(f"{package}.celery", "app")
     if (f"{package}.celery", "app") not in context.result.wanted_imports:

@@ -1,7 +1,7 @@
 """Whether the unified tasks that a plan names are in the source, under the names that the plan gives them.
 
-What the rewrite points callers at has to be there before: an import of something that isn't makes a project unimportable,
-and a message under a name that no worker registers is never run.
+What the rewrite points callers at has to be there before: an import of something that isn't ends in an ImportError, and
+a message under a name that no worker registers is never run.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from migrator.errors import did_you_mean
 from migrator.inventory.module_facts import read_module
 from migrator.inventory.scan import Inventory
-from migrator.plan.model import Plan, PlannedTask
+from migrator.plan.model import Plan
 from migrator.report import Finding, Severity
 from migrator.wire.message import System
 
@@ -31,14 +31,15 @@ def check_targets(plan: Plan, inventory: Inventory) -> Iterator[Finding]:
         if function not in names:
             what = "the unified task is not in the source" if names else "the module of the unified task is missing"
             remedy = did_you_mean(function, names) or "write it first, correct `path`, or map the task to itself"
-            yield _error(plan, "PLAN-NO-TARGET", task, what, f"path = {task.path!r}", remedy)
+            yield _error("PLAN-NO-TARGET", f"{plan.file}: {task.name}", what, f"path = {task.path!r}", remedy)
     planned = {task.path: task for task in plan.tasks}
     for definition in inventory.tasks:
         named = planned.get(definition.path)
         if definition.system is System.CELERY and named is not None and definition.name not in ("", named.name):
             found_at = f"{definition.file}:{definition.line} registers {definition.name!r}"
             remedy = f"name = {definition.name!r}, or give the task this name where it is defined"
-            yield _error(plan, "PLAN-NAME", named, "the task is registered under another name", found_at, remedy)
+            what = "the task is registered under another name"
+            yield _error("PLAN-NAME", f"{plan.file}: {named.name}", what, found_at, remedy)
 
 
 def _names(plan: Plan, module: str) -> frozenset[str] | None:
@@ -63,6 +64,6 @@ def _is_installed(plan: Plan, base: Path) -> bool:
     return bool(plan.project.install_package) and base.is_relative_to(plan.folder / plan.project.install_to)
 
 
-def _error(plan: Plan, code: str, task: PlannedTask, what: str, found: str, remedy: str) -> Finding:
-    where = f"{plan.file}: {task.name}"
+def _error(code: str, where: str, what: str, found: str, remedy: str) -> Finding:
+    """Return an error about a plan."""
     return Finding(code=code, severity=Severity.ERROR, where=where, what=what, found=found, remedy=remedy)

@@ -65,14 +65,16 @@ def test_inspect_lists_both_systems_without_a_plan(project: Path) -> None:
 
 
 def test_the_draft_is_a_complete_plan(project: Path) -> None:
-    result = migrator(project, "init")
+    unified = "def send_mail(to, subject): ...\n\n\ndef count_stock(): ...\n"
+    (project / "src/shop/unified.py").write_text(unified)
+    result = migrator(project, "init", "--into", "shop.unified")
     assert result.returncode == 0, result.stderr
     assert "DECIDE" in (project / "migration.toml").read_text()
     plan = load_plan(project / "migration.toml")
     assert plan.project.settings == "shop.settings"
     assert plan.project.root == "src"
     assert check_complete(plan, scan(plan.source_root)).findings == ()
-    mail = plan.task("tasks.send_mail")
+    mail = plan.task("shop.unified.send_mail")
     assert mail is not None and {m.system for m in mail.replaces} == set(System)
     assert mail.parameters == ("to", "subject")
 
@@ -80,7 +82,7 @@ def test_the_draft_is_a_complete_plan(project: Path) -> None:
 def test_in_place_maps_each_task_to_itself(project: Path) -> None:
     more = project / "src/shop/more.py"
     more.write_text("import dramatiq\n\ndef work(*args): ...\n\nwork_actor = dramatiq.actor(work)\n")
-    result = migrator(project, "init", "--in-place")
+    result = migrator(project, "init")
     assert result.returncode == 0, result.stderr
     plan = load_plan(project / "migration.toml")
     assert {task.path: [m.path for m in task.replaces] for task in plan.tasks} == {

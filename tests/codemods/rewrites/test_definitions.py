@@ -14,7 +14,7 @@ from codemods.runner import rewrite
 IMPORT = "from celery import shared_task\n\n\n"
 DEFAULT = (
     "autoretry_for=(Exception,), max_retries=20, retry_backoff=15, retry_backoff_max=604800, retry_jitter=True, "
-    "soft_time_limit=600, time_limit=660, ignore_result=True"
+    "soft_time_limit=600, time_limit=660, acks_late=True, reject_on_worker_lost=True, ignore_result=True"
 )
 
 
@@ -48,19 +48,22 @@ def convert(folder: Path, source: str, broker: str = BROKER) -> tuple[str, list[
             "max_backoff=60 * 1000)\ndef work(x): ...\n",
             f'{IMPORT}@shared_task(name="jobs.work", queue="slow", '
             "autoretry_for=(Exception,), max_retries=3, retry_backoff=5, retry_backoff_max=60, retry_jitter=True, "
-            "soft_time_limit=600, time_limit=660, ignore_result=True)\ndef work(x): ...\n",
+            "soft_time_limit=600, time_limit=660, "
+            "acks_late=True, reject_on_worker_lost=True, ignore_result=True)\ndef work(x): ...\n",
         ),
         (
             "import dramatiq\n\n\n@dramatiq.actor(max_retries=0, time_limit=30_000, max_age=3_600_000, "
             "store_results=True)\ndef work(x): ...\n",
             f'{IMPORT}@shared_task(name="jobs.work", max_retries=0, soft_time_limit=30, '
-            "time_limit=90, expires=3600, ignore_result=False)\ndef work(x): ...\n",
+            "time_limit=90, expires=3600, "
+            "acks_late=True, reject_on_worker_lost=True, ignore_result=False)\ndef work(x): ...\n",
         ),
         (
             "import dramatiq\n\n\n@dramatiq.actor(throws=ValueError, max_retries=None)\ndef work(x): ...\n",
             f'{IMPORT}@shared_task(name="jobs.work", autoretry_for=(Exception,), '
             "dont_autoretry_for=(ValueError,), max_retries=None, retry_backoff=15, retry_backoff_max=604800, "
-            "retry_jitter=True, soft_time_limit=600, time_limit=660, ignore_result=True)\ndef work(x): ...\n",
+            "retry_jitter=True, soft_time_limit=600, time_limit=660, "
+            "acks_late=True, reject_on_worker_lost=True, ignore_result=True)\ndef work(x): ...\n",
         ),
         (
             "import dramatiq\n\n\n@dramatiq.actor\nasync def work(x): ...\n",
@@ -84,17 +87,18 @@ def test_each_form_of_actor(tmp_path: Path, source: str, expected: str) -> None:
             "from dramatiq.brokers.redis import RedisBroker\nfrom dramatiq.middleware import Retries\n"
             "RedisBroker(middleware=[Retries(max_retries=3, min_backoff=1000 * 60)])\n",
             "autoretry_for=(Exception,), max_retries=3, retry_backoff=60, retry_backoff_max=604800, retry_jitter=True, "
-            "ignore_result=True",
+            "acks_late=True, reject_on_worker_lost=True, ignore_result=True",
         ),
         (
             "from dramatiq.brokers.redis import RedisBroker\nfrom dramatiq.middleware import TimeLimit\n"
             "b = RedisBroker(middleware=[])\nb.add_middleware(TimeLimit(time_limit=30 * 60 * 1000))\n",
-            "max_retries=0, soft_time_limit=1800, time_limit=1860, ignore_result=True",
+            "max_retries=0, soft_time_limit=1800, time_limit=1860, "
+            "acks_late=True, reject_on_worker_lost=True, ignore_result=True",
         ),
         (
             "DRAMATIQ_BROKER = {'MIDDLEWARE': ['dramatiq.middleware.Retries', 'x.DbConnections']}\n",
             "autoretry_for=(Exception,), max_retries=20, retry_backoff=15, retry_backoff_max=604800, "
-            "retry_jitter=True, ignore_result=True",
+            "retry_jitter=True, acks_late=True, reject_on_worker_lost=True, ignore_result=True",
         ),
     ],
 )
