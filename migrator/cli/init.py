@@ -39,9 +39,8 @@ if TYPE_CHECKING:
 def command(path: Path, in_place: bool, into: str, modules: tuple[str, ...], force: bool, output_format: str) -> None:
     """Draft a migration.toml for an existing project.
 
-    PATH is the folder for the plan, usually the root of the repository. The draft is a valid plan; each decision that
-    is left to you is marked DECIDE. Each legacy task is mapped to itself: its own function becomes the unified task.
-    With --into it is mapped to the task of the same name in that module, which has to be written before the rewrite.
+    PATH is the folder for the plan, usually the root of the repository. Each decision that is left to you is marked
+    DECIDE. Each legacy task is mapped to itself; with --into to a task of that module, which you write before the rewrite.
 
     Example: migrator init --into tasks.unified .
     """

@@ -249,6 +249,7 @@ GOOD = {
         "from celery import Celery\napp = Celery('x')\n@app.task\ndef ping(host, count=1): ...\n"
         "app.conf.beat_schedule = {'ping': {'task': 'old.jobs.ping', 'schedule': 60}}"
     ),
+    "src/tasks/unified": "def ping(host, count): ...",
 }
 
 
@@ -288,6 +289,7 @@ def test_every_problem_in_one_go(tmp_path: Path) -> None:
         "PLAN-MISSING-SCHEDULE",
         "PLAN-UNKNOWN-SCHEDULE",
         "PLAN-UNREADABLE-FILE",
+        "PLAN-NO-TARGET",
     }
     assert "did you mean 'pingg'?" in seen["PLAN-UNKNOWN-TASK"]
     assert "did you mean 'old.jobs:pong'?" in seen["PLAN-UNKNOWN-SCHEDULE"]
