@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 def command(path: Path, in_place: bool, into: str, modules: tuple[str, ...], force: bool, output_format: str) -> None:
     """Draft a migration.toml for an existing project.
 
-    PATH is the folder for the plan, usually the root of the repository. Each decision that is left to you is marked
-    DECIDE. Each legacy task is mapped to itself; with --into to a task of that module, which you write before the rewrite.
+    PATH is the folder for the plan, usually the root of the repository. Each task is mapped to itself, or with --into
+    to one that you write before the rewrite. Each decision that is left to you is marked DECIDE.
 
     Example: migrator init --into tasks.unified .
     """
@@ -53,8 +53,7 @@ def command(path: Path, in_place: bool, into: str, modules: tuple[str, ...], for
 
     folder = path.resolve()
     file = folder / "migration.toml"
-    if in_place and into:
-        raise UsageError("init", "--in-place and --into can't be combined", remedy="give one of them")
+    _require_one(in_place, into)
     if file.exists() and not force:
         raise RefusedError(str(file), "there is a plan already", remedy="edit it, or overwrite it with --force")
     root = import_root(folder)
@@ -77,6 +76,13 @@ def command(path: Path, in_place: bool, into: str, modules: tuple[str, ...], for
     lines.append(f"{text.count('DECIDE')} decisions are left to you: search the file for DECIDE")
     data, steps = {"file": str(file), **data}, [f"edit {file}", "migrator rewrite-imports --diff"]
     finish(Answer(exit_code=ExitCode.CLEAN, lines=lines, data=data, next_steps=steps), output_format)
+
+
+def _require_one(in_place: bool, into: str) -> None:
+    from migrator.errors import UsageError
+
+    if in_place and into:
+        raise UsageError("init", "--in-place and --into can't be combined", remedy="give one of them")
 
 
 def _told(inventory: Inventory, left: Staying | None) -> tuple[list[str], dict[str, Any]]:
