@@ -17,6 +17,9 @@ def read_scope(table: TomlTable) -> tuple[str, ...]:
 
 def check_scope(plan: Plan, text: str, problems: Problems) -> None:
     """Report every task of the plan that its own scope leaves out, with its line."""
+    if plan.scope and plan.cutover.legacy_aliases:
+        hint = "unified workers would also take what is for tasks that stay; `migrator transfer --follow` leaves it"
+        problems.add("cutover.legacy_aliases", "does not go with [scope]", hint)
     lines = text.splitlines()
     for kind, system, name, path in (
         *(("task", m.system, m.name, m.path) for m in plan.mappings()),

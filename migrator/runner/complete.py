@@ -30,7 +30,7 @@ from migrator.runner.report import ActionResult, RunOutcome, RunReport, StepResu
 from migrator.runner.state import MigrationState, read_state
 from migrator.state.journal import EntryKind, Phase, entry, open_journal
 from migrator.state.run_lock import run_lock
-from migrator.steps.protocol import Context, RunOptions, error, findings_report
+from migrator.steps.protocol import Context, RunOptions, error, findings_report, staying
 from migrator.transfer.scope import planned_depths
 from migrator.wire.message import Side, State, System
 from migrator.workers import legacy_aliases
@@ -134,8 +134,9 @@ def _too_early(quiet: QuietPeriod) -> Iterator[Finding]:
 
 
 def _running(context: Context) -> Iterator[Finding]:
+    stays = {process.name for process in staying(context)}
     for state in list_processes(context.plan, environ=context.environ):
-        if state.side is Side.LEGACY and state.state != "stopped":
+        if state.side is Side.LEGACY and state.state != "stopped" and state.name not in stays:
             yield error(
                 "COMPLETE-LEGACY-RUNS", f"process {state.name}", f"is {state.state}", remedy="migrator workers stop"
             )

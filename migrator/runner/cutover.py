@@ -31,7 +31,7 @@ from migrator.steps.actions.downtime import moment
 from migrator.steps.actions.hooks import require_hooks
 from migrator.steps.guards.source import clean_tree
 from migrator.steps.order import ROLLBACK, STEPS, step_named
-from migrator.steps.protocol import Context, RunOptions
+from migrator.steps.protocol import STAYING, Context, RunOptions
 from migrator.steps.transfer import PARKS, move
 from migrator.transfer.options import Direction
 from migrator.workers.start_stop import list_processes
@@ -139,7 +139,12 @@ def _forward(context: Context, *, fresh: bool) -> RunReport:
         if looked.errors:
             return refused(context, "cutover", looked)
         running = [state.name for state in list_processes(context.plan, environ=context.environ) if state.pid]
-        data = {"running": running, **begun_with(context.plan, environ=context.environ), PARKS: looked.facts[PARKS]}
+        data = {
+            "running": running,
+            STAYING: looked.facts.get(STAYING, ()),
+            **begun_with(context.plan, environ=context.environ),
+            PARKS: looked.facts[PARKS],
+        }
         context.journal.write(entry(context.run, Phase.FORWARD, EntryKind.RUN_BEGUN, data=data))
     report = _forward_steps(context, began)
     return replace(report, findings=looked.findings + report.findings, facts=looked.facts)
@@ -216,6 +221,7 @@ def _dry_cutover(context: Context) -> RunReport:
     state = read_state(context.journal.entries())
     context = replace(context, run=max(1, state.run if state.state is MigrationState.MIGRATING else state.run + 1))
     report = _preflight(context)
+    context = replace(context, stays=tuple(report.facts.get(STAYING, ())))
     results = [planned(step, step.actions(context)) for step in STEPS[1:]]
     result = summarize(context, "cutover", RunOutcome.PLANNED, results, began=time.monotonic())
     return replace(result, findings=report.findings, facts=report.facts, exit_code=refusal_code(report.errors))

@@ -3,7 +3,8 @@
 Everything that can fail without touching the legacy system comes first: the additive database migration and the start
 of the unified workers. Only then are legacy processes stopped. A rollback is not the exact reverse: unified workers
 must be gone before their table goes, the legacy source must be back before a legacy process starts, and a worker must
-be there before its messages come. The legacy aliases come down first: unified workers must have left the legacy queues
+be there before its messages come. Legacy processes that stay work on the converted source, so they are started when the
+messages of converted tasks are gone, and stopped before the source goes back. The legacy aliases come down first: unified workers must have left the legacy queues
 before anybody legacy works there again.
 """
 
@@ -14,6 +15,7 @@ from migrator.steps import (
     migrate_database,
     preflight,
     quiesce_schedulers,
+    restart_staying,
     retire_files,
     snapshot,
     source,
@@ -40,6 +42,7 @@ STEPS: tuple[Step, ...] = (
     snapshot.STEP,
     transfer.STEP,
     legacy_aliases.STEP,
+    restart_staying.STEP,
     start_scheduler.STEP,
     verify.STEP,
     retire_files.STEP,
@@ -53,6 +56,7 @@ ROLLBACK: tuple[Step, ...] = (
     start_producers.STEP,
     start_workers.STEP,
     migrate_database.STEP,
+    restart_staying.STEP,
     source.STEP,
     stop_workers.STEP,
     transfer.STEP,

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from migrator.report import Report, merge
-from migrator.steps.guards import brokers, database, managers, messages, schedulers, source, worker_probe, workers
+from migrator.steps.guards import (
+    brokers,
+    database,
+    managers,
+    messages,
+    schedulers,
+    source,
+    staying,
+    worker_probe,
+    workers,
+)
 from migrator.steps.protocol import Context, Step, nothing_to_check, nothing_to_do
 
 NAME = "preflight"
@@ -16,6 +26,7 @@ GUARDS = (
     workers.guard,
     schedulers.guard,
     worker_probe.guard,
+    staying.guard,
     messages.guard,
 )
 

@@ -21,6 +21,8 @@ from migrator.state.journal import EntryKind, Journal, Phase
 from migrator.wire.message import Side
 from migrator.workers.kill import AskKill
 
+#: Among the facts of the preflight, and of a run in the journal: names of the legacy processes that stay.
+STAYING = "staying_processes"
 #: Facts that an action leaves in the journal.
 Facts = Mapping[str, Any]
 
@@ -83,6 +85,8 @@ class Context:
     listener: Listener = ignore
     #: Runs the project's management commands without importing it for each, where that counts.
     manage_server: ManageServer | None = None
+    #: Names of the legacy processes that stay, while no run has recorded them.
+    stays: tuple[str, ...] = ()
 
 
 def nothing_to_do(context: Context) -> tuple[Action, ...]:
@@ -130,6 +134,13 @@ def ran_before(context: Context, process: Process) -> bool:
         if line.mark is EntryKind.RUN_BEGUN:
             return process.name in line.data.get("running", ())
     return True
+
+
+def staying(context: Context) -> tuple[Process, ...]:
+    """Return the legacy processes that this run starts again after the cutover, for tasks outside of the plan's scope."""
+    begun = (line for line in context.journal.entries(context.run) if line.mark is EntryKind.RUN_BEGUN)
+    names = next((line.data.get(STAYING, ()) for line in begun if line.phase is Phase.FORWARD), context.stays)
+    return tuple(process for process in context.plan.select(side=Side.LEGACY) if process.name in names)
 
 
 def processes(context: Context, side: Side, *roles: Role) -> tuple[Process, ...]:

@@ -12,7 +12,6 @@ from functools import partial
 
 from migrator.brokers.connect import connect, is_on_rabbitmq
 from migrator.plan.model import Endpoint
-from migrator.plan.processes import Role
 from migrator.report import Finding, Report, merge
 from migrator.steps.actions.process_actions import verify_ready, verify_stopped
 from migrator.steps.guards import effective_schedule
@@ -25,6 +24,8 @@ from migrator.steps.protocol import (
     findings_report,
     nothing_to_check,
     nothing_to_do,
+    ran_before,
+    staying,
 )
 from migrator.steps.transfer import OPEN_STATES, move
 from migrator.transfer.options import Direction
@@ -42,22 +43,25 @@ def actions(context: Context) -> tuple[Action, ...]:
 
 
 def verify(context: Context) -> Report:
-    """Legacy queues are empty, unified processes ready, legacy ones gone."""
-    everybody = tuple(Role)
+    """Legacy queues are empty, unified processes ready, legacy ones gone or, where they stay, ready as well."""
+    stays = staying(context)
+    gone = [process for process in context.plan.select(side=Side.LEGACY) if process not in stays]
     return merge(
         "the unified system works alone",
         (
             findings_report("legacy queues", [f for endpoint in context.plan.legacy for f in _left(context, endpoint)]),
             verify_ready(context, context.plan.select(side=Side.UNIFIED)),
-            verify_stopped(context, [p for p in context.plan.select(side=Side.LEGACY) if p.role in everybody]),
+            verify_ready(context, [process for process in stays if ran_before(context, process)]),
+            verify_stopped(context, gone),
             effective_schedule.verify(context),
         ),
     )
 
 
 def _sweep(context: Context) -> Facts:
-    # While legacy aliases are on, unified workers hold legacy messages: what is claimed is not lost.
-    facts = dict(move(context, Direction.FORWARD, consumers_stopped=not context.plan.cutover.legacy_aliases))
+    # While legacy aliases are on, unified workers hold legacy messages, and legacy ones that stay hold theirs.
+    held = context.plan.cutover.legacy_aliases or bool(staying(context))
+    facts = dict(move(context, Direction.FORWARD, consumers_stopped=not held))
     # The downtime ended with the transfer step; this sweep is no part of it.
     facts.pop("ended")
     return {**facts, "longest_eta_at": _longest_eta(context)}

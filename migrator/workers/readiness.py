@@ -94,9 +94,14 @@ def missing_for(
 
 
 def expected_names(plan: Plan, side: Side, system: System | None) -> frozenset[str]:
-    """Return the task names that a worker of this side must know."""
+    """Return the task names that a worker of this side must know.
+
+    Where the plan has a scope, a legacy worker may be one that stays, which knows none of the plan's any more.
+    """
     if side is Side.UNIFIED:
         return frozenset(task.name for task in plan.tasks)
+    if plan.scope:
+        return frozenset()
     return frozenset(mapping.name for mapping in plan.mappings() if mapping.system is system)
 
 

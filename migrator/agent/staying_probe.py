@@ -1,0 +1,112 @@
+"""Import what a process of the plan imports and report which tasks it would serve; run as a script in its folder.
+
+No connection is opened and no message is taken. The answer is one line of JSON, the last one: each task with its queue
+and the file that defines it, the queues that are read, and the schedule.
+
+Usage: staying_probe.py SETTINGS SYSTEM COMMAND…
+
+Source: dramatiq/cli.py (`make_argument_parser`, `import_broker`), rundramatiq of django_dramatiq
+(`discover_tasks_modules`), celery/bin/worker.py (`--queues`), celery/app/routes.py (`route`).
+"""
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Import and print the answer; 3 for a command that is neither library's."""
+    settings, system, *words = arguments
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", settings)
+    # The project's folder as in its own command, not this script's, whose modules have names of their own.
+    sys.path[:] = [str(Path.cwd()), *(entry for entry in sys.path if Path(entry) != Path(__file__).parent)]
+    answer = _celery(words) if system == "celery" else _dramatiq(words)
+    if answer is None:
+        return 3
+    sys.stdout.write("\n" + json.dumps(answer) + "\n")
+    return 0
+
+
+def _dramatiq(words: Sequence[str]) -> Any:
+    names = [Path(word).name for word in words]
+    if "rundramatiq" in names:
+        modules, queues = _of_django(words[names.index("rundramatiq") + 1 :])
+    elif "dramatiq" in names:
+        from dramatiq.cli import import_broker, make_argument_parser
+
+        options = make_argument_parser().parse_args(list(words[names.index("dramatiq") + 1 :]))
+        import_broker(options.broker)
+        modules, queues = options.modules, options.queues
+    else:
+        return None
+    for module in modules:
+        importlib.import_module(module)
+    import dramatiq
+
+    tasks = [[actor.actor_name, actor.queue_name, _file(actor.fn)] for actor in dramatiq.get_broker().actors.values()]
+    return {"tasks": tasks, "queues": sorted(queues) if queues else None, "schedule": {}, "place": ""}
+
+
+def _of_django(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    import django
+
+    django.setup()
+    from django_dramatiq.management.commands.rundramatiq import Command
+
+    command = Command(stdout=open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # as long as the process
+    options = command.create_parser("manage.py", "rundramatiq").parse_args(list(words))
+    return command.discover_tasks_modules(), options.queues
+
+
+def _celery(words: Sequence[str]) -> Any:
+    names = [Path(word).name for word in words]
+    application = _option(words, "-A", "--app")
+    if "celery" not in names or not application:
+        return None
+    import django
+    from celery.app.utils import find_app
+
+    if os.environ.get("DJANGO_SETTINGS_MODULE"):
+        django.setup()
+    app = find_app(application)
+    app.loader.import_default_modules()
+    app.finalize()
+    own = [task for name, task in app.tasks.items() if not name.startswith("celery.")]
+    chosen = _option(words, "-Q", "--queues")
+    return {
+        "tasks": [[task.name, _queue(app, task), _file(task.run)] for task in own],
+        "queues": chosen.split(",") if chosen else sorted(app.amqp.queues),
+        "schedule": {str(name): str(entry.get("task")) for name, entry in (app.conf.beat_schedule or {}).items()},
+        "place": str(app.conf.broker_read_url or app.conf.broker_url),
+        "scheduler": _option(words, "-S", "--scheduler") or str(app.conf.beat_scheduler),
+    }
+
+
+def _queue(app: Any, task: Any) -> str:
+    given = {name: value for name, value in task._get_exec_options().items() if name == "queue" and value}
+    queue = app.amqp.router.route(given, task.name).get("queue")
+    return str(getattr(queue, "name", queue) or app.conf.task_default_queue)
+
+
+def _option(words: Sequence[str], short: str, long: str) -> str:
+    for word, after in zip(words, [*words[1:], ""]):  # `strict` needs Python 3.10
+        if word in (short, long):
+            return after
+        if word.startswith(f"{long}="):
+            return word.partition("=")[2]
+        if word.startswith(short) and not word.startswith("--") and len(word) > len(short):
+            return word[len(short) :]
+    return ""
+
+
+def _file(function: Callable[..., Any]) -> str:
+    module = sys.modules.get(getattr(function, "__module__", ""))
+    return str(getattr(module, "__file__", "") or "")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
