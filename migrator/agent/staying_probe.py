@@ -55,9 +55,9 @@ def _of_django(words: Sequence[str]) -> tuple[list[str], list[str]]:
     import django
 
     django.setup()
-    from django_dramatiq.management.commands.rundramatiq import Command
 
-    command = Command(stdout=open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # as long as the process
+    Command = importlib.import_module("django_dramatiq.management.commands.rundramatiq").Command  # noqa: N806
+    command = Command()
     options = command.create_parser("manage.py", "rundramatiq").parse_args(list(words))
     return command.discover_tasks_modules(), options.queues
 

@@ -3,9 +3,9 @@
 Everything that can fail without touching the legacy system comes first: the additive database migration and the start
 of the unified workers. Only then are legacy processes stopped. A rollback is not the exact reverse: unified workers
 must be gone before their table goes, the legacy source must be back before a legacy process starts, and a worker must
-be there before its messages come. Legacy processes that stay work on the converted source, so they are started when the
-messages of converted tasks are gone, and stopped before the source goes back. The legacy aliases come down first: unified workers must have left the legacy queues
-before anybody legacy works there again.
+be there before its messages come. The legacy aliases come down first: unified workers must have left the legacy queues
+before anybody legacy works there again. Legacy processes that stay work on the converted source: they are started when
+the messages of converted tasks are gone, and stopped before the source goes back.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ def ran_before(context: Context, process: Process) -> bool:
 
 
 def staying(context: Context) -> tuple[Process, ...]:
-    """Return the legacy processes that this run starts again after the cutover, for tasks outside of the plan's scope."""
+    """Return the legacy processes that this run starts again, for tasks outside of the plan's scope."""
     begun = (line for line in context.journal.entries(context.run) if line.mark is EntryKind.RUN_BEGUN)
     names = next((line.data.get(STAYING, ()) for line in begun if line.phase is Phase.FORWARD), context.stays)
     return tuple(process for process in context.plan.select(side=Side.LEGACY) if process.name in names)

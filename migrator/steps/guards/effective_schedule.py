@@ -21,7 +21,7 @@ from migrator.plan.processes import Process, Role
 from migrator.report import Finding, Report
 from migrator.steps.guards.schedulers import embeds_beat
 from migrator.steps.protocol import Context, error, findings_report, warning
-from migrator.wire.message import Side
+from migrator.wire.message import Side, System
 from migrator.workers.probe import ask, option
 
 #: Modules of schedulers that keep entries outside of the settings.
@@ -54,7 +54,9 @@ def schedule_findings(plan: Plan, seen: Mapping[str, Any]) -> Iterator[Finding]:
         yield from _missing(plan, schedule)
     yield from _left(plan, schedule)
     for entry, task in schedule.items():
-        if task not in seen["registered"]:
+        # Beyond a scope an entry is of a task that stays, and whoever serves that one is no unified worker.
+        stays = plan.scope and plan.task(task) is None and not plan.names(System.CELERY, task)
+        if task not in seen["registered"] and not stays:
             what = f"sends {task!r}, which no unified worker knows"
             remedy = "name a unified task, or take the entry out"
             yield error("SCHEDULE-UNKNOWN-TASK", f"schedule entry {entry}", what, remedy=remedy)
