@@ -31,6 +31,7 @@ from migrator.plan.model import (
     TaskMapping,
 )
 from migrator.plan.processes import read_process
+from migrator.plan.queue_names import check_queues
 from migrator.plan.scope import check_scope, read_scope
 from migrator.plan.toml_table import Problems, TomlTable
 from migrator.wire.message import Side, System
@@ -164,6 +165,7 @@ def _task(table: TomlTable) -> PlannedTask:
             replace(mapping, result_last=result_last, operations=mapping.operations or _moved(mapping, parameters))
             for mapping in replaces
         ),
+        queue=table.text("queue", default=""),
     )
     for index, mapping in enumerate(replaces):
         _check_targets(table, index, mapping, task.parameters)
@@ -189,6 +191,7 @@ def _mapping(table: TomlTable, unified: str) -> TaskMapping:
         operations=tuple(_operation(child, parameters) for child in table.tables("arguments")),
         unified=unified,
         primary=table.flag("primary"),
+        queue=table.text("queue", default=""),
     )
     table.close()
     return mapping
@@ -289,6 +292,7 @@ def _check_names(plan: Plan, problems: Problems) -> None:
             problems.add(
                 f"schedule[{index}].task", f"{entry.task!r} is no unified task", did_you_mean(entry.task, known)
             )
+    check_queues(plan, problems)
     if not plan.tasks:
         problems.add("task", "the plan maps nothing", "add at least one [[task]]")
     if not plan.legacy:

@@ -68,6 +68,8 @@ class TaskMapping:
     primary: bool
     #: As :attr:`PlannedTask.result_last`.
     result_last: bool = False
+    #: The legacy queue that native messages go back to; empty for the endpoint's first one.
+    queue: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +87,8 @@ class PlannedTask:
     #: True if a positional argument goes to the first parameter that no keyword names, as a result in Dramatiq does
     #: behind a step's own arguments (``migrator/tasks/result_last.py``).
     result_last: bool = False
+    #: Its queue, one of the unified ones; empty for the first of them.
+    queue: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,6 +247,11 @@ class Plan:
         """Return the legacy form for a native message, or None if it has none."""
         task = self.task(unified)
         return next((m for m in task.replaces if m.primary), None) if task else None
+
+    def queue_of(self, unified: str) -> str:
+        """Return the queue of a unified task."""
+        task = self.task(unified)
+        return task.queue if task and task.queue else self.unified.queues[0]
 
     def endpoint(self, system: System) -> Endpoint | None:
         """Return the legacy endpoint of a system, or None."""

@@ -40,7 +40,8 @@ def embed_for_celery(plan: Plan, embed: Mapping[str, Any]) -> dict[str, Any] | s
         find=lambda name: _primary(plan, name, System.CELERY),
         name=lambda mapping: mapping.name,
         call=lambda mapping, args, kwargs: _legacy_call(plan, mapping, args, kwargs),
-        queues={plan.unified.queues[0]: legacy.queues[0]} if legacy else {},
+        queues=plan.unified.queues,
+        queue=lambda mapping: (mapping.queue if mapping else "") or (legacy.queues[0] if legacy else ""),
     )
     return renamed_embed(renaming, embed)
 

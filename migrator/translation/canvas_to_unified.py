@@ -15,7 +15,7 @@ retries.py (``on_success`` gets message and result, ``on_failure`` is called aft
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,7 +121,7 @@ def _signature(
         "task": mapping.unified,
         "args": [value for value in new_args if value is not RESULT],
         "kwargs": named,
-        "options": {"queue": plan.unified.queues[0], "priority": priorities[mapping.unified]},
+        "options": {"queue": plan.queue_of(mapping.unified), "priority": priorities[mapping.unified]},
         "subtask_type": None,
         "immutable": not takes_result,
         "chord_size": None,
@@ -141,8 +141,9 @@ class Renaming:
     #: The new name of a mapping's task, and the new form of its call.
     name: Callable[[TaskMapping], str]
     call: Callable[[TaskMapping, Sequence[Any], Mapping[str, Any]], Call]
-    #: Old queues to new ones.
-    queues: Mapping[str, str]
+    #: The old queues; a signature that names one of them gets the new queue of its task, a container the first one.
+    queues: Collection[str]
+    queue: Callable[[TaskMapping | None], str]
 
 
 def rename_embed(plan: Plan, embed: Mapping[str, Any]) -> dict[str, Any] | str:
@@ -152,7 +153,8 @@ def rename_embed(plan: Plan, embed: Mapping[str, Any]) -> dict[str, Any] | str:
         find=lambda name: plan.mapping(System.CELERY, name) or f"{name!r} is not in the plan",
         name=lambda mapping: mapping.unified,
         call=adapt,
-        queues=dict.fromkeys(legacy.queues if legacy else (), plan.unified.queues[0]),
+        queues=frozenset(legacy.queues if legacy else ()),
+        queue=lambda mapping: plan.queue_of(mapping.unified if mapping else ""),
     )
     return renamed_embed(renaming, embed)
 
@@ -193,7 +195,7 @@ def _rename(renaming: Renaming, value: Any, level: int) -> Any:
             if isinstance(result, str):
                 return result
             options[key] = result
-    signature["options"] = _rerouted(renaming, options)
+    signature["options"] = options
     if signature["task"] in _CONTAINERS:
         return _rename_container(renaming, signature, level)
     return _rename_call(renaming, signature)
@@ -208,6 +210,7 @@ def _rename_container(renaming: Renaming, signature: dict[str, Any], level: int)
                 return result
             kwargs[name] = result
     signature["kwargs"] = kwargs
+    _reroute(renaming, signature["options"], None)
     return signature
 
 
@@ -225,11 +228,11 @@ def _rename_call(renaming: Renaming, signature: dict[str, Any]) -> Any:
             return str(error)
         signature["args"], signature["kwargs"] = list(args), kwargs
     signature["task"] = renaming.name(mapping)
+    _reroute(renaming, signature["options"], mapping)
     return signature
 
 
-def _rerouted(renaming: Renaming, options: dict[str, Any]) -> dict[str, Any]:
+def _reroute(renaming: Renaming, options: dict[str, Any], mapping: TaskMapping | None) -> None:
     for key in ("queue", "routing_key"):
-        if isinstance(options.get(key), str):
-            options[key] = renaming.queues.get(options[key], options[key])
-    return options
+        if isinstance(options.get(key), str) and options[key] in renaming.queues:
+            options[key] = renaming.queue(mapping)

@@ -93,6 +93,7 @@ class _RenamedTask(NamedTuple):
     head: bytes
     #: What comes between the properties that stay and the new tag.
     tail: bytes
+    destination: QueueAddress
     priority: int
     #: By the number of positional arguments: the names that are free after them.
     free_names: tuple[frozenset[str], ...]
@@ -104,32 +105,31 @@ class CeleryFastPath:
     Args:
         mappings: Legacy task name to its mapping in the plan.
         priorities: Unified task name to the number on the destination's wire.
-        destination: The unified queue.
+        destinations: Unified task name to its queue.
         now_ms: The current time.
         new_tag: Returns the ``delivery_tag`` of a new copy.
         general_path: Translates what is not ordinary, and decides what to quarantine.
     """
 
-    __slots__ = ("_destination", "_general_path", "_marks", "_new_tag", "_now_ms", "_tasks")
+    __slots__ = ("_general_path", "_marks", "_new_tag", "_now_ms", "_tasks")
 
     def __init__(
         self,
         mappings: Mapping[str, TaskMapping],
         *,
         priorities: Mapping[str, int],
-        destination: QueueAddress,
+        destinations: Mapping[str, QueueAddress],
         now_ms: int,
         new_tag: Callable[[], str],
         general_path: Translator,
     ) -> None:
-        self._destination = destination
         self._now_ms = now_ms
         self._new_tag = new_tag
         self._general_path = general_path
         #: By queue: our header, without ids and the original.
         self._marks: dict[str, list[bytes]] = {}
         self._tasks = {
-            name.encode(): _task(mapping, priorities[mapping.unified], destination.queue)
+            name.encode(): _task(mapping, priorities[mapping.unified], destinations[mapping.unified])
             for name, mapping in mappings.items()
         }
 
@@ -158,7 +158,7 @@ class CeleryFastPath:
         payload = b"".join((b'{"body": "', body, task.head, headers, *ours, properties, task.tail, tag_bytes, b'"}}'))
         identity, source_copy = identity.decode(), copy_id or old_tag.decode()
         return Translated(
-            payload, self._destination, identity, task.mapping.name, source_copy, tag, task.priority, eta_ms
+            payload, task.destination, identity, task.mapping.name, source_copy, tag, task.priority, eta_ms
         )
 
     def _mark(self, queue: str) -> list[bytes]:
@@ -187,12 +187,13 @@ def _body(task: _RenamedTask, encoded: bytes) -> bytes | None:
     return b2a_base64(b"[%b,%b,%b" % (encode_json(new_args), encode_json(new_kwargs), EMPTY_EMBED), newline=False)
 
 
-def _task(mapping: TaskMapping, priority: int, queue: str) -> _RenamedTask:
-    delivery = encode_json({"exchange": "", "routing_key": queue})
+def _task(mapping: TaskMapping, priority: int, destination: QueueAddress) -> _RenamedTask:
+    delivery = encode_json({"exchange": "", "routing_key": destination.queue})
     return _RenamedTask(
         mapping,
         _AFTER_BODY + encode_json(mapping.unified)[1:-1],
         b', "delivery_info": %b, "priority": %d, "body_encoding": "base64", "delivery_tag": "' % (delivery, priority),
+        destination,
         priority,
         tuple(frozenset(mapping.parameters[number:]) for number in range(len(mapping.parameters) + 1)),
     )

@@ -19,7 +19,7 @@ from migrator.plan.arguments import adapt
 from migrator.plan.model import Endpoint, Plan, TaskMapping
 from migrator.translation.canvas_to_unified import rename_embed
 from migrator.translation.celery_fast_path import CeleryFastPath
-from migrator.translation.result import Translated, Translation
+from migrator.translation.result import Translated, Translation, destinations
 from migrator.wire.json_codec import (
     EMPTY_EMBED,
     EMPTY_EMBED_SPACED,
@@ -76,19 +76,18 @@ class CeleryForward:
         self.now_ms = now_ms
         self.priorities = priorities
         self.new_tag = new_tag
-        self.destination = QueueAddress(plan.unified.side, System.CELERY, plan.unified.queues[0])
+        self.destinations = destinations(plan)
         self._mappings = {m.name: m for m in plan.mappings() if m.system is System.CELERY}
         self.fast_path = CeleryFastPath(
             self._mappings,
             priorities=priorities,
-            destination=self.destination,
+            destinations=self.destinations,
             now_ms=now_ms,
             new_tag=new_tag,
             general_path=self.general_path,
         )
         #: Returns a message in the form of its destination, or why it is quarantined; by the fast path if possible.
         self.translate = self.fast_path.translate
-        self._delivery = Raw(encode_json({"exchange": "", "routing_key": self.destination.queue}))
 
     def general_path(self, origin: QueueAddress, copy_id: str, raw: bytes) -> Translation:
         """Translate any message, including those that the fast path can translate."""
@@ -122,14 +121,15 @@ class CeleryForward:
         headers[HEADER] = Raw(mark("celery", origin.queue, copy_id=copy_id, tag=tag, text=text))
         properties = envelope.properties
         properties["delivery_tag"] = Raw(b'"%b"' % tag.encode())
-        properties["delivery_info"] = self._delivery
+        destination = self.destinations[mapping.unified]
+        properties["delivery_info"] = Raw(encode_json({"exchange": "", "routing_key": destination.queue}))
         properties["priority"] = Raw(b"%d" % priority)
         if changed is not None:
             envelope.body = b2a_base64(changed, newline=False).decode()
             properties["body_encoding"] = Raw(b'"base64"')
             headers.pop("compression", None)
         payload = encode_json(envelope)
-        return Translated(payload, self.destination, id_text, name, copy_id, tag, priority, eta_ms)
+        return Translated(payload, destination, id_text, name, copy_id, tag, priority, eta_ms)
 
     def _not_in_plan(self, name: str, id_text: str) -> Quarantined:
         retired = self.plan.retirement(System.CELERY, name)

@@ -43,6 +43,7 @@ class FastPathTask(NamedTuple):
 
     #: The envelope in pieces; every second one is filled in for each message.
     pieces: list[bytes]
+    destination: QueueAddress
     priority: int
     #: By number of arguments; None leaves them as they are. A call with more arguments doesn't fit.
     forms: tuple[Form | None, ...]
@@ -62,19 +63,20 @@ _decode_list = msgspec.json.Decoder(list[Raw]).decode
 _BACKSLASH = ord("\\")
 
 
-def fast_path_task(mapping: TaskMapping, template: bytes, priority: int) -> FastPathTask:
+def fast_path_task(mapping: TaskMapping, template: bytes, destination: QueueAddress, priority: int) -> FastPathTask:
     """Return the precomputed parts for an actor.
 
     Args:
         mapping: The actor's mapping in the plan.
         template: The envelope as the general path fills it.
+        destination: The queue of the unified task.
         priority: The number on the destination's wire.
     """
     forms = tuple(_form(mapping, number) for number in range(len(mapping.parameters) + 1))
     fixed = fixed_pieces(template.replace(b'"timelimit":[null,%b]', b'"timelimit":[null,null]'))
     pieces = [b""] * (2 * len(fixed) - 1)
     pieces[::2] = fixed
-    return FastPathTask(pieces, priority, forms)
+    return FastPathTask(pieces, destination, priority, forms)
 
 
 def _form(mapping: TaskMapping, number: int) -> Form | None:
@@ -95,7 +97,6 @@ class DramatiqFastPath:
 
     Args:
         tasks_of: Returns the actors for the wire name of a queue.
-        destination: The unified queue.
         max_age_ms: The broker's age limit; None for none.
         now_ms: The current time.
         new_tag: Returns the id of a new copy.
@@ -103,7 +104,6 @@ class DramatiqFastPath:
     """
 
     __slots__ = (
-        "_destination",
         "_general_path",
         "_max_age_ms",
         "_new_tag",
@@ -117,14 +117,12 @@ class DramatiqFastPath:
         self,
         tasks_of: Callable[[str], dict[str, FastPathTask]],
         *,
-        destination: QueueAddress,
         max_age_ms: float | None,
         now_ms: int,
         new_tag: Callable[[], str],
         general_path: Translator,
     ) -> None:
         self._tasks_of = tasks_of
-        self._destination = destination
         self._max_age_ms = max_age_ms
         self._now_ms = now_ms
         self._new_tag = new_tag
@@ -143,7 +141,7 @@ class DramatiqFastPath:
             # Each level takes an opening and a closing bracket, so a short text can't be nested deeply.
             if len(args) > 2 * MAX_DEPTH or len(raw) - len(args) > 2 * MAX_DEPTH + _NAMES or args[:1] != b"[":
                 return self._general_path(origin, copy_id, raw)
-            envelope, priority, forms = task
+            envelope, destination, priority, forms = task
             eta_ms = None if options.eta is None or options.eta <= self._now_ms else int(options.eta)
             max_age_ms = options.max_age or self._max_age_ms
             expires_ms = int(fields.message_timestamp + max_age_ms) if max_age_ms else None
@@ -164,7 +162,7 @@ class DramatiqFastPath:
                 body, quoted, quoted, eta, expires, retries, given, named, copy, tag_bytes, original, quoted, tag_bytes
             )  # fmt: skip
             payload = b"".join(pieces)
-            return Translated(payload, self._destination, identity, fields.actor_name, copy_id, tag, priority, eta_ms)
+            return Translated(payload, destination, identity, fields.actor_name, copy_id, tag, priority, eta_ms)
         except READING_ERRORS:
             return self._general_path(origin, copy_id, raw)
 

@@ -24,7 +24,7 @@ from migrator.plan.model import Endpoint, Plan, TaskMapping
 from migrator.translation.canvas_to_unified import CALLBACK_OPTIONS, GROUP_OPTIONS, callback_as_link, pipeline_as_chain
 from migrator.translation.custom_encoder import as_text, decoded, load_encoder
 from migrator.translation.dramatiq_fast_path import DramatiqFastPath, FastPathTask, fast_path_task, shown
-from migrator.translation.result import Translated, Translation
+from migrator.translation.result import Translated, Translation, destinations
 from migrator.wire.dramatiq_message import Fields, checked
 from migrator.wire.json_codec import (
     EMPTY_EMBED,
@@ -57,6 +57,7 @@ _decode_text = msgspec.json.Decoder(str).decode
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _UnifiedForm:
     mapping: TaskMapping
+    destination: QueueAddress
     priority: int
     #: The envelope, with placeholders for whatever differs between messages of this task from one queue.
     template: bytes
@@ -96,14 +97,13 @@ class DramatiqForward:
         self.now_ms = now_ms
         self.priorities = priorities
         self.new_tag = new_tag
-        self.destination = QueueAddress(plan.unified.side, System.CELERY, plan.unified.queues[0])
+        self.destinations = destinations(plan)
         self._mappings = {mapping.name: mapping for mapping in plan.mappings() if mapping.system is System.DRAMATIQ}
         #: By the wire name of a queue, then by actor.
         self._tasks: dict[str, dict[str, _UnifiedForm]] = {}
         self._encoder = load_encoder(endpoint.encoder, plan.source_root)
         self.fast_path = DramatiqFastPath(
             self._fast_path_tasks,
-            destination=self.destination,
             max_age_ms=endpoint.max_age_ms,
             now_ms=now_ms,
             new_tag=new_tag,
@@ -169,14 +169,20 @@ class DramatiqForward:
             tag_bytes,
         )
         dropped = unusual.dropped if unusual else ()
-        return Translated(payload, self.destination, id_text, name, copy_id, tag, task.priority, eta_ms, dropped)
+        return Translated(payload, task.destination, id_text, name, copy_id, tag, task.priority, eta_ms, dropped)
 
     def _tasks_of(self, wire_queue: str) -> dict[str, _UnifiedForm]:
         tasks = self._tasks[wire_queue] = {
             name: _UnifiedForm(
                 mapping=mapping,
+                destination=self.destinations[mapping.unified],
                 priority=self.priorities[mapping.unified],
-                template=_envelope(mapping, self.priorities[mapping.unified], wire_queue, self.destination.queue),
+                template=_envelope(
+                    mapping,
+                    self.priorities[mapping.unified],
+                    wire_queue,
+                    self.destinations[mapping.unified].queue,
+                ),
             )
             for name, mapping in self._mappings.items()
         }
@@ -184,7 +190,7 @@ class DramatiqForward:
 
     def _fast_path_tasks(self, wire_queue: str) -> dict[str, FastPathTask]:
         return {
-            name: fast_path_task(task.mapping, task.template, task.priority)
+            name: fast_path_task(task.mapping, task.template, task.destination, task.priority)
             for name, task in (self._tasks.get(wire_queue) or self._tasks_of(wire_queue)).items()
         }
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 import msgspec
 
+from migrator.plan.model import Plan
+from migrator.wire.message import System
 from migrator.wire.quarantined import Quarantined
 from migrator.wire.queue_address import QueueAddress
 
@@ -42,6 +44,12 @@ class Translated(msgspec.Struct, frozen=True, gc=False):
 Translation = Translated | Quarantined
 #: Takes the queue that a message is in, the id of its copy and its bytes.
 Translator = Callable[[QueueAddress, str, bytes], Translation]
+
+
+def destinations(plan: Plan) -> dict[str, QueueAddress]:
+    """Return the queue of every unified task by its name."""
+    queues = {name: QueueAddress(plan.unified.side, System.CELERY, name) for name in plan.unified.queues}
+    return {task.name: queues[plan.queue_of(task.name)] for task in plan.tasks}
 
 
 def ledger_entry(address: QueueAddress, copy_id: str) -> str:

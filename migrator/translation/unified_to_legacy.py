@@ -178,7 +178,7 @@ class Backward:
                 QuarantineReason.NO_LEGACY_FORM, f"the plan has no legacy {mapping.system.value}", name, identity
             )
         args, kwargs, embed = _call(envelope)
-        address = QueueAddress(Side.LEGACY, mapping.system, endpoint.queues[0])
+        address = QueueAddress(Side.LEGACY, mapping.system, mapping.queue or endpoint.queues[0])
         canvas = self._legacy_canvas(mapping.system, address.queue, embed) if any(embed.values()) else {}
         if isinstance(canvas, str):
             return Quarantined(QuarantineReason.CANVAS, canvas, name, identity)

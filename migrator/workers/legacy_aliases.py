@@ -57,7 +57,7 @@ def aliases(plan: Plan) -> dict[str, dict[str, Any]]:
     return {
         mapping.name: {
             "name": mapping.unified,
-            "queue": plan.unified.queues[0],
+            "queue": plan.queue_of(mapping.unified),
             "parameters": mapping.parameters,
             "arguments": list(_arguments(mapping)),
         }
