@@ -56,13 +56,15 @@ def _tasks(plan: Plan, seen: Mapping[str, Any]) -> Iterator[Finding]:
             )
             continue
         queue = seen["sent"].get(task.name, {}).get("queue")
-        if queue is not None and queue not in plan.unified.queues:
+        planned = (task.queue,) if task.queue else plan.unified.queues
+        if queue is not None and queue not in planned:
+            where = "which no unified worker consumes" if queue not in plan.unified.queues else "another than its own"
             yield error(
                 "TASK-QUEUE",
                 f"task {task.name}",
-                f"would be sent to {queue!r}, which no unified worker consumes",
-                found=f"the plan has {', '.join(plan.unified.queues)}",
-                remedy="correct CELERY_TASK_ROUTES or CELERY_TASK_DEFAULT_QUEUE, or [unified] queues in the plan",
+                f"would be sent to {queue!r}, {where}",
+                found=f"the plan has {', '.join(planned)}",
+                remedy="correct CELERY_TASK_ROUTES or CELERY_TASK_DEFAULT_QUEUE, or the queues in the plan",
             )
 
 
