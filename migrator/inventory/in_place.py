@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from migrator.inventory.scan import scan
-from migrator.plan.model import Plan, TaskMapping
+from migrator.plan.model import Plan, RetiredTask, TaskMapping
 from migrator.wire.message import System
 
 
@@ -33,3 +33,25 @@ def waiting(plan: Plan, root: Path) -> tuple[TaskMapping, ...]:
     """Return those of them that are still actors there."""
     gone = converted(plan, root)
     return tuple(mapping for mapping in in_place(plan) if mapping not in gone)
+
+
+def undefined(plan: Plan, root: Path, system: System | None) -> tuple[str, ...]:
+    """Return the legacy tasks of the plan that nothing below ``root`` defines.
+
+    Where tasks are made in a way that can't be followed, only those are named whose module is gone.
+    """
+    wanted: list[TaskMapping | RetiredTask] = [*plan.mappings(), *plan.retired]
+    inventory = scan(root)
+    there = {(task.system, task.name) for task in inventory.tasks}
+    return tuple(
+        task.name
+        for task in wanted
+        if system in (None, task.system)
+        and (task.system, task.name) not in there
+        and not (inventory.unseen and _has_module(root, task.path))
+    )
+
+
+def _has_module(root: Path, path: str) -> bool:
+    base = root.joinpath(*path.split(".")[:-1])
+    return base.with_suffix(".py").is_file() or (base / "__init__.py").is_file()

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from migrator.errors import RefusedError
-from migrator.inventory.in_place import converted
+from migrator.inventory.in_place import undefined
 from migrator.plan.model import Plan
-from migrator.plan.processes import Driver, Process
+from migrator.plan.processes import Driver, Process, Role
 from migrator.report import Finding
-from migrator.wire.message import Side
+from migrator.wire.message import Side, System
 from migrator.workers.drivers import command, supervisor, systemd
 from migrator.workers.drivers.process_identity import Identity
 from migrator.workers.drivers.process_record import ProcessRecord
@@ -57,16 +57,28 @@ def start(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> Proces
     """Start a process unless it runs already, and return who it is; does not wait until it is ready.
 
     Raises:
-        RefusedError: It is a legacy one, its manager runs it from the plan's folder, and its tasks are converted there.
+        RefusedError: It is a legacy worker, and the source that it would run from has not all of its tasks.
     """
-    if process.side is Side.LEGACY and process.driver is not Driver.COMMAND and converted(plan, plan.source_root):
+    if process.side is Side.LEGACY and process.role is Role.WORKER:
+        _require_tasks(plan, process, environ)
+    return DRIVERS[process.driver].start(plan, process, environ=environ)
+
+
+def _require_tasks(plan: Plan, process: Process, environ: Mapping[str, str]) -> None:
+    """Refuse a legacy worker that would fail, or drop, the messages of tasks that it does not have."""
+    own = process.driver is Driver.COMMAND
+    folder = command.process_folder(plan, process, environ=environ) if own else plan.folder
+    gone = undefined(plan, folder / plan.project.root, process.system)
+    if gone:
+        some = ", ".join(gone[:3]) + (f" and {len(gone) - 3} more" if len(gone) > 3 else "")
+        kind = "actors" if process.system is System.DRAMATIQ else "tasks"
         raise RefusedError(
             f"process {process.name}",
-            "would start without its actors: they are converted in place",
-            found=f"{process.driver.value} runs it from the converted source",
-            remedy="`migrator rewrite-imports --undo` first, or check out the commit before the rewrite",
+            f"would start without its {kind}, and give up their waiting messages",
+            found=f"{folder / plan.project.root} does not define {some}",
+            remedy="put the legacy source back first: `migrator rollback` after a cutover, `migrator rewrite-imports "
+            "--undo` before one, or git",
         )
-    return DRIVERS[process.driver].start(plan, process, environ=environ)
 
 
 def signal_stop(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[Identity, ...]:
