@@ -40,3 +40,15 @@ class FileOutcome:
     edits: Mapping[str, int] = field(default_factory=dict)
     leftovers: tuple[Leftover, ...] = ()
     unparsable: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What other files must know about one file."""
+
+    #: ``module.name`` of re-exported tasks, with the path that they stand for.
+    exports: Mapping[str, str] = field(default_factory=dict)
+    #: ``module.name`` of those that get another name.
+    renames: Mapping[str, str] = field(default_factory=dict)
+    #: ``module.name`` of constants that hold names of Celery tasks that get other ones, with those names.
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

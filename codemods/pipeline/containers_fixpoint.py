@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from codemods.pipeline.prefilter import reading
 from codemods.pipeline.process_pool import ProcessPool
 from codemods.plan.plan_index import PlanIndex
 
@@ -29,7 +30,7 @@ def follow_containers(
         if found.keys() == index.containers.keys():
             break
         index = replace(index, containers=found)
-        add(_reader_filter(list(found)))
+        add(reading(list(found)))
     read = frozenset(workers.try_containers(index)[0]) if index.containers else frozenset()
     index = replace(index, read_containers=read)
     for _ in range(_ROUNDS if read else 0):
@@ -38,16 +39,3 @@ def follow_containers(
             break
         index = replace(index, open_containers=index.open_containers | kept)
     return index
-
-
-def _reader_filter(paths: list[str]) -> Callable[[bytes], bool]:
-    """Return a test of whether a file may import one of the names: it holds the module's name, and it or a star."""
-    names = [
-        (name.encode(), module.rpartition(".")[2].encode()) for module, _, name in (p.rpartition(".") for p in paths)
-    ]
-
-    def worth(data: bytes) -> bool:
-        star = b"import *" in data
-        return any((star or name in data) and (module in data or b"from ." in data) for name, module in names)
-
-    return worth

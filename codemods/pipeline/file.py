@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from pathlib import Path
 
 import libcst as cst
 
+from codemods.calls.task_naming import class_constants, literals_of
 from codemods.editing.context import FileContext
 from codemods.editing.edits import OverlapError
-from codemods.outcome import FileOutcome, Leftover
+from codemods.outcome import FileOutcome, Leftover, Survey
 from codemods.pipeline.rewrite_file import rewrite_file
 from codemods.plan.import_roots import ELSEWHERE, seen_from
 from codemods.plan.plan_index import PlanIndex
-from codemods.resolve.name_resolution import Values, Where
+from codemods.resolve.name_resolution import Values, Where, text_of
 from codemods.resolve.shared_items import UNKNOWN
 from codemods.syntax.scopes import BindingKind
 from codemods.syntax.source import SourceFile, UnparsableError, read_source
 from codemods.uses.names import STAR, planned_name
 from codemods.uses.uses import imports_of, legacy_imports
 from migrator.inventory.source_files import module_name
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
-    """What other files must know about one file."""
-
-    #: ``module.name`` of re-exported tasks, with the path that they stand for.
-    exports: Mapping[str, str] = field(default_factory=dict)
-    #: ``module.name`` of those that get another name.
-    renames: Mapping[str, str] = field(default_factory=dict)
+from migrator.wire.message import System
 
 
 def parse(file: Path, data: bytes) -> SourceFile:
@@ -70,6 +61,10 @@ def _stars(values: Values, index: PlanIndex) -> dict[str, str]:
                 module, _, name = path.rpartition(".")
                 if module == base and not name.startswith("_"):
                     found[name] = path
+            for path in index.name_constants:
+                module, _, name = path.rpartition(".")
+                if module == base:
+                    found[name] = path
     return found
 
 
@@ -78,7 +73,7 @@ def survey(source: SourceFile, index: PlanIndex, shown: str) -> Survey:
     context = make_context(source, index, shown)
     module = context.values.where.module
     if not module or module in index.modules:
-        return Survey()
+        return Survey(names=_names(context))
     exports: dict[str, str] = {}
     renames: dict[str, str] = {}
     for item in legacy_imports(context):
@@ -102,7 +97,23 @@ def survey(source: SourceFile, index: PlanIndex, shown: str) -> Survey:
             path = context.values.only(bindings[0].value)
             if path and path != UNKNOWN and index.target(path) is not None:
                 exports[f"{module}.{name}"] = path
-    return Survey(exports=exports, renames=renames)
+    return Survey(exports=exports, renames=renames, names=_names(context))
+
+
+def _names(context: FileContext) -> dict[str, tuple[str, ...]]:
+    """Return the constants of a module that hold names of Celery tasks that get other ones."""
+    targets = [target for target in context.index.targets.values() if target.system is System.CELERY]
+    changing = {target.name for target in targets if target.name != target.unified}
+    found = {}
+    names = list(context.tree.module.bindings) if changing else []
+    for group in context.tree.module.bindings.values() if changing else ():
+        classes = [binding.node for binding in group if isinstance(binding.node, cst.ClassDef)]
+        names += [f"{node.name.value}.{name}" for node in classes for name, _ in class_constants(node)]
+    for name in names:
+        held = {text_of(node) or "" for node in literals_of(context, name)} & changing
+        if held:
+            found[f"{context.values.where.module}.{name}"] = tuple(sorted(held))
+    return found
 
 
 def _names_something(index: PlanIndex, dotted: str) -> bool:

@@ -36,6 +36,19 @@ def prefilter(words: Iterable[str], leaves: Iterable[str] = ()) -> Callable[[byt
     return worth
 
 
+def reading(paths: Iterable[str]) -> Callable[[bytes], bool]:
+    """Return a test of whether a file may import one of the names: it holds the module's name, and it or a star."""
+    names = [
+        (name.encode(), module.rpartition(".")[2].encode()) for module, _, name in (p.rpartition(".") for p in paths)
+    ]
+
+    def worth(data: bytes) -> bool:
+        star = b"import *" in data
+        return any((star or name in data) and (module in data or b"from ." in data) for name, module in names)
+
+    return worth
+
+
 def _choice(words: Iterable[str]) -> bytes:
     return b"|".join(re.escape(word.encode("utf-8")) for word in words)
 

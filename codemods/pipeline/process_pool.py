@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codemods.outcome import FileOutcome
+from codemods.outcome import FileOutcome, Survey
 from codemods.plan.plan_index import Container, PlanIndex
 from migrator.errors import MigratorError
 from migrator.inventory.source_files import SourceFiles
@@ -37,8 +37,6 @@ _ANSWER_TIMEOUT_S = 600.0
 _END_TIMEOUT_S = 5.0
 _PARENT_POLL_S = 5.0
 _END = "end"
-
-Exports = tuple[dict[str, str], dict[str, str]]
 
 
 class ProcessPool:
@@ -77,14 +75,14 @@ class ProcessPool:
         """Return the actors whose definitions can be converted where they stand."""
         return frozenset(path for part in self._ask("converted", index) for path in part)
 
-    def survey(self, index: PlanIndex) -> Exports:
-        """Return what the files re-export, and what it will be called."""
-        exports: dict[str, str] = {}
-        renames: dict[str, str] = {}
-        for part in self._ask("survey", index):
-            exports.update(part[0])
-            renames.update(part[1])
-        return exports, renames
+    def survey(self, index: PlanIndex) -> Survey:
+        """Return what the files offer to others."""
+        parts: list[Survey] = list(self._ask("survey", index))
+        return Survey(
+            exports={name: path for part in parts for name, path in part.exports.items()},
+            renames={name: new for part in parts for name, new in part.renames.items()},
+            names={path: held for part in parts for path, held in part.names.items()},
+        )
 
     def containers(self, index: PlanIndex) -> dict[str, Container]:
         """Return the containers of tasks that the files offer to others, by dotted path."""
@@ -94,6 +92,11 @@ class ProcessPool:
         """Return which containers are read in another file, and which hold something that is not rewritten."""
         parts = list(self._ask("try_containers", index))
         return {origin for part in parts for origin in part[0]}, {origin for part in parts for origin in part[1]}
+
+    def try_names(self, index: PlanIndex) -> tuple[set[str], set[str]]:
+        """Return which constants name tasks in another file than their own, and which can't get the new name."""
+        parts = list(self._ask("try_names", index))
+        return {path for part in parts for path in part[0]}, {path for part in parts for path in part[1]}
 
     def rewrite(self, index: PlanIndex, only: tuple[Path, ...]) -> list[FileOutcome]:
         """Rewrite the files that lie in one of the places, all if none is given; list those that can't be parsed."""

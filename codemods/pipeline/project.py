@@ -11,6 +11,7 @@ from codemods.calls.in_place_actors import waiting, with_in_place
 from codemods.install.celery_app import needs_app
 from codemods.outcome import FileOutcome
 from codemods.pipeline.containers_fixpoint import follow_containers
+from codemods.pipeline.names_fixpoint import follow_names
 from codemods.pipeline.other_projects import other_tasks
 from codemods.pipeline.prefilter import prefilter
 from codemods.pipeline.process_pool import ProcessPool
@@ -159,8 +160,8 @@ def rewrite_project(
     if actors:
         index = index.with_stuck(actors - workers.converted(index))
     for _ in range(_ROUNDS):
-        exports, renames = workers.survey(index)
-        grown = index.with_exports(exports, renames)
+        found = workers.survey(index)
+        grown = index.with_exports(found.exports, found.renames)
         if (grown.exports, grown.renames, grown.stays) == (index.exports, index.renames, index.stays):
             break
         index = grown
@@ -168,6 +169,7 @@ def rewrite_project(
         if fresh:
             words |= fresh
             add(prefilter(fresh))
+    index = follow_names(workers, index, found.names, add)
     index = follow_containers(workers, index, add)
     outcomes = workers.rewrite(index, tuple(only))
     if not only:

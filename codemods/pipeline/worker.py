@@ -6,7 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from codemods.calls.in_place_actors import waiting
-from codemods.outcome import FileOutcome
+from codemods.calls.task_naming import adapted_namings, kept_names
+from codemods.outcome import FileOutcome, Survey
 from codemods.pipeline.file import make_context, parse, rewrite_source, survey
 from codemods.pipeline.registry import rewrites
 from codemods.pipeline.rewrite_file import rewrite_file
@@ -50,10 +51,11 @@ class PoolWorker:
                 found |= context.result.converted
         return frozenset(found)
 
-    def survey(self, index: PlanIndex) -> tuple[dict[str, str], dict[str, str]]:
-        """Return what the kept files re-export, and what it will be called."""
+    def survey(self, index: PlanIndex) -> Survey:
+        """Return what other files must know about the kept ones."""
         exports: dict[str, str] = {}
         renames: dict[str, str] = {}
+        names: dict[str, tuple[str, ...]] = {}
         for file, source in self.sources.items():
             try:
                 found = survey(source, index, self._shown(file))
@@ -61,7 +63,8 @@ class PoolWorker:
                 continue  # listed when it is rewritten
             exports.update(found.exports)
             renames.update(found.renames)
-        return exports, renames
+            names.update(found.names)
+        return Survey(exports=exports, renames=renames, names=names)
 
     def containers(self, index: PlanIndex) -> dict[str, Container]:
         """Return the containers of tasks that the kept files offer to others."""
@@ -92,6 +95,21 @@ class PoolWorker:
                 use.container for use in context.uses if use.container and not use.rewritten
             }
         return read, kept
+
+    def try_names(self, index: PlanIndex) -> tuple[set[str], set[str]]:
+        """Return which constants name tasks in another file than their own, and which can't get the new name."""
+        used: set[str] = set()
+        kept: set[str] = set()
+        words = {path.rpartition(".")[2].encode() for path in index.name_constants}
+        for file, source in self.sources.items():
+            if any(word in source.text for word in words):
+                with suppress(UnparsableError):  # listed when it is rewritten
+                    context = make_context(source, index, self._shown(file))
+                    namings = adapted_namings(context)
+                    kept |= {path for path in kept_names(context, namings) if isinstance(path, str)}
+                    read = {path for naming in namings for path in naming.constants}
+                    used |= {path for path in read if path.rpartition(".")[0] != context.values.where.module}
+        return used, kept
 
     def rewrite(self, index: PlanIndex, only: tuple[Path, ...]) -> list[FileOutcome]:
         """Rewrite the kept files that lie in one of the places; all if none is given."""

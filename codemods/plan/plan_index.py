@@ -124,6 +124,9 @@ class PlanIndex:
     broker_kind: str = ""
     #: Dotted paths of partials and base classes that other files mention, and settings that they read.
     shared: frozenset[str] = frozenset()
+    #: Dotted paths of constants by which other files name Celery tasks, with those names, and which of them stay.
+    name_constants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    open_constants: frozenset[str] = frozenset()
     #: Absolute paths of files that the cutover removes and that are not rewritten.
     retire: frozenset[Path] = frozenset()
     #: Dotted names of those files.

@@ -15,6 +15,12 @@ from codemods.uses.escape_analysis import CONTAINERS, followed, sent_from_result
 from codemods.uses.receivers import unknown_senders
 from migrator.wire.message import System
 
+#: What a text is put together with.
+_COMPUTING = (
+    *(cst.FormattedString, cst.FormattedStringExpression, cst.BinaryOperation, cst.Arg, cst.Call),
+    *(cst.Element, cst.Tuple, cst.List, cst.ConcatenatedString),
+)
+
 
 def direct(context: FileContext, use: Use) -> None:
     """Adapt a direct call; an awaited one is left, because a task is a plain function."""
@@ -59,6 +65,20 @@ def computed_name(context: FileContext, use: Use) -> None:
     """
     if not use.target.in_place:
         raise LeaveError("COMPUTED-NAME", use.attribute or use.node)
+
+
+def function_name(context: FileContext, use: Use) -> None:
+    """Refuse a read of a task's own name where it becomes another one, or stands beside that of its module.
+
+    Raises:
+        LeaveError: The name would be half the legacy one.
+    """
+    renamed = any(target.leaf != target.path.rpartition(".")[2] for target in use.targets)
+    top: cst.CSTNode = use.attribute or use.node
+    while isinstance(parent := context.parent(top), _COMPUTING):
+        top = parent
+    if renamed or "__module__" in context.source.code(top):
+        computed_name(context, use)
 
 
 def wrapped(context: FileContext, use: Use) -> None:
@@ -112,7 +132,10 @@ REWRITE = Rewrite(
         (System.DRAMATIQ, "__module__"): computed_name,
         (System.CELERY, "__module__"): computed_name,
         (System.CELERY, "__wrapped__"): wrapped,
-        (System.DRAMATIQ, "__name__"): kept_attribute,
+        (System.DRAMATIQ, "__name__"): function_name,
+        (System.CELERY, "__name__"): function_name,
+        (System.DRAMATIQ, "__qualname__"): function_name,
+        (System.CELERY, "__qualname__"): function_name,
         (System.DRAMATIQ, "__doc__"): kept_attribute,
         (System.DRAMATIQ, ""): bare_actor,
         (System.CELERY, ""): bare_task,

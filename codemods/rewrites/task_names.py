@@ -7,78 +7,37 @@ from __future__ import annotations
 
 import libcst as cst
 
-from codemods.calls.arguments import adapt_arguments, adapt_literals
-from codemods.calls.send_options import adapt_options, check_routing
+from codemods.calls.arguments import adapt_arguments
+from codemods.calls.computed_names import list_computed
+from codemods.calls.send_options import adapt_options
+from codemods.calls.task_naming import adapted_namings, kept_names, literals_of, named_by
 from codemods.editing.context import FileContext, LeaveError, Use
-from codemods.editing.literals import argument, replace_string, strings_of
-from codemods.editing.sequences import remove_items
-from codemods.plan.plan_index import Target
+from codemods.editing.literals import replace_string
 from codemods.protocol import Rewrite
-from codemods.resolve.name_resolution import text_of
-
-_SIGNATURES = frozenset(
-    {"celery.signature", "celery.Signature", "celery.canvas.signature", "celery.canvas.Signature", "celery.subtask"}
-)
 
 
 def rewrite(context: FileContext) -> None:
     """Rewrite task names where they are used as names."""
-    for call in context.tree.calls:
-        if _names_a_task(context, call):
-            with context.attempt(call):
-                _call(context, call)
-    for node in context.tree.strings:
-        if isinstance(node, cst.SimpleString) and _is_lookup(context, node):
-            with context.attempt(node):
-                _looked_up(context, node)
-                _name(context, node)
-
-
-def _names_a_task(context: FileContext, call: cst.Call) -> bool:
-    if isinstance(call.func, cst.Attribute) and call.func.attr.value in {"send_task", "signature", "AsyncResult"}:
-        return True
-    return context.values.only(call.func) in _SIGNATURES
-
-
-def _call(context: FileContext, call: cst.Call) -> None:
-    named = argument(call, 0, "name") or argument(call, 0, "task")
-    if named is None:
-        return
-    if isinstance(named.value, cst.FormattedString):
-        if any(word in context.source.code(named.value) for word in context.index.modules):
-            raise LeaveError("COMPUTED-NAME", named)
-        return
-    strings = strings_of(context, named.value)
-    targets = [target for target in (_target(context, node) for node in strings) if target is not None]
-    if not targets:
-        return
-    for target in targets:
-        if target.retired:
-            raise LeaveError("RETIRED-TASK", call, f"{target.name}: {target.reason}")
-    check_routing(context, {arg.keyword.value: arg for arg in call.args if arg.keyword is not None})
-    args, kwargs = argument(call, 1, "args"), argument(call, 2, "kwargs")
-    result = adapt_literals(context, targets, args.value if args else None, kwargs.value if kwargs else None)
-    for node in strings:
-        _name(context, node)
-    if result is None or not (args or kwargs):
-        return
-    text = "kwargs={" + ", ".join(f'"{name}": {value}' for name, value in result.items()) + "}"
-    first = args or kwargs
-    assert first is not None
-    if any(arg.keyword is None for arg in call.args[3:]):
-        raise LeaveError("ARGUMENTS", call)
-    context.replace(first, text)
-    if args and kwargs:
-        remove_items(context, call.args, [kwargs])
-
-
-def _target(context: FileContext, node: cst.SimpleString) -> Target | None:
-    text = text_of(node)
-    return context.index.named(text) if text else None
+    namings = adapted_namings(context)
+    kept = kept_names(context, namings)
+    strings = [node for naming in namings for node in naming.strings if node not in kept]
+    for path in context.index.name_constants:
+        own = path.removeprefix(f"{context.values.where.module}.")
+        if own != path and path not in kept:
+            strings += literals_of(context, own)
+    for node in dict.fromkeys(strings):
+        with context.attempt(node):
+            _name(context, node)
+    for text in context.tree.strings:
+        if isinstance(text, cst.SimpleString) and _is_lookup(context, text):
+            with context.attempt(text):
+                _looked_up(context, text)
+                _name(context, text)
+    list_computed(context)
 
 
 def _name(context: FileContext, node: cst.SimpleString) -> None:
-    target = _target(context, node)
+    target = named_by(context, node)
     if target is None:
         return
     if target.retired:
@@ -113,7 +72,7 @@ def _is_lookup(context: FileContext, node: cst.SimpleString) -> bool:
 
 def _looked_up(context: FileContext, node: cst.SimpleString) -> None:
     """``app.tasks["name"].delay(…)``: its arguments change with the name."""
-    target = _target(context, node)
+    target = named_by(context, node)
     here: cst.CSTNode | None = node
     while here is not None and not isinstance(here, (cst.Subscript, cst.Call)):
         here = context.parent(here)

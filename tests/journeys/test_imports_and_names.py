@@ -215,3 +215,129 @@ def test_a_star_of_a_module_that_goes_becomes_the_names_that_are_passed_on(tmp_p
     project, printed = rewritten(tmp_path, {"jobs/__init__.py": package, "migration.toml": RETIRED})
     assert source(project, "jobs/__init__.py") == package.replace(".tasks import *", "core.tasks import ping, pong")
     assert "STAR-IMPORT" not in printed
+
+
+CELERY = {
+    "jobs/old.py": """\
+from shop.celery import app
+
+
+@app.task
+def quote(symbol):
+    return symbol
+
+
+@app.task(name="report")
+def report(days):
+    return days
+""",
+    "core/more.py": """\
+from shop.celery import app
+
+
+@app.task(name="core.quote")
+def quote(symbols):
+    return symbols
+
+
+@app.task(name="core.report")
+def report(days):
+    return days
+""",
+    "migration.toml": PLAN.format(pong="core.tasks.pong").replace(
+        "[unified]",
+        """\
+[legacy.celery]
+broker = "redis://127.0.0.1:6379/0"
+queues = ["celery", "slow", "fast"]
+modules = ["jobs.old"]
+
+[unified]""",
+    )
+    + """
+[[task]]
+name = "core.quote"
+path = "core.more.quote"
+parameters = ["symbols"]
+
+  [[task.replaces]]
+  system = "celery"
+  name = "jobs.old.quote"
+  parameters = ["symbol"]
+  arguments = [{ wrap = "symbol", to = "symbols" }]
+
+[[task]]
+name = "core.report"
+path = "core.more.report"
+parameters = ["days"]
+
+  [[task.replaces]]
+  system = "celery"
+  name = "report"
+  path = "jobs.old.report"
+  parameters = ["days"]
+""",
+}
+USES = "from shop.celery import app\n\nQUOTE = 'jobs.old.quote'\n\n\n"
+
+
+def codes(printed: str, path: str) -> list[str]:
+    """Return code and line of each finding in a file."""
+    found = [line.split()[1:3] for line in printed.splitlines() if f" {path}:" in line]
+    return [f"{code} {where.rstrip(':').rpartition(':')[2]}" for code, where in found]
+
+
+def test_a_name_stays_where_one_of_its_uses_stays(tmp_path: Path) -> None:
+    one = (
+        USES + "def one():\n    app.send_task(QUOTE, args=['A'])\n\n\ndef two(args):\n    app.send_task(QUOTE, args)\n"
+    )
+    handed = USES + "def one(enqueue):\n    app.send_task(QUOTE, args=['A'])\n    enqueue(QUOTE, 'A')\n"
+    names = "LATER = 'jobs.old.quote'\n"
+    reads = "from shop import names\nfrom shop.celery import app\n\n"
+    first, second = reads + "app.send_task(names.LATER, ['A'])\n", reads + "x = []\napp.send_task(names.LATER, x)\n"
+    files = {"one.py": one, "handed.py": handed, "shop/names.py": names, "first.py": first, "second.py": second}
+    project, printed = rewritten(tmp_path, {**CELERY, **files})
+    assert {path: source(project, path) for path in files} == files
+    assert codes(printed, "one.py") == ["LEGACY-STRING 3", "LINKED 7", "COMPUTED-ARGUMENTS 11"]
+    assert codes(printed, "handed.py") == ["LEGACY-STRING 3", "LINKED 7"]
+    assert codes(printed, "first.py") == ["LINKED 4"]
+    assert codes(printed, "second.py") == ["COMPUTED-ARGUMENTS 5"]
+
+
+def test_a_name_changes_with_all_of_its_uses_in_every_file(tmp_path: Path) -> None:
+    names = "import enum\n\nREPORT = 'report'\n\n\nclass Names(str, enum.Enum):\n    QUOTE = 'jobs.old.quote'\n"
+    reads = "from shop.celery import app\nfrom shop.names import REPORT, Names\n\napp.send_task(REPORT, [3])\n"
+    view = "from shop.celery import app\n\n\nclass View:\n    task = 'report'\n\n    def get(self):\n"
+    files = {
+        "shop/names.py": names,
+        "reads.py": reads + "app.send_task(Names.QUOTE.value, args=['A'])\n",
+        "view.py": view + "        app.send_task(self.task, args=[1])\n",
+    }
+    project, printed = rewritten(tmp_path, {**CELERY, **files})
+    assert source(project, "shop/names.py") == names.replace("'report'", "'core.report'").replace("jobs.old", "core")
+    assert source(project, "reads.py") == reads + "app.send_task(Names.QUOTE.value, kwargs={\"symbols\": ['A']})\n"
+    assert source(project, "view.py") == files["view.py"].replace("'report'", "'core.report'")
+    assert not [code for path in files for code in codes(printed, path)]
+
+
+def test_a_computed_name_is_listed_and_not_changed_by_half(tmp_path: Path) -> None:
+    text = """\
+from jobs.old import quote
+from jobs.tasks import ping
+from shop.celery import app
+
+NAME = f"{ping.__module__}.{ping.__name__}"
+OTHER = "%s.%s" % (quote.__module__, quote.__name__)
+
+
+def run(kind, rows):
+    app.send_task("jobs.old." + kind)
+    app.send_task("jobs.old.%s" % kind)
+    app.send_task("{}.{}".format("jobs.old", kind))
+    rows.create(task=f"jobs.old.{kind}")
+    print("see jobs.old.")
+"""
+    project, printed = rewritten(tmp_path, {**CELERY, "computed.py": text})
+    assert source(project, "computed.py") == text
+    computed = [code for code in codes(printed, "computed.py") if code.startswith("COMPUTED-NAME")]
+    assert computed == [f"COMPUTED-NAME {line}" for line in (5, 6, 10, 11, 12, 13)]
