@@ -49,6 +49,7 @@ def command(path: Path, in_place: bool, into: str, modules: tuple[str, ...], for
     from migrator.inventory.deployment_files import find_programs
     from migrator.inventory.draft_plan import Subject, draft_plan, drafted_programs, import_root
     from migrator.inventory.scan import scan
+    from migrator.plan.decisions import draft_decisions
     from migrator.plan.loader import load_plan
 
     folder = path.resolve()
@@ -68,12 +69,16 @@ def command(path: Path, in_place: bool, into: str, modules: tuple[str, ...], for
     subject = Subject(name=folder.name, root=root, settings=settings, scope=scope)
     text = draft_plan(subject, inventory, programs=programs, scheduler_jobs=scheduler_jobs, into=into)
     file.write_text(text, encoding="utf-8")
-    load_plan(file)
+    load_plan(file, draft=True)
+    decisions = draft_decisions(text)
     lines, data = _told(inventory, left if scope else None)
     drafted = len(drafted_programs(programs))
     lines[0] = f"wrote {file}: {lines[0]}"
     lines.append(f"{drafted} of {len(programs)} processes in deployment files are in the plan")
-    lines.append(f"{text.count('DECIDE')} decisions are left to you: search the file for DECIDE")
+    lines += [f"line {line}: {path}: {value}" for line, path, value in decisions]
+    lines.append(
+        f"{len(decisions)} decisions are left to you; every other command refuses the plan until they are made"
+    )
     data, steps = {"file": str(file), **data}, [f"edit {file}", "migrator rewrite-imports --diff"]
     finish(Answer(exit_code=ExitCode.CLEAN, lines=lines, data=data, next_steps=steps), output_format)
 

@@ -16,12 +16,13 @@ from migrator.inventory.deployment_files import Program
 from migrator.inventory.scan import Inventory
 from migrator.inventory.source_files import python_files
 from migrator.inventory.task_definitions import LegacyDefinition
+from migrator.plan.decisions import DECIDE
 from migrator.plan.processes import Driver, Role
 from migrator.wire.message import System
 
 HEADER = """\
 Drafted by `migrator init`. Every legacy task found in the source stands below; read each one.
-DECIDE marks what could not be known: arguments that differ, priorities, retries, processes, queues."""
+A value that says DECIDE could not be known: every other command refuses the plan until it is written."""
 
 
 #: Legacy tasks by the path of the unified task proposed for them.
@@ -101,7 +102,7 @@ def _schedule(
         document["schedule"] = _array(_scheduled(name, tasks[name], known[name]) for name in found)
     if rest := [name for name in entries if name not in known]:
         document["retired_schedule"] = _array(
-            {"name": name, "reason": "DECIDE: move it under [[schedule]] with `replaces`, or say why it is dropped"}
+            {"name": name, "reason": f"{DECIDE}: move it under [[schedule]] with `replaces`, or say why it is dropped"}
             for name in rest
         )
 
@@ -120,7 +121,6 @@ def _scheduled(name: str, task: str, trigger: str) -> Table:
     table["name"] = re.sub(r"[^a-z0-9]+", "-", name.partition(":")[2].lower()).strip("-")
     table["task"] = task
     table[key] = value.strip('"') if key == "crontab" else float(value)
-    table[key].comment("DECIDE: kwargs, if the job gave any")
     table["replaces"] = [name]
     return table
 
@@ -135,8 +135,10 @@ def _add_processes(document: tomlkit.TOMLDocument, programs: Sequence[Program], 
     if programs:
         document["process"] = _array(_processes(programs, root))
     else:
-        document.add(tomlkit.comment("DECIDE: no worker, scheduler or producer was found in a deployment file;"))
-        document.add(tomlkit.comment("write each as a [[process]], legacy and unified"))
+        document.add(
+            tomlkit.comment("No worker, scheduler or producer was found in deployment files; before a cutover")
+        )
+        document.add(tomlkit.comment("write each as a [[process]], legacy and unified."))
 
 
 def _processes(programs: Sequence[Program], root: str) -> Iterator[Table]:
@@ -156,7 +158,7 @@ def _process(program: Program, side: str, root: str) -> Table:
     unified = side == "unified"
     table["name"] = f"{side}-{slug if producer or not unified else program.role.value}"
     origin = f"instead of {program.name}" if unified and not producer else f"{program.driver.value} {program.name}"
-    table["name"].comment(f"{origin}; DECIDE: {program.doubt}" if program.doubt else origin)
+    table["name"].comment(f"{origin}; {program.doubt}" if program.doubt else origin)
     table["side"], table["role"] = side, program.role.value
     if not producer:
         table["system"] = "celery" if unified or program.system is None else program.system.value
@@ -171,7 +173,7 @@ def _process(program: Program, side: str, root: str) -> Table:
         new = f"{group}:{new}" if group else new + ".service" * (key == "unit")
         table[key] = new if unified else program.name
         if unified:
-            table[key].comment("DECIDE: add it to the manager, not started by itself")
+            table[key].comment("add it to the manager, not started by itself")
     if program.stop_timeout_s:
         table["stop_timeout_s"] = program.stop_timeout_s
     return table
@@ -221,7 +223,6 @@ def _endpoint(system: System, modules: list[str]) -> Table:
     variable = f"{system.value.upper()}_BROKER_URL"
     table["broker"] = f"${{{variable}:-redis://localhost:6379/0}}"
     table["queues"] = ["default" if system is System.DRAMATIQ else "celery"]
-    table["queues"].comment("DECIDE: every queue that is in use")
     table["modules"] = modules
     return table
 
@@ -231,13 +232,12 @@ def _task(path: str, group: list[LegacyDefinition], *, name: str) -> Table:
     table["name"] = name
     table["path"] = path
     parameters = list(dict.fromkeys(parameter for task in group for parameter in task.parameters))
-    table["parameters"] = parameters
     if any(list(task.parameters) != parameters for task in group):
-        table["parameters"].comment("DECIDE: the legacy tasks take different arguments; see `arguments` in the README")
+        parameters.append(f"{DECIDE}: the legacy tasks take different arguments; see `arguments` in the README")
     elif any(task.open_ended for task in group):
-        table["parameters"].comment("DECIDE: it takes what it is given; write the names that callers use")
+        parameters.append(f"{DECIDE}: it takes what it is given; write the names that callers use")
+    table["parameters"] = parameters
     table["priority"] = "MEDIUM"
-    table["priority"].comment("DECIDE: HIGH, MEDIUM or LOW; and max_retries")
     table["replaces"] = _array(
         _replaced(task, primary=index == 0, single=len(group) == 1) for index, task in enumerate(group)
     )

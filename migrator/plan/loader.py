@@ -16,6 +16,8 @@ from typing import Any
 import orjson
 
 from migrator.errors import PlanError, UsageError, did_you_mean
+from migrator.plan.crontab import crontab_problem
+from migrator.plan.decisions import is_open, open_decisions
 from migrator.plan.model import (
     Cutover,
     Endpoint,
@@ -30,15 +32,21 @@ from migrator.plan.model import (
     ScheduleEntry,
     TaskMapping,
 )
+from migrator.plan.names import check_names
 from migrator.plan.processes import read_process
 from migrator.plan.queue_names import check_queues
 from migrator.plan.scope import check_scope, read_scope
+from migrator.plan.toml_lines import toml_lines
 from migrator.plan.toml_table import Problems, TomlTable
 from migrator.wire.message import Side, System
 
 
-def load_plan(file: Path) -> Plan:
+def load_plan(file: Path, *, draft: bool = False) -> Plan:
     """Read and validate a plan.
+
+    Args:
+        file: The plan.
+        draft: Accept values that say DECIDE, which no command after `init` does.
 
     Raises:
         UsageError: The file can't be read or is no TOML.
@@ -53,12 +61,16 @@ def load_plan(file: Path) -> Plan:
         ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(str(file), "the plan can't be read", found=str(error), remedy="correct the file") from error
-    problems = Problems()
+    undecided = dict(open_decisions(document))
+    problems = Problems(lines=toml_lines(text), undecided=frozenset(undecided))
     plan = _plan(TomlTable(document, "", problems), file, _fingerprint(document))
-    _check_names(plan, problems)
+    check_names(plan, problems)
+    check_queues(plan, problems)
     check_scope(plan, text, problems)
+    for path, value in () if draft else undecided.items():
+        problems.tell(path, f"still to be decided (found {value!r}); write what holds here")
     if problems.sentences:
-        raise PlanError(str(file), tuple(problems.sentences))
+        raise PlanError(str(file), problems.sentences)
     return plan
 
 
@@ -96,11 +108,11 @@ def _plan(top: TomlTable, file: Path, fingerprint: str) -> Plan:
 def _project(table: TomlTable) -> Project:
     project = Project(
         root=table.relative_path("root"),
-        settings=table.text("settings"),
+        settings=table.dotted("settings"),
         manage=table.texts("manage", default=("{python}", "manage.py")),
-        retire=table.texts("retire", default=()),
-        install_package=table.text("install_package", default=""),
-        install_to=table.text("install_to", default=""),
+        retire=table.relative_paths("retire"),
+        install_package=table.dotted("install_package", default=""),
+        install_to=table.relative_path("install_to", default=""),
         app_label=table.text("app_label", default="tasks"),
     )
     table.close()
@@ -129,10 +141,10 @@ def _endpoint(table: TomlTable, side: Side, system: System) -> Endpoint:
     endpoint = Endpoint(
         side=side,
         system=system,
-        url=table.text("broker"),
+        url=table.broker_url("broker"),
         queues=table.texts("queues"),
         namespace=table.text("namespace", default="dramatiq"),
-        modules=table.texts("modules", default=()),
+        modules=table.dotted_names("modules"),
         max_age_ms=table.integer("max_age_ms", default=None),
         encoder=table.text("encoder", default=""),
         priority_separator=table.text("priority_separator", default="\x06\x16"),
@@ -156,7 +168,7 @@ def _task(table: TomlTable) -> PlannedTask:
     parameters, result_last = table.texts("parameters", default=()), table.flag("result_last")
     task = PlannedTask(
         name=name,
-        path=table.text("path"),
+        path=table.dotted("path"),
         parameters=parameters,
         result_last=result_last,
         priority=table.choice("priority", PriorityLevel, default=PriorityLevel.MEDIUM),
@@ -186,7 +198,7 @@ def _mapping(table: TomlTable, unified: str) -> TaskMapping:
     mapping = TaskMapping(
         system=table.choice("system", System),
         name=table.text("name"),
-        path=table.text("path", default="") or table.text("name"),
+        path=table.dotted("path", default="") or table.text("name"),
         parameters=parameters,
         operations=tuple(_operation(child, parameters) for child in table.tables("arguments")),
         unified=unified,
@@ -226,7 +238,7 @@ def _check_targets(table: TomlTable, index: int, mapping: TaskMapping, parameter
     ]
     targets += [name for name in mapping.parameters if name not in changed]
     for target in targets:
-        if target and target not in parameters:
+        if target and target not in parameters and not is_open(target):
             table.problem(
                 f"replaces[{index}]",
                 f"{target!r} is not a parameter of {mapping.unified}",
@@ -243,7 +255,7 @@ def _retired(table: TomlTable) -> RetiredTask:
     retired = RetiredTask(
         system=table.choice("system", System),
         name=table.text("name"),
-        path=table.text("path", default="") or table.text("name"),
+        path=table.dotted("path", default="") or table.text("name"),
         reason=table.text("reason"),
     )
     table.close()
@@ -259,10 +271,10 @@ def _schedule(table: TomlTable) -> ScheduleEntry:
         kwargs=table.mapping("kwargs"),
         replaces=table.texts("replaces", default=()),
     )
-    if bool(entry.crontab) == (entry.every_s is not None):
+    if ("crontab" in table.data) == ("every_s" in table.data):
         table.problem("", "needs exactly one of crontab, every_s")
-    if entry.crontab and len(entry.crontab.split()) != 5:
-        table.problem("crontab", "needs five fields: minute hour day-of-month month day-of-week", entry.crontab)
+    if "crontab" in table.data and (why := crontab_problem(entry.crontab)):
+        table.problem("crontab", why, f"found {entry.crontab!r}")
     table.close()
     return entry
 
@@ -271,29 +283,3 @@ def _retired_schedule(table: TomlTable) -> RetiredSchedule:
     retired = RetiredSchedule(name=table.text("name"), reason=table.text("reason"))
     table.close()
     return retired
-
-
-def _check_names(plan: Plan, problems: Problems) -> None:
-    legacy = [(m.system.value, m.name) for m in plan.mappings()] + [(r.system.value, r.name) for r in plan.retired]
-    for (system, name), times in Counter(legacy).items():
-        if times > 1:
-            problems.add(f"{system}:{name}", f"is mapped or retired {times} times", "name each legacy task once")
-    for kind, names in (
-        ("task", [task.name for task in plan.tasks]),
-        ("schedule", [entry.name for entry in plan.schedule]),
-        ("process", [process.name for process in plan.processes]),
-    ):
-        for name, times in Counter(names).items():
-            if times > 1:
-                problems.add(f"{kind}:{name}", f"is there {times} times", "names are unique")
-    known = [task.name for task in plan.tasks]
-    for index, entry in enumerate(plan.schedule):
-        if entry.task not in known:
-            problems.add(
-                f"schedule[{index}].task", f"{entry.task!r} is no unified task", did_you_mean(entry.task, known)
-            )
-    check_queues(plan, problems)
-    if not plan.tasks:
-        problems.add("task", "the plan maps nothing", "add at least one [[task]]")
-    if not plan.legacy:
-        problems.add("legacy", "names no system", "add [legacy.dramatiq] or [legacy.celery]")

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from migrator.errors import UsageError
 from migrator.plan.model import Plan
+from migrator.plan.toml_table import REFERENCE
 
-_REFERENCE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 _URL = re.compile(
     r"(?P<scheme>[\w+]+)://(?P<account>(?:.*@)?)(?P<host>[^/:@?]*)(?::(?P<port>\w*))?(?:/(?P<path>[^?;]*))?"
 )
@@ -30,7 +30,7 @@ def expand(text: str, environ: Mapping[str, str], *, where: str) -> str:
             raise UsageError(where, f"the environment variable {name} is not set", remedy=f"export {name}=…")
         return default
 
-    return _REFERENCE.sub(value, text)
+    return REFERENCE.sub(value, text)
 
 
 def leading_to(url: str, environ: Mapping[str, str], target: str) -> dict[str, str] | None:
@@ -63,7 +63,7 @@ def leading_to(url: str, environ: Mapping[str, str], target: str) -> dict[str, s
             if start <= first and last <= end:
                 value = value[: first - start] + part + value[last - start :]
         values[name] = value
-    reached = _URL.match(_REFERENCE.sub(lambda match: values[match["name"]], url))
+    reached = _URL.match(REFERENCE.sub(lambda match: values[match["name"]], url))
     return values if reached is not None and reached.groupdict(default="") == wanted.groupdict(default="") else None
 
 
@@ -75,7 +75,7 @@ def filled(url: str, environ: Mapping[str, str]) -> str:
 def _with_places(url: str, environ: Mapping[str, str]) -> tuple[str, list[tuple[str, int, int]]]:
     """Return a URL with its variables filled in, and where in it the value of each stands."""
     text, places, last = "", [], 0
-    for match in _REFERENCE.finditer(url):
+    for match in REFERENCE.finditer(url):
         rest = url[match.end() :]
         stand_in = "1" if match.start() else "redis://localhost:6379" + ("" if rest else "/0")
         text += url[last : match.start()]

@@ -3,30 +3,51 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
+from migrator.errors import UsageError
+from migrator.plan.toml_lines import line_of
+from migrator.redaction import redact_url
+from migrator.wire.broker_url import read_broker_url
+
 E = TypeVar("E", bound=StrEnum)
 
 _MISSING: Any = object()
+#: How a text refers to the environment.
+REFERENCE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 #: Keys that plans of earlier versions have, and what they are called now.
 RENAMED = {"alias_net": "legacy_aliases", "alias_quiet_s": "legacy_aliases_quiet_s"}
 
 
 @dataclass(slots=True)
 class Problems:
-    """Sentences, key path first, in the order they were met."""
+    """Sentences, line and key path first."""
 
-    sentences: list[str] = field(default_factory=list)
+    #: Line of each path.
+    lines: dict[str, int] = field(default_factory=dict)
+    #: Paths of values that are still to be decided: nothing else is said about them.
+    undecided: frozenset[str] = frozenset()
+    _found: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The problems, in the order of their lines."""
+        return tuple(sorted(self._found, key=lambda sentence: self._found[sentence]))
 
     def add(self, path: str, what: str, hint: str = "") -> None:
         """Add one problem unless it is there already."""
-        sentence = f"{path}: {what}" + (f" ({hint})" if hint else "")
-        if sentence not in self.sentences:
-            self.sentences.append(sentence)
+        if path not in self.undecided:
+            self.tell(path, what + (f" ({hint})" if hint else ""))
+
+    def tell(self, path: str, what: str) -> None:
+        """Add a problem, also of a value that is still to be decided."""
+        line = line_of(self.lines, path)
+        self._found.setdefault(f"line {line}: {path}: {what}" if line else f"{path}: {what}", line or 0)
 
 
 class TomlTable:
@@ -64,11 +85,53 @@ class TomlTable:
             return ""
         return value
 
-    def relative_path(self, key: str) -> str:
+    def relative_path(self, key: str, default: str = _MISSING) -> str:
         """Return a path that stays inside the plan's folder."""
-        value = self.text(key)
+        value = self.text(key, default)
+        self._inside(key, value)
+        return value
+
+    def relative_paths(self, key: str) -> tuple[str, ...]:
+        """Return paths that stay inside the plan's folder; none if absent."""
+        values = self.texts(key, default=())
+        for index, value in enumerate(values):
+            self._inside(f"{key}[{index}]", value)
+        return values
+
+    def _inside(self, key: str, value: str) -> None:
         if PurePosixPath(value).is_absolute() or ".." in PurePosixPath(value).parts:
             self.problem(key, "needs a path inside the plan's folder", f"found {value!r}")
+
+    def dotted(self, key: str, default: str = _MISSING) -> str:
+        """Return the dotted name of a module or of something in one."""
+        value = self.text(key, default)
+        self._importable(key, value)
+        return value
+
+    def dotted_names(self, key: str) -> tuple[str, ...]:
+        """Return dotted names; none if absent."""
+        values = self.texts(key, default=())
+        for index, value in enumerate(values):
+            self._importable(f"{key}[{index}]", value)
+        return values
+
+    def _importable(self, key: str, value: str) -> None:
+        if value and not all(part.isidentifier() for part in value.split(".")):
+            self.problem(key, "needs a dotted name, as it is imported", f"found {value!r}")
+
+    def broker_url(self, key: str) -> str:
+        """Return the URL of a broker, which may hold ``${NAME:-default}``."""
+        value = self.text(key)
+        plain = REFERENCE.sub(lambda match: match["default"] or "", value)
+        if not value or not plain.strip() or plain[0] in "/:":
+            return value  # its scheme, or all of it, is in the environment
+        try:
+            known = read_broker_url(plain).kind is not None
+        except UsageError as error:
+            self.problem(key, error.what, error.remedy)
+            return value
+        if not known:
+            self.problem(key, "is no URL of a Redis or RabbitMQ server", f"found {redact_url(value)!r}")
         return value
 
     def texts(self, key: str, default: tuple[str, ...] = _MISSING) -> tuple[str, ...]:

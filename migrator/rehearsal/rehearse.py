@@ -37,6 +37,7 @@ from migrator.state.snapshot_file import records, verify_snapshot
 from migrator.state.state_folder import ensure_state_folder
 from migrator.steps.protocol import RunOptions
 from migrator.wire.message import Side
+from migrator.workers.absent import REMEDY, absent_workers
 from migrator.workers.start_stop import start_side
 
 OptionsFor = Callable[[Plan, RunOptions], RunOptions]
@@ -94,9 +95,12 @@ def rehearse(
         listener: Told about the progress.
 
     Raises:
-        RefusedError: The project would reach something that is not scratch, or there is no broker to rehearse on.
+        RefusedError: The plan lacks a worker, the project would reach something that is not scratch, or there is no
+            broker to rehearse on.
     """
     began, chosen = time.monotonic(), chosen or RehearsalOptions()
+    if absent := absent_workers(plan):
+        raise RefusedError(str(plan.file), f"the plan has no {' and no '.join(absent)}", remedy=REMEDY)
     with ExitStack() as stack:
         folder = chosen.scratch or Path(stack.enter_context(TemporaryDirectory(prefix="rehearsal-")))
         clone = _clone(plan, folder, environ)

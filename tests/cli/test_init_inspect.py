@@ -70,13 +70,13 @@ def test_the_draft_is_a_complete_plan(project: Path) -> None:
     result = migrator(project, "init", "--into", "shop.unified")
     assert result.returncode == 0, result.stderr
     assert "DECIDE" in (project / "migration.toml").read_text()
-    plan = load_plan(project / "migration.toml")
+    plan = load_plan(project / "migration.toml", draft=True)
     assert plan.project.settings == "shop.settings"
     assert plan.project.root == "src"
     assert check_complete(plan, scan(plan.source_root)).findings == ()
     mail = plan.task("shop.unified.send_mail")
     assert mail is not None and {m.system for m in mail.replaces} == set(System)
-    assert mail.parameters == ("to", "subject")
+    assert mail.parameters[:2] == ("to", "subject")
 
 
 def test_in_place_maps_each_task_to_itself(project: Path) -> None:
@@ -84,7 +84,7 @@ def test_in_place_maps_each_task_to_itself(project: Path) -> None:
     more.write_text("import dramatiq\n\ndef work(*args): ...\n\nwork_actor = dramatiq.actor(work)\n")
     result = migrator(project, "init")
     assert result.returncode == 0, result.stderr
-    plan = load_plan(project / "migration.toml")
+    plan = load_plan(project / "migration.toml", draft=True)
     assert {task.path: [m.path for m in task.replaces] for task in plan.tasks} == {
         path: [path]
         for path in (
@@ -94,7 +94,7 @@ def test_in_place_maps_each_task_to_itself(project: Path) -> None:
             "shop.more.work_actor",
         )
     }
-    assert "parameters = [] # DECIDE" in plan.file.read_text()
+    assert 'parameters = ["DECIDE: it takes what it is given' in plan.file.read_text()
     assert not check_complete(plan, scan(plan.source_root)).findings
 
 
@@ -164,7 +164,7 @@ def test_processes_are_drafted_as_supervisor_runs_them(project: Path) -> None:
     assert unit["stop_timeout_s"] == "120"
     assert "Type=forking is not supported" in unit["doubt"]
     assert migrator(project, "init").returncode == 0
-    plan = load_plan(project / "migration.toml")
+    plan = load_plan(project / "migration.toml", draft=True)
     assert [(p.side.value, p.driver.value, p.program, p.stop_timeout_s) for p in plan.processes] == [
         ("legacy", "supervisor", "shop:worker", 90),
         ("legacy", "supervisor", "shop:beat", 10),
@@ -173,14 +173,14 @@ def test_processes_are_drafted_as_supervisor_runs_them(project: Path) -> None:
         ("unified", "supervisor", "shop:unified-scheduler", 10),
     ]
     text = (project / "migration.toml").read_text()
-    assert "DECIDE: several processes of one program: give each its own" in text
-    assert text.count("DECIDE: add it to the manager") == 2
+    assert "several processes of one program: give each its own" in text
+    assert text.count("add it to the manager") == 2
 
 
 def test_a_procfile_becomes_commands(project: Path) -> None:
     (project / "Procfile").write_text(PROCFILE)
     assert migrator(project, "init").returncode == 0
-    plan = load_plan(project / "migration.toml")
+    plan = load_plan(project / "migration.toml", draft=True)
     web, worker, new_web, new_worker = plan.processes
     assert (web.command[-1], web.directory, new_web.command) == ("0.0.0.0:${PORT}", "src", web.command)
     assert worker.command == ("celery", "-A", "shop.celery_jobs", "worker", "-n", "{node}")
@@ -189,7 +189,7 @@ def test_a_procfile_becomes_commands(project: Path) -> None:
 
 def test_without_deployment_files_the_draft_names_what_is_missing(project: Path) -> None:
     assert migrator(project, "init").returncode == 0
-    assert "DECIDE: no worker, scheduler or producer was found" in (project / "migration.toml").read_text()
+    assert "No worker, scheduler or producer was found" in (project / "migration.toml").read_text()
 
 
 CLOCKS = """
@@ -229,7 +229,7 @@ def test_jobs_of_other_schedulers_are_drafted_with_their_weekday_and_minute(proj
     (project / "src/shop/clocks.py").write_text(CLOCKS)
     result = migrator(project, "init")
     assert result.returncode == 0, result.stderr
-    plan = load_plan(project / "migration.toml")
+    plan = load_plan(project / "migration.toml", draft=True)
     drafted = {entry.replaces[0].partition(":")[2]: entry.every_s or entry.crontab for entry in plan.schedule}
     assert drafted == {
         "workdays": "0 3 * * mon-fri",

@@ -144,3 +144,102 @@ def test_references_are_filled_in_from_the_environment() -> None:
     assert expand("no reference", {}, where="x") == "no reference"
     with pytest.raises(UsageError, match=r"broker: the environment variable PORT is not set"):
         expand("${PORT}", {}, where="broker")
+
+
+def test_every_problem_has_its_line(tmp_path: Path) -> None:
+    file = changed(
+        tmp_path, ("max_retries = 5", 'max_retries = "5"'), ('crontab = "*/5 * * * *"', 'crontab = "0 25 * * *"')
+    )
+    with pytest.raises(PlanError) as caught:
+        load_plan(file)
+    lines = file.read_text().splitlines()
+    for problem, text in zip(caught.value.problems, ('max_retries = "5"', 'crontab = "0 25 * * *"'), strict=True):
+        assert problem.startswith(f"line {lines.index(text) + 1}: ")
+
+
+@pytest.mark.parametrize(
+    "crontab", ["0 25 * * *", "60 * * * *", "0 0 30 2 *", "0 0 * * 8", "0 0 0 * *", "x * * * *", "*/ * * * *"]
+)
+def test_a_time_that_beat_would_not_take_is_refused(tmp_path: Path, crontab: str) -> None:
+    with pytest.raises(PlanError, match=r"schedule\[0\].crontab: is no time that Celery knows"):
+        load_plan(changed(tmp_path, ('crontab = "*/5 * * * *"', f'crontab = "{crontab}"')))
+
+
+@pytest.mark.parametrize(
+    "crontab", ["0 3 * * *", "*/15 8-18 * * mon-fri", "0 0 1,15 jan *", "5 4 29 2 sun", "0 22-2/2 * * *"]
+)
+def test_a_time_that_beat_takes_is_accepted(tmp_path: Path, crontab: str) -> None:
+    plan = load_plan(changed(tmp_path, ('crontab = "*/5 * * * *"', f'crontab = "{crontab}"')))
+    assert plan.schedule[0].crontab == crontab
+
+
+URL = 'broker = "${CELERY_BROKER_URL:-redis://localhost:6379/0}"'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (URL, 'broker = "http://localhost:6379/0"', "legacy.celery.broker: is no URL of a Redis or RabbitMQ server"),
+        (URL, 'broker = "localhost:6379"', "legacy.celery.broker: is no URL of a Redis or RabbitMQ server"),
+        (URL, 'broker = "redis://localhost:port/0"', "legacy.celery.broker: this is no URL of a Redis server"),
+        (URL, 'broker = "${B:-http://x}"', "legacy.celery.broker: is no URL of a Redis or RabbitMQ server"),
+        ('settings = "core.settings"', 'settings = "core/settings.py"', "project.settings: needs a dotted name"),
+        ('modules = ["tasks.celery_tasks"]', 'modules = ["tasks/celery_tasks"]', "legacy.celery.modules[0]: needs a"),
+        ('path = "tasks.unified_tasks.fetch_yahoo_stocks"', 'path = "tasks.x:y"', "task[0].path: needs a dotted name"),
+        ('retire = ["', 'retire = ["../', "project.retire[0]: needs a path inside the plan's folder"),
+        ('install_to = "', 'install_to = "/', "project.install_to: needs a path inside the plan's folder"),
+    ],
+)
+def test_urls_names_and_paths_that_can_not_hold_are_refused(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        load_plan(changed(tmp_path, (old, new)))
+    assert any(expected in problem for problem in caught.value.problems), caught.value.problems
+
+
+@pytest.mark.parametrize(
+    "url", ["${BROKER}", "${B}://x/0", "${S:-redis://h}/1", "unix:///run/redis.sock", "pyamqp://h//"]
+)
+def test_a_url_that_the_environment_completes_is_accepted(tmp_path: Path, url: str) -> None:
+    assert load_plan(changed(tmp_path, (URL, f'broker = "{url}"'))).endpoint(System.CELERY) is not None
+
+
+def test_a_password_is_not_shown(tmp_path: Path) -> None:
+    with pytest.raises(PlanError) as caught:
+        load_plan(changed(tmp_path, (URL, 'broker = "http://user:s3cret@host/0"')))
+    assert "s3cret" not in str(caught.value)
+
+
+def test_each_open_decision_is_named_once_and_nothing_else_is_said_of_it(tmp_path: Path) -> None:
+    file = changed(
+        tmp_path,
+        ('root = "apps/backend/src"', 'root = "DECIDE"'),
+        ('broker = "${DRAMATIQ_BROKER_URL:-redis://localhost:6379/0}"', 'broker = "DECIDE: which server"'),
+        ('priority = "HIGH"', 'priority = "DECIDE"'),
+        ('crontab = "*/5 * * * *"', 'every_s = "DECIDE"'),
+        ('reason = "the cache expires its own entries"', 'reason = "DECIDE: why"'),
+        ('{ rename = "count", to = "limit" }', '{ rename = "count", to = "DECIDE" }'),
+    )
+    with pytest.raises(PlanError) as caught:
+        load_plan(file)
+    assert caught.value.exit_code is ExitCode.USAGE
+    named = [problem for problem in caught.value.problems if "still to be decided" in problem]
+    assert len(named) == 6
+    lines = file.read_text().splitlines()
+    for problem in named:
+        assert "DECIDE" in lines[int(problem.removeprefix("line ").partition(":")[0]) - 1]
+    assert len(caught.value.problems) == len(named), caught.value.problems
+
+
+def test_the_word_in_another_one_and_in_a_comment_is_no_decision(tmp_path: Path) -> None:
+    file = changed(tmp_path, ('reason = "the cache expires its own entries"', 'reason = "UNDECIDED once" # DECIDE'))
+    assert any(retired.reason == "UNDECIDED once" for retired in load_plan(file).retired)
+
+
+def test_a_draft_may_have_open_decisions_and_no_other_problem(tmp_path: Path) -> None:
+    file = changed(tmp_path, ('priority = "HIGH"', 'priority = "DECIDE"'))
+    assert load_plan(file, draft=True).tasks
+    with pytest.raises(PlanError, match="max_retries"):
+        load_plan(
+            changed(tmp_path, ('priority = "HIGH"\nmax_retries = 5', 'priority = "DECIDE"\nmax_retries = "5"')),
+            draft=True,
+        )

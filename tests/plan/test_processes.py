@@ -26,7 +26,7 @@ def plan_file(folder: Path, lines: str, *, process: str = "old-web") -> Path:
 def problems(folder: Path, lines: str) -> list[str]:
     with pytest.raises(PlanError) as caught:
         load_plan(plan_file(folder, lines))
-    return [problem.removeprefix("process[3].") for problem in caught.value.problems]
+    return [problem.partition(": process[3].")[2] for problem in caught.value.problems]
 
 
 def test_a_process_is_a_command_of_our_own_unless_it_says_otherwise() -> None:
@@ -157,5 +157,5 @@ def test_a_command_that_is_a_line_in_disguise(tmp_path: Path, command: str, expe
     file.write_text(text.replace(old, f"command = {command}"))
     with pytest.raises(PlanError) as caught:
         load_plan(file)
-    found = [problem.removeprefix("process[3].") for problem in caught.value.problems]
+    found = [problem.partition(": process[3].")[2] for problem in caught.value.problems]
     assert any(problem.startswith(expected) for problem in found), found

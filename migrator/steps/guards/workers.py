@@ -20,6 +20,7 @@ from migrator.report import Finding, Report
 from migrator.steps.protocol import Context, error, findings_report, warning
 from migrator.wire.message import Side, System
 from migrator.workers import celery_control
+from migrator.workers.absent import REMEDY, absent_workers
 from migrator.workers.drivers.process_record import living
 from migrator.workers.node_names import endpoint_of
 from migrator.workers.start_stop import ProcessState, list_processes
@@ -28,7 +29,11 @@ from migrator.workers.start_stop import ProcessState, list_processes
 def guard(context: Context) -> Report:
     """Return which processes are missing, orphaned, silent or unknown."""
     states = list_processes(context.plan, environ=context.environ)
-    findings = [*_states(states)]
+    findings = [
+        error("PROCESS-ABSENT", f"{context.plan.file}", f"the plan has no {what}", remedy=REMEDY)
+        for what in absent_workers(context.plan)
+    ]
+    findings += _states(states)
     known = {record.pid for record in living(context.plan)}
     known |= {pid for state in states for pid in state.children}
     for endpoint in _distinct(context, (*context.plan.legacy, context.plan.unified)):
