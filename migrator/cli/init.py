@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from migrator.cli.output import Answer, finish, format_option
+from migrator.cli.output import Answer, finish, format_option, short_path
 
 if TYPE_CHECKING:
     from migrator.inventory.scan import Inventory
@@ -44,10 +44,8 @@ def command(path: Path, in_place: bool, into: str, modules: tuple[str, ...], for
 
     Example: migrator init --into tasks.unified .
     """
-    from codemods.calls.scheduler_jobs import read_scheduler_jobs
     from migrator.errors import ExitCode, RefusedError, UsageError
-    from migrator.inventory.deployment_files import find_programs
-    from migrator.inventory.draft_plan import Subject, draft_plan, drafted_programs, import_root
+    from migrator.inventory.draft_plan import import_root
     from migrator.inventory.scan import scan
     from migrator.plan.decisions import draft_decisions
     from migrator.plan.loader import load_plan
@@ -63,22 +61,14 @@ def command(path: Path, in_place: bool, into: str, modules: tuple[str, ...], for
         raise UsageError(str(folder), "no Dramatiq actor and no Celery task was found", remedy="give another folder")
     scope = _scope(whole, modules)
     inventory, left = _split(whole, scope)
-    programs = find_programs(folder)
-    scheduler_jobs = read_scheduler_jobs(folder / root, {entry.file for entry in inventory.schedule})
-    settings = _settings(folder / root / "manage.py")
-    subject = Subject(name=folder.name, root=root, settings=settings, scope=scope)
-    text = draft_plan(subject, inventory, programs=programs, scheduler_jobs=scheduler_jobs, into=into)
+    text, told = _draft(folder, root, inventory, scope, into)
     file.write_text(text, encoding="utf-8")
     load_plan(file, draft=True)
     decisions = draft_decisions(text)
     lines, data = _told(inventory, left if scope else None)
-    drafted = len(drafted_programs(programs))
     lines[0] = f"wrote {file}: {lines[0]}"
-    lines.append(f"{drafted} of {len(programs)} processes in deployment files are in the plan")
-    lines += [f"line {line}: {path}: {value}" for line, path, value in decisions]
-    lines.append(
-        f"{len(decisions)} decisions are left to you; every other command refuses the plan until they are made"
-    )
+    lines += [*told, *_decisions(decisions)]
+    data["decisions"] = [dict(zip(("line", "key", "text"), decision, strict=True)) for decision in decisions]
     data, steps = {"file": str(file), **data}, [f"edit {file}", "migrator rewrite-imports --diff"]
     finish(Answer(exit_code=ExitCode.CLEAN, lines=lines, data=data, next_steps=steps), output_format)
 
@@ -132,6 +122,35 @@ def _scope(inventory: Inventory, names: tuple[str, ...]) -> tuple[str, ...]:
             raise UsageError(f"--module {name}", "no legacy task is in such a module", remedy=remedy)
         patterns += found
     return tuple(dict.fromkeys(patterns))
+
+
+def _decisions(decisions: list[tuple[int, str, str]]) -> list[str]:
+    """Return each open decision, and what they mean."""
+    if not decisions:
+        return ["no decision is left open; read the plan once"]
+    told = f"{len(decisions)} decisions are left to you; every other command refuses the plan until they are made"
+    return [*(f"line {line}: {path}: {value}" for line, path, value in decisions), told]
+
+
+def _draft(folder: Path, root: str, inventory: Inventory, scope: tuple[str, ...], into: str) -> tuple[str, list[str]]:
+    """Return the text of the plan, and what is to be said about processes."""
+    from codemods.calls.scheduler_jobs import read_scheduler_jobs
+    from migrator.inventory.deployment_files import find_programs
+    from migrator.inventory.draft_plan import Subject, draft_plan
+    from migrator.inventory.draft_processes import application, choose
+
+    settings = _settings(folder / root / "manage.py")
+    programs, unread = find_programs(folder)
+    chosen, left = choose(programs)
+    scheduler_jobs = read_scheduler_jobs(folder / root, {entry.file for entry in inventory.schedule})
+    app = application(chosen, inventory.applications)
+    subject = Subject(name=folder.name, root=root, settings=settings, scope=scope, folder=folder, app=app)
+    text = draft_plan(subject, inventory, processes=chosen, scheduler_jobs=scheduler_jobs, into=into)
+    out = [(item.file, item.line, item.name, why) for item, why in left]
+    out += [(item.file, item.line, item.name, item.why) for item in unread]
+    told = [f"{len(chosen)} of {len(chosen) + len(out)} processes in deployment files are in the plan"]
+    told += [f"not in the plan: {short_path(file)}:{line}: {name}: {why}" for file, line, name, why in out]
+    return text, told
 
 
 def _settings(manage: Path) -> str:

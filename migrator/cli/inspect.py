@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from migrator.cli.output import Answer, finish, format_option
+from migrator.cli.output import Answer, finish, format_option, short_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from migrator.inventory.deployment_files import Program
+    from migrator.inventory.deployment.program import Program, UnreadProgram
     from migrator.inventory.scan import Inventory
 
 
@@ -40,7 +40,7 @@ def command(path: Path, output_format: str) -> None:
     next_steps = ["migrator rewrite-imports --diff"] if plan_file.is_file() else ["migrator init"]
     code = ExitCode.DIFFERENCES if found.unreadable else ExitCode.CLEAN
     lines, data = _described(found, waiting, problem)
-    more, data["processes"] = _processes(programs)
+    more, data["processes"], data["unread_processes"] = _processes(*programs)
     lines[-1:-1] = [*more, *_stays(plan_file, found, data)]
     finish(Answer(exit_code=code, lines=lines, data=data, next_steps=next_steps), output_format)
 
@@ -56,12 +56,12 @@ def _described(
             task.system.value,
             task.name or "(computed)",
             ", ".join((*task.parameters, *(["…"] if task.open_ended else []))),
-            f"{_short(task.file)}:{task.line}",
+            f"{short_path(task.file)}:{task.line}",
         )
         for task in found.tasks
     ]
     entries = [
-        (entry.name, entry.task or "(computed)", f"{_short(entry.file)}:{entry.line}") for entry in found.schedule
+        (entry.name, entry.task or "(computed)", f"{short_path(entry.file)}:{entry.line}") for entry in found.schedule
     ]
     lines = [
         *table("Legacy tasks", ["system", "name", "parameters", "where"], tasks),
@@ -69,7 +69,7 @@ def _described(
         *(table("Waiting messages", ["system", "queue", "state", "#messages"], waiting) if waiting else ()),
         *(f"could not read {file}: {why}" for file, why in found.unreadable),
         *(
-            f"{_short(file)}:{line}: a task is created here dynamically and can't be listed"
+            f"{short_path(file)}:{line}: a task is created here dynamically and can't be listed"
             for file, line in found.unseen
         ),
         f"{found.files} Python files, {len(tasks)} tasks, {len(entries)} schedule entries"
@@ -86,25 +86,32 @@ def _described(
     return lines, data
 
 
-def _processes(programs: Sequence[Program]) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return the processes in deployment files, as lines and as data."""
+def _processes(
+    programs: Sequence[Program], unread: Sequence[UnreadProgram]
+) -> tuple[list[str], list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the processes in deployment files as lines and as data, and those that can't be read as data."""
+    from migrator.plan.processes import Role
     from migrator.render.text import table
 
-    columns = ("by", "name", "role", "system", "stop_timeout_s", "doubt", "where")
+    columns = ("by", "name", "role", "system", "queues", "stop_timeout_s", "command", "doubt", "where")
     rows = [
         (
-            program.driver.value,
+            program.manager.value,
             program.name,
             program.role.value,
             program.system.value if program.system else "",
+            ", ".join(program.started.queues) or "all" * (program.role is Role.WORKER),
             "" if program.stop_timeout_s is None else f"{program.stop_timeout_s:g}",
+            " ".join(program.started.command),
             program.doubt,
-            str(_short(program.file)),
+            f"{short_path(program.file)}:{program.line}",
         )
         for program in programs
     ]
     lines = table("Processes in deployment files", list(columns), rows) if rows else []
-    return lines, [dict(zip(columns, row, strict=True)) for row in rows]
+    data = [{"name": item.name, "where": f"{short_path(item.file)}:{item.line}", "why": item.why} for item in unread]
+    lines += [f"{item['where']}: process {item['name'] or 'of no name'} can't be read: {item['why']}" for item in data]
+    return lines, [dict(zip(columns, row, strict=True)) for row in rows], data
 
 
 def _stays(plan_file: Path, found: Inventory, data: dict[str, Any]) -> list[str]:
@@ -122,10 +129,6 @@ def _stays(plan_file: Path, found: Inventory, data: dict[str, Any]) -> list[str]
     left = staying(plan, found)
     data |= left.facts
     return [f"{len(left.tasks)} tasks and {len(left.schedule)} schedule entries stay: outside of the plan's scope"]
-
-
-def _short(file: Path) -> Path:
-    return file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
 
 
 def _waiting(plan_file: Path) -> tuple[list[tuple[str, str, str, int]], str]:

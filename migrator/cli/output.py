@@ -32,6 +32,11 @@ class Answer:
     next_steps: Sequence[str] = ()
 
 
+def short_path(file: Path) -> Path:
+    """Return a path as a person in the current folder would write it."""
+    return file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+
+
 def plan_option(function: F) -> F:
     """Add ``--plan``; the command receives the loaded plan."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,11 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Table
 
-from migrator.inventory.deployment_files import Program
+from migrator.inventory.draft_processes import Chosen, DraftScope, process_tables
 from migrator.inventory.scan import Inventory
 from migrator.inventory.source_files import python_files
 from migrator.inventory.task_definitions import LegacyDefinition
 from migrator.plan.decisions import DECIDE
-from migrator.plan.processes import Driver, Role
 from migrator.wire.message import System
 
 HEADER = """\
@@ -27,15 +26,6 @@ A value that says DECIDE could not be known: every other command refuses the pla
 
 #: Legacy tasks by the path of the unified task proposed for them.
 Groups = dict[str, list[LegacyDefinition]]
-#: Whose processes are drafted where several deployment files name them.
-PREFERRED = (Driver.SUPERVISOR, Driver.SYSTEMD, Driver.COMMAND)
-UNIFIED_COMMANDS = {
-    Role.WORKER: ["{python}", "-m", "celery", "-A", "tasks", "worker", "--loglevel=info", "-n", "{node}"],
-    Role.SCHEDULER: [
-        *("{python}", "-m", "celery", "-A", "tasks", "beat", "--loglevel=info"),
-        *("--schedule", "{state}/unified-beat"),
-    ],
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,15 +38,19 @@ class Subject:
     root: str
     #: Dotted settings module.
     settings: str
+    #: Folder of the plan.
+    folder: Path
     #: Patterns of the modules whose tasks the plan is about; empty for all.
     scope: tuple[str, ...] = ()
+    #: The Celery app that unified workers run, as ``-A`` takes it.
+    app: str = "tasks"
 
 
 def draft_plan(
     subject: Subject,
     inventory: Inventory,
     *,
-    programs: Sequence[Program] = (),
+    processes: Sequence[Chosen] = (),
     scheduler_jobs: Mapping[str, str] | None = None,
     into: str = "",
 ) -> str:
@@ -65,7 +59,7 @@ def draft_plan(
     Args:
         subject: The project.
         inventory: What was found in its source.
-        programs: What deployment files say about processes.
+        processes: What deployment files say about processes.
         scheduler_jobs: When jobs of other schedulers run, by ``module:entry``, as the plan writes it.
         into: The unified module; if empty, each task's own function becomes the Celery task.
     """
@@ -87,7 +81,7 @@ def draft_plan(
     groups = grouped((task for task in inventory.tasks if module_of(task) != into), into=into)
     document["task"] = _array(_task(path, group, name=own.get(path) or path) for path, group in groups.items())
     _schedule(document, inventory, scheduler_jobs or {}, groups)
-    _add_processes(document, drafted_programs(programs), subject.root)
+    _add_processes(document, processes, subject)
     return tomlkit.dumps(document)
 
 
@@ -125,68 +119,20 @@ def _scheduled(name: str, task: str, trigger: str) -> Table:
     return table
 
 
-def drafted_programs(programs: Sequence[Program]) -> tuple[Program, ...]:
-    """Return those programs that go into the draft: of one kind of deployment, so that none stands twice."""
-    kinds = [driver for driver in PREFERRED if any(program.driver is driver for program in programs)]
-    return tuple(program for program in programs if kinds and program.driver is kinds[0])
-
-
-def _add_processes(document: tomlkit.TOMLDocument, programs: Sequence[Program], root: str) -> None:
-    if programs:
-        document["process"] = _array(_processes(programs, root))
-    else:
-        document.add(
-            tomlkit.comment("No worker, scheduler or producer was found in deployment files; before a cutover")
-        )
-        document.add(tomlkit.comment("write each as a [[process]], legacy and unified."))
-
-
-def _processes(programs: Sequence[Program], root: str) -> Iterator[Table]:
-    for program in programs:
-        yield _process(program, "legacy", root)
-    seen: set[Role] = set()
-    for program in programs:
-        if program.role is Role.PRODUCER or program.role not in seen:
-            seen.add(program.role)
-            yield _process(program, "unified", root)
-
-
-def _process(program: Program, side: str, root: str) -> Table:
-    table = tomlkit.table()
-    producer = program.role is Role.PRODUCER
-    slug = re.sub(r"[^a-z0-9]+", "-", program.name.removesuffix(".service").lower()).strip("-")
-    unified = side == "unified"
-    table["name"] = f"{side}-{slug if producer or not unified else program.role.value}"
-    origin = f"instead of {program.name}" if unified and not producer else f"{program.driver.value} {program.name}"
-    table["name"].comment(f"{origin}; {program.doubt}" if program.doubt else origin)
-    table["side"], table["role"] = side, program.role.value
-    if not producer:
-        table["system"] = "celery" if unified or program.system is None else program.system.value
-    if program.driver is Driver.COMMAND:
-        table["directory"] = program.directory or root
-        table["command"] = _command(program, unified=unified)
-    else:
-        table["driver"] = program.driver.value
-        key = "program" if program.driver is Driver.SUPERVISOR else "unit"
-        group = program.name.rpartition(":")[0]
-        new = f"unified-{slug if producer else program.role.value}"
-        new = f"{group}:{new}" if group else new + ".service" * (key == "unit")
-        table[key] = new if unified else program.name
-        if unified:
-            table[key].comment("add it to the manager, not started by itself")
-    if program.stop_timeout_s:
-        table["stop_timeout_s"] = program.stop_timeout_s
-    return table
-
-
-def _command(program: Program, *, unified: bool) -> list[str]:
-    if unified and program.role in UNIFIED_COMMANDS:
-        return UNIFIED_COMMANDS[program.role]
-    words = [re.sub(r"\$([A-Za-z_]\w*)", r"${\1}", word) for word in program.command]
-    names_itself = any(word in ("-n", "--hostname") or word.startswith("--hostname=") for word in words)
-    if program.role is Role.WORKER and program.system is System.CELERY and not names_itself:
-        words += ["-n", "{node}"]
-    return words
+def _add_processes(document: tomlkit.TOMLDocument, chosen: Sequence[Chosen], subject: Subject) -> None:
+    if not chosen:
+        document.add(tomlkit.comment("No worker, scheduler or producer was found in deployment files;"))
+        document.add(tomlkit.comment("before a cutover, write each as a [[process]], legacy and unified."))
+        return
+    plan = document.unwrap()
+    scope = DraftScope(
+        folder=subject.folder,
+        root=subject.root,
+        app=subject.app,
+        queues=tuple(plan["unified"]["queues"]),
+        legacy={System(name): tuple(table["queues"]) for name, table in plan["legacy"].items()},
+    )
+    document["process"] = _array(process_tables(chosen, scope))
 
 
 def grouped(tasks: Iterable[LegacyDefinition], *, into: str = "") -> Groups:

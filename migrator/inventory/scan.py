@@ -30,6 +30,8 @@ class Inventory:
     unreadable: tuple[tuple[Path, str], ...] = ()
     #: Files and lines where a task is made in a way that could not be followed.
     unseen: tuple[tuple[Path, int], ...] = ()
+    #: Dotted names of what is assigned a Celery app.
+    applications: tuple[str, ...] = ()
 
 
 def scan(root: Path, sources: SourceFiles | None = None) -> Inventory:
@@ -61,6 +63,7 @@ def scan(root: Path, sources: SourceFiles | None = None) -> Inventory:
         files=len(every),
         unreadable=tuple(unreadable),
         unseen=tuple(unfollowed),
+        applications=tuple(sorted(applications)),
     )
 
 

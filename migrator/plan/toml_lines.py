@@ -26,7 +26,7 @@ class _Token:
 
 
 @dataclass(slots=True)
-class _Reader:
+class _TomlReader:
     tokens: list[_Token]
     found: dict[str, int] = field(default_factory=dict)
     #: Tables of each array so far, by its path.
@@ -125,7 +125,7 @@ def toml_lines(text: str) -> dict[str, int]:
         if match["skipped"] is None:
             tokens.append(_Token(match[0], line, match["sign"] is None))
         line += match[0].count("\n")
-    reader = _Reader(tokens)
+    reader = _TomlReader(tokens)
     reader.document()
     return reader.found
 

@@ -129,6 +129,11 @@ command=/venv/bin/celery -A shop.celery_jobs beat
 ;command=/venv/bin/celery -A old beat
 
 [program:many]
+command=dramatiq shop.jobs -p 2 -t 3
+numprocs=2
+process_name=%(program_name)s_%(process_num)02d
+
+[program:odd]
 command=dramatiq shop.jobs
 numprocs=4
 
@@ -155,36 +160,40 @@ def test_processes_are_drafted_as_supervisor_runs_them(project: Path) -> None:
     assert {(each["by"], each["name"], each["role"]) for each in seen} == {
         ("supervisor", "shop:worker", "worker"),
         ("supervisor", "shop:beat", "scheduler"),
-        ("supervisor", "many", "worker"),
+        ("supervisor", "many:many_00", "worker"),
+        ("supervisor", "many:many_01", "worker"),
+        ("supervisor", "odd:odd", "worker"),
         ("systemd", "shop-worker.service", "worker"),
-        ("command", "web", "producer"),
-        ("command", "worker", "worker"),
+        ("procfile", "web", "producer"),
+        ("procfile", "worker", "worker"),
     }
     (unit,) = (each for each in seen if each["by"] == "systemd")
     assert unit["stop_timeout_s"] == "120"
     assert "Type=forking is not supported" in unit["doubt"]
-    assert migrator(project, "init").returncode == 0
+    drafted = migrator(project, "init")
+    assert "4 of 7 processes in deployment files are in the plan" in drafted.stdout
+    assert "not in the plan: deploy/shop.conf:19: odd:odd: several processes of one program" in drafted.stdout
+    assert "deploy/broken.conf" in drafted.stdout
     plan = load_plan(project / "migration.toml", draft=True)
     assert [(p.side.value, p.driver.value, p.program, p.stop_timeout_s) for p in plan.processes] == [
         ("legacy", "supervisor", "shop:worker", 90),
         ("legacy", "supervisor", "shop:beat", 10),
-        ("legacy", "supervisor", "many", 10),
+        ("legacy", "supervisor", "many:many_00", 10),
+        ("legacy", "supervisor", "many:many_01", 10),
         ("unified", "supervisor", "shop:unified-worker", 90),
         ("unified", "supervisor", "shop:unified-scheduler", 10),
     ]
-    text = (project / "migration.toml").read_text()
-    assert "several processes of one program: give each its own" in text
-    assert text.count("add it to the manager") == 2
+    assert plan.file.read_text().count("add it to the manager") == 2
 
 
 def test_a_procfile_becomes_commands(project: Path) -> None:
     (project / "Procfile").write_text(PROCFILE)
     assert migrator(project, "init").returncode == 0
     plan = load_plan(project / "migration.toml", draft=True)
-    web, worker, new_web, new_worker = plan.processes
-    assert (web.command[-1], web.directory, new_web.command) == ("0.0.0.0:${PORT}", "src", web.command)
+    web, worker, new_worker, new_web = plan.processes
+    assert (web.command[-1], web.directory, new_web.command) == ("0.0.0.0:${PORT:-5000}", "src", web.command)
     assert worker.command == ("celery", "-A", "shop.celery_jobs", "worker", "-n", "{node}")
-    assert new_worker.command[:5] == ("{python}", "-m", "celery", "-A", "tasks")
+    assert new_worker.command[:5] == ("{python}", "-m", "celery", "-A", "shop.celery_jobs")
 
 
 def test_without_deployment_files_the_draft_names_what_is_missing(project: Path) -> None:
