@@ -33,6 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     app.finalize()
     answer = {"app": str(app.main), "registered": sorted(app.tasks), "settings": _settings(app)}
     known = [task for task in paths if task in app.tasks]
+    answer["retries"] = {name: _retries(app.tasks[name]) for name in known}
     sys.stdout.write("\n" + json.dumps({**answer, "sent": _sent(app, known), "schedule": _schedule(app)}) + "\n")
     return 0
 
@@ -57,6 +58,22 @@ def _settings(app: Any) -> dict[str, Any]:
         "beat_scheduler": str(app.conf.beat_scheduler),
         "catches_aliases": "LegacyAliases" in steps and "DeadLetterConsumer" in str(app.conf.worker_consumer),
         "releases_parked": "ReleaseParked" in steps,
+    }
+
+
+def _retries(task: Any) -> dict[str, Any]:
+    """Return how often and with which waits a task is retried; of a wait that its body gives nobody knows."""
+    from celery import Task
+
+    backoff = int(getattr(task, "retry_backoff", 0) or 0) if getattr(task, "autoretry_for", ()) else 0
+    return {
+        "most": task.max_retries,
+        "first_s": float(backoff or task.default_retry_delay),
+        "longest_s": float(getattr(task, "retry_backoff_max", 600)) if backoff else float(task.default_retry_delay),
+        "doubles": bool(backoff),
+        "sum_s": getattr(task, "retry_horizon_s", None),
+        # Such a class has waits of its own.
+        "own": next((kind.__name__ for kind in type(task).__mro__ if "retry" in vars(kind) and kind is not Task), ""),
     }
 
 

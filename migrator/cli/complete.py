@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 def command(dry_run: bool, name: str, discard_quarantined: bool, plan: Plan, output_format: str) -> None:
     """Complete the migration; it can't be rolled back afterwards.
 
-    Refused (exit code 4) during the quiet period: until the last moved message is due and can no longer be retried.
-    Then the keys that only a rollback needs are deleted, each by its exact name.
+    Refused (exit code 4) while a moved message waits, is parked, held by a worker or retried, and while legacy aliases
+    catch any. Otherwise the keys that only a rollback needs are deleted, each by its exact name.
 
     Example: migrator complete --dry-run
     """

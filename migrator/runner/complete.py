@@ -1,8 +1,8 @@
 """The one-way door: say when it may be gone through, and go through it.
 
-A rollback is worth having until every message that was transferred has had its turn: until the last delayed message was
-due, and for as long as a failed task may still retry. Where legacy aliases are on, it must also have caught nothing for
-a while: who sent under a legacy name yesterday may do so today. That quiet period is computed and printed. Then the
+A rollback is worth having until every message that was transferred has had its turn: none waits, is parked, held by a
+worker, or retried. How long a failed task may go on being retried is printed, not waited for. Where legacy aliases are
+on, they must also have caught nothing for a while: who sent under a legacy name yesterday may do so today. Then the
 workers leave the legacy queues, the keys that only a rollback or the legacy aliases need are deleted by their exact
 names, and the run is closed.
 """
@@ -25,6 +25,7 @@ from migrator.events import Listener, ignore
 from migrator.plan.model import Endpoint, Plan
 from migrator.plan.processes import Role
 from migrator.report import Finding, Report
+from migrator.runner.carried import carried, retry_horizons
 from migrator.runner.quiet_period import QuietPeriod, iso, quiet_period, reasons, utc
 from migrator.runner.report import ActionResult, RunOutcome, RunReport, StepResult
 from migrator.runner.state import MigrationState, read_state
@@ -100,13 +101,12 @@ def _look(context: Context) -> Report:
     quiet = quiet_period(plan, context.environ, entries)
     facts: dict[str, Any] = {
         "quiet_until": iso(quiet.until),
-        "quiet_because": reasons(quiet),
+        "quiet_because": (*reasons(quiet), *retry_horizons(plan, environ=context.environ)),
         "longest_eta_at": iso(quiet.eta_at) if quiet.eta_at else None,
-        "retry_horizon_s": quiet.retry_horizon_s,
         "legacy_aliases_quiet_s": quiet.legacy_aliases_quiet_s if quiet.aliases_enabled_at else None,
         "alias_hits": {hit.name: {"count": hit.count, "last_at": iso(hit.last_at)} for hit in quiet.hits},
     }
-    findings = [*_too_early(quiet), *_running(context)]
+    findings = [*_too_early(quiet), *_carried(context), *_running(context)]
     for endpoint in plan.legacy:
         findings += _left(context, endpoint)
     return findings_report("complete", findings, **facts)
@@ -120,7 +120,7 @@ def _too_early(quiet: QuietPeriod) -> Iterator[Finding]:
             "quiet period",
             f"has {(quiet.messages_at - now) / 60:.0f} minutes to go",
             found=f"until {utc(quiet.messages_at)}",
-            remedy="wait: until then a transferred message may still be due or retry, and a rollback is worth having",
+            remedy="wait: until then workers may hold a transferred message, which RabbitMQ does not show",
         )
     if quiet.names_at > now:
         names = ", ".join(f"{hit.name} ({hit.count}, last {utc(hit.last_at)})" for hit in quiet.hits[:3])
@@ -131,6 +131,19 @@ def _too_early(quiet: QuietPeriod) -> Iterator[Finding]:
             found=names or f"nothing so far, they are on since {utc(quiet.aliases_enabled_at)}",
             remedy="redeploy who sends under legacy names; how long is long enough: legacy_aliases_quiet_s in the plan",
         )
+
+
+def _carried(context: Context) -> Iterator[Finding]:
+    """Name what a rollback would still bring back: messages of before the cutover that have not run to their end."""
+    left = carried(context.plan, environ=context.environ)
+    remedy = "wait until they have run, or `migrator rollback`"
+    due = f"the last is due {utc(left.last_eta_at.timestamp())}" if left.last_eta_at else ""
+    for (queue, state), count in left.counts.items():
+        what = f"still holds {count} {state} messages of before the cutover"
+        yield error("COMPLETE-CARRIED", f"unified queue {queue}", what, found=due, remedy=remedy)
+    if left.running:
+        what = "run, were acknowledged before they began, and may be of before the cutover"
+        yield error("COMPLETE-CARRIED", f"tasks {', '.join(left.running)}", what, remedy="run this again when they end")
 
 
 def _running(context: Context) -> Iterator[Finding]:

@@ -1,8 +1,9 @@
 """From when on a migration may be completed, and what that time is made of.
 
-Until the last delayed message was due and a failed task can no longer retry, a rollback is worth having. Where the
-legacy aliases are on, they must also have caught nothing for a while: who sent under a legacy name yesterday may do so
-today.
+As long as something of before the cutover waits, runs or is retried (:mod:`migrator.runner.carried`), a rollback is
+worth having. Where the legacy aliases are on, they must also have caught nothing for a while: who sent under a legacy
+name yesterday may do so today. On RabbitMQ nobody sees what workers hold until its ETA, so there the last ETA of the
+cutover counts.
 
 A clock that was set in between does not shorten that: what has passed since the cutover is asked from the clock since
 boot, as long as the machine has not been rebooted.
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from migrator.brokers.connect import is_on_rabbitmq
 from migrator.plan.model import Plan
 from migrator.state.journal import EntryKind, JournalEntry
 from migrator.steps.actions.downtime import between, moment
@@ -23,16 +25,8 @@ from migrator.workers.legacy_aliases import AliasHit
 
 #: The journal's line about the legacy aliases.
 ALIASES_ENABLED = ("legacy_aliases", "enable", EntryKind.DONE)
-#: The unified tasks wait 60, 120, 240 … seconds between attempts.
-FIRST_RETRY_S = 60.0
 #: What a time server corrects now and then is no jump.
 SET_MENTIONED_S = 5.0
-
-
-def retry_horizon_s(plan: Plan) -> float:
-    """Return how long after its first failure a task may still retry."""
-    most = max((task.max_retries or 0 for task in plan.tasks), default=0)
-    return FIRST_RETRY_S * float(2**most - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +37,8 @@ class QuietPeriod:
     done_at: float
     #: When the last delayed message is due; 0 if there is none.
     eta_at: float
-    retry_horizon_s: float
+    #: What workers hold can't be seen, so that the last ETA has to pass.
+    held_unseen: bool
     #: When legacy aliases were enabled; 0 if they are off.
     aliases_enabled_at: float
     legacy_aliases_quiet_s: float
@@ -54,14 +49,14 @@ class QuietPeriod:
 
     @property
     def messages_at(self) -> float:
-        """When nothing that was transferred can still be due or retry."""
-        return max(self.done_at, self.eta_at) + self.retry_horizon_s
+        """When nothing that was transferred can still be held until its ETA without being seen."""
+        return max(self.done_at, self.eta_at) if self.held_unseen else self.done_at
 
     @property
     def names_at(self) -> float:
         """When nobody is expected to send a legacy name any more; 0 without legacy aliases."""
         last = max((self.aliases_enabled_at, *(hit.last_at for hit in self.hits)))
-        return last + max(self.legacy_aliases_quiet_s, self.retry_horizon_s) if self.aliases_enabled_at else 0.0
+        return last + self.legacy_aliases_quiet_s if self.aliases_enabled_at else 0.0
 
     @property
     def until(self) -> float:
@@ -80,7 +75,7 @@ def quiet_period(plan: Plan, environ: Mapping[str, str], entries: tuple[JournalE
         done_at=ends[-1].at.timestamp() + set_s if ends else time.time(),
         # Whoever set the ETA had his own clock: the later of both.
         eta_at=eta_at + max(0.0, set_s) if eta_at else 0.0,
-        retry_horizon_s=retry_horizon_s(plan),
+        held_unseen=is_on_rabbitmq(plan.unified, environ),
         aliases_enabled_at=max(enabled) + set_s if enabled else 0.0,
         legacy_aliases_quiet_s=plan.cutover.legacy_aliases_quiet_s,
         hits=legacy_aliases.hits(plan, environ) if enabled else (),
@@ -101,7 +96,6 @@ def reasons(quiet: QuietPeriod) -> tuple[str, ...]:
     """Say what the quiet period is made of."""
     found = [f"the cutover ended {utc(quiet.done_at)}"]
     found.append(f"the last delayed message is due {utc(quiet.eta_at)}" if quiet.eta_at else "no message is delayed")
-    found.append(f"a failed task may retry for {quiet.retry_horizon_s:g} s")
     if quiet.aliases_enabled_at:
         caught = "; ".join(f"{hit.name}: {hit.count}, last {utc(hit.last_at)}" for hit in quiet.hits)
         found.append(f"legacy names that came since {utc(quiet.aliases_enabled_at)}: {caught or 'none'}")

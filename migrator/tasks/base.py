@@ -71,6 +71,11 @@ class UnifiedTask(Task):
         """The number of this task's level for the broker in use."""
         return resolve(None, task_name=self.name, broker_url=self.app.conf.broker_write_url or "")
 
+    @property
+    def retry_horizon_s(self) -> float:
+        """How long after its first failure a call may go on being retried, if no provider asks for more."""
+        return float(FIRST_DELAY_S * (2 ** (self.max_retries or 0) - 1))
+
     def delay_s(self, exc: Any = None) -> float:
         """Return how long to wait before the next attempt."""
         backoff: float = FIRST_DELAY_S * 2**self.request.retries

@@ -18,7 +18,7 @@ from migrator.wire.queue_address import QueueAddress
 
 _EXAMPLE_CHARACTERS = 2000
 #: Waiting messages, and those that a run in progress or an interrupted run has claimed.
-_MOVABLE = (State.READY, State.DELAYED, State.MOVING)
+_MOVABLE = (State.READY, State.DELAYED, State.PARKED, State.MOVING)
 
 
 def preview(

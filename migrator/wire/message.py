@@ -23,6 +23,8 @@ class State(StrEnum):
     READY = "ready"
     #: In a queue, may run later (Dramatiq's ``.DQ``, Celery's ETA).
     DELAYED = "delayed"
+    #: Beside the unified queue, due too late for it.
+    PARKED = "parked"
     #: Taken by a worker and not finished (Dramatiq's acks, Celery's unacked).
     CLAIMED = "claimed"
     #: Given up (Dramatiq's ``.XQ``).

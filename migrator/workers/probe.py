@@ -47,14 +47,26 @@ def ask(plan: Plan, process: Process | None, *, environ: Mapping[str, str]) -> A
     return orjson.loads(output.strip().splitlines()[-1])
 
 
+def ask_worker(plan: Plan, *, environ: Mapping[str, str]) -> Any:
+    """Return the answer for the first unified worker.
+
+    Raises:
+        MigratorError: The app can't be imported, or its answer can't be read.
+    """
+    worker = next(iter(plan.select(side=Side.UNIFIED, role=Role.WORKER)), None)
+    try:
+        return ask(plan, worker, environ=environ)
+    except (orjson.JSONDecodeError, IndexError) as failure:
+        raise MigratorError("worker probe", "gave no answer", found=str(failure)) from failure
+
+
 def releases_parked(plan: Plan, *, environ: Mapping[str, str]) -> bool:
     """Return whether the unified workers release parked messages: not on RabbitMQ, nor if the app can't be asked."""
     if is_on_rabbitmq(plan.unified, environ):
         return False
-    worker = next(iter(plan.select(side=Side.UNIFIED, role=Role.WORKER)), None)
     try:
-        return bool(ask(plan, worker, environ=environ)["settings"]["releases_parked"])
-    except (MigratorError, orjson.JSONDecodeError, IndexError):
+        return bool(ask_worker(plan, environ=environ)["settings"]["releases_parked"])
+    except MigratorError:
         return False
 
 

@@ -69,7 +69,7 @@ def test_every_state_is_included(scene: Scene) -> None:
 
     assert contents() == {
         (quarantined, "quarantined"): 1,
-        (parked, "delayed"): 1,
+        (parked, "parked"): 1,
         (taken, "claimed"): 1,
         (dead_id, "dead"): 1,
         (unacked, "claimed"): 1,
@@ -83,7 +83,7 @@ def test_every_state_is_included(scene: Scene) -> None:
     # What a worker had claimed waits again: its owner is gone.
     assert contents() == {
         (quarantined, "quarantined"): 1,
-        (parked, "delayed"): 1,
+        (parked, "parked"): 1,
         (taken, "ready"): 1,
         (dead_id, "dead"): 1,
         (unacked, "ready"): 1,

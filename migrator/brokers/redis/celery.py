@@ -75,7 +75,7 @@ class CeleryRedis:
             for key, number in count_quarantined(client, self.endpoint).items():
                 counts[key] = counts.get(key, 0) + number
             if self.endpoint.side is Side.UNIFIED:
-                counts[self.endpoint.queues[0], State.DELAYED] += client.zcard(PARKED)
+                counts[self.endpoint.queues[0], State.PARKED] += client.zcard(PARKED)
         return counts
 
     def owners(self) -> tuple[Owner, ...]:
@@ -128,7 +128,7 @@ class CeleryRedis:
     def _parked(self, queue: str | None) -> Iterator[Message]:
         for raw, _ in self.server.client.zscan_iter(PARKED, count=_PAGE):
             if queue in (None, self.endpoint.queues[0]):
-                yield read_message(self._address(self.endpoint.queues[0]), "", raw, State.DELAYED)
+                yield read_message(self._address(self.endpoint.queues[0]), "", raw, State.PARKED)
 
     def _scan_list(self, address: QueueAddress, key: str, state: State, *, from_tail: bool) -> Iterator[Message]:
         start, client = 0, self.server.client
