@@ -44,8 +44,10 @@ def command(path: Path, in_place: bool, into: str, modules: tuple[str, ...], for
 
     Example: migrator init --into tasks.unified .
     """
+    from dataclasses import replace
+
     from migrator.errors import ExitCode, RefusedError, UsageError
-    from migrator.inventory.draft_plan import import_root
+    from migrator.inventory.draft_plan import import_root, module_of
     from migrator.inventory.scan import scan
     from migrator.plan.decisions import draft_decisions
     from migrator.plan.loader import load_plan
@@ -65,7 +67,8 @@ def command(path: Path, in_place: bool, into: str, modules: tuple[str, ...], for
     file.write_text(text, encoding="utf-8")
     load_plan(file, draft=True)
     decisions = draft_decisions(text)
-    lines, data = _told(inventory, left if scope else None)
+    legacy = replace(inventory, tasks=tuple(task for task in inventory.tasks if module_of(task) != into))
+    lines, data = _told(legacy, left if scope else None)
     lines[0] = f"wrote {file}: {lines[0]}"
     lines += [*told, *_decisions(decisions)]
     data["decisions"] = [dict(zip(("line", "key", "text"), decision, strict=True)) for decision in decisions]

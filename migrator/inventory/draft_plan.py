@@ -77,9 +77,9 @@ def draft_plan(
             legacy[system.value] = _endpoint(system, modules)
     document["legacy"] = legacy
     document["unified"] = {"broker": "${CELERY_BROKER_URL:-redis://localhost:6379/0}", "queues": ["unified"]}
-    own = {task.path: task.name for task in inventory.tasks if task.system is System.CELERY}
-    groups = grouped((task for task in inventory.tasks if module_of(task) != into), into=into)
-    document["task"] = _array(_task(path, group, name=own.get(path) or path) for path, group in groups.items())
+    groups = grouped(inventory.tasks, into=into)
+    written = {task.path: task for task in inventory.tasks if task.system is System.CELERY}
+    document["task"] = _array(_task(path, group, written.get(path)) for path, group in groups.items())
     _schedule(document, inventory, scheduler_jobs or {}, groups)
     _add_processes(document, processes, subject)
     return tomlkit.dumps(document)
@@ -139,13 +139,16 @@ def grouped(tasks: Iterable[LegacyDefinition], *, into: str = "") -> Groups:
     """Return the tasks by the path of the unified task proposed for them; computed names are left out.
 
     Tasks of one name and one system in different modules are different tasks: none of them can be known to be the one
-    of the unified module, so each keeps its place.
+    of the unified module, so each keeps its place. So do those that a unified module which is written already lacks.
     """
-    chosen = [task for task in tasks if task.name]
+    found = list(tasks)
+    written = {task.path for task in found if module_of(task) == into}
+    chosen = [task for task in found if task.name and task.path not in written]
     leaves = Counter((task.system, _leaf(task)) for task in chosen)
     groups: Groups = {}
     for task in chosen:
         moves = into and leaves[task.system, _leaf(task)] == 1
+        moves = moves and (not written or f"{into}.{_leaf(task)}" in written)
         groups.setdefault(f"{into}.{_leaf(task)}" if moves else task.path, []).append(task)
     return groups
 
@@ -173,19 +176,25 @@ def _endpoint(system: System, modules: list[str]) -> Table:
     return table
 
 
-def _task(path: str, group: list[LegacyDefinition], *, name: str) -> Table:
+def _task(path: str, group: list[LegacyDefinition], written: LegacyDefinition | None) -> Table:
     table = tomlkit.table()
-    table["name"] = name
+    table["name"] = (written and written.name) or path
     table["path"] = path
     parameters = list(dict.fromkeys(parameter for task in group for parameter in task.parameters))
-    if any(list(task.parameters) != parameters for task in group):
+    if written and written not in group:
+        parameters = list(written.parameters)
+    elif any(list(task.parameters) != parameters for task in group):
         parameters.append(f"{DECIDE}: the legacy tasks take different arguments; see `arguments` in the README")
     elif any(task.open_ended for task in group):
         parameters.append(f"{DECIDE}: it takes what it is given; write the names that callers use")
     table["parameters"] = parameters
     table["priority"] = "MEDIUM"
     table["replaces"] = _array(
-        _replaced(task, primary=index == 0, single=len(group) == 1) for index, task in enumerate(group)
+        {
+            **_replaced(task, primary=index == 0, single=len(group) == 1),
+            **(_arguments(task, written) if written else {}),
+        }
+        for index, task in enumerate(group)
     )
     return table
 
@@ -196,6 +205,14 @@ def _replaced(task: LegacyDefinition, *, primary: bool, single: bool) -> dict[st
     if primary and not single:
         entry["primary"] = True
     return entry
+
+
+def _arguments(task: LegacyDefinition, written: LegacyDefinition) -> dict[str, Any]:
+    """Return a decision for each parameter that the unified task doesn't have."""
+    own = [name for name in written.parameters if name not in task.parameters]
+    choice = f"{DECIDE}: {' or '.join(own) or 'nothing fits'}; or wrap or drop it"
+    lacking = [name for name in task.parameters if name not in written.parameters]
+    return {"arguments": [{"rename": name, "to": choice} for name in lacking]} if lacking else {}
 
 
 def _array(tables: Iterable[Any]) -> Any:

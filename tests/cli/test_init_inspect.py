@@ -79,6 +79,25 @@ def test_the_draft_is_a_complete_plan(project: Path) -> None:
     assert mail.parameters[:2] == ("to", "subject")
 
 
+def test_a_unified_module_that_is_written_says_what_its_tasks_take(project: Path) -> None:
+    (project / "src/shop/unified.py").write_text("""\
+from celery import shared_task
+
+
+@shared_task(name="shop.mail")
+def send_mail(to, about): ...
+""")
+    result = migrator(project, "init", "--into", "shop.unified")
+    assert result.returncode == 0, result.stderr
+    plan = load_plan(project / "migration.toml", draft=True)
+    mail = next(task for task in plan.tasks if task.path == "shop.unified.send_mail")
+    assert (mail.name, mail.parameters) == ("shop.mail", ("to", "about"))
+    assert 'to = "DECIDE: about; or wrap or drop it"' in (project / "migration.toml").read_text()
+    # What the module lacks stays where it is.
+    assert "shop.jobs.count_stock" in {task.path for task in plan.tasks}
+    assert result.stdout.count("3 legacy tasks") == 1
+
+
 def test_in_place_maps_each_task_to_itself(project: Path) -> None:
     more = project / "src/shop/more.py"
     more.write_text("import dramatiq\n\ndef work(*args): ...\n\nwork_actor = dramatiq.actor(work)\n")
