@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -56,5 +57,7 @@ def _reader(file: Path, text: str) -> Reader | None:
     if file.suffix == "":
         first = text[:80].partition("\n")[0]
         return script if first.startswith(_SHEBANG) and "sh" in first else None
+    if file.suffix == ".toml" and re.search(r"^\[migration\]", text, re.MULTILINE):
+        return None  # a plan names the processes of the files that are read
     reader = _SUFFIXES[file.suffix]
     return mentions if reader is supervisor and "[program:" not in text else reader

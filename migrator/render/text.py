@@ -23,15 +23,16 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     """
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     names, cells = [name.lstrip("#") for name in columns], [[str(cell) for cell in row] for row in rows]
     if _least_width(names, cells) > _width():
         return [*([title] if title else []), *(line for row in cells for line in _block(names, row))]
-    result = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+    result = Table(title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
     for name in columns:
-        result.add_column(name.lstrip("#"), justify="right" if name.startswith("#") else "left", overflow="fold")
+        result.add_column(Text(name.lstrip("#")), justify="right" if name.startswith("#") else "left", overflow="fold")
     for row in cells:
-        result.add_row(*row)
+        result.add_row(*(Text(cell) for cell in row))  # as it is: brackets in it are no markup
     return _rendered(result)
 
 

@@ -219,3 +219,20 @@ def test_scripts_are_read_and_entrypoints_that_pass_on_are_not_workers(tmp_path:
         ("start", 4, "src")
     ]
     assert {item.manager.value for item in programs} == {"script", "dockerfile"}
+
+
+@pytest.mark.parametrize("controlled", [True, False])
+def test_a_supervisor_that_nobody_can_talk_to_is_not_drafted(tmp_path: Path, *, controlled: bool) -> None:
+    control = "[unix_http_server]\nfile=s\n[rpcinterface:supervisor]\nx=y\n" if controlled else ""
+    text = f"[supervisord]\nnodaemon=true\n{control}[program:worker]\ncommand=celery -A shop worker\n"
+    (tmp_path / "supervisord.conf").write_text(text)
+    ((program,), unread) = find_programs(tmp_path)
+    assert unread == ()
+    assert bool(program.doubt) is not controlled
+    (tmp_path / "supervisord.conf").write_text("[program:worker]\ncommand=celery -A shop worker\n")
+    assert find_programs(tmp_path)[0][0].doubt == "", "a part of a configuration says nothing of the rest"
+
+
+def test_a_plan_is_no_deployment_file(tmp_path: Path) -> None:
+    (tmp_path / "migration.toml").write_text('[migration]\nname = "x"\n[[process]]\ncommand = ["celery", "worker"]\n')
+    assert find_programs(tmp_path) == ((), ())

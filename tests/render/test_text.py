@@ -79,3 +79,8 @@ def test_many_findings_of_one_code_are_counted() -> None:
     lines = finding_lines([finding(Severity.WARNING, "C")] * 5 + [finding(Severity.ERROR, "B")], most=2)
     assert sum(line.startswith("warning") for line in lines) == 2
     assert lines[-1].strip() == "and 3 more C; --format json lists all"
+
+
+def test_brackets_are_text() -> None:
+    lines = "\n".join(table("[b]of[/b]", ["name"], [["no price for [btc]"], ["x[/b]"]]))
+    assert "no price for [btc]" in lines and "x[/b]" in lines and "[b]of[/b]" in lines

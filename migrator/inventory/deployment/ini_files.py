@@ -33,6 +33,7 @@ def supervisor(file: Path, text: str) -> Iterator[Found]:
         if section.startswith("group:")
         for name in parser.get(section, "programs", fallback="").split(",")
     }
+    doubt = _unreachable(parser)
     for section in parser.sections():
         name = section.partition(":")[2]
         if not section.startswith("program:"):
@@ -44,8 +45,17 @@ def supervisor(file: Path, text: str) -> Iterator[Found]:
                 yield found
                 continue
             stop_s = seconds(given.get("stopwaitsecs", "10"))
-            program = replace(found, stop_timeout_s=stop_s, directory=given.get("directory", ""))
+            program = replace(found, stop_timeout_s=stop_s, directory=given.get("directory", ""), doubt=doubt)
             yield from _instances(program, given, groups.get(name, ""))
+
+
+def _unreachable(parser: configparser.RawConfigParser) -> str:
+    """Return why nobody can talk to the supervisor that a whole configuration starts; a part of one says nothing."""
+    sections = parser.sections()
+    answers = "rpcinterface:supervisor" in sections and {"unix_http_server", "inet_http_server"} & set(sections)
+    if "supervisord" not in sections or answers or parser.has_section("include"):
+        return ""
+    return "supervisor can't be told to start or stop it: [unix_http_server] and [rpcinterface:supervisor] are missing"
 
 
 def _instances(program: Program, given: Mapping[str, str], group: str) -> Iterator[Program]:
