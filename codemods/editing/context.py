@@ -208,7 +208,7 @@ class FileContext:
     def leave(self, node: cst.CSTNode, code: str, detail: str = "") -> None:
         """List a place, unless it is a use of Dramatiq that only tasks need which stay."""
         if code in DRAMATIQ_CODES:
-            general = code == "DRAMATIQ-USE"
+            general = code in {"DRAMATIQ-USE", "DRAMATIQ-PACKAGE"}
             if not self.index.is_about(self.values.where.module, dramatiq=general):
                 return
         line = self.source.line(node)

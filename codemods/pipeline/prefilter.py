@@ -18,17 +18,21 @@ _IMPORTED = (
 )
 
 
-def prefilter(words: Iterable[str], leaves: Iterable[str] = ()) -> Callable[[bytes], bool]:
-    """Return a test of whether a file holds one of the words as a whole, or imports one of the leaves.
+def prefilter(words: Iterable[str], leaves: Iterable[str] = (), parts: Iterable[str] = ()) -> Callable[[bytes], bool]:
+    """Return a test of whether a file holds one of the words as a whole, imports one of the leaves, or has a part.
 
+    Parts are names of libraries: what needs one of them is often called after it.
     Searching for plain words is many times faster than a pattern, which only confirms what they found.
     """
+    libraries = [part.encode("utf-8") for part in parts]
     every, ends = sorted(words, key=len, reverse=True), sorted(leaves)
     plain, plain_ends = _shortest(every), _shortest(ends)
     whole = re.compile(_WORD % _choice(every))
     imported = re.compile(_IMPORTED.replace(b"%s", _choice(ends)))
 
     def worth(data: bytes) -> bool:
+        if any(part in data for part in libraries):
+            return True
         if any(word in data for word in plain) and whole.search(data):
             return True
         return any(word in data for word in plain_ends) and imported.search(data) is not None

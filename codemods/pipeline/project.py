@@ -16,6 +16,7 @@ from codemods.pipeline.other_projects import other_tasks
 from codemods.pipeline.prefilter import prefilter
 from codemods.pipeline.process_pool import ProcessPool
 from codemods.plan.plan_index import PlanIndex, index_plan
+from codemods.plan.sister_packages import LEGACY, needing_packages
 from migrator.inventory.callables import loading
 from migrator.inventory.module_facts import ModuleFacts, celery_applications, read_module
 from migrator.inventory.scan import scan
@@ -54,7 +55,8 @@ def build_index(plan: Plan, sources: SourceFiles | None = None) -> PlanIndex:
     applications = celery_applications(modules)
     index = index_plan(plan, applications=applications)
     index = index.with_offered({name: _public(facts) for name, facts in modules.items()})
-    index = replace(index, named_by_unified=_named_by_unified(plan, index))
+    needing = needing_packages(plan.folder)
+    index = replace(index, named_by_unified=_named_by_unified(plan, index), needing_dramatiq=needing)
     if plan.scope:
         left = staying(plan, scan(plan.source_root, sources))
         index = replace(index, stays={task.path: task.system for task in left.tasks})
@@ -152,7 +154,7 @@ def rewrite_project(
             known.add(file)
 
     package = {plan.source_root / index.package / "__init__.py"} if index.needs_app else set()
-    add(prefilter(words, index.leaves()), settings_files(plan) | package)
+    add(prefilter(words, index.leaves(), {LEGACY, *index.needing_dramatiq}), settings_files(plan) | package)
     workers.begin()
     if while_parsing is not None:
         while_parsing(workers.sources)

@@ -142,6 +142,8 @@ class PlanIndex:
     open_containers: frozenset[str] = frozenset()
     #: For one file: modules that the plan's root has and a nearer folder too, with that folder.
     doubtful: Mapping[str, str] = field(default_factory=dict)
+    #: Top-level packages that need Dramatiq though their names don't say so.
+    needing_dramatiq: frozenset[str] = frozenset()
     #: False in a file of another Django project: what it has of Dramatiq is not listed.
     list_dramatiq: bool = True
     #: Patterns of the modules that the plan is about; empty for all.
@@ -196,7 +198,7 @@ class PlanIndex:
         found |= set(self.modules)
         found |= {export.rpartition(".")[2] for export in self.exports}
         found |= {target.name for target in self.targets.values()}
-        found |= {"dramatiq", "periodiq", "send_with_options", "message_with_options", "migrator: ignore"}
+        found |= {"send_with_options", "message_with_options", "migrator: ignore"}
         found |= {path.rpartition(".")[2] for path in self.stays}
         found |= {entry.partition(":")[2] for entry in self.schedule} | {"autodiscover_tasks"}
         return frozenset(word for word in found if word)

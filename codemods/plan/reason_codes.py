@@ -26,7 +26,7 @@ def _notice(what: str, remedy: str) -> ReasonCode:
 
 
 #: About uses of Dramatiq that are as they should be where actors stay.
-DRAMATIQ_CODES = frozenset({"DRAMATIQ-USE", "RAISED-RETRY", "CURRENT-MESSAGE"})
+DRAMATIQ_CODES = frozenset({"DRAMATIQ-USE", "DRAMATIQ-PACKAGE", "RAISED-RETRY", "CURRENT-MESSAGE"})
 
 REASONS = MappingProxyType(
     {
@@ -112,6 +112,10 @@ REASONS = MappingProxyType(
         "SCHEDULE-JOB": _left("another scheduler sends a legacy task", "let beat send it: add a [[schedule]]"),
         "SCHEDULE-DIFFERS": _notice("ran at another time than the plan's schedule says", "correct one of them"),
         "SETTINGS": _left("the settings can't be completed safely", "add it by hand"),
+        "DRAMATIQ-PACKAGE": _left(
+            "a package that needs Dramatiq: it can't be imported any more when that is uninstalled",
+            "remove it, or replace it by what Celery has",
+        ),
         "DRAMATIQ-SETTING": _notice("a setting of Dramatiq that nothing reads after the migration", "remove it"),
         "TEXT-NAME": _notice("a text file names a legacy task, module or command", "run with --text, or correct it"),
         "PERIODIC-ROW": _left(

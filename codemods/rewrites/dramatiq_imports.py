@@ -8,6 +8,7 @@ from __future__ import annotations
 import libcst as cst
 
 from codemods.calls.actor_calls import partials
+from codemods.calls.sister_imports import list_sisters
 from codemods.calls.task_support import write_support
 from codemods.editing.context import FileContext
 from codemods.editing.new_imports import add_imports
@@ -60,6 +61,7 @@ def rewrite(context: FileContext) -> None:
         elif removed:
             remove_items(context, statement.names, removed)  # type: ignore[arg-type]
     add_imports(context, None, instead=False)
+    list_sisters(context, LIBRARIES)
 
 
 def _remove_partials(context: FileContext) -> None:

@@ -341,3 +341,25 @@ def run(kind, rows):
     assert source(project, "computed.py") == text
     computed = [code for code in codes(printed, "computed.py") if code.startswith("COMPUTED-NAME")]
     assert computed == [f"COMPUTED-NAME {line}" for line in (5, 6, 10, 11, 12, 13)]
+
+
+def test_what_needs_dramatiq_is_listed_whatever_else_the_file_holds(tmp_path: Path) -> None:
+    site = ".venv/lib/python3.11/site-packages/tokeo-1.0.dist-info"
+    listed = {
+        "tests/test_jobs.py": "from django_dramatiq import test\n\n\nclass Case(test.DramatiqTestCase): ...\n",
+        "shop/monitoring.py": "from sentry_sdk.integrations.dramatiq import DramatiqIntegration\n",
+        "shop/extension.py": "from flask_melodramatiq import Broker\n",
+        "shop/mail.py": 'EMAIL_BACKEND = "django_dramatiq_email.backends.DramatiqEmailBackend"\n',
+        "shop/other.py": "import tokeo\n",
+    }
+    own = {
+        "jobs/dramatiq_parts.py": "X = 1\n",
+        "jobs/reader.py": "from jobs.dramatiq_parts import X\nfrom .dramatiq_parts import X as Y\n",
+        "jobs/log.py": "LOGGER = 'dramatiq.worker'\n",
+        ".venv/pyvenv.cfg": "",
+        f"{site}/METADATA": "Name: tokeo\nRequires-Dist: dramatiq[redis]>=1.16\n\nA framework.\n",
+        f"{site}/RECORD": "tokeo/__init__.py,,\ntokeo-1.0.dist-info/METADATA,,\n",
+    }
+    _, printed = rewritten(tmp_path, {**listed, **own})
+    lines = {path: codes(printed, path) for path in (*listed, *own) if codes(printed, path)}
+    assert lines == {path: ["DRAMATIQ-PACKAGE 1"] for path in listed} | {"tests/test_jobs.py": ["DRAMATIQ-USE 4"]}
