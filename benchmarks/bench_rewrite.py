@@ -108,6 +108,16 @@ def in_place(plan: str) -> str:
     return plan
 
 
+def write_project(folder: Path) -> None:
+    """Write the plan, the module that it retires, and the one that it names instead."""
+    for path, text in {"legacy/actors.py": ACTORS, "work/unified.py": "def add(x, y): ...\n"}.items():
+        file = folder / "src" / path
+        file.parent.mkdir(parents=True)
+        file.with_name("__init__.py").write_text("")
+        file.write_text(text)
+    (folder / "migration.toml").write_text(PLAN)
+
+
 def build_tree(folder: Path, files: int) -> tuple[int, int, int]:
     """Copy installed modules until there are enough; return the number of files, of lines, and of files with names."""
     source = Path(sysconfig.get_path("purelib"))
@@ -128,10 +138,7 @@ def build_tree(folder: Path, files: int) -> tuple[int, int, int]:
         target.write_bytes(data)
         lines += data.count(b"\n")
         count += 1
-    (folder / "src/legacy").mkdir(parents=True)
-    (folder / "src/legacy/__init__.py").write_text("")
-    (folder / "src/legacy/actors.py").write_text(ACTORS)
-    (folder / "migration.toml").write_text(PLAN)
+    write_project(folder)
     return count, lines, mentioned
 
 
@@ -231,10 +238,7 @@ def rewrite_uses(folder: Path, uses: int) -> tuple[float, float]:
     from codemods.runner import Mode, rewrite
     from migrator.plan.loader import load_plan
 
-    (folder / "src/legacy").mkdir(parents=True)
-    (folder / "src/legacy/__init__.py").write_text("")
-    (folder / "src/legacy/actors.py").write_text(ACTORS)
-    (folder / "migration.toml").write_text(PLAN)
+    write_project(folder)
     sends = "".join(f"add_actor.send({number}, 2)\n" for number in range(uses))
     (folder / "src/sends.py").write_text(f"from legacy.actors import add_actor\n\n{sends}")
     plan = load_plan(folder / "migration.toml")

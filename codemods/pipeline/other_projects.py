@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,10 +38,8 @@ def _folders(plan: Plan, index: PlanIndex, sources: SourceFiles) -> set[Path]:
     """Return the roots of other projects, and the folders of the repository beside the import root."""
     found = {file.parent for file in sources.files() if file.name in MARKERS}
     others = {folder for folder in found if is_other(index, folder)}
-    inside = len(plan.folder.parts)
-    beside = {
-        Path(*file.parts[: inside + 1])
-        for file in sources.python_files()
-        if not file.is_relative_to(index.root) and len(file.parts) > inside + 1
-    }
+    inside = f"{index.root}{os.sep}"
+    outside = [file for file in sources.python_files() if not str(file).startswith(inside)]
+    depth = len(plan.folder.parts)
+    beside = {Path(*file.parts[: depth + 1]) for file in outside if len(file.parts) > depth + 1}
     return others | {folder for folder in beside if not index.root.is_relative_to(folder)}
