@@ -42,6 +42,9 @@ def _following(
     if mapping.system is System.DRAMATIQ:
         if legacy["encoder"] == "JSONEncoder":
             expected["encoder"] = "json"
+        if legacy["backoff_s"] == f"{unified['backoff_s']}, with jitter":
+            # Dramatiq's jitter only lengthens a wait; Celery's would shorten it, down to nothing.
+            expected["backoff_s"] = unified["backoff_s"]
         if unified["time_limit_s"] is None or unified["time_limit_s"] > (unified["soft_time_limit_s"] or 0):
             # Dramatiq's limit is an exception in the task, as Celery's soft one; it never kills a process.
             expected["time_limit_s"] = unified["time_limit_s"]

@@ -12,7 +12,7 @@ from codemods.runner import rewrite
 from migrator.plan.loader import load_plan
 
 DEFAULT = (
-    "autoretry_for=(Exception,), max_retries=20, retry_backoff=15, retry_backoff_max=604800, retry_jitter=True, "
+    "autoretry_for=(Exception,), max_retries=20, retry_backoff=15, retry_backoff_max=604800, retry_jitter=False, "
     "soft_time_limit=600, time_limit=660, acks_late=True, reject_on_worker_lost=True, ignore_result=True"
 )
 FAST = DEFAULT.replace("max_retries=20", "max_retries=3")

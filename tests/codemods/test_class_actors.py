@@ -11,7 +11,7 @@ from codemods.report import Mode
 from codemods.runner import rewrite
 
 DEFAULT = (
-    "autoretry_for=(Exception,), max_retries=20, retry_backoff=15, retry_backoff_max=604800, retry_jitter=True, "
+    "autoretry_for=(Exception,), max_retries=20, retry_backoff=15, retry_backoff_max=604800, retry_jitter=False, "
     "soft_time_limit=600, time_limit=660, acks_late=True, reject_on_worker_lost=True, ignore_result=True"
 )
 
@@ -64,7 +64,7 @@ class Work(Task):
 
 
 Work = shared_task(name="jobs.Work", base=Work, bind=True, queue="slow", autoretry_for=(Exception,), max_retries=2, \
-retry_backoff=15, retry_backoff_max=604800, retry_jitter=True, soft_time_limit=600, time_limit=660, \
+retry_backoff=15, retry_backoff_max=604800, retry_jitter=False, soft_time_limit=600, time_limit=660, \
 acks_late=True, reject_on_worker_lost=True, ignore_result=True)(Work.perform)
 
 

@@ -13,7 +13,7 @@ from codemods.runner import rewrite
 
 IMPORT = "from celery import shared_task\n\n\n"
 DEFAULT = (
-    "autoretry_for=(Exception,), max_retries=20, retry_backoff=15, retry_backoff_max=604800, retry_jitter=True, "
+    "autoretry_for=(Exception,), max_retries=20, retry_backoff=15, retry_backoff_max=604800, retry_jitter=False, "
     "soft_time_limit=600, time_limit=660, acks_late=True, reject_on_worker_lost=True, ignore_result=True"
 )
 
@@ -47,7 +47,7 @@ def convert(folder: Path, source: str, broker: str = BROKER) -> tuple[str, list[
             "import dramatiq as d\n\n\n@d.actor(queue_name='slow', max_retries=3, min_backoff=5000, "
             "max_backoff=60 * 1000)\ndef work(x): ...\n",
             f'{IMPORT}@shared_task(name="jobs.work", queue="slow", '
-            "autoretry_for=(Exception,), max_retries=3, retry_backoff=5, retry_backoff_max=60, retry_jitter=True, "
+            "autoretry_for=(Exception,), max_retries=3, retry_backoff=5, retry_backoff_max=60, retry_jitter=False, "
             "soft_time_limit=600, time_limit=660, "
             "acks_late=True, reject_on_worker_lost=True, ignore_result=True)\ndef work(x): ...\n",
         ),
@@ -62,7 +62,7 @@ def convert(folder: Path, source: str, broker: str = BROKER) -> tuple[str, list[
             "import dramatiq\n\n\n@dramatiq.actor(throws=ValueError, max_retries=None)\ndef work(x): ...\n",
             f'{IMPORT}@shared_task(name="jobs.work", autoretry_for=(Exception,), '
             "dont_autoretry_for=(ValueError,), max_retries=None, retry_backoff=15, retry_backoff_max=604800, "
-            "retry_jitter=True, soft_time_limit=600, time_limit=660, "
+            "retry_jitter=False, soft_time_limit=600, time_limit=660, "
             "acks_late=True, reject_on_worker_lost=True, ignore_result=True)\ndef work(x): ...\n",
         ),
         (
@@ -86,7 +86,7 @@ def test_each_form_of_actor(tmp_path: Path, source: str, expected: str) -> None:
         (
             "from dramatiq.brokers.redis import RedisBroker\nfrom dramatiq.middleware import Retries\n"
             "RedisBroker(middleware=[Retries(max_retries=3, min_backoff=1000 * 60)])\n",
-            "autoretry_for=(Exception,), max_retries=3, retry_backoff=60, retry_backoff_max=604800, retry_jitter=True, "
+            "autoretry_for=(Exception,), max_retries=3, retry_backoff=60, retry_backoff_max=604800, retry_jitter=False, "
             "acks_late=True, reject_on_worker_lost=True, ignore_result=True",
         ),
         (
@@ -98,7 +98,7 @@ def test_each_form_of_actor(tmp_path: Path, source: str, expected: str) -> None:
         (
             "DRAMATIQ_BROKER = {'MIDDLEWARE': ['dramatiq.middleware.Retries', 'x.DbConnections']}\n",
             "autoretry_for=(Exception,), max_retries=20, retry_backoff=15, retry_backoff_max=604800, "
-            "retry_jitter=True, acks_late=True, reject_on_worker_lost=True, ignore_result=True",
+            "retry_jitter=False, acks_late=True, reject_on_worker_lost=True, ignore_result=True",
         ),
     ],
 )
