@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import libcst as cst
 
+from codemods.calls.collected import COMPREHENSIONS, collected
 from codemods.editing.context import FileContext, LeaveError
 from codemods.editing.units import seconds
 
@@ -33,8 +34,9 @@ def follow_message(context: FileContext, call: cst.Call, *, group: bool = False)
         _attribute(context, parent, group=group)
     elif isinstance(parent, (cst.Assign, cst.AnnAssign, cst.NamedExpr)):
         _assigned(context, parent, group=group)
-    elif isinstance(parent, _HANDED_ON):
-        context.leave(call, "RESULT-ESCAPES")
+    elif isinstance(parent, (*_HANDED_ON, *COMPREHENSIONS)):
+        for load in collected(context, call):
+            _attribute(context, load, group=group)
 
 
 def _awaited(context: FileContext, node: cst.Await) -> None:
@@ -72,6 +74,8 @@ def _is_send(context: FileContext, value: cst.BaseExpression | None) -> bool:
 
 def _attribute(context: FileContext, node: cst.Attribute, *, group: bool) -> None:
     name = node.attr.value
+    if context.result.edits.starts_at(context.source.span(node.attr)[0]):
+        return  # through another send, which the same name holds
     if group:
         _group_attribute(context, node)
     elif name == "message_id":

@@ -69,7 +69,9 @@ REASONS = MappingProxyType(
         "PRIORITY-OPTION": _notice("a number as priority; its direction depends on the broker", "leave it to the task"),
         "OPTION-IGNORED": _notice("was ignored until now and is gone", "name it for apply_async if it is wanted"),
         "ACTOR-ATTRIBUTE": _left("an attribute that a Celery task doesn't have", "replace it by hand"),
-        "MESSAGE-ATTRIBUTE": _left("an attribute that an AsyncResult doesn't have", "replace it by hand"),
+        "MESSAGE-ATTRIBUTE": _left(
+            "an attribute that an AsyncResult doesn't have", "read .id for .message_id, .get(timeout=…) for .get_result"
+        ),
         "RESULT-ESCAPES": _notice("the result is handed on: was a Message, is an AsyncResult", "check what reads it"),
         "RESULT-MISSING": _left("non-blocking get_result raises ResultMissing", "ask .ready() first"),
         "AWAITED-SEND": _notice("the old code never got past this await", "check what follows it"),

@@ -12,7 +12,9 @@ import libcst as cst
 
 from codemods.calls.arguments import adapt_arguments, adapt_literals
 from codemods.calls.compositions import NAMES, kind_of, root_of, validate
+from codemods.calls.enqueued import enqueued
 from codemods.calls.results import follow_message
+from codemods.calls.send_options import convert_options
 from codemods.editing.context import FileContext, LeaveError, Use
 from codemods.editing.units import seconds
 from codemods.protocol import Rewrite
@@ -25,6 +27,10 @@ def message(context: FileContext, use: Use) -> None:
     assert use.attribute is not None
     if use.call is None:
         raise LeaveError("ESCAPES", use.attribute)
+    if enqueued(context, use):
+        adapt_arguments(context, use.call, use.targets)
+        context.replace(use.attribute.attr, "delay")
+        return
     _composition(context, use)
     adapt_arguments(context, use.call, use.targets, by_name=use.target.result_last)
     context.replace(use.attribute.attr, "s")
@@ -35,6 +41,10 @@ def message_with_options(context: FileContext, use: Use) -> None:
     assert use.attribute is not None
     if use.call is None:
         raise LeaveError("ESCAPES", use.attribute)
+    if enqueued(context, use):
+        convert_options(context, use.call, use)
+        context.replace(use.attribute.attr, "apply_async")
+        return
     given = {arg.keyword.value: arg for arg in use.call.args if arg.keyword}
     if len(given) != len(use.call.args):
         raise LeaveError("OPTIONS-UNPACKED", use.call)
@@ -86,7 +96,7 @@ def _composition(context: FileContext, use: Use) -> None:
         holder = context.parent(context.parent(use.call) or use.call)
         if isinstance(holder, cst.Call) and _is_callback(holder.func):
             raise LeaveError("COMPLETION", use.call, f"the chord's body is {_as_signature(context, use.call, 'si')}")
-        raise LeaveError("PIPELINE", use.call)
+        raise LeaveError("PIPELINE", use.call, "a message outside of one: .delay(…) if it is sent, .s(…) if not")
     use.whole = root
     validate(context, root, piped=False)
     _run(context, root)

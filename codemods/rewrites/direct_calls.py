@@ -11,6 +11,7 @@ import libcst as cst
 from codemods.calls.arguments import adapt_arguments, one_meaning
 from codemods.editing.context import FileContext, LeaveError, Use
 from codemods.protocol import Rewrite
+from codemods.schedules.schedule_text import quoted
 from codemods.uses.escape_analysis import CONTAINERS, followed, sent_from_result, shown_to_others
 from codemods.uses.receivers import unknown_senders
 from migrator.wire.message import System
@@ -51,6 +52,21 @@ def actor_name(context: FileContext, use: Use) -> None:
     """Rewrite ``actor.actor_name``."""
     assert use.attribute is not None
     context.replace(use.attribute.attr, "name")
+
+
+def logger(context: FileContext, use: Use) -> None:
+    """Rewrite ``actor.logger``: Dramatiq names it after the actor's module and the actor, Celery after the module.
+
+    Raises:
+        LeaveError: It is replaced.
+    """
+    assert use.attribute is not None
+    if isinstance(context.parent(use.attribute), cst.AssignTarget):
+        raise LeaveError("ACTOR-ATTRIBUTE", use.attribute, "logger is given another value")
+    module = use.target.unified_path.rpartition(".")[0]
+    name = "__name__" if module == context.values.where.module else quoted(module)
+    context.replace(use.attribute, f"{context.local_import('celery.utils.log', 'get_task_logger')}({name})")
+    use.removed = True
 
 
 def kept_attribute(context: FileContext, use: Use) -> None:
@@ -129,6 +145,7 @@ REWRITE = Rewrite(
         (System.DRAMATIQ, "fn"): function,
         (System.CELERY, "run"): run,
         (System.DRAMATIQ, "actor_name"): actor_name,
+        (System.DRAMATIQ, "logger"): logger,
         (System.DRAMATIQ, "__module__"): computed_name,
         (System.CELERY, "__module__"): computed_name,
         (System.CELERY, "__wrapped__"): wrapped,

@@ -21,10 +21,12 @@ def rewrite(context: FileContext) -> None:
         known = attribute.attr.value not in ONLY_DRAMATIQ or context.uses.of_attribute(attribute) is not None
         if not known and not _double(context, attribute) and not _stays(context, attribute):
             context.leave(attribute, "UNRESOLVED-RECEIVER", context.source.code(attribute))
-    if any(use.rewritten and use.attribute is not None and use.call is None for use in context.uses):
+    escaped = any(left.code == "RESULT-ESCAPES" for left in context.result.leftovers)
+    if escaped or any(use.rewritten and use.attribute is not None and use.call is None for use in context.uses):
         for attribute in context.tree.attributes:
             if attribute.attr.value in _MESSAGES and not _double(context, attribute):
-                context.leave(attribute, "RESULT-ESCAPES", context.source.code(attribute))
+                code = context.source.code(attribute)
+                context.leave(attribute, "MESSAGE-ATTRIBUTE", f"{code}: if it is the value of a send, it will raise")
 
 
 def _stays(context: FileContext, attribute: cst.Attribute) -> bool:
