@@ -86,8 +86,8 @@ def test_each_form_of_actor(tmp_path: Path, source: str, expected: str) -> None:
         (
             "from dramatiq.brokers.redis import RedisBroker\nfrom dramatiq.middleware import Retries\n"
             "RedisBroker(middleware=[Retries(max_retries=3, min_backoff=1000 * 60)])\n",
-            "autoretry_for=(Exception,), max_retries=3, retry_backoff=60, retry_backoff_max=604800, retry_jitter=False, "
-            "acks_late=True, reject_on_worker_lost=True, ignore_result=True",
+            "autoretry_for=(Exception,), max_retries=3, retry_backoff=60, retry_backoff_max=604800, "
+            "retry_jitter=False, acks_late=True, reject_on_worker_lost=True, ignore_result=True",
         ),
         (
             "from dramatiq.brokers.redis import RedisBroker\nfrom dramatiq.middleware import TimeLimit\n"
