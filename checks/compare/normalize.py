@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from checks.cases.load import Call
 from migrator.agent.canonical import sort_key
 from migrator.errors import AdaptationError
-from migrator.plan.arguments import adapt
+from migrator.plan.arguments import adapt, by_position
 from migrator.plan.model import Plan
 from migrator.wire.message import System
 
@@ -48,8 +48,9 @@ def by_name(task: str, args: Sequence[Any], kwargs: Mapping[str, Any], plan: Pla
     """Return a unified call's arguments by parameter name; surplus positional ones are listed under ``$further``."""
     known = plan.task(task)
     parameters = known.parameters if known else ()
-    named = dict(zip(parameters, args, strict=False))
-    rest = list(args[len(parameters) :])
+    reached = by_position(parameters)
+    named = dict(zip(reached, args, strict=False))
+    rest = list(args[len(reached) :])
     return {**named, **({"$further": rest} if rest else {}), **kwargs}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from checks.compare.experiment import Comparison
 from checks.protocol import KindContext, pair
+from migrator.plan.arguments import FURTHER, FURTHER_NAMED
 from migrator.plan.model import TaskMapping
 
 
@@ -29,11 +30,16 @@ def compare(context: KindContext) -> Iterator[Comparison]:
             "calls that don't bind": [],
         }
         found = {
-            "legacy parameters": [item["name"] for item in legacy["parameters"]],
-            "unified parameters": [item["name"] for item in unified["parameters"]],
+            "legacy parameters": [_written(item) for item in legacy["parameters"]],
+            "unified parameters": [_written(item) for item in unified["parameters"]],
             "calls that don't bind": _unbound(context, mapping, unified["parameters"]),
         }
         yield pair("signature", mapping, {"signature": expected}, {"signature": found})
+
+
+def _written(item: Mapping[str, Any]) -> str:
+    """Return a parameter as a plan writes it."""
+    return {"var positional": FURTHER, "var keyword": FURTHER_NAMED}.get(item["kind"]) or str(item["name"])
 
 
 def _unbound(context: KindContext, mapping: TaskMapping, parameters: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -15,7 +15,7 @@ from codemods.editing.context import FileContext, LeaveError
 from codemods.editing.sequences import remove_items
 from codemods.plan.plan_index import Target
 from codemods.resolve.name_resolution import text_of
-from migrator.plan.arguments import for_result
+from migrator.plan.arguments import FURTHER_NAMED, by_position, for_result
 from migrator.plan.model import Operation, OperationKind
 
 _PURE = (cst.Name, cst.BaseNumber, cst.SimpleString, cst.Attribute, cst.UnaryOperation)
@@ -123,15 +123,16 @@ def bind_literals(target: Target, args: cst.BaseExpression | None, kwargs: cst.B
     if args is not None and not _is_none(args):
         if not isinstance(args, (cst.Tuple, cst.List)) or not all(isinstance(e, cst.Element) for e in args.elements):
             raise LeaveError("COMPUTED-ARGUMENTS", args)
-        if len(args.elements) > len(target.parameters):
-            raise LeaveError("ARGUMENTS", args, f"takes {len(target.parameters)}")
-        pairs = zip(target.parameters, args.elements, strict=False)
+        reached = by_position(target.parameters)
+        if len(args.elements) > len(reached):
+            raise LeaveError("ARGUMENTS", args, f"takes {len(reached)}")
+        pairs = zip(reached, args.elements, strict=False)
         found += [Given(name, element.value, None) for name, element in pairs]
     if kwargs is not None and not _is_none(kwargs):
         found += _keyword_items(kwargs)
     names = [item.name for item in found]
     for name in names:
-        if name not in target.parameters or names.count(name) > 1:
+        if not _takes(target, name) or names.count(name) > 1:
             raise LeaveError("ARGUMENTS", args or kwargs, f"{name!r}")
     return found
 
@@ -160,22 +161,27 @@ def bind_call(target: Target, args: Sequence[cst.Arg]) -> list[Given]:
     """
     found: list[Given] = []
     position = 0
+    reached = by_position(target.parameters)
     for arg in args:
         if arg.star:
             raise LeaveError("STARRED-ARGUMENTS", arg)
         if arg.keyword is not None:
             name = arg.keyword.value
-            if name not in target.parameters:
+            if not _takes(target, name):
                 raise LeaveError("ARGUMENTS", arg, f"{target.name} has no parameter {name!r}")
         else:
-            if position >= len(target.parameters):
-                raise LeaveError("ARGUMENTS", arg, f"{target.name} takes {len(target.parameters)}")
-            name = target.parameters[position]
+            if position >= len(reached):
+                raise LeaveError("ARGUMENTS", arg, f"{target.name} takes {len(reached)}")
+            name = reached[position]
             position += 1
         if any(item.name == name for item in found):
             raise LeaveError("ARGUMENTS", arg, f"{name!r} is given twice")
         found.append(Given(name, arg.value, arg))
     return found
+
+
+def _takes(target: Target, name: str) -> bool:
+    return name in target.parameters or FURTHER_NAMED in target.parameters
 
 
 def _operation(target: Target, name: str, *kinds: OperationKind) -> Operation | None:

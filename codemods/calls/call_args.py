@@ -14,6 +14,7 @@ from codemods.editing.context import FileContext
 from codemods.plan.plan_index import Target
 from codemods.resolve.name_resolution import text_of
 from codemods.schedules.schedule_text import quoted
+from migrator.plan.arguments import by_position
 from migrator.plan.model import OperationKind
 
 CALL = frozenset({"unittest.mock.call", "mock.call"})
@@ -94,8 +95,8 @@ def _item(context: FileContext, node: cst.BaseExpression, kind: str, keywords: s
     if kind == "kwargs":
         index = parent.slice[0].slice if len(parent.slice) == 1 else None
         name = text_of(index.value) if isinstance(index, cst.Index) else None
-    elif (position := _integer(parent)) is not None and position < len(target.parameters):
-        name = target.parameters[position]
+    elif (position := _integer(parent)) is not None and position < len(by_position(target.parameters)):
+        name = by_position(target.parameters)[position]
     if name is None:
         return None
     for operation in target.operations:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from codemods.editing.context import FileContext
 from codemods.outcome import Leftover
 from codemods.plan.reason_codes import REASONS
+from migrator.inventory.unfollowed import UNSEEN
 from migrator.report import Severity
 
 _IGNORE = re.compile(r"#\s*migrator:\s*ignore\[(?P<codes>[^\]]*)\]\s*(?P<reason>.*)")
@@ -61,7 +62,8 @@ def _ignores(context: FileContext) -> list[_Ignore]:
         if match:
             codes = frozenset(code.strip() for code in match["codes"].split(",") if code.strip())
             target = _next_code_line(context, line) if alone else line
-            found.append(_Ignore(line, target, codes, match["reason"].strip()))
+            reason = match["reason"].strip()
+            found.append(_Ignore(line, target, codes, reason, used=bool(reason) and UNSEEN in codes))
     return found
 
 

@@ -18,7 +18,8 @@ from codemods.pipeline.process_pool import ProcessPool
 from codemods.plan.plan_index import PlanIndex, index_plan
 from codemods.plan.sister_packages import LEGACY, needing_packages
 from migrator.inventory.callables import loading
-from migrator.inventory.module_facts import ModuleFacts, celery_applications, read_module
+from migrator.inventory.module_facts import ModuleFacts, read_module
+from migrator.inventory.project_decorators import task_makers
 from migrator.inventory.scan import scan
 from migrator.inventory.source_files import SourceFiles
 from migrator.inventory.staying import staying
@@ -52,8 +53,8 @@ def build_index(plan: Plan, sources: SourceFiles | None = None) -> PlanIndex:
     for name in sorted(bare.modules):
         if facts := _facts(plan, name):
             modules[name] = facts
-    applications = celery_applications(modules)
-    index = index_plan(plan, applications=applications)
+    makers = task_makers(modules)
+    index = index_plan(plan, applications=frozenset(makers.applications.names))
     index = index.with_offered({name: _public(facts) for name, facts in modules.items()})
     needing = needing_packages(plan.folder)
     index = replace(index, named_by_unified=_named_by_unified(plan, index), needing_dramatiq=needing)
@@ -64,7 +65,7 @@ def build_index(plan: Plan, sources: SourceFiles | None = None) -> PlanIndex:
     if not own:
         return index
     load = loading(plan.source_root, modules)
-    found = [d for facts in modules.values() for d in definitions(facts, modules, applications, load)]
+    found = [d for facts in modules.values() for d in definitions(facts, makers, load)]
     actors = {definition.path for definition in found if definition.system is System.DRAMATIQ}
     index = with_in_place(plan, index.with_converted(frozenset(own - actors)), modules, sources)
     return replace(index, needs_app=needs_app(plan, sources))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from codemods.plan.policy import ActorDefaults
 from migrator.inventory.source_files import module_name
-from migrator.plan.model import Operation, OperationKind, Plan, ScheduleEntry, in_scope
+from migrator.plan.model import Operation, OperationKind, Plan, RetiredTask, ScheduleEntry, TaskMapping, in_scope
 from migrator.wire.message import System
 
 
@@ -193,7 +194,7 @@ class PlanIndex:
 
     def words(self) -> frozenset[str]:
         """Return the words of which a file must hold one to be worth parsing."""
-        found = {path.rpartition(".")[2] for path in self.targets}
+        found = {target.path.rpartition(".")[2] for target in self.targets.values()}
         found |= {module.rpartition(".")[2] for module in self.modules} - self.leaves()
         found |= set(self.modules)
         found |= {export.rpartition(".")[2] for export in self.exports}
@@ -237,10 +238,12 @@ class PlanIndex:
 def index_plan(plan: Plan, *, applications: frozenset[str] = frozenset()) -> PlanIndex:
     """Return the index of a plan."""
     targets: dict[str, Target] = {}
+    named: list[TaskMapping | RetiredTask] = [*plan.mappings(), *plan.retired]
+    times = Counter(entry.path for entry in named)
     for mapping in plan.mappings():
         task = plan.task(mapping.unified)
         assert task is not None
-        targets[mapping.path] = Target(
+        targets[_key(mapping, times)] = Target(
             system=mapping.system,
             name=mapping.name,
             path=mapping.path,
@@ -252,10 +255,10 @@ def index_plan(plan: Plan, *, applications: frozenset[str] = frozenset()) -> Pla
             result_last=task.result_last,
         )
     for retired in plan.retired:
-        targets[retired.path] = Target(
+        targets[_key(retired, times)] = Target(
             system=retired.system, name=retired.name, path=retired.path, reason=retired.reason
         )
-    modules = {path.rpartition(".")[0] for path in targets}
+    modules = {target.path.rpartition(".")[0] for target in targets.values()}
     modules |= {m for endpoint in plan.legacy for m in endpoint.modules if plan.in_scope(f"{m}.")}
     installed = module_name(plan.source_root, plan.folder / plan.project.install_to / "celery.py")
     return PlanIndex(
@@ -277,6 +280,11 @@ def index_plan(plan: Plan, *, applications: frozenset[str] = frozenset()) -> Pla
         retire=frozenset(plan.folder / path for path in plan.project.retire),
         retired_modules=frozenset(module_name(plan.source_root, plan.folder / path) for path in plan.project.retire),
     )
+
+
+def _key(named: TaskMapping | RetiredTask, times: Mapping[str, int]) -> str:
+    """Return the path by which the source names a task; several computed names of one path have none there."""
+    return f"{named.path}[{named.name}]" if named.computed and times[named.path] > 1 else named.path
 
 
 def _schedule(plan: Plan) -> dict[str, str]:

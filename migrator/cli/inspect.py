@@ -55,13 +55,13 @@ def _described(
         (
             task.system.value,
             task.name or "(computed)",
-            ", ".join((*task.parameters, *(["…"] if task.open_ended else []))),
+            ", ".join(task.parameters if task.parameters or not task.open_ended else ("…",)),
             f"{short_path(task.file)}:{task.line}",
         )
         for task in found.tasks
     ]
     entries = [
-        (entry.name, entry.task or "(computed)", f"{short_path(entry.file)}:{entry.line}") for entry in found.schedule
+        (entry.name, _sent(entry.task, found), f"{short_path(entry.file)}:{entry.line}") for entry in found.schedule
     ]
     lines = [
         *table("Legacy tasks", ["system", "name", "parameters", "where"], tasks),
@@ -69,8 +69,9 @@ def _described(
         *(table("Waiting messages", ["system", "queue", "state", "#messages"], waiting) if waiting else ()),
         *(f"could not read {file}: {why}" for file, why in found.unreadable),
         *(
-            f"{short_path(file)}:{line}: a task is created here dynamically and can't be listed"
-            for file, line in found.unseen
+            f"{short_path(place.file)}:{place.line}: a task is made here, or may be, in a way that can't be followed "
+            f"({place.path})"
+            for place in found.unseen
         ),
         f"{found.files} Python files, {len(tasks)} tasks, {len(entries)} schedule entries"
         + (f"; waiting messages: {problem}" if problem else ""),
@@ -80,10 +81,18 @@ def _described(
         "tasks": [dict(zip(("system", "name", "parameters", "where"), task, strict=True)) for task in tasks],
         "schedule": [dict(zip(("name", "task", "where"), entry, strict=True)) for entry in entries],
         "waiting": [dict(zip(("system", "queue", "state", "messages"), row, strict=True)) for row in waiting],
-        "unseen": [{"file": str(file), "line": line} for file, line in found.unseen],
+        "unseen": [{**place._asdict(), "file": str(place.file)} for place in found.unseen],
         "unreadable": [{"file": str(file), "why": why} for file, why in found.unreadable],
     }
     return lines, data
+
+
+def _sent(task: str, found: Inventory) -> str:
+    """Return the name of the task that a schedule entry sends, which may name its function."""
+    if not task or any(known.name == task for known in found.tasks):
+        return task or "(computed)"
+    names = {known.name or "(computed)" for known in found.tasks if known.path.rpartition(".")[2] == task}
+    return names.pop() if len(names) == 1 else f"{task} (no such task was found)"
 
 
 def _processes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from codemods.report import RewriteReport
     from migrator.inventory.source_files import SourceFiles
     from migrator.plan.model import Plan
+    from migrator.report import Finding
 
 FORMATS = ("text", "json", "sarif", "github")
 
@@ -48,7 +50,7 @@ def command(
     Example: migrator rewrite-imports --diff
     """
     from codemods.report import Mode
-    from codemods.runner import finish_interrupted, rewrite
+    from codemods.runner import rewrite
     from migrator.errors import UsageError
 
     existing_plan_folder(plan)
@@ -57,12 +59,12 @@ def command(
     if undo:
         finish(_undone(plan), "json" if output_format == "json" else "text")
     mode = Mode.CHECK if check else Mode.DIFF if diff else Mode.WRITE
-    while_parsing = None if mode is Mode.WRITE else partial(_require_complete, plan)
+    unseen: list[Finding] = []
+    while_parsing = None if mode is Mode.WRITE else partial(_require_complete, plan, unseen)
     if mode is Mode.WRITE:
-        if finished := finish_interrupted(plan):
-            click.echo(f"{finished} first", err=True)
-        _require_complete(plan)
+        _prepare(plan, unseen)
     report = rewrite(plan, paths=paths, mode=mode, text=text, mark=mark, while_parsing=while_parsing)
+    report = replace(report, findings=(*report.findings, *unseen))
     next_steps = _next_steps(report)
     if output_format != "text":
         click.echo(_document(report, output_format, next_steps))
@@ -70,14 +72,26 @@ def command(
     finish(Answer(exit_code=report.exit_code, lines=_lines(report), next_steps=next_steps), output_format)
 
 
-def _require_complete(plan: Plan, sources: SourceFiles | None = None) -> None:
-    """Raise if the plan is incomplete, or contradicts the source."""
+def _prepare(plan: Plan, unseen: list[Finding]) -> None:
+    """Finish what an interrupted run began, then compare the plan with the source."""
+    from codemods.runner import finish_interrupted
+
+    if finished := finish_interrupted(plan):
+        click.echo(f"{finished} first", err=True)
+    _require_complete(plan, unseen)
+
+
+def _require_complete(plan: Plan, unseen: list[Finding], sources: SourceFiles | None = None) -> None:
+    """Raise if the plan is incomplete, or contradicts the source; collect the places that can't be followed."""
     from migrator.errors import PlanError
+    from migrator.inventory.unfollowed import UNSEEN
+    from migrator.report import Severity
     from migrator.wiring import check_plan
 
     report = check_plan(plan, sources)
     if report.errors:
         raise PlanError(str(plan.file), tuple(f"{finding.code} {finding}" for finding in report.errors))
+    unseen += [replace(finding, severity=Severity.ERROR) for finding in report.findings if finding.code == UNSEEN]
 
 
 def _undone(plan: Plan) -> Answer:

@@ -12,9 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from migrator.inventory.module_facts import ModuleFacts, read_module, resolve
+from migrator.inventory.module_facts import Function, ModuleFacts, read_module, resolve
 
-Function = ast.FunctionDef | ast.AsyncFunctionDef
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 #: Returns the file of a dotted module name, parsed; None if the project has none.
 Load = Callable[[str], ModuleFacts | None]
@@ -62,8 +61,8 @@ def callee(facts: ModuleFacts, node: ast.expr, load: Load) -> Callee | None:
     if isinstance(statement, ast.ClassDef):
         if not made:
             return None
-        name = _attribute(owner, statement, "__name__", load)
-        function = _attribute(owner, statement, "__call__", load)
+        name = attribute(owner, statement, "__name__", load)
+        function = attribute(owner, statement, "__call__", load)
         return Callee(
             name=(owner.text(name) or "") if isinstance(name, ast.expr) else "",
             module=owner.name,
@@ -73,7 +72,7 @@ def callee(facts: ModuleFacts, node: ast.expr, load: Load) -> Callee | None:
     return None if made else Callee(name=statement.name, module=owner.name, function=statement)
 
 
-def base_class(facts: ModuleFacts, node: ast.expr, load: Load) -> tuple[ModuleFacts, ast.ClassDef] | None:
+def project_class(facts: ModuleFacts, node: ast.expr, load: Load) -> tuple[ModuleFacts, ast.ClassDef] | None:
     """Return the class of the project that an expression stands for, with the module that defines it."""
     found = _definition(facts, node, load)
     return (found[0], found[1]) if found is not None and isinstance(found[1], ast.ClassDef) else None
@@ -87,9 +86,8 @@ def _definition(facts: ModuleFacts, node: ast.expr, load: Load) -> tuple[ModuleF
         owner = modules.get(head) or load(head)
         if owner is None:
             return None
-        for statement in owner.tree.body:
-            if isinstance(statement, Definition) and statement.name == name:
-                return owner, statement
+        if name in owner.defined:
+            return owner, owner.defined[name]
         modules[head] = owner
         further = resolve(modules, dotted)
         if further == dotted:
@@ -98,7 +96,7 @@ def _definition(facts: ModuleFacts, node: ast.expr, load: Load) -> tuple[ModuleF
     return None
 
 
-def _attribute(
+def attribute(
     owner: ModuleFacts, node: ast.ClassDef, name: str, load: Load, depth: int = 0
 ) -> ast.expr | Function | None:
     """Return what a class or the first of its bases that has it says about an attribute."""
@@ -115,7 +113,7 @@ def _attribute(
     for base in node.bases if depth < _DEPTH else []:
         found = _definition(owner, base, load)
         if found is not None and isinstance(found[1], ast.ClassDef):
-            value = _attribute(found[0], found[1], name, load, depth + 1)
+            value = attribute(found[0], found[1], name, load, depth + 1)
             if value is not None:
                 return value
     return None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +143,7 @@ def grouped(tasks: Iterable[LegacyDefinition], *, into: str = "") -> Groups:
     """
     found = list(tasks)
     written = {task.path for task in found if module_of(task) == into}
-    chosen = [task for task in found if task.name and task.path not in written]
+    chosen = list(_told_apart(task for task in found if task.path not in written))
     leaves = Counter((task.system, _leaf(task)) for task in chosen)
     groups: Groups = {}
     for task in chosen:
@@ -151,6 +151,17 @@ def grouped(tasks: Iterable[LegacyDefinition], *, into: str = "") -> Groups:
         moves = moves and (not written or f"{into}.{_leaf(task)}" in written)
         groups.setdefault(f"{into}.{_leaf(task)}" if moves else task.path, []).append(task)
     return groups
+
+
+def _told_apart(tasks: Iterable[LegacyDefinition]) -> Iterator[LegacyDefinition]:
+    """Yield the tasks, of those with the same name on the wire only one: messages can't tell them apart."""
+    found: dict[tuple[System, str], list[LegacyDefinition]] = {}
+    for task in tasks:
+        if task.name:
+            found.setdefault((task.system, task.name), []).append(task)
+    for first, *others in found.values():
+        paths = " or ".join(task.path for task in (first, *others))
+        yield replace(first, path=f"{DECIDE}: {paths}") if others else first
 
 
 def _leaf(task: LegacyDefinition) -> str:
@@ -185,8 +196,8 @@ def _task(path: str, group: list[LegacyDefinition], written: LegacyDefinition | 
         parameters = list(written.parameters)
     elif any(list(task.parameters) != parameters for task in group):
         parameters.append(f"{DECIDE}: the legacy tasks take different arguments; see `arguments` in the README")
-    elif any(task.open_ended for task in group):
-        parameters.append(f"{DECIDE}: it takes what it is given; write the names that callers use")
+    elif any(task.open_ended for task in group) and not parameters:
+        parameters.append(f"{DECIDE}: they can't be read; write the names that callers use")
     table["parameters"] = parameters
     table["priority"] = "MEDIUM"
     table["replaces"] = _array(

@@ -1,4 +1,4 @@
-"""What one source file binds: imports, aliases, constants and Celery applications, read with :mod:`ast`.
+"""What one source file binds: imports, aliases and constants, read with :mod:`ast`.
 
 Nothing is imported. Names are followed through the files of the project (``from core import app as celery_app``).
 """
@@ -10,8 +10,23 @@ import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from migrator.inventory.source_files import absolute, module_name
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_KEPT = (*_DEFINITIONS, ast.Assign, ast.AnnAssign, ast.Return)
+
+
+class Statement(NamedTuple):
+    """A definition, an assignment or a return, and where it stands."""
+
+    node: ast.stmt
+    #: Qualified name of the class around it; empty if there is none.
+    owner: str
+    #: Qualified name of the function around it; empty at the top of a module or class.
+    function: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +45,8 @@ class ModuleFacts:
     stars: list[str] = field(default_factory=list)
     #: Module-level name to the expression that it was given.
     values: dict[str, ast.expr] = field(default_factory=dict)
+    #: Functions and classes at the top of the module.
+    defined: dict[str, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef] = field(default_factory=dict)
 
     def dotted(self, node: ast.expr | None) -> str:
         """Return the dotted name of an expression, its root resolved by the imports; empty if it has none."""
@@ -73,8 +90,30 @@ def read_module(root: Path, file: Path, source: bytes) -> ModuleFacts:
                 else:
                     facts.bindings[alias.asname or alias.name] = f"{base}.{alias.name}" if base else alias.name
     for statement in tree.body:
+        if isinstance(statement, _DEFINITIONS):
+            facts.defined.setdefault(statement.name, statement)
         _bind(facts, statement)
     return facts
+
+
+def statements(facts: ModuleFacts) -> tuple[Statement, ...]:
+    """Return the definitions, assignments and returns of a file, those inside of others too."""
+    found: list[Statement] = []
+    waiting: list[tuple[list[ast.stmt], str, str]] = [(facts.tree.body, "", "")]
+    for body, owner, function in waiting:
+        for node in body:
+            if isinstance(node, _KEPT):
+                found.append(Statement(node, owner, function))
+            if isinstance(node, ast.ClassDef):
+                waiting.append((node.body, f"{owner}.{node.name}" if owner else node.name, ""))
+            elif isinstance(node, Function):
+                inside = function or owner
+                waiting.append((node.body, owner, f"{inside}.{node.name}" if inside else node.name))
+            else:
+                parts = [node, *getattr(node, "handlers", ()), *getattr(node, "cases", ())]
+                blocks = (getattr(part, name, ()) for part in parts for name in ("body", "orelse", "finalbody"))
+                waiting += [(block, owner, function) for block in blocks if isinstance(block, list)]
+    return tuple(found)
 
 
 def _nodes(tree: ast.Module) -> tuple[ast.AST, ...]:
@@ -120,36 +159,15 @@ def resolve(modules: Mapping[str, ModuleFacts], dotted: str) -> str:
             dotted = f"{shorter}.{tail}"
         elif tail in owner.bindings and owner.bindings[tail] != dotted:
             dotted = owner.bindings[tail]
-        elif tail not in owner.values and tail not in _defined(owner):
+        elif tail not in owner.values and tail not in owner.defined:
             dotted = next(
                 (f"{star}.{tail}" for star in owner.stars if star in modules and _offers(modules[star], tail)), dotted
             )
     return dotted
 
 
-def _defined(facts: ModuleFacts) -> set[str]:
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return {statement.name for statement in facts.tree.body if isinstance(statement, kinds)}
-
-
 def _offers(facts: ModuleFacts, name: str) -> bool:
-    return name in facts.bindings or name in facts.values or name in _defined(facts)
-
-
-def celery_applications(modules: Mapping[str, ModuleFacts]) -> frozenset[str]:
-    """Return the dotted names of everything that is assigned a ``Celery(...)``."""
-    found: set[str] = set()
-    for facts in modules.values():
-        for node in facts.nodes:
-            if isinstance(node, ast.Assign):
-                targets, value = node.targets, node.value
-            elif isinstance(node, ast.AnnAssign) and node.value is not None:
-                targets, value = [node.target], node.value
-            else:
-                continue
-            if isinstance(value, ast.Call) and facts.dotted(value.func) in {"celery.Celery", "celery.app.Celery"}:
-                found.update(f"{facts.name}.{target.id}" for target in targets if isinstance(target, ast.Name))
-    return frozenset(found)
+    return name in facts.bindings or name in facts.values or name in facts.defined
 
 
 def decode_error(error: Exception) -> str:

@@ -13,7 +13,8 @@ from migrator.inventory.source_files import module_name
 from migrator.inventory.staying import Staying, staying
 from migrator.inventory.targets import check_targets
 from migrator.inventory.task_definitions import LegacyDefinition
-from migrator.plan.model import Plan
+from migrator.inventory.unfollowed import UNSEEN
+from migrator.plan.model import Plan, RetiredTask, TaskMapping
 from migrator.report import Finding, Report, Severity
 from migrator.wire.message import System
 
@@ -61,20 +62,29 @@ def _converted(plan: Plan, inventory: Inventory) -> frozenset[str]:
     return frozenset(t.path for t in inventory.tasks if t.system is System.CELERY and t.path in unified)
 
 
+def _named(plan: Plan) -> list[TaskMapping | RetiredTask]:
+    return [*plan.mappings(), *plan.retired]
+
+
 def _unseen(plan: Plan, inventory: Inventory) -> Iterator[Finding]:
+    """Yield the places that can't be read or followed and that the plan doesn't speak of."""
     for file, why in inventory.unreadable:
         if _file_in_scope(plan, file):
             yield _error(
                 "PLAN-UNREADABLE-FILE", str(file), "can't be parsed", why, "correct it: tasks in it are unseen"
             )
-    for file, line in inventory.unseen:
-        if _file_in_scope(plan, file):
+    paths = {named.path for named in _named(plan)}
+    paths |= {named.path.rpartition(".")[0] for named in _named(plan) if named.computed}
+    for place in inventory.unseen:
+        if place.path not in paths and _file_in_scope(plan, place.file):
             yield Finding(
-                code="PLAN-UNSEEN-TASK",
+                code=UNSEEN,
                 severity=Severity.WARNING,
-                where=f"{file}:{line}",
-                what="a task is made here in a way that can't be followed",
-                remedy="see that the plan has every task that is made here",
+                where=f"{place.file}:{place.line}",
+                what="a task is made here, or may be, in a way that can't be followed",
+                found=place.path,
+                remedy="if it is one, name it in the plan with its path and `computed = true`; "
+                f"if not: # migrator: ignore[{UNSEEN}] with the reason",
             )
 
 
@@ -86,12 +96,14 @@ def _missing_tasks(plan: Plan, legacy: Sequence[LegacyDefinition]) -> Iterator[F
     for task in legacy:
         where = f"{task.file}:{task.line}"
         if not task.name:
+            if any(named.computed and named.path == task.path for named in _named(plan)):
+                continue
             yield _error(
                 "PLAN-COMPUTED-NAME",
                 where,
                 f"the name of the {task.system.value} task {task.path} is computed",
                 "",
-                "write the name out as a string; messages can't be mapped otherwise",
+                "write it out as a string, or list each name that it has with this path and `computed = true`",
             )
         elif plan.mapping(task.system, task.name) is None and plan.retirement(task.system, task.name) is None:
             yield _error(
@@ -106,12 +118,16 @@ def _missing_tasks(plan: Plan, legacy: Sequence[LegacyDefinition]) -> Iterator[F
 def _unknown_tasks(
     plan: Plan, inventory: Inventory, legacy: Sequence[LegacyDefinition], converted: frozenset[str]
 ) -> Iterator[Finding]:
-    named = [(m.system, m.name, m.path) for m in plan.mappings()] + [(r.system, r.name, r.path) for r in plan.retired]
-    for system, name, path in named:
+    places = {place.path for place in inventory.unseen}
+    computed = {task.path for task in legacy if not task.name}
+    for entry in _named(plan):
+        system, name, path = entry.system, entry.name, entry.path
         known = {task.name: task.path for task in legacy if task.system is system}
         where = f"{plan.file}: {system.value}:{name}"
         if name not in known:
-            if path in converted or _is_retired_file(plan, path):
+            if path in converted or path in places or _is_retired_file(plan, path):
+                continue
+            if entry.computed and (path in computed or path.rpartition(".")[0] in places):
                 continue
             yield Finding(
                 code="PLAN-UNKNOWN-TASK",
@@ -140,7 +156,9 @@ def _is_retired_file(plan: Plan, path: str) -> bool:
 def _parameters(plan: Plan, legacy: Sequence[LegacyDefinition]) -> Iterator[Finding]:
     for task in legacy:
         mapping = plan.mapping(task.system, task.name) if task.name else None
-        if mapping and not task.open_ended and mapping.parameters != task.parameters:
+        if not mapping or mapping.parameters == task.parameters:
+            continue
+        if not task.open_ended or (task.parameters and not mapping.parameters):
             yield _error(
                 "PLAN-PARAMETERS",
                 f"{plan.file}: {task.system.value}:{task.name}",

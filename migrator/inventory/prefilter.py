@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
-from migrator.inventory.module_facts import ModuleFacts, resolve
-from migrator.inventory.task_definitions import MAKERS
+from migrator.inventory.declarations import MAKERS, TaskMakers, declaration
+from migrator.inventory.module_facts import resolve
 
 #: A library by name, or a place where schedules stand.
 _WORDS = (
@@ -25,8 +25,8 @@ _WORDS = (
     b"scheduled_job",
 )
 #: What an application declares tasks with, found as plain words first: that is many times faster.
-_OF_APPLICATION = (b".task", b".Task")
-_ATTRIBUTE = re.compile(rb"\.[tT]ask\b")
+_OF_APPLICATION = (b".task", b".Task", b".actor")
+_ATTRIBUTE = re.compile(rb"\.(?:[tT]ask|actor)\b")
 
 
 def worth_parsing(source: bytes) -> bool:
@@ -36,33 +36,38 @@ def worth_parsing(source: bytes) -> bool:
     return any(word in source for word in _OF_APPLICATION) and _ATTRIBUTE.search(source) is not None
 
 
-def maker_names(modules: Mapping[str, ModuleFacts], applications: frozenset[str]) -> frozenset[str]:
+def maker_names(makers: TaskMakers) -> frozenset[str]:
     """Return the names under which the project's own files offer what declares a task, base classes included."""
-    classes: set[str] = set()
-    while True:
-        before = len(classes)
-        for facts in modules.values():
-            for node in facts.tree.body:
-                if isinstance(node, ast.ClassDef):
-                    bases = {resolve(modules, facts.dotted(base)) for base in node.bases}
-                    if bases & (MAKERS | classes) or any(
-                        _of_application(base, modules, applications) for base in bases
-                    ):
-                        classes.add(f"{facts.name}.{node.name}")
-        if len(classes) == before:
-            break
-    found = {path.rpartition(".")[2] for path in classes | applications}
+    modules, applications = makers.modules, makers.applications
+    classes = {path for path, bases in applications.bases.items() if _makes_tasks(bases, makers)}
+    while grown := {path for path, bases in applications.bases.items() if classes.intersection(bases)} - classes:
+        classes |= grown
+    offered = {*classes, *applications.names, *applications.classes, *applications.functions, *makers.decorators}
+    found = {path.rpartition(".")[2] for path in offered if path.rpartition(".")[0] in modules}
+    found |= {place.rpartition(".")[2] for place, cls in applications.objects.items() if _has_one(cls, makers)}
     for facts in modules.values():
         for name, dotted in facts.bindings.items():
             path = resolve(modules, dotted)
-            if path in MAKERS | classes | applications or _of_application(path, modules, applications):
+            if path in MAKERS or path in offered or _of_application(path, makers):
+                found.add(name)
+        for name, value in facts.values.items():
+            if isinstance(value, ast.Call) and declaration(ast.Name(name), facts, makers):
                 found.add(name)
     return frozenset(found)
 
 
-def _of_application(path: str, modules: Mapping[str, ModuleFacts], applications: frozenset[str]) -> bool:
+def _makes_tasks(bases: Iterable[str], makers: TaskMakers) -> bool:
+    return any(base in MAKERS or _of_application(base, makers) for base in bases)
+
+
+def _has_one(cls: str, makers: TaskMakers) -> bool:
+    kept = {*makers.applications.names, *makers.decorators}
+    return any(name.startswith(f"{cls}.") for name in kept)
+
+
+def _of_application(path: str, makers: TaskMakers) -> bool:
     base, _, last = path.rpartition(".")
-    return last in {"task", "Task"} and resolve(modules, base) in applications
+    return last in {"task", "Task"} and resolve(makers.modules, base) in makers.applications.names
 
 
 def naming(names: Iterable[str]) -> Callable[[bytes], bool]:

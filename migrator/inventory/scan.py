@@ -12,10 +12,13 @@ from pathlib import Path
 
 from migrator.inventory.beat_entries import ScheduleDefinition, schedule_entries
 from migrator.inventory.callables import loading
-from migrator.inventory.module_facts import ModuleFacts, celery_applications, decode_error, read_module
+from migrator.inventory.declarations import TaskMakers
+from migrator.inventory.module_facts import ModuleFacts, decode_error, read_module
 from migrator.inventory.prefilter import maker_names, naming, worth_parsing
+from migrator.inventory.project_decorators import task_makers
 from migrator.inventory.source_files import SourceFiles
-from migrator.inventory.task_definitions import LegacyDefinition, definitions, unseen
+from migrator.inventory.task_definitions import LegacyDefinition, definitions
+from migrator.inventory.unfollowed import Unfollowed, dismissed, own_decorators, unseen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +31,8 @@ class Inventory:
     files: int = 0
     #: Files that could not be parsed, and why.
     unreadable: tuple[tuple[Path, str], ...] = ()
-    #: Files and lines where a task is made in a way that could not be followed.
-    unseen: tuple[tuple[Path, int], ...] = ()
+    #: Where a task is made, or may be, in a way that could not be followed.
+    unseen: tuple[Unfollowed, ...] = ()
     #: Dotted names of what is assigned a Celery app.
     applications: tuple[str, ...] = ()
 
@@ -47,30 +50,30 @@ def scan(root: Path, sources: SourceFiles | None = None) -> Inventory:
     sources = sources or SourceFiles(root)
     every = sources.python_files(root)
     unreadable: list[tuple[Path, str]] = []
-    modules, applications = _modules(root, sources, every, unreadable)
+    makers = _makers(root, sources, every, unreadable)
+    modules = makers.modules
     load = loading(root, modules)
     tasks: list[LegacyDefinition] = []
-    unfollowed: list[tuple[Path, int]] = []
+    unfollowed: set[Unfollowed] = set()
     for facts in modules.values():
-        own = list(definitions(facts, modules, applications, load))
+        own = list(definitions(facts, makers, load))
         tasks += own
         lines = {task.line for task in own}
-        unfollowed += [(facts.file, line) for line in unseen(facts, modules, applications, lines)]
+        unfollowed |= set(unseen(facts, makers, lines, load))
+    unfollowed |= own_decorators(makers) - {Unfollowed(*place) for task in tasks for place in task.made_by}
     names = frozenset(task.path.rpartition(".")[2] for task in tasks)
     return Inventory(
         tasks=tuple(sorted(tasks, key=lambda task: (str(task.file), task.line))),
         schedule=tuple(entry for facts in modules.values() for entry in schedule_entries(facts, names)),
         files=len(every),
         unreadable=tuple(unreadable),
-        unseen=tuple(unfollowed),
-        applications=tuple(sorted(applications)),
+        unseen=tuple(sorted(place for place in unfollowed if not dismissed(place, sources.read(place.file)))),
+        applications=tuple(sorted(name for name in makers.applications.names if name.rpartition(".")[0] in modules)),
     )
 
 
-def _modules(
-    root: Path, sources: SourceFiles, every: list[Path], unreadable: list[tuple[Path, str]]
-) -> tuple[dict[str, ModuleFacts], frozenset[str]]:
-    """Parse what may make tasks, again with each name that is found to make some; return modules and Celery apps."""
+def _makers(root: Path, sources: SourceFiles, every: list[Path], unreadable: list[tuple[Path, str]]) -> TaskMakers:
+    """Parse what may make tasks, again with each name that is found to make some; return what makes them."""
     modules: dict[str, ModuleFacts] = {}
     inside = len(root.parts)
     rest = [file for file in every if "migrations" not in file.parts[inside:-1]]
@@ -78,12 +81,12 @@ def _modules(
     worth: Callable[[bytes], bool] = worth_parsing
     while True:
         rest = _parse(sources, rest, worth, modules, unreadable, root=root)
-        applications = celery_applications(modules)
-        makers = maker_names(modules, applications) - asked
-        if not makers:
-            return modules, applications
-        asked |= makers
-        worth = naming(makers)
+        makers = task_makers(modules)
+        names = maker_names(makers) - asked
+        if not names:
+            return makers
+        asked |= names
+        worth = naming(names)
 
 
 def _parse(

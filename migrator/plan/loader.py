@@ -165,7 +165,7 @@ def _task(table: TomlTable) -> PlannedTask:
         replaces = (replace(replaces[0], primary=True),)
     elif sum(mapping.primary for mapping in replaces) != 1 and replaces:
         table.problem("replaces", "exactly one entry needs `primary = true`", "a rollback must know which name to use")
-    parameters, result_last = table.texts("parameters", default=()), table.flag("result_last")
+    parameters, result_last = table.parameters(), table.flag("result_last")
     task = PlannedTask(
         name=name,
         path=table.dotted("path"),
@@ -194,7 +194,7 @@ def _moved(mapping: TaskMapping, parameters: tuple[str, ...]) -> tuple[Operation
 
 
 def _mapping(table: TomlTable, unified: str) -> TaskMapping:
-    parameters = table.texts("parameters", default=())
+    parameters = table.parameters()
     mapping = TaskMapping(
         system=table.choice("system", System),
         name=table.text("name"),
@@ -204,6 +204,7 @@ def _mapping(table: TomlTable, unified: str) -> TaskMapping:
         unified=unified,
         primary=table.flag("primary"),
         queue=table.text("queue", default=""),
+        computed=table.flag("computed"),
     )
     table.close()
     return mapping
@@ -223,7 +224,7 @@ def _operation(table: TomlTable, parameters: tuple[str, ...]) -> Operation:
         value=table.take("value") if kind is OperationKind.CONSTANT else None,
         reason=table.text("reason") if kind is OperationKind.DROP else "",
     )
-    if kind is not OperationKind.CONSTANT and name and name not in parameters:
+    if kind is not OperationKind.CONSTANT and name and (name not in parameters or name.startswith("*")):
         table.problem(kind.value, f"{name!r} is not a parameter of the legacy task", did_you_mean(name, parameters))
     table.close()
     return operation
@@ -257,6 +258,7 @@ def _retired(table: TomlTable) -> RetiredTask:
         name=table.text("name"),
         path=table.dotted("path", default="") or table.text("name"),
         reason=table.text("reason"),
+        computed=table.flag("computed"),
     )
     table.close()
     return retired

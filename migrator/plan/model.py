@@ -70,6 +70,8 @@ class TaskMapping:
     result_last: bool = False
     #: The legacy queue that native messages go back to; empty for the endpoint's first one.
     queue: str = ""
+    #: True if the source computes the name: it stands nowhere there, and others may have the same path.
+    computed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,8 @@ class RetiredTask:
     name: str
     path: str
     reason: str
+    #: As in :class:`TaskMapping`.
+    computed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

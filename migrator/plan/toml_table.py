@@ -146,6 +146,14 @@ class TomlTable:
             self.problem(key, "may not be empty")
         return tuple(value)
 
+    def parameters(self) -> tuple[str, ...]:
+        """Return the names of parameters; ``*args`` and ``**kwargs`` stand for further arguments."""
+        names = self.texts("parameters", default=())
+        for name in names:
+            if name.startswith("*") and name not in ("*args", "**kwargs"):
+                self.problem("parameters", f"{name!r} is no parameter", "further ones are *args and **kwargs")
+        return names
+
     def integers(self, key: str, default: tuple[int, ...]) -> tuple[int, ...]:
         """Return a list of whole numbers."""
         value = self.take(key, default)

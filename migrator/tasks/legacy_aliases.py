@@ -78,12 +78,13 @@ def adapt(alias: Mapping[str, Any], args: list[Any], kwargs: dict[str, Any]) -> 
     Raises:
         ValueError: The call does not fit the legacy task.
     """
-    parameters = alias["parameters"]
-    if len(args) > len(parameters):
-        raise ValueError(f"takes {len(parameters)} arguments, {len(args)} given")
-    named = dict(zip(parameters, args))
+    parameters = [name for name in alias["parameters"] if name != "**kwargs"]
+    reached = parameters[: parameters.index("*args")] if "*args" in parameters else parameters
+    if len(args) > len(reached) and ("*args" not in parameters or alias["arguments"]):
+        raise ValueError(f"takes {len(reached)} arguments, {len(args)} given")
+    named = dict(zip(reached, args))
     for name, value in kwargs.items():
-        if name not in parameters or name in named:
+        if name in named or (name not in parameters and "**kwargs" not in alias["parameters"]):
             raise ValueError(f"argument {name!r} is unknown or given twice")
         named[name] = value
     if not alias["arguments"]:

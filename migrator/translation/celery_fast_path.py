@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from migrator.errors import AdaptationError
-from migrator.plan.arguments import adapt
+from migrator.plan.arguments import adapt, by_position
 from migrator.plan.model import TaskMapping
 from migrator.translation.result import Translated, Translation, Translator
 from migrator.wire.json_codec import (
@@ -189,11 +189,12 @@ def _body(task: _RenamedTask, encoded: bytes) -> bytes | None:
 
 def _task(mapping: TaskMapping, priority: int, destination: QueueAddress) -> _RenamedTask:
     delivery = encode_json({"exchange": "", "routing_key": destination.queue})
+    reached = by_position(mapping.parameters)
     return _RenamedTask(
         mapping,
         _AFTER_BODY + encode_json(mapping.unified)[1:-1],
         b', "delivery_info": %b, "priority": %d, "body_encoding": "base64", "delivery_tag": "' % (delivery, priority),
         destination,
         priority,
-        tuple(frozenset(mapping.parameters[number:]) for number in range(len(mapping.parameters) + 1)),
+        tuple(frozenset(mapping.parameters) - set(reached[:number]) for number in range(len(reached) + 1)),
     )

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Raw
 
-from migrator.plan.arguments import adapt
+from migrator.plan.arguments import adapt, by_position
 from migrator.plan.model import TaskMapping
 from migrator.translation.result import Translated, Translation, Translator
 from migrator.wire.dramatiq_message import KnownOptions
@@ -72,7 +72,7 @@ def fast_path_task(mapping: TaskMapping, template: bytes, destination: QueueAddr
         destination: The queue of the unified task.
         priority: The number on the destination's wire.
     """
-    forms = tuple(_form(mapping, number) for number in range(len(mapping.parameters) + 1))
+    forms = tuple(_form(mapping, number) for number in range(len(by_position(mapping.parameters)) + 1))
     fixed = fixed_pieces(template.replace(b'"timelimit":[null,%b]', b'"timelimit":[null,null]'))
     pieces = [b""] * (2 * len(fixed) - 1)
     pieces[::2] = fixed

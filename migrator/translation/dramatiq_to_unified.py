@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Raw
 
 from migrator.errors import AdaptationError
-from migrator.plan.arguments import adapt
+from migrator.plan.arguments import FURTHER, adapt, by_position
 from migrator.plan.model import Endpoint, Plan, TaskMapping
 from migrator.translation.canvas_to_unified import CALLBACK_OPTIONS, GROUP_OPTIONS, callback_as_link, pipeline_as_chain
 from migrator.translation.custom_encoder import as_text, decoded, load_encoder
@@ -228,9 +228,13 @@ class DramatiqForward:
         return self._translate_fields(origin, copy_id, text, fields, _Unusual(embed=embed, dropped=dropped))
 
 
+def _fits(mapping: TaskMapping, number: int) -> bool:
+    return FURTHER in mapping.parameters or number <= len(by_position(mapping.parameters))
+
+
 def _arguments(mapping: TaskMapping, args: bytes, kwargs: bytes) -> tuple[bytes, bytes]:
     as_they_are = not mapping.operations
-    if as_they_are and kwargs == b"{}" and args[:1] == b"[" and len(_decode_list(args)) <= len(mapping.parameters):
+    if as_they_are and kwargs == b"{}" and args[:1] == b"[" and _fits(mapping, len(_decode_list(args))):
         return args, kwargs
     try:
         values, named = _decode_list(args), _decode_dict(kwargs)
