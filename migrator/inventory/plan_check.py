@@ -78,7 +78,7 @@ def _unseen(plan: Plan, inventory: Inventory) -> Iterator[Finding]:
     for place in inventory.unseen:
         if place.path not in paths and _file_in_scope(plan, place.file):
             yield Finding(
-                code=UNSEEN,
+                code="PLAN-UNSEEN-TASK",
                 severity=Severity.WARNING,
                 where=f"{place.file}:{place.line}",
                 what="a task is made here, or may be, in a way that can't be followed",
