@@ -5,14 +5,17 @@ Source: ``dramatiq/actor.py`` ``actor`` (the function by position or nothing, ev
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import libcst as cst
 
 from codemods.editing.context import FileContext, LeaveError
-from codemods.plan.policy import ACTORS
+from codemods.plan.policy import ACTORS, number
 from codemods.syntax.scopes import Binding, BindingKind
+from migrator.inventory.callables import loading
+from migrator.inventory.unpacked_options import Option, unpacked
 
 _PARTIAL = "functools.partial"
 
@@ -42,9 +45,9 @@ def declaration(context: FileContext, node: cst.BaseExpression) -> Declaration |
         made = partial_of(context, function)
         if made is None:
             return None
-        inherited = _options(list(made.args[1:]))
+        inherited = _options(context, list(made.args[1:]))
     wrapped = args.pop(0).value if args and args[0].keyword is None and not args[0].star else None
-    return Declaration(function=function, options={**inherited, **_options(args)}, wrapped=wrapped)
+    return Declaration(function=function, options={**inherited, **_options(context, args)}, wrapped=wrapped)
 
 
 def partial_of(context: FileContext, node: cst.BaseExpression) -> cst.Call | None:
@@ -68,10 +71,50 @@ def _made(context: FileContext, binding: Binding) -> cst.Call | None:
     return value
 
 
-def _options(args: list[cst.Arg]) -> dict[str, cst.BaseExpression]:
-    found = {}
+def _options(context: FileContext, args: list[cst.Arg]) -> dict[str, cst.BaseExpression]:
+    found: dict[str, cst.BaseExpression] = {}
     for arg in args:
-        if arg.keyword is None or arg.star:
-            raise LeaveError("ACTOR-OPTION", arg, "unpacked or by position")
-        found[arg.keyword.value] = arg.value
+        if arg.star == "**":
+            found |= _unpacked(context, arg.value)
+        elif arg.keyword is None:
+            raise LeaveError("ACTOR-OPTION", arg, "given by position")
+        else:
+            found[arg.keyword.value] = arg.value
     return found
+
+
+def _unpacked(context: FileContext, node: cst.BaseExpression) -> dict[str, cst.BaseExpression]:
+    """Return the options that an unpacked expression stands for.
+
+    Raises:
+        LeaveError: It can't be followed, or one is neither a constant nor an argument that stands here.
+    """
+    load = loading(context.index.root, {})
+    facts = load(context.values.where.module)
+    given = unpacked(facts, ast.parse(context.source.code(node), mode="eval").body, load) if facts is not None else None
+    if given is None:
+        raise LeaveError("ACTOR-OPTION", node, "unpacked from something that can't be followed")
+    here = {a.keyword.value: a.value for a in node.args if a.keyword} if isinstance(node, cst.Call) else {}
+    found: dict[str, cst.BaseExpression] = {}
+    for name, option in given.items():
+        own = here.get(name)
+        if own is not None and option.facts is facts and ast.unparse(option.node) == _plain(context.source.code(own)):
+            found[name] = own
+            continue
+        found[name] = cst.parse_expression(_constant(option, node, name))
+        context.source.stand_in(found[name], node)
+    return found
+
+
+def _constant(option: Option, node: cst.BaseExpression, name: str) -> str:
+    if isinstance(option.node, ast.Constant) and option.node.value in (None, True, False):
+        return repr(option.node.value)
+    text = option.facts.text(option.node)
+    value = number(option.facts, option.node) if text is None else None
+    if text is None and value is None:
+        raise LeaveError("ACTOR-OPTION", node, f"{name} is not a constant where it is unpacked from")
+    return repr(value if text is None else text)
+
+
+def _plain(code: str) -> str:
+    return ast.unparse(ast.parse(code, mode="eval").body)

@@ -82,6 +82,11 @@ class SourceFile:
             start, end = self._in_bytes(start), self._in_bytes(end)
         return self.lead + start, self.lead + end
 
+    def stand_in(self, node: cst.CSTNode, place: cst.CSTNode) -> None:
+        """Let a node that isn't in the text have the place of one that is."""
+        self.bare_span(place)
+        self._spans[node] = self._spans[place]
+
     def _in_bytes(self, position: int) -> int:
         """Return how many bytes a number of characters of :attr:`seen` takes in UTF-8."""
         if not self._line_starts:
@@ -99,7 +104,8 @@ class SourceFile:
         if node in found:
             self._spans.update(found)
             return
-        self._spans, printed = character_spans(self.module)
+        spans, printed = character_spans(self.module)
+        self._spans.update(spans)
         self._complete = True
         if printed != self.seen:
             raise UnparsableError("the parser does not print it back byte for byte (lone carriage returns, form feeds)")
