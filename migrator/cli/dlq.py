@@ -37,6 +37,7 @@ def command(
     Example: migrator dlq list
     """
     existing_plan_folder(plan)
+    _require_table(plan)
     if verb == "import":
         references = tuple(str(Path(name).resolve()) for name in references)
     arguments = [verb, *references]
@@ -50,6 +51,15 @@ def command(
     code = ExitCode.DIFFERENCES if failed else ExitCode.CLEAN
     next_steps = ["migrator dlq show ID", "migrator dlq retry ID"] if verb == "list" and document["failures"] else []
     finish(Answer(exit_code=code, lines=_lines(document), data=document, next_steps=next_steps), output_format)
+
+
+def _require_table(plan: Plan) -> None:
+    from migrator.errors import UsageError
+
+    if not plan.project.app_label:
+        what = "no app of the project has a table of dead letters"
+        remedy = "install the unified app (`install_package`, `install_to`), or name its label"
+        raise UsageError(f"{plan.file}: project.app_label", what, remedy=remedy)
 
 
 def _import_legacy(plan: Plan) -> tuple[dict[str, Any], bool]:

@@ -111,9 +111,9 @@ def _project(table: TomlTable) -> Project:
         settings=table.dotted("settings"),
         manage=table.texts("manage", default=("{python}", "manage.py")),
         retire=table.relative_paths("retire"),
-        install_package=table.dotted("install_package", default=""),
+        install_package=(package := table.dotted("install_package", default="")),
         install_to=table.relative_path("install_to", default=""),
-        app_label=table.text("app_label", default="tasks"),
+        app_label=table.text("app_label", default="tasks" if package else ""),
     )
     table.close()
     return project

@@ -170,7 +170,7 @@ class Project:
     #: Package whose files are installed into the project, and the folder that receives them; empty if none.
     install_package: str
     install_to: str
-    #: Django app label of the unified app, for ``migrate``.
+    #: Django app label of the unified app, for ``migrate``; empty if it has no tables.
     app_label: str
 
 

@@ -169,7 +169,8 @@ def _run_all(copy_run: CopyRun, options: RunOptions) -> tuple[RunReport, ...]:
     for name in SOURCE_STATE:
         _copy(plan.state_folder / name, plan.state_folder / f"before-{name}")
     manage(plan, "migrate", "--verbosity", "0", environ=environ)
-    manage(plan, "migrate", plan.project.app_label, "zero", "--verbosity", "0", environ=environ)
+    if plan.project.app_label:
+        manage(plan, "migrate", plan.project.app_label, "zero", "--verbosity", "0", environ=environ)
     start_side(plan, Side.LEGACY, environ=environ, listener=copy_run.listener)
     runs: list[RunReport] = []
     for command in (cutover, rollback, cutover):

@@ -33,6 +33,8 @@ def migrations(context: Context) -> tuple[tuple[str, ...], tuple[str, ...]]:
     Raises:
         UnreachableError: The settings can't be imported or the database does not answer.
     """
+    if not context.plan.project.app_label:
+        return (), ()
     output = _manage(context, "showmigrations", context.plan.project.app_label)
     found = [(match["name"], match["done"] == "X") for match in _LINE.finditer(output)]
     return tuple(name for name, done in found if done), tuple(name for name, done in found if not done)
@@ -44,8 +46,10 @@ def export_file(plan: Plan, run: int) -> Path:
 
 
 def actions(context: Context) -> tuple[Action, ...]:
-    """Record the state, then migrate."""
+    """Record the state, then migrate; nothing for a unified app without tables."""
     label = context.plan.project.app_label
+    if not label:
+        return ()
     return (
         Action(id="record", sentence=f"note which migrations of {label} are applied", run=partial(_record, context)),
         Action(id="migrate", sentence=f"manage.py migrate {label}", run=partial(_migrate, context)),
@@ -93,6 +97,8 @@ def undo_prepared(context: Context) -> Iterator[Context]:
 
 def cannot_undo(context: Context) -> tuple[str, ...]:
     """Return what dropping the tables means."""
+    if not context.plan.project.app_label:
+        return ()
     file = export_file(context.plan, context.run)
     return (f"rows of {context.plan.project.app_label} leave the database; they are exported to {file}",)
 

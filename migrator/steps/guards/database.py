@@ -11,6 +11,8 @@ from migrator.steps.protocol import Context, error, findings_report
 def guard(context: Context) -> Report:
     """Return whether the app's migrations can be listed, and which are open."""
     label = context.plan.project.app_label
+    if not label:
+        return findings_report("database", [])
     try:
         applied, unapplied = migrations(context)
     except MigratorError as failure:
