@@ -1,4 +1,4 @@
-"""The Celery app of a project that has none, for a plan that converts its actors in place.
+"""The Celery app of a project that has none.
 
 Without an app, tasks are sent to Celery's default broker on this machine. The app stands in ``celery.py`` of the
 package that holds the settings, and the package imports it, so that every process that loads the settings has it.
@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from migrator.inventory.in_place import in_place
 from migrator.inventory.module_facts import ModuleFacts, read_module
 from migrator.inventory.source_files import SourceFiles
 from migrator.plan.model import Plan
@@ -34,7 +33,7 @@ app.autodiscover_tasks()
 
 def needs_app(plan: Plan, sources: SourceFiles) -> bool:
     """Tell whether a plan's tasks would be sent by Celery's default app: nothing makes one, installs or plans one."""
-    if not in_place(plan) or plan.project.install_to or plan.endpoint(System.CELERY) is not None:
+    if plan.project.install_to or plan.endpoint(System.CELERY) is not None:
         return False
     if not settings_file(plan):
         return False

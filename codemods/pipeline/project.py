@@ -56,8 +56,12 @@ def build_index(plan: Plan, sources: SourceFiles | None = None) -> PlanIndex:
     makers = task_makers(modules)
     index = index_plan(plan, applications=frozenset(makers.applications.names))
     index = index.with_offered({name: _public(facts) for name, facts in modules.items()})
-    needing = needing_packages(plan.folder)
-    index = replace(index, named_by_unified=_named_by_unified(plan, index), needing_dramatiq=needing)
+    index = replace(
+        index,
+        named_by_unified=_named_by_unified(plan, index),
+        needing_dramatiq=needing_packages(plan.folder),
+        needs_app=needs_app(plan, sources),
+    )
     if plan.scope:
         left = staying(plan, scan(plan.source_root, sources))
         index = replace(index, stays={task.path: task.system for task in left.tasks})
@@ -67,8 +71,7 @@ def build_index(plan: Plan, sources: SourceFiles | None = None) -> PlanIndex:
     load = loading(plan.source_root, modules)
     found = [d for facts in modules.values() for d in definitions(facts, makers, load)]
     actors = {definition.path for definition in found if definition.system is System.DRAMATIQ}
-    index = with_in_place(plan, index.with_converted(frozenset(own - actors)), modules, sources)
-    return replace(index, needs_app=needs_app(plan, sources))
+    return with_in_place(plan, index.with_converted(frozenset(own - actors)), modules, sources)
 
 
 def _facts(plan: Plan, module: str) -> ModuleFacts | None:

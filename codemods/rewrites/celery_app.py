@@ -1,4 +1,6 @@
-"""The package of the settings imports the Celery app that the installation writes, for a project that has none.
+"""A project without a Celery app gets one; the package of the settings imports it.
+
+The app itself is written by the installation (:mod:`codemods.install.celery_app`).
 
 Source: https://docs.celeryq.dev/en/stable/django/first-steps-with-django.html
 """

@@ -146,7 +146,8 @@ def _draft(folder: Path, root: str, inventory: Inventory, scope: tuple[str, ...]
     programs, unread = find_programs(folder)
     chosen, left = choose(programs)
     scheduler_jobs = read_scheduler_jobs(folder / root, {entry.file for entry in inventory.schedule})
-    app = application(chosen, inventory.applications)
+    # Without an app, the rewrite writes one into the package of the settings.
+    app = application(chosen, inventory.applications) or settings.partition(".")[0]
     subject = Subject(name=folder.name, root=root, settings=settings, scope=scope, folder=folder, app=app)
     text = draft_plan(subject, inventory, processes=chosen, scheduler_jobs=scheduler_jobs, into=into)
     out = [(item.file, item.line, item.name, why) for item, why in left]

@@ -269,6 +269,8 @@ def _plain(name: str) -> str:
 def application(programs: Sequence[Chosen], applications: Sequence[str]) -> str:
     """Return the Celery app of the project as ``-A`` takes it: as its workers name it, or where it is assigned.
 
+    Empty if it has none.
+
     Args:
         programs: What deployment files start.
         applications: Dotted names of what is assigned a Celery app.
@@ -277,7 +279,7 @@ def application(programs: Sequence[Chosen], applications: Sequence[str]) -> str:
         if item.program.system is System.CELERY and (named := option(item.program.started.options, "-A", "--app")):
             return _reference(named)
     found = [_as_option(name) for name in applications]
-    return found[0] if len(found) == 1 else f"{DECIDE}: one of {', '.join(found)}" if found else "tasks"
+    return found[0] if len(found) == 1 else f"{DECIDE}: one of {', '.join(found)}" if found else ""
 
 
 def _as_option(dotted: str) -> str:
