@@ -78,12 +78,6 @@ def project_class(facts: ModuleFacts, node: ast.expr, load: Load) -> tuple[Modul
     return (found[0], found[1]) if found is not None and isinstance(found[1], ast.ClassDef) else None
 
 
-def inherited(facts: ModuleFacts, node: ast.ClassDef, name: str, load: Load) -> Function | None:
-    """Return a method of a class, its own or that of a base in the project."""
-    found = _attribute(facts, node, name, load)
-    return found if isinstance(found, Function) else None
-
-
 def _definition(facts: ModuleFacts, node: ast.expr, load: Load) -> tuple[ModuleFacts, Definition] | None:
     dotted = facts.dotted(node)
     modules = {facts.name: facts}
