@@ -49,10 +49,10 @@ def with_in_place(plan: Plan, index: PlanIndex, modules: Mapping[str, ModuleFact
 
 
 def waiting(index: PlanIndex) -> dict[str, frozenset[str]]:
-    """Return the actors that are still to be converted where they stand, by the module that defines them."""
+    """Return the definitions that are still to be converted where they stand, by their module."""
     found: dict[str, set[str]] = {}
     for path, target in index.targets.items():
-        if target.in_place and not target.converted:
+        if (target.in_place and not target.converted) or (target.left_behind and not target.plain):
             found.setdefault(path.rpartition(".")[0], set()).add(path)
     return {
         module: frozenset(paths)

@@ -71,7 +71,8 @@ def build_index(plan: Plan, sources: SourceFiles | None = None) -> PlanIndex:
     load = loading(plan.source_root, modules)
     found = [d for facts in modules.values() for d in definitions(facts, makers, load)]
     actors = {definition.path for definition in found if definition.system is System.DRAMATIQ}
-    return with_in_place(plan, index.with_converted(frozenset(own - actors)), modules, sources)
+    index = index.with_converted(frozenset(own - actors)).with_left_behind().with_plain(frozenset(actors))
+    return with_in_place(plan, index, modules, sources)
 
 
 def _facts(plan: Plan, module: str) -> ModuleFacts | None:
