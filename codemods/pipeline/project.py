@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from codemods.calls.in_place_actors import waiting, with_in_place
+from codemods.calls.in_place_actors import waiting, with_in_place, with_left_behind
 from codemods.install.celery_app import needs_app
 from codemods.outcome import FileOutcome
 from codemods.pipeline.containers_fixpoint import follow_containers
@@ -71,7 +71,7 @@ def build_index(plan: Plan, sources: SourceFiles | None = None) -> PlanIndex:
     load = loading(plan.source_root, modules)
     found = [d for facts in modules.values() for d in definitions(facts, makers, load)]
     actors = {definition.path for definition in found if definition.system is System.DRAMATIQ}
-    index = index.with_converted(frozenset(own - actors)).with_left_behind().with_plain(frozenset(actors))
+    index = with_left_behind(index.with_converted(frozenset(own - actors)), frozenset(actors))
     return with_in_place(plan, index, modules, sources)
 
 

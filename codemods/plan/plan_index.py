@@ -218,19 +218,6 @@ class PlanIndex:
         marked = {p: replace(t, converted=True) if p in paths else t for p, t in self.targets.items()}
         return replace(self, targets=marked)
 
-    def with_left_behind(self) -> PlanIndex:
-        """Return the index with the actors marked that are replaced elsewhere and whose module is converted."""
-        actors = {path: target for path, target in self.targets.items() if target.system is System.DRAMATIQ}
-        homes = {path.rpartition(".")[0] for path, target in actors.items() if target.in_place}
-        left = {p for p, t in actors.items() if not (t.in_place or t.retired) and p.rpartition(".")[0] in homes}
-        marked = {p: replace(t, left_behind=True) if p in left else t for p, t in self.targets.items()}
-        return replace(self, targets=marked)
-
-    def with_plain(self, actors: frozenset[str]) -> PlanIndex:
-        """Return the index with those left behind marked that are actors no more."""
-        marked = {p: replace(t, plain=t.left_behind and p not in actors) for p, t in self.targets.items()}
-        return replace(self, targets=marked)
-
     def with_stuck(self, paths: frozenset[str]) -> PlanIndex:
         """Return the index with the targets that stay actors marked."""
         marked = {p: replace(t, stuck=True) if p in paths else t for p, t in self.targets.items()}
