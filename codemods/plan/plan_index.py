@@ -28,6 +28,8 @@ class Target:
     unified: str = ""
     unified_path: str = ""
     unified_parameters: tuple[str, ...] = ()
+    #: The queue that the plan gives it; empty if it is retired.
+    queue: str = ""
     #: As :attr:`~migrator.plan.model.PlannedTask.result_last`.
     result_last: bool = False
     #: True if it is mapped to itself and its definition is a Celery task already.
@@ -256,6 +258,7 @@ def index_plan(plan: Plan, *, applications: frozenset[str] = frozenset()) -> Pla
             unified=task.name,
             unified_path=task.path,
             unified_parameters=task.parameters,
+            queue=plan.queue_of(task.name) if plan.unified.queues else "",
             result_last=task.result_last,
         )
     for retired in plan.retired:
