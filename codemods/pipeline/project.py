@@ -55,7 +55,7 @@ def build_index(plan: Plan, sources: SourceFiles | None = None) -> PlanIndex:
             modules[name] = facts
     makers = task_makers(modules)
     index = index_plan(plan, applications=frozenset(makers.applications.names))
-    index = index.with_offered({name: _public(facts) for name, facts in modules.items()})
+    index = replace(index, offered={name: _public(facts) for name, facts in modules.items()})
     index = replace(
         index,
         named_by_unified=_named_by_unified(plan, index),

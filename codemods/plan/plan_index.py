@@ -225,10 +225,6 @@ class PlanIndex:
         marked = {p: replace(t, stuck=True) if p in paths else t for p, t in self.targets.items()}
         return replace(self, targets=marked)
 
-    def with_offered(self, offered: Mapping[str, frozenset[str]]) -> PlanIndex:
-        """Return the index with the public names of the legacy modules added."""
-        return replace(self, offered=offered)
-
     def with_exports(self, exports: Mapping[str, str], renames: Mapping[str, str]) -> PlanIndex:
         """Return the index with the project's re-exports added."""
         stays = {name: self.stays[path] for name, path in exports.items() if path in self.stays}
