@@ -426,3 +426,18 @@ def test_a_queue_that_both_sides_read_stays_in_both_systems(tmp_path: Path) -> N
     core = SHOP["core/tasks.py"].partition('\n\n\n@app.task(name="core.tasks.pong")')[0]
     project, _ = rewritten(tmp_path, {"migration.toml": plan, "jobs/tasks.py": actors, "core/tasks.py": core})
     assert 'queue="slow"' in source(project, "jobs/tasks.py")
+
+
+def test_a_file_that_is_too_large_is_listed_by_both(tmp_path: Path) -> None:
+    large = "from jobs.tasks import ping  # dramatiq\nDATA = [" + "1, " * 600_000 + "]\n"
+    texts = "from jobs.tasks import ping\nTEXT = '''" + "dramatiq, a word\n" * 100_000 + "'''\nping.send(1)\n"
+    files = {"large.py": large, "texts.py": texts, "broken.py": "from jobs.tasks import ping\nprint 1\n"}
+    project = make_project(tmp_path, {**SHOP, **files})
+    printed = project.migrator("rewrite-imports", "--diff").stdout
+    assert codes(printed, "large.py") == ["TOO-LARGE 1"]
+    assert codes(printed, "broken.py") == ["UNPARSABLE 1"]
+    assert "+ping.delay(1)" in printed
+    inspected = project.migrator("inspect").stdout
+    listed = [line for line in inspected.splitlines() if line.startswith("could not read")]
+    assert [line.partition(":")[0].rpartition("/")[2] for line in listed] == ["large.py"]
+    assert "1.8 MB; its parse would take about 2.5 GiB, and at most 2 are used" in listed[0]
