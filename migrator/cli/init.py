@@ -10,6 +10,7 @@ import click
 from migrator.cli.output import Answer, finish, format_option, short_path
 
 if TYPE_CHECKING:
+    from migrator.inventory.facts.project import ProjectFacts
     from migrator.inventory.scan import Inventory
     from migrator.inventory.staying import Staying
 
@@ -139,17 +140,20 @@ def _draft(folder: Path, root: str, inventory: Inventory, scope: tuple[str, ...]
     """Return the text of the plan, and what is to be said about processes."""
     from codemods.calls.scheduler_jobs import read_scheduler_jobs
     from migrator.inventory.deployment_files import find_programs
-    from migrator.inventory.draft_plan import Subject, draft_plan
+    from migrator.inventory.draft_plan import Subject, draft_plan, settings_module
     from migrator.inventory.draft_processes import application, choose
 
-    settings = _settings(folder / root / "manage.py")
+    settings = settings_module(folder / root)
+    facts = _facts(folder / root, settings)
     programs, unread = find_programs(folder)
     chosen, left = choose(programs)
     scheduler_jobs = read_scheduler_jobs(folder / root, {entry.file for entry in inventory.schedule})
     # Without an app, the rewrite writes one into the package of the settings.
-    app = application(chosen, inventory.applications) or settings.partition(".")[0]
-    subject = Subject(name=folder.name, root=root, settings=settings, scope=scope, folder=folder, app=app)
-    text = draft_plan(subject, inventory, processes=chosen, scheduler_jobs=scheduler_jobs, into=into)
+    app = application(chosen, inventory.applications) or settings.partition(".")[0] or "DECIDE: the Celery app"
+    subject = Subject(
+        name=folder.name, root=root, settings=settings or "DECIDE.settings", scope=scope, folder=folder, app=app
+    )
+    text = draft_plan(subject, inventory, facts, processes=chosen, scheduler_jobs=scheduler_jobs, into=into)
     out = [(item.file, item.line, item.name, why) for item, why in left]
     out += [(item.file, item.line, item.name, item.why) for item in unread]
     told = [f"{len(chosen)} of {len(chosen) + len(out)} processes in deployment files are in the plan"]
@@ -157,8 +161,15 @@ def _draft(folder: Path, root: str, inventory: Inventory, scope: tuple[str, ...]
     return text, told
 
 
-def _settings(manage: Path) -> str:
-    """Return the settings module that `manage.py` sets; a DECIDE mark if it sets none or there is no such file."""
-    from migrator.inventory.draft_plan import guess_settings
+def _facts(root: Path, settings: str) -> ProjectFacts:
+    """Return what the source says besides tasks and schedules, and what Dramatiq's middleware does to every actor."""
+    from dataclasses import replace
 
-    return (guess_settings(manage.read_text(encoding="utf-8")) if manage.is_file() else "") or "DECIDE.settings"
+    from codemods.plan.policy import read_policy
+    from migrator.inventory.facts.project import read_facts
+
+    facts = read_facts(root, settings)
+    policy = read_policy(facts.modules)
+    if not policy.known:
+        return facts
+    return replace(facts, max_retries=policy.max_retries if policy.retries else None, max_age_ms=policy.max_age_ms)

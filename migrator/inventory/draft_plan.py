@@ -12,7 +12,12 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Table
 
+from migrator.inventory.draft_endpoints import legacy_endpoint, unified_endpoint
+from migrator.inventory.draft_policies import actor_priorities, add_policy
 from migrator.inventory.draft_processes import Chosen, DraftScope, process_tables
+from migrator.inventory.draft_schedule import draft_schedule
+from migrator.inventory.facts.project import ProjectFacts
+from migrator.inventory.facts.task_options import TaskOptions, task_options
 from migrator.inventory.scan import Inventory
 from migrator.inventory.source_files import python_files
 from migrator.inventory.task_definitions import LegacyDefinition
@@ -24,6 +29,8 @@ Drafted by `migrator init`. Every legacy task found in the source stands below; 
 A value that says DECIDE could not be known: every other command refuses the plan until it is written."""
 
 
+_SETTINGS = re.compile(r"DJANGO_SETTINGS_MODULE[\"'](?:\s*,|\]\s*=)\s*[\"']([\w.]+)[\"']")
+_ENTRY_POINTS = frozenset({"wsgi.py", "asgi.py", "celery.py"})
 #: Legacy tasks by the path of the unified task proposed for them.
 Groups = dict[str, list[LegacyDefinition]]
 
@@ -49,6 +56,7 @@ class Subject:
 def draft_plan(
     subject: Subject,
     inventory: Inventory,
+    facts: ProjectFacts,
     *,
     processes: Sequence[Chosen] = (),
     scheduler_jobs: Mapping[str, str] | None = None,
@@ -59,64 +67,50 @@ def draft_plan(
     Args:
         subject: The project.
         inventory: What was found in its source.
+        facts: What the source says besides.
         processes: What deployment files say about processes.
         scheduler_jobs: When jobs of other schedulers run, by ``module:entry``, as the plan writes it.
         into: The unified module; if empty, each task's own function becomes the Celery task.
     """
     document = tomlkit.document()
-    for line in HEADER.splitlines():
-        document.add(tomlkit.comment(line))
+    document.add(tomlkit.comment(HEADER.replace("\n", "\n# ")))
     document["migration"] = {"name": subject.name}
     document["project"] = {"root": subject.root, "settings": subject.settings}
     if subject.scope:
         document["scope"] = {"modules": list(subject.scope)}
     legacy = tomlkit.table(is_super_table=True)
+    options = {task: task_options(task, facts.values) for task in inventory.tasks}
     for system in System:
-        modules = sorted({module_of(task) for task in inventory.tasks if task.system is system} - {into})
-        if modules:
-            legacy[system.value] = _endpoint(system, modules)
+        own = [(t, options[t]) for t in inventory.tasks if t.system is system and module_of(t) != into]
+        if own:
+            legacy[system.value] = legacy_endpoint(system, own, facts, processes)
     document["legacy"] = legacy
-    document["unified"] = {"broker": "${CELERY_BROKER_URL:-redis://localhost:6379/0}", "queues": ["unified"]}
-    groups = grouped(inventory.tasks, into=into)
-    written = {task.path: task for task in inventory.tasks if task.system is System.CELERY}
-    document["task"] = _array(_task(path, group, written.get(path)) for path, group in groups.items())
-    _schedule(document, inventory, scheduler_jobs or {}, groups)
+    document["unified"] = unified_endpoint(legacy.unwrap(), facts)
+    tables, successors = _tasks(inventory, options, document.unwrap(), facts, into)
+    document["task"] = _array(tables)
+    kept, left = draft_schedule(inventory.schedule, successors, facts.values, scheduler_jobs or {})
+    document |= {key: _array(found) for key, found in (("schedule", kept), ("retired_schedule", left)) if found}
     _add_processes(document, processes, subject)
     return tomlkit.dumps(document)
 
 
-def _schedule(
-    document: tomlkit.TOMLDocument, inventory: Inventory, scheduler_jobs: Mapping[str, str], groups: Groups
-) -> None:
-    """Write the schedule entries: those whose time is known, and those that a person must decide on."""
-    tasks = {name: _unified_task(inventory, name, groups) for name in scheduler_jobs}
-    known = {name: text for name, text in scheduler_jobs.items() if tasks[name]}
-    entries = dict.fromkeys(entry.name for entry in inventory.schedule)
-    if found := [name for name in entries if name in known]:
-        document["schedule"] = _array(_scheduled(name, tasks[name], known[name]) for name in found)
-    if rest := [name for name in entries if name not in known]:
-        document["retired_schedule"] = _array(
-            {"name": name, "reason": f"{DECIDE}: move it under [[schedule]] with `replaces`, or say why it is dropped"}
-            for name in rest
-        )
-
-
-def _unified_task(inventory: Inventory, name: str, groups: Groups) -> str:
-    """Return the unified task that a schedule entry's task becomes; empty if that isn't known."""
-    tasks = {entry.task for entry in inventory.schedule if entry.name == name}
-    own = {task.path: task.name for task in inventory.tasks if task.system is System.CELERY}
-    found = {own.get(path) or path for path, group in groups.items() if tasks & {function_of(task) for task in group}}
-    return found.pop() if len(found) == 1 else ""
-
-
-def _scheduled(name: str, task: str, trigger: str) -> Table:
-    table = tomlkit.table()
-    key, _, value = trigger.partition(" = ")
-    table["name"] = re.sub(r"[^a-z0-9]+", "-", name.partition(":")[2].lower()).strip("-")
-    table["task"] = task
-    table[key] = value.strip('"') if key == "crontab" else float(value)
-    table["replaces"] = [name]
-    return table
+def _tasks(
+    inventory: Inventory,
+    options: Mapping[LegacyDefinition, TaskOptions],
+    plan: Mapping[str, Any],
+    facts: ProjectFacts,
+    into: str,
+) -> tuple[list[Table], list[tuple[LegacyDefinition, str]]]:
+    """Return the unified tasks, and each legacy task with the name of the one that it becomes."""
+    written = {task.path: task for task in inventory.tasks if task.system is System.CELERY}
+    actors = actor_priorities(options.items())
+    tables, successors = [], []
+    for path, group in grouped(inventory.tasks, into=into).items():
+        table = _task(path, group, written.get(path))
+        add_policy(table, [(task, options[task]) for task in group], plan, actors, facts.max_retries)
+        tables.append(table)
+        successors += [(task, str(table["name"])) for task in group]
+    return tables, successors
 
 
 def _add_processes(document: tomlkit.TOMLDocument, chosen: Sequence[Chosen], subject: Subject) -> None:
@@ -178,15 +172,6 @@ def function_of(task: LegacyDefinition) -> str:
     return task.path.rpartition(".")[2]
 
 
-def _endpoint(system: System, modules: list[str]) -> Table:
-    table = tomlkit.table()
-    variable = f"{system.value.upper()}_BROKER_URL"
-    table["broker"] = f"${{{variable}:-redis://localhost:6379/0}}"
-    table["queues"] = ["default" if system is System.DRAMATIQ else "celery"]
-    table["modules"] = modules
-    return table
-
-
 def _task(path: str, group: list[LegacyDefinition], written: LegacyDefinition | None) -> Table:
     table = tomlkit.table()
     table["name"] = (written and written.name) or path
@@ -235,9 +220,15 @@ def _array(tables: Iterable[Any]) -> Any:
     return array
 
 
-def guess_settings(manage: str) -> str:
-    """Return the settings module that a ``manage.py`` names, or an empty string."""
-    match = re.search(r"DJANGO_SETTINGS_MODULE[\"']\s*,\s*[\"']([\w.]+)[\"']", manage)
+def settings_module(root: Path) -> str:
+    """Return the settings module that ``manage.py`` sets, or else the one that all entry points set; empty if none."""
+    entries = [root / "manage.py", *(file for file in python_files(root) if file.name in _ENTRY_POINTS)]
+    found = [name for file in entries if file.is_file() and (name := _settings_in(file))]
+    return found[0] if (entries[0].is_file() and _settings_in(entries[0])) or len(set(found)) == 1 else ""
+
+
+def _settings_in(file: Path) -> str:
+    match = _SETTINGS.search(file.read_text(encoding="utf-8", errors="replace"))
     return match[1] if match else ""
 
 

@@ -279,7 +279,9 @@ def application(programs: Sequence[Chosen], applications: Sequence[str]) -> str:
         if item.program.system is System.CELERY and (named := option(item.program.started.options, "-A", "--app")):
             return _reference(named)
     found = [_as_option(name) for name in applications]
-    return found[0] if len(found) == 1 else f"{DECIDE}: one of {', '.join(found)}" if found else ""
+    if len(found) > 1:
+        return f"{DECIDE}: one of {', '.join(found)}"
+    return found[0] if found else ""
 
 
 def _as_option(dotted: str) -> str:

@@ -22,6 +22,20 @@ _MISSING: Any = object()
 REFERENCE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 #: Keys that plans of earlier versions have, and what they are called now.
 RENAMED = {"alias_net": "legacy_aliases", "alias_quiet_s": "legacy_aliases_quiet_s"}
+#: As something is imported, or as its file is called.
+_DOTTED = re.compile(r"[^\s:/\\.]+(?:\.[^\s:/\\.]+)*")
+
+
+def broker_url_problem(text: str) -> str:
+    """Return why a text is no URL of a broker that is supported; empty if it is one, or the environment decides."""
+    plain = REFERENCE.sub(lambda match: match["default"] or "", text)
+    if not plain.strip() or plain[0] in "/:":
+        return ""
+    try:
+        known = read_broker_url(plain).kind is not None
+    except UsageError as error:
+        return f"{error.what}: {error.remedy}"
+    return "" if known else "is no URL of a Redis or RabbitMQ server"
 
 
 @dataclass(slots=True)
@@ -116,22 +130,15 @@ class TomlTable:
         return values
 
     def _importable(self, key: str, value: str) -> None:
-        if value and not all(part.isidentifier() for part in value.split(".")):
+        if value and not _DOTTED.fullmatch(value):
             self.problem(key, "needs a dotted name, as it is imported", f"found {value!r}")
 
     def broker_url(self, key: str) -> str:
         """Return the URL of a broker, which may hold ``${NAME:-default}``."""
         value = self.text(key)
-        plain = REFERENCE.sub(lambda match: match["default"] or "", value)
-        if not value or not plain.strip() or plain[0] in "/:":
-            return value  # its scheme, or all of it, is in the environment
-        try:
-            known = read_broker_url(plain).kind is not None
-        except UsageError as error:
-            self.problem(key, error.what, error.remedy)
-            return value
-        if not known:
-            self.problem(key, "is no URL of a Redis or RabbitMQ server", f"found {redact_url(value)!r}")
+        problem = broker_url_problem(value)
+        if problem:
+            self.problem(key, problem, f"found {redact_url(value)!r}")
         return value
 
     def texts(self, key: str, default: tuple[str, ...] = _MISSING) -> tuple[str, ...]:

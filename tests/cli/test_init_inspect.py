@@ -265,6 +265,7 @@ def test_jobs_of_other_schedulers_are_drafted_with_their_weekday_and_minute(proj
         "lunch": "0 12 * * sun",
         "early": "0 5 * * *",
         "often": 600,
+        "mail": 60,
     }
-    assert [entry.name for entry in plan.retired_schedule] == ["shop.celery_jobs:mail", "shop.clocks:sometimes"]
+    assert [entry.name for entry in plan.retired_schedule] == ["shop.clocks:sometimes"]
     assert not any("SCHEDULE" in finding.code for finding in check_complete(plan, scan(plan.source_root)).findings)

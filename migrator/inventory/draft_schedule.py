@@ -1,0 +1,99 @@
+"""Draft the plan's schedule: each legacy entry with its time and arguments, or what has to be decided about it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+import tomlkit
+from tomlkit.items import Table
+
+from migrator.inventory.beat_entries import ScheduleDefinition
+from migrator.inventory.facts.schedules import EntryFacts, entry_facts
+from migrator.inventory.facts.static_values import StaticValues
+from migrator.inventory.task_definitions import LegacyDefinition
+from migrator.plan.decisions import DECIDE
+from migrator.wire.message import System
+
+#: Each task with the name of the unified task that it becomes.
+Successors = Sequence[tuple[LegacyDefinition, str]]
+
+
+def draft_schedule(
+    entries: Sequence[ScheduleDefinition], tasks: Successors, values: StaticValues, jobs: Mapping[str, str]
+) -> tuple[list[Table], list[Table]]:
+    """Return the entries that get a successor, and those that a person must decide on.
+
+    Args:
+        entries: The legacy ones.
+        tasks: What they may name.
+        values: Reads their times and arguments.
+        jobs: When jobs of other schedulers run, by ``module:entry``, as the plan writes it.
+    """
+    by_name: dict[str, ScheduleDefinition] = {}
+    for entry in entries:
+        by_name.setdefault(entry.name, entry)
+    often = Counter(_name(entry, beat=name not in jobs) for name, entry in by_name.items())
+    kept, left = [], []
+    for name, entry in by_name.items():
+        found = _successor(entry, tasks)
+        facts = None if name in jobs else entry_facts(entry, values)
+        if found is None or (facts is None and name not in jobs):
+            left.append(_undecided(entry, unknown=found is None))
+            continue
+        task, unified = found
+        table = tomlkit.table()
+        own = _name(entry, beat=name not in jobs)
+        table["name"] = own if often[own] == 1 else name.replace(":", "-")
+        table["task"] = unified
+        for key, value in _body(facts, jobs.get(name, ""), task):
+            table[key] = value
+        table["replaces"] = [name]
+        if facts is not None and facts.options:
+            table["replaces"].comment(f"its options stay: {facts.options}")
+        kept.append(table)
+    return kept, left
+
+
+def _undecided(entry: ScheduleDefinition, *, unknown: bool) -> Table:
+    table = tomlkit.table()
+    table["name"] = entry.name
+    why = f"its task {entry.task or '(computed)'} is none of the plan's" if unknown else "its time can't be read"
+    table["reason"] = f"{DECIDE}: {why}: move it under [[schedule]] with `replaces`, or say why it is dropped"
+    return table
+
+
+def _name(entry: ScheduleDefinition, *, beat: bool) -> str:
+    own = entry.name.partition(":")[2]
+    return own if beat else re.sub(r"[^a-z0-9]+", "-", own.lower()).strip("-")
+
+
+def _successor(entry: ScheduleDefinition, tasks: Successors) -> tuple[LegacyDefinition, str] | None:
+    """Return the task that an entry sends: of that name, or the only one whose function is called so."""
+    named = [item for item in tasks if item[0].system is System.CELERY and item[0].name == entry.task]
+    found = named or [item for item in tasks if entry.task and item[0].path.rpartition(".")[2] == entry.task]
+    return found[0] if len({unified for _, unified in found}) == 1 else None
+
+
+def _body(facts: EntryFacts | None, job: str, task: LegacyDefinition) -> Iterator[tuple[str, object]]:
+    """Yield the time of an entry, and its arguments by name."""
+    if facts is None:
+        key, _, value = job.partition(" = ")
+        yield key, value.strip('"') if key == "crontab" else float(value)
+        return
+    if facts.every_s is not None:
+        yield "every_s", facts.every_s
+    else:
+        yield "crontab", facts.crontab or f"{DECIDE}: {facts.problem}"
+    kwargs = dict(facts.kwargs)
+    if facts.problem and (facts.crontab or facts.every_s is not None):
+        kwargs = {DECIDE: facts.problem}
+    elif len(facts.args) > len(task.parameters):
+        kwargs = {DECIDE: f"{task.path} has no {len(facts.args)} parameters for {list(facts.args)}"}
+    else:
+        kwargs = {**dict(zip(task.parameters, facts.args, strict=False)), **kwargs}
+    if kwargs:
+        inline = tomlkit.inline_table()
+        inline.update(kwargs)
+        yield "kwargs", inline
