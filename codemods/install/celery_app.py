@@ -33,7 +33,8 @@ app.autodiscover_tasks()
 
 def needs_app(plan: Plan, sources: SourceFiles) -> bool:
     """Tell whether a plan's tasks would be sent by Celery's default app: nothing makes one, installs or plans one."""
-    if plan.project.install_to or plan.endpoint(System.CELERY) is not None:
+    installed = plan.project.install_to and not plan.project.own_app
+    if installed or plan.endpoint(System.CELERY) is not None:
         return False
     if not settings_file(plan):
         return False

@@ -4,6 +4,9 @@ The package is found without importing it. Left out: caches, and its own ``setti
 never loads. One line changes: ``DEFAULT_SETTINGS_MODULE`` names the project's settings. A file that is there with other
 content is never overwritten, unless an earlier run created it and nobody touched it since. Projects that keep their
 schedule in rows of django_celery_beat get a migration for them beside (:mod:`codemods.install.beat_rows`).
+
+Under a label of its own a project gets :data:`REUSABLE` only: dead letters and what workers do with late messages, for
+its own Celery app, without the fourteen tasks.
 Source: https://docs.python.org/3/library/importlib.html#importlib.util.find_spec
 """
 
@@ -21,10 +24,18 @@ from codemods.install.celery_app import app_files, settings_file
 from migrator.errors import UsageError
 from migrator.inventory.source_files import module_name
 from migrator.plan.model import Plan
-from migrator.wire.message import System
+from migrator.plan.processes import Role
+from migrator.wire.message import Side, System
+from migrator.workers.probe import application
 
 _LEFT_OUT = frozenset({"settings.py", "py.typed"})
-_SETTINGS_LINE = re.compile(rb"^DEFAULT_SETTINGS_MODULE = .*$", re.MULTILINE)
+#: What any project can use of the unified app, by first path part without ``.py``.
+REUSABLE = frozenset({
+    *("__init__", "admin", "apps", "base", "consumer", "dead_letter", "exact_json", "exports", "host_settings"),
+    *("legacy_aliases", "management", "migrations", "models", "parked", "priority", "replay", "result_last"),
+    *("retry_after", "spool", "worker"),
+})  # fmt: skip
+_INIT = b'"""Dead letters of the project, and what its workers do with late messages."""\n'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +80,10 @@ def plan_installation(plan: Plan, *, created: Mapping[str, str], app: bool = Fal
     if generated is not None:
         wanted[generated[0]] = generated[1]
     init = destination / "__init__.py"
-    return _installation(plan, {f: data for f, data in wanted.items() if f != init or not f.exists()}, created)
+    if app:
+        wanted |= app_files(plan)
+    found = _installation(plan, {f: data for f, data in wanted.items() if f != init or not f.exists()}, created)
+    return replace(found, app_wanted_by=settings_file(plan) if app and not app_files(plan) else None)
 
 
 def _installation(plan: Plan, wanted: Mapping[Path, bytes], created: Mapping[str, str]) -> Installation:
@@ -96,6 +110,8 @@ def _package_files(plan: Plan, destination: Path) -> dict[Path, bytes]:
     found = {}
     for source in sorted(package.rglob("*")):
         relative = source.relative_to(package)
+        if plan.project.own_app and relative.parts[0].removesuffix(".py") not in REUSABLE:
+            continue
         if source.is_file() and "__pycache__" not in relative.parts and str(relative) not in _LEFT_OUT:
             found[destination / relative] = _content(plan, relative, source.read_bytes())
     return found
@@ -118,10 +134,20 @@ def _find(package: str) -> Path:
 
 
 def _content(plan: Plan, relative: Path, content: bytes) -> bytes:
-    if str(relative) != "celery.py":
-        return content
-    line = f'DEFAULT_SETTINGS_MODULE = "{plan.project.settings}"'.encode()
-    return _SETTINGS_LINE.sub(line, content, count=1)
+    """Return a file as it belongs into the project: single lines say what differs."""
+    lines = {"celery.py": {"DEFAULT_SETTINGS_MODULE": repr(plan.project.settings)}}
+    if plan.project.own_app:
+        if str(relative) == "__init__.py":
+            return _INIT
+        workers = plan.select(side=Side.UNIFIED, role=Role.WORKER)
+        app = next((name for worker in workers if (name := application(worker))), "")
+        lines["apps.py"] = {"LABEL": repr(plan.project.app_label), "OWN_CELERY_APP": "True"}
+        lines["host_settings.py"] = {"CELERY_APP": repr(app)}
+    for name, value in lines.get(str(relative), {}).items():
+        line = re.compile(rf"^{name} = .*$".encode(), re.MULTILINE)
+        assert line.search(content), name
+        content = line.sub(f"{name} = {value}".replace("'", '"').encode(), content, count=1)
+    return content
 
 
 def installed_package(plan: Plan) -> str:

@@ -97,6 +97,8 @@ class PlanIndex:
     applications: frozenset[str] = frozenset()
     #: Dotted path of the unified Celery application; empty if none is installed.
     unified_application: str = ""
+    #: Dotted name under which the project imports the app that is installed; empty if none is.
+    installed_package: str = ""
     #: ``module.name`` of a re-export to the dotted path that it stands for.
     exports: Mapping[str, str] = field(default_factory=dict)
     #: ``module.name`` of a re-export to the name that it gets.
@@ -260,13 +262,15 @@ def index_plan(plan: Plan, *, applications: frozenset[str] = frozenset()) -> Pla
         )
     modules = {target.path.rpartition(".")[0] for target in targets.values()}
     modules |= {m for endpoint in plan.legacy for m in endpoint.modules if plan.in_scope(f"{m}.")}
-    installed = module_name(plan.source_root, plan.folder / plan.project.install_to / "celery.py")
+    folder = plan.project.install_to
+    installed = module_name(plan.source_root, plan.folder / folder / "celery.py") if folder else ""
     return PlanIndex(
         root=plan.source_root,
         targets=targets,
         modules=frozenset(modules),
         applications=frozenset(app for app in applications if app.rpartition(".")[0] in modules),
-        unified_application=f"{installed}.app" if plan.project.install_to and installed else "",
+        unified_application=f"{installed}.app" if installed and not plan.project.own_app else "",
+        installed_package=installed.removesuffix(".celery"),
         settings=plan.project.settings,
         scope=plan.scope,
         schedule=_schedule(plan),

@@ -132,7 +132,7 @@ def _routes(context: FileContext, tail: list[str]) -> None:
 
 def _installed(context: FileContext) -> None:
     """Add the unified app to INSTALLED_APPS unless it is there."""
-    app = context.index.unified_application.removesuffix(".celery.app")
+    app = context.index.installed_package
     if not app:
         return
     found = context.tree.module.bindings.get("INSTALLED_APPS", [])

@@ -173,6 +173,11 @@ class Project:
     #: Django app label of the unified app, for ``migrate``; empty if it has no tables.
     app_label: str
 
+    @property
+    def own_app(self) -> bool:
+        """True if a project with its own Celery app gets dead letters only, under a label of its own."""
+        return bool(self.install_package and self.install_to) and self.app_label != "tasks"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cutover:

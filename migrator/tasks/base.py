@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 import logging
 import time
-from collections.abc import Callable
 from typing import Any
 
 from billiard.exceptions import WorkerLostError
@@ -19,9 +18,8 @@ from celery.exceptions import Reject, Retry
 from celery.signals import task_failure
 from django.core.exceptions import ImproperlyConfigured
 
-from .celery import app
 from .dead_letter import Delivery, close_idle_connections, copy_id, send_to_dead_letter
-from .priority import POLICIES, resolve
+from .priority import Priority, resolve
 from .retry_after import retry_after_s
 
 logger = logging.getLogger(__name__)
@@ -65,11 +63,13 @@ class UnifiedTask(Task):
     #: process after another forever.
     retry_on_worker_lost = True
     default_retry_delay = LOST_WORKER_DELAY_S
+    #: How urgent its calls are; None: as the table of policies says, or MEDIUM.
+    level: Priority | None = None
 
     @property
     def priority(self) -> int:
         """The number of this task's level for the broker in use."""
-        return resolve(None, task_name=self.name, broker_url=self.app.conf.broker_write_url or "")
+        return resolve(self.level, task_name=self.name, broker_url=self.app.conf.broker_write_url or "")
 
     @property
     def retry_horizon_s(self) -> float:
@@ -120,25 +120,7 @@ class UnifiedTask(Task):
         """Store as a dead letter what is still to be done of the call."""
         if isinstance(exc, PartialFailureError):
             args, kwargs = (), self.narrowed(exc.remaining, args, kwargs)
-        known = self.request.id == task_id  # a hard time limit is reported outside of the request
-        headers = dict(self.request.as_execution_options()["headers"] or {}) if known else {}
-        delivery_info = (self.request.delivery_info or {}) if known else {}
-        send_to_dead_letter(
-            self.name,
-            args,
-            kwargs,
-            exc,
-            delivery=Delivery(
-                task_id=task_id,
-                copy_id=copy_id(self.request.properties or {}, headers) if known else "",
-                queue=delivery_info.get("routing_key") or "",
-                priority=delivery_info.get("priority"),
-                attempts=self.request.retries + 1 if known else None,
-                headers={name: value for name, value in headers.items() if name not in _OF_ONE_DELIVERY},
-                traceback=str(einfo or ""),
-            ),
-        )
-        close_idle_connections()
+        store_failure(self, exc, task_id, args=args, kwargs=kwargs, einfo=einfo)
 
     def narrowed(self, remaining: list[str], args: Any, kwargs: Any) -> dict[str, Any]:
         """Return the call's arguments by name, with only these symbols."""
@@ -163,16 +145,31 @@ class UnifiedTask(Task):
 _OF_ONE_DELIVERY = frozenset({SUCCEEDED_HEADER, NOT_BEFORE_HEADER, "redelivered"})
 
 
+def store_failure(task: Task, exc: Any, task_id: str, *, args: Any, kwargs: Any, einfo: Any) -> None:
+    """Store a call of any task as a dead letter."""
+    known = task.request.id == task_id  # a hard time limit is reported outside of the request
+    headers = dict(task.request.as_execution_options()["headers"] or {}) if known else {}
+    delivery_info = (task.request.delivery_info or {}) if known else {}
+    send_to_dead_letter(
+        task.name,
+        args,
+        kwargs,
+        exc,
+        delivery=Delivery(
+            task_id=task_id,
+            copy_id=copy_id(task.request.properties or {}, headers) if known else "",
+            queue=delivery_info.get("routing_key") or "",
+            priority=delivery_info.get("priority"),
+            attempts=task.request.retries + 1 if known else None,
+            headers={name: value for name, value in headers.items() if name not in _OF_ONE_DELIVERY},
+            traceback=str(einfo or ""),
+        ),
+    )
+    close_idle_connections()
+
+
 @task_failure.connect
 def keep_when_worker_lost(sender: Any, task_id: str, exception: Any, **call: Any) -> None:
     """Store a call whose process was killed in its last attempt: Celery does not call `on_failure` then."""
     if isinstance(sender, UnifiedTask) and isinstance(exception, WorkerLostError):
         sender.on_failure(exception, task_id, call["args"], call["kwargs"], call["einfo"])
-
-
-def unified_task(body: Callable[..., Any]) -> Any:
-    """Make a function one of the tasks of the policy table."""
-    name = f"tasks.{body.__name__}"
-    policy = POLICIES[name]
-    options: dict[str, Any] = {} if policy.max_retries else {"autoretry_for": (), "retry_on_worker_lost": False}
-    return app.task(name=name, bind=True, base=UnifiedTask, max_retries=policy.max_retries, **options)(body)

@@ -14,6 +14,7 @@ from celery.schedules import crontab
 from celery.signals import worker_ready
 from kombu import Exchange, Queue
 
+from . import market_defaults  # noqa: F401  # before anything asks for a setting or a priority
 from .legacy_aliases import LegacyAliases
 from .parked import ReleaseParked
 from .priority import MAX_PRIORITY, higher_runs_first, resolve

@@ -1,31 +1,15 @@
-"""What belongs to the host project: providers, pipeline, cache, models, folders, all named in its Django settings.
-
-`UNIFIED_TASKS` in the settings overrides single entries of `DEFAULTS`.
-"""
+"""What belongs to the host project, named in its Django settings: `UNIFIED_TASKS` overrides entries of `DEFAULTS`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+#: The project's Celery app as `-A` names it; an empty one is that of this process.
+CELERY_APP = ""
+#: Modules with tasks add what these need.
 DEFAULTS: dict[str, Any] = {
-    "PROVIDERS": {
-        "yahoo": "data.data_providers.yahooFinance.scraper.YahooFinanceScraper",
-        "alpha": "data.data_providers.alphaVantage.scraper.AlphaVantageScraper",
-        "binance": "data.data_providers.binance.scraper.BinanceScraper",
-        "coingecko": "data.data_providers.coinGecko.scraper.CoinGeckoScraper",
-        "coinmarketcap": "data.data_providers.coinMarketCap.scraper.CoinMarketCapScraper",
-        "unified_crypto": "data.data_providers.unifiedCrypto.scraper.UnifiedCryptoProvider",
-        "finnhub": "data.data_providers.finnHub.scraper.FinnhubScraper",
-        "news": "data.data_providers.newsApi.scraper.NewsApiScraper",
-    },
-    "PIPELINE": "data.processing.pipeline.DataPipeline",
-    "CACHE": "utils.services.cache_manager.CacheManager",
-    "ASSET_MODEL": "assets.Asset",
-    "PRICE_MODEL": "assets.AssetPricesHistoric",
-    #: Symbols used when a caller names none: dotted paths of lists (or of dicts, whose keys are used).
-    "STOCKS": "data.universe.STOCKS",
-    "COINS": "data.universe.COINS",
+    "CELERY_APP": CELERY_APP,
     #: Folder for dead letters while the database is down; None: var/dead_letters below the project.
     "SPOOL_DIR": None,
 }
@@ -42,7 +26,7 @@ def host_setting(name: str) -> Any:
         raise ImproperlyConfigured(
             f"settings.UNIFIED_TASKS: unknown entries (found {', '.join(unknown)}); known are {', '.join(DEFAULTS)}"
         )
-    if name == "PROVIDERS":
+    if isinstance(DEFAULTS[name], dict):
         return {**DEFAULTS[name], **chosen.get(name, {})}
     return chosen.get(name, DEFAULTS[name])
 
@@ -82,3 +66,15 @@ def spool_folder() -> Path:
 
     chosen = host_setting("SPOOL_DIR")
     return Path(chosen) if chosen else Path(getattr(settings, "BASE_DIR", Path.cwd())) / "var" / "dead_letters"
+
+
+def celery_app() -> Any:
+    """Return the Celery app of the host project."""
+    name = host_setting("CELERY_APP")
+    if not name:
+        from celery import current_app
+
+        return current_app._get_current_object()
+    from celery.app.utils import find_app
+
+    return find_app(name)

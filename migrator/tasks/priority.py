@@ -45,22 +45,8 @@ class TaskPolicy:
     max_retries: int
 
 
-POLICIES: dict[str, TaskPolicy] = {
-    "tasks.fetch_yahoo_stocks": TaskPolicy(priority=Priority.HIGH, max_retries=5),
-    "tasks.fetch_alpha_stocks": TaskPolicy(priority=Priority.HIGH, max_retries=5),
-    "tasks.fetch_binance_cryptos": TaskPolicy(priority=Priority.HIGH, max_retries=5),
-    "tasks.fetch_coingecko_cryptos": TaskPolicy(priority=Priority.MEDIUM, max_retries=3),
-    "tasks.fetch_unified_crypto": TaskPolicy(priority=Priority.HIGH, max_retries=5),
-    "tasks.fetch_stock_prices": TaskPolicy(priority=Priority.MEDIUM, max_retries=3),
-    "tasks.fetch_news": TaskPolicy(priority=Priority.MEDIUM, max_retries=3),
-    "tasks.calculate_indicators": TaskPolicy(priority=Priority.MEDIUM, max_retries=3),
-    "tasks.cleanup_old_data": TaskPolicy(priority=Priority.LOW, max_retries=1),
-    "tasks.update_single_asset": TaskPolicy(priority=Priority.HIGH, max_retries=3),
-    "tasks.cache_warming": TaskPolicy(priority=Priority.MEDIUM, max_retries=3),
-    "tasks.health_check": TaskPolicy(priority=Priority.MEDIUM, max_retries=0),
-    "tasks.fetch_all_markets": TaskPolicy(priority=Priority.MEDIUM, max_retries=3),
-    "tasks.batch_update_popular": TaskPolicy(priority=Priority.MEDIUM, max_retries=0),
-}
+#: By task name; filled by the module that defines the tasks.
+POLICIES: dict[str, TaskPolicy] = {}
 
 
 def higher_runs_first(broker_url: str) -> bool:

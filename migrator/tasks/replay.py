@@ -12,6 +12,7 @@ from typing import Any
 
 from .dead_letter import REPLAY_HEADER
 from .exact_json import decode
+from .host_settings import celery_app
 from .models import TaskFailure
 
 logger = logging.getLogger(__name__)
@@ -92,10 +93,8 @@ def resolve_failure(reference: str | int, note: str = "") -> None:
 
 
 def _send_call(failure: TaskFailure, task_id: str) -> None:
-    from .celery import app
-
     args, kwargs = failure.arguments
-    app.send_task(
+    celery_app().send_task(
         failure.task_name,
         args,
         kwargs,
@@ -109,10 +108,8 @@ def _send_call(failure: TaskFailure, task_id: str) -> None:
 
 def _send_raw(failure: TaskFailure) -> None:
     """Publish the message as it was: body, headers and type untouched."""
-    from .celery import app
-
     raw: dict[str, Any] = decode(failure.raw)
-    with app.producer_pool.acquire(block=True, timeout=SEND_TIMEOUT_S) as producer:
+    with celery_app().producer_pool.acquire(block=True, timeout=SEND_TIMEOUT_S) as producer:
         properties = raw["properties"]
         producer.publish(
             base64.b64decode(raw["body"]),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from celery import group
 
 from . import default_symbols, health, indicators, maintenance
-from .base import UnifiedTask, unified_task
+from .base import UnifiedTask
 from .batch import run_batch, summary
+from .celery import app
 from .dead_letter import send_to_dead_letter
 from .default_symbols import get_active_symbols
+from .priority import POLICIES
 from .providers import (
     _scraper_cache,
     get_alpha_scraper,
@@ -54,6 +57,14 @@ __all__ = (
     "send_to_dead_letter",
     "update_single_asset",
 )
+
+
+def unified_task(body: Callable[..., Any]) -> Any:
+    """Make a function one of the tasks of the policy table."""
+    name = f"tasks.{body.__name__}"
+    policy = POLICIES[name]
+    options: dict[str, Any] = {} if policy.max_retries else {"autoretry_for": (), "retry_on_worker_lost": False}
+    return app.task(name=name, bind=True, base=UnifiedTask, max_retries=policy.max_retries, **options)(body)
 
 
 DEFAULT_QUERY = "stocks OR crypto OR bitcoin OR ethereum OR finance"
