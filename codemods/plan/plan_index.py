@@ -240,8 +240,7 @@ class PlanIndex:
 def index_plan(plan: Plan, *, applications: frozenset[str] = frozenset()) -> PlanIndex:
     """Return the index of a plan."""
     targets: dict[str, Target] = {}
-    named: list[TaskMapping | RetiredTask] = [*plan.mappings(), *plan.retired]
-    times = Counter(entry.path for entry in named)
+    times = Counter([mapping.path for mapping in plan.mappings()] + [retired.path for retired in plan.retired])
     for mapping in plan.mappings():
         task = plan.task(mapping.unified)
         assert task is not None
