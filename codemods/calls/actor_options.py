@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import libcst as cst
 
+from codemods.calls.queues import planned_queue
 from codemods.calls.task_support import CALLBACKS, RETRY_WHEN, base_class
 from codemods.editing.context import FileContext, LeaveError
 from codemods.editing.units import constant, shown
@@ -47,7 +48,7 @@ def task_options(context: FileContext, target: Target, given: Options, place: cs
             raise LeaveError("ACTOR-OPTION", value, name)
     if "actor_name" in given and text_of(given["actor_name"]) not in (None, target.name):
         raise LeaveError("ACTOR-OPTION", given["actor_name"], f"actor_name: the plan has {target.name!r}")
-    parts = [f"name={quoted(target.unified)}", *_routing(context, given), *_priority(context, given, place)]
+    parts = [f"name={quoted(target.unified)}", *_routing(context, given, target), *_priority(context, given, place)]
     parts += _retries(context, given, place)
     parts += _limits(context, given, place)
     extra, features = _former(context, given)
@@ -79,16 +80,13 @@ def check_scheduled(context: FileContext, target: Target, node: cst.BaseExpressi
     tell_difference(context, node, f"{module}:{name}", text)
 
 
-def _routing(context: FileContext, given: Options) -> list[str]:
-    queue = given.get("queue_name")
-    if queue is None:
-        return []
-    name = text_of(queue)
-    if name is None or name not in context.index.legacy_queues | context.index.unified_queues:
-        raise LeaveError("QUEUE-OPTION", queue, context.source.code(queue))
-    if name in context.index.unified_queues and name != context.index.unified_queue:
-        return [f"queue={quoted(name)}"]
-    return []
+def _routing(context: FileContext, given: Options, target: Target) -> list[str]:
+    """Write the queue: the actor's own where unified workers consume it, else the plan's; the first is the default."""
+    node = given.get("queue_name")
+    name = target.queue if node is None else planned_queue(context, node, target) or text_of(node)
+    if name is None and node is not None:
+        return [f"queue={context.source.code(node)}"]
+    return [f"queue={quoted(name)}"] if name and name != context.index.unified_queue else []
 
 
 def _priority(context: FileContext, given: Options, place: cst.CSTNode) -> list[str]:

@@ -48,11 +48,25 @@ def with_in_place(plan: Plan, index: PlanIndex, modules: Mapping[str, ModuleFact
     )
 
 
+def with_left_behind(index: PlanIndex, actors: frozenset[str]) -> PlanIndex:
+    """Return the index with the actors marked that are replaced elsewhere and whose module is converted.
+
+    Args:
+        index: Knows the targets.
+        actors: Dotted paths of those that are actors still.
+    """
+    known = {path: target for path, target in index.targets.items() if target.system is System.DRAMATIQ}
+    homes = {path.rpartition(".")[0] for path, target in known.items() if target.in_place}
+    left = {p for p, t in known.items() if not (t.in_place or t.retired) and p.rpartition(".")[0] in homes}
+    marked = {p: replace(index.targets[p], left_behind=True, plain=p not in actors) for p in left}
+    return replace(index, targets={**index.targets, **marked})
+
+
 def waiting(index: PlanIndex) -> dict[str, frozenset[str]]:
-    """Return the actors that are still to be converted where they stand, by the module that defines them."""
+    """Return the definitions that are still to be converted where they stand, by their module."""
     found: dict[str, set[str]] = {}
     for path, target in index.targets.items():
-        if target.in_place and not target.converted:
+        if (target.in_place and not target.converted) or (target.left_behind and not target.plain):
             found.setdefault(path.rpartition(".")[0], set()).add(path)
     return {
         module: frozenset(paths)

@@ -7,28 +7,21 @@ from __future__ import annotations
 
 import libcst as cst
 
-from codemods.editing.context import FileContext, LeaveError
-from codemods.editing.literals import replace_string
+from codemods.calls.queues import write_queue
+from codemods.editing.context import FileContext
+from codemods.plan.plan_index import Target
 from codemods.resolve.name_resolution import text_of
 
 
-def route(context: FileContext, value: cst.BaseExpression) -> None:
-    """Rewrite one route.
+def route(context: FileContext, value: cst.BaseExpression, target: Target | None = None) -> None:
+    """Rewrite one route, of a task if that is known.
 
     Raises:
         LeaveError: It names a queue that no unified worker reads.
     """
     if isinstance(value, cst.SimpleString):
-        _queue(context, value)
+        write_queue(context, value, target)
     elements = value.elements if isinstance(value, cst.Dict) else ()
     for element in elements:
         if isinstance(element, cst.DictElement) and text_of(element.key) in {"queue", "routing_key"}:
-            _queue(context, element.value)
-
-
-def _queue(context: FileContext, node: cst.BaseExpression) -> None:
-    queue = text_of(node)
-    if queue in context.index.legacy_queues and isinstance(node, cst.SimpleString):
-        replace_string(context, node, context.index.unified_queue)
-    elif queue not in context.index.unified_queues:
-        raise LeaveError("QUEUE-OPTION", node, queue or "")
+            write_queue(context, element.value, target)

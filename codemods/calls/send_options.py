@@ -5,9 +5,11 @@ from __future__ import annotations
 import libcst as cst
 
 from codemods.calls.arguments import adapt_literals
+from codemods.calls.queues import write_queue
 from codemods.editing.context import FileContext, LeaveError, Use
 from codemods.editing.sequences import remove_items
 from codemods.editing.units import seconds
+from codemods.plan.plan_index import Target
 from codemods.resolve.name_resolution import text_of
 
 #: Milliseconds in Dramatiq, seconds under this name in Celery.
@@ -54,7 +56,7 @@ def convert_options(context: FileContext, call: cst.Call, use: Use) -> None:
 def adapt_options(context: FileContext, call: cst.Call, use: Use) -> None:
     """Adapt the arguments and routing of an ``apply_async``, or of an assertion about one."""
     given = _given(call, _POSITIONS)
-    check_routing(context, given)
+    check_routing(context, given, use.target)
     _adapt(context, call, use, given, also_removed=[])
 
 
@@ -96,20 +98,17 @@ def _given(call: cst.Call, positions: tuple[str, ...]) -> dict[str, cst.Arg]:
     return found
 
 
-def check_routing(context: FileContext, given: dict[str, cst.Arg]) -> None:
+def check_routing(context: FileContext, given: dict[str, cst.Arg], target: Target | None = None) -> None:
     """Write the unified queue where an option names a legacy one.
 
     Raises:
         LeaveError: It names a queue that no unified worker reads.
     """
-    for name in ("queue", "routing_key", "exchange"):
+    if (queue := given.get("queue")) is not None:
+        write_queue(context, queue.value, target)
+    for name in ("routing_key", "exchange"):
         arg = given.get(name)
-        if arg is None:
-            continue
-        if name == "queue" and text_of(arg.value) in context.index.legacy_queues and context.index.unified_queue:
-            quote = context.source.code(arg.value)[0]
-            context.replace(arg.value, f"{quote}{context.index.unified_queue}{quote}")
-        elif text_of(arg.value) != context.index.unified_queue:
+        if arg is not None and text_of(arg.value) not in context.index.unified_queues:
             raise LeaveError("QUEUE-OPTION", arg, context.source.code(arg.value))
     if "priority" in given and isinstance(given["priority"].value, cst.Integer):
         context.leave(given["priority"], "PRIORITY-OPTION")

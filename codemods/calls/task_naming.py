@@ -213,7 +213,7 @@ def _adapt(context: FileContext, naming: Naming) -> None:
             raise LeaveError("RETIRED-TASK", call, f"{target.name}: {target.reason}")
     if any(_of_self(read) for read in naming.reads) and any(target.operations for target in naming.targets):
         raise LeaveError("COMPUTED-NAME", call, "a subclass may name another task")
-    check_routing(context, {arg.keyword.value: arg for arg in call.args if arg.keyword is not None})
+    check_routing(context, {arg.keyword.value: arg for arg in call.args if arg.keyword is not None}, naming.targets[0])
     args, kwargs = argument(call, 1, "args"), argument(call, 2, "kwargs")
     result = adapt_literals(context, naming.targets, args.value if args else None, kwargs.value if kwargs else None)
     if result is None:

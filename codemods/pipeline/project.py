@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from codemods.calls.in_place_actors import waiting, with_in_place
+from codemods.calls.in_place_actors import waiting, with_in_place, with_left_behind
 from codemods.install.celery_app import needs_app
 from codemods.outcome import FileOutcome
 from codemods.pipeline.containers_fixpoint import follow_containers
@@ -55,7 +55,7 @@ def build_index(plan: Plan, sources: SourceFiles | None = None) -> PlanIndex:
             modules[name] = facts
     makers = task_makers(modules)
     index = index_plan(plan, applications=frozenset(makers.applications.names))
-    index = index.with_offered({name: _public(facts) for name, facts in modules.items()})
+    index = replace(index, offered={name: _public(facts) for name, facts in modules.items()})
     index = replace(
         index,
         named_by_unified=_named_by_unified(plan, index),
@@ -71,7 +71,8 @@ def build_index(plan: Plan, sources: SourceFiles | None = None) -> PlanIndex:
     load = loading(plan.source_root, modules)
     found = [d for facts in modules.values() for d in definitions(facts, makers, load)]
     actors = {definition.path for definition in found if definition.system is System.DRAMATIQ}
-    return with_in_place(plan, index.with_converted(frozenset(own - actors)), modules, sources)
+    index = with_left_behind(index.with_converted(frozenset(own - actors)), frozenset(actors))
+    return with_in_place(plan, index, modules, sources)
 
 
 def _facts(plan: Plan, module: str) -> ModuleFacts | None:

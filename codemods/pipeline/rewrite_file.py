@@ -64,6 +64,7 @@ def _name_the_rest(context: FileContext) -> None:
     listed = {leftover.line for leftover in context.result.leftovers}
     listed |= {context.source.line(use.node) for use in context.uses if not use.rewritten}
     listed |= {context.source.line(statement) for statement in context.tree.imports}
+    listed |= _own_lines(context)
     whole = {(context.source.line(node), text_of(node)) for node in context.tree.strings if _is_value(context, node)}
     for offset, name in named:
         line = context.source.line_at(offset)
@@ -72,6 +73,18 @@ def _name_the_rest(context: FileContext) -> None:
             found = context.source.line_text(line).strip()
             code = "LEGACY-STRING" if (line, name) in whole else "TEXT-NAME"
             context.result.leftovers[Leftover(code=code, line=line, found=found, detail=name)] = None
+
+
+def _own_lines(context: FileContext) -> set[int]:
+    """Return the lines on which definitions of legacy tasks give them their names."""
+    module, targets = context.values.where.module, context.index.targets
+    return {
+        line
+        for node in context.tree.definitions
+        if f"{module}.{node.name.value}" in targets
+        for decorator in node.decorators
+        for line in range(context.source.line(decorator), context.source.line(node.name) + 1)
+    }
 
 
 def _is_value(context: FileContext, node: cst.SimpleString | cst.FormattedString) -> bool:
@@ -88,7 +101,7 @@ def _decide(context: FileContext, use: Use, methods: dict) -> None:  # type: ign
     retired = [target for target in use.targets if target.retired]
     if retired:
         raise LeaveError("RETIRED-TASK", use.node, f"{retired[0].name}: {retired[0].reason}")
-    if any(target.stuck for target in use.targets):
+    if any(target.stuck and target.in_place for target in use.targets):
         if _in_definition(context, use):
             return
         raise LeaveError("LINKED", use.node, "its definition stays an actor")
@@ -104,8 +117,11 @@ def _decide(context: FileContext, use: Use, methods: dict) -> None:  # type: ign
     key = use.attribute.attr.value if use.attribute is not None else "()" if use.call is not None else ""
     if key in use.target.members or _in_definition(context, use):
         return
-    if not use.target.in_place and context.values.where.module == use.target.path.rpartition(".")[0]:
+    own = not use.target.in_place and context.values.where.module == use.target.path.rpartition(".")[0]
+    if own and not _may_import(context, use):
         raise LeaveError("OWN-ACTOR", use.node, use.target.name)
+    if own and key == "()":
+        return  # the function that is left behind
     found = methods.get((system, key))
     if found is None:
         if system is System.CELERY or use.target.converted:
@@ -113,6 +129,15 @@ def _decide(context: FileContext, use: Use, methods: dict) -> None:  # type: ign
         raise LeaveError("ACTOR-ATTRIBUTE", use.attribute or use.node, key)
     context.result.rewrite_name, handler = found
     handler(context, use)
+    if own:
+        module, _, name = use.target.unified_path.rpartition(".")
+        context.replace(use.node, context.local_import(module, name))
+
+
+def _may_import(context: FileContext, use: Use) -> bool:
+    """Tell whether the module of a definition that is left behind may import the one that replaces it."""
+    here = f"{context.values.where.module}."
+    return use.target.left_behind and not any(path.startswith(here) for path in context.index.named_by_unified)
 
 
 def _in_definition(context: FileContext, use: Use) -> bool:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from codemods.calls.in_place_actors import waiting
 from codemods.calls.task_naming import adapted_namings, kept_names
-from codemods.outcome import FileOutcome, Survey
+from codemods.outcome import FileOutcome, Leftover, Survey
 from codemods.pipeline.file import make_context, parse, rewrite_source, survey
 from codemods.pipeline.registry import rewrites
 from codemods.pipeline.rewrite_file import rewrite_file
 from codemods.plan.plan_index import Container, PlanIndex
 from codemods.syntax.source import SourceFile, UnparsableError
 from codemods.uses.containers import offered_containers
+from migrator.inventory.parse_cost import too_costly
 from migrator.inventory.source_files import module_name
 
 
@@ -30,6 +31,10 @@ class PoolWorker:
         content = b""
         try:
             content = file.read_bytes() if data is None else data
+            if why := too_costly(content):
+                left = Leftover(code="TOO-LARGE", line=1, found=why)
+                self.failed.append(FileOutcome(file=file, shown=self._shown(file), leftovers=(left,)))
+                return
             self.sources[file] = parse(file, content)
         except OSError as error:
             self._fail(file, content, f"can't be read: {error.strerror}")

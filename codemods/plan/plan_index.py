@@ -28,14 +28,20 @@ class Target:
     unified: str = ""
     unified_path: str = ""
     unified_parameters: tuple[str, ...] = ()
+    #: The queue that the plan gives it; empty if it is retired.
+    queue: str = ""
     #: As :attr:`~migrator.plan.model.PlannedTask.result_last`.
     result_last: bool = False
     #: True if it is mapped to itself and its definition is a Celery task already.
     converted: bool = False
     #: Names that a class-based actor offers beside those of every task.
     members: frozenset[str] = frozenset()
-    #: True if it is mapped to itself and its definition can't be converted: its callers stay too.
+    #: True if its definition can't be converted: the callers of one that is mapped to itself stay too.
     stuck: bool = False
+    #: True if it is replaced elsewhere, and others of its module are converted where they stand: the definition that is
+    #: left behind becomes a plain function. And whether it is one already.
+    left_behind: bool = False
+    plain: bool = False
     #: Why it is retired.
     reason: str = ""
 
@@ -221,10 +227,6 @@ class PlanIndex:
         marked = {p: replace(t, stuck=True) if p in paths else t for p, t in self.targets.items()}
         return replace(self, targets=marked)
 
-    def with_offered(self, offered: Mapping[str, frozenset[str]]) -> PlanIndex:
-        """Return the index with the public names of the legacy modules added."""
-        return replace(self, offered=offered)
-
     def with_exports(self, exports: Mapping[str, str], renames: Mapping[str, str]) -> PlanIndex:
         """Return the index with the project's re-exports added."""
         stays = {name: self.stays[path] for name, path in exports.items() if path in self.stays}
@@ -253,6 +255,7 @@ def index_plan(plan: Plan, *, applications: frozenset[str] = frozenset()) -> Pla
             unified=task.name,
             unified_path=task.path,
             unified_parameters=task.parameters,
+            queue=plan.queue_of(task.name) if plan.unified.queues else "",
             result_last=task.result_last,
         )
     for retired in plan.retired:

@@ -131,6 +131,10 @@ REASONS = MappingProxyType(
         ),
         "OVERLAP": _left("two rewrites want the same place", "do one by hand, then run again"),
         "UNUSED-IGNORE": _notice("an ignore comment dismisses nothing", "remove it"),
+        "TOO-LARGE": _left(
+            "too large to be parsed, and names something of the plan",
+            "look through it by hand; data is better kept in a file that is no Python",
+        ),
         "UNPARSABLE": _left("can't be parsed", "correct it; nothing in it was checked"),
         "CELERY-APP": _left(
             "no Celery app is in the project, so tasks would be sent to Celery's default broker on this machine",

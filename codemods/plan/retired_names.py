@@ -16,7 +16,8 @@ def retired_names(index: PlanIndex) -> re.Pattern[bytes] | None:
         words |= {module, module.replace(".", "/") + ".py"}
         if "_" in module.rpartition(".")[2]:
             words.add(module.rpartition(".")[2])
-    words |= {target.name for target in index.targets.values() if "." in target.name}
+    # A name that the unified task keeps is right wherever it stands.
+    words |= {t.name for t in index.targets.values() if "." in t.name and t.name != t.unified}
     return bounded(words) if words else None
 
 

@@ -1,5 +1,8 @@
 """Dramatiq actors that the plan maps to themselves become Celery tasks where they stand.
 
+Others of their modules, which the plan replaces elsewhere, become plain functions: nothing sends them any more, and a
+unified task may still call one.
+
 ``@dramatiq.actor``, bare, called, aliased or through ``functools.partial``. The name is written out, so that nothing
 depends on the module path; so is what the configured middleware did (:mod:`codemods.calls.actor_options`).
 A decorator of dramatiq-crontab goes with it, if the plan's schedule has its entry.
@@ -27,7 +30,7 @@ def rewrite(context: FileContext) -> None:
         if not isinstance(node, cst.FunctionDef) or context.tree.scopes[node].parent is not None:
             continue
         target = context.index.targets.get(f"{context.values.where.module}.{node.name.value}")
-        if target is None or not target.in_place:
+        if target is None or not (target.in_place or target.left_behind):
             continue
         for decorator in node.decorators:
             with context.attempt(decorator):
@@ -40,6 +43,13 @@ def _convert(context: FileContext, node: cst.FunctionDef, decorator: cst.Decorat
         return
     if found.wrapped is not None:
         raise LeaveError("ACTOR-OPTION", decorator, "a function of its own")
+    if target.left_behind:
+        if any(use.attribute is not None and not use.rewritten and target in use.targets for use in context.uses):
+            raise LeaveError("LINKED", decorator, "it is sent in this file")
+        remove_line(context, decorator)
+        context.result.converted.add(target.path)
+        context.result.replaced.append(found.function)
+        return
     options = task_options(context, target, found.options, decorator)
     _remove_scheduler_jobs(context, node, target)
     name = context.local_import("celery", "shared_task", found.function)

@@ -54,7 +54,8 @@ def rewrite(context: FileContext) -> None:
                     _list_middleware(context, _items(binding.value))
         return
     actors = [t for t in context.index.targets.values() if t.system is System.DRAMATIQ]
-    over = bool(actors) and not context.index.retire and all(t.in_place and not t.stuck for t in actors)
+    gone = all((t.in_place or t.left_behind) and not t.stuck for t in actors)
+    over = bool(actors) and not context.index.retire and gone
     for name, group in context.tree.module.bindings.items():
         if not name.startswith("DRAMATIQ_"):
             continue
@@ -63,11 +64,11 @@ def rewrite(context: FileContext) -> None:
                 raise LeaveError("DRAMATIQ-SETTING", group[0].node, _detail(name))
     for binding in context.tree.module.bindings.get("INSTALLED_APPS", []):
         if isinstance(binding.value, (cst.List, cst.Tuple)):
-            gone = [e for e in binding.value.elements if (text_of(e.value) or "").partition(".")[0] in _APPS]
+            apps = [e for e in binding.value.elements if (text_of(e.value) or "").partition(".")[0] in _APPS]
             if over:
-                remove_items(context, binding.value.elements, gone)
+                remove_items(context, binding.value.elements, apps)
             else:
-                for element in gone:
+                for element in apps:
                     context.leave(element, "DRAMATIQ-SETTING", f"INSTALLED_APPS: {text_of(element.value)}")
 
 

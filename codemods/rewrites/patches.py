@@ -86,7 +86,7 @@ def _settled(target: Target, node: cst.CSTNode) -> bool:
     """
     if target.retired:
         raise LeaveError("RETIRED-TASK", node, f"{target.name}: {target.reason}")
-    if target.stuck:
+    if target.stuck and target.in_place:
         raise LeaveError("LINKED", node, "its definition stays an actor")
     return target.converted
 

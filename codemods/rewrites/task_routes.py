@@ -49,7 +49,7 @@ def _rewrite_entry(
     if target is not None:
         replace_string(context, key, target.unified)
         if not annotations:
-            route(context, value)
+            route(context, value, target)
 
 
 def _entries(context: FileContext) -> Iterator[Entry]:

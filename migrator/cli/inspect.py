@@ -38,7 +38,7 @@ def command(path: Path, output_format: str) -> None:
     plan_file = find_plan(path.resolve())
     waiting, problem = _waiting(plan_file) if plan_file.is_file() else ([], "not counted, there is no plan")
     next_steps = ["migrator rewrite-imports --diff"] if plan_file.is_file() else ["migrator init"]
-    code = ExitCode.DIFFERENCES if found.unreadable else ExitCode.CLEAN
+    code = ExitCode.DIFFERENCES if found.unreadable or found.too_large else ExitCode.CLEAN
     lines, data = _described(found, waiting, problem)
     more, data["processes"], data["unread_processes"] = _processes(*programs)
     lines[-1:-1] = [*more, *_stays(plan_file, found, data)]
@@ -67,7 +67,7 @@ def _described(
         *table("Legacy tasks", ["system", "name", "parameters", "where"], tasks),
         *table("Schedule entries", ["name", "task", "where"], entries),
         *(table("Waiting messages", ["system", "queue", "state", "#messages"], waiting) if waiting else ()),
-        *(f"could not read {file}: {why}" for file, why in found.unreadable),
+        *(f"could not read {file}: {why}" for file, why in (*found.unreadable, *found.too_large)),
         *(
             f"{short_path(place.file)}:{place.line}: a task is made here, or may be, in a way that can't be followed "
             f"({place.path})"
@@ -82,7 +82,7 @@ def _described(
         "schedule": [dict(zip(("name", "task", "where"), entry, strict=True)) for entry in entries],
         "waiting": [dict(zip(("system", "queue", "state", "messages"), row, strict=True)) for row in waiting],
         "unseen": [{**place._asdict(), "file": str(place.file)} for place in found.unseen],
-        "unreadable": [{"file": str(file), "why": why} for file, why in found.unreadable],
+        "unreadable": [{"file": str(file), "why": why} for file, why in (*found.unreadable, *found.too_large)],
     }
     return lines, data
 

@@ -73,7 +73,7 @@ def draft_plan(
         into: The unified module; if empty, each task's own function becomes the Celery task.
     """
     document = tomlkit.document()
-    document.add(tomlkit.comment(HEADER.replace("\n", "\n# ")))
+    document.add(tomlkit.comment(HEADER))
     document["migration"] = {"name": subject.name}
     document["project"] = {"root": subject.root, "settings": subject.settings}
     if subject.scope:

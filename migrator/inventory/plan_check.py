@@ -120,12 +120,13 @@ def _unknown_tasks(
 ) -> Iterator[Finding]:
     places = {place.path for place in inventory.unseen}
     computed = {task.path for task in legacy if not task.name}
+    behind = _left_behind(plan, converted)
     for entry in _named(plan):
         system, name, path = entry.system, entry.name, entry.path
         known = {task.name: task.path for task in legacy if task.system is system}
         where = f"{plan.file}: {system.value}:{name}"
         if name not in known:
-            if path in converted or path in places or _is_retired_file(plan, path):
+            if path in converted or path in places or _is_retired_file(plan, path) or entry in behind:
                 continue
             if entry.computed and (path in computed or path.rpartition(".")[0] in places):
                 continue
@@ -141,6 +142,14 @@ def _unknown_tasks(
             yield _error(
                 "PLAN-PATH", where, "the function is elsewhere", f"plan says {path}", f"path = {known[name]!r}"
             )
+
+
+def _left_behind(plan: Plan, converted: frozenset[str]) -> list[TaskMapping]:
+    """Return the actors that the rewrite made plain functions: their module is converted, their successor is there."""
+    homes = {path.rpartition(".")[0] for path in converted & {mapping.path for mapping in plan.mappings()}}
+    tasks = {task.name: task.path for task in plan.tasks}
+    actors = [mapping for mapping in plan.mappings() if mapping.system is System.DRAMATIQ]
+    return [m for m in actors if m.path.rpartition(".")[0] in homes and tasks.get(m.unified) in converted]
 
 
 def _is_retired_file(plan: Plan, path: str) -> bool:

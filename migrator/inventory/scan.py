@@ -14,6 +14,7 @@ from migrator.inventory.beat_entries import ScheduleDefinition, schedule_entries
 from migrator.inventory.callables import loading
 from migrator.inventory.declarations import TaskMakers
 from migrator.inventory.module_facts import ModuleFacts, decode_error, read_module
+from migrator.inventory.parse_cost import too_costly
 from migrator.inventory.prefilter import maker_names, naming, worth_parsing
 from migrator.inventory.project_decorators import task_makers
 from migrator.inventory.source_files import SourceFiles
@@ -31,6 +32,8 @@ class Inventory:
     files: int = 0
     #: Files that could not be parsed, and why.
     unreadable: tuple[tuple[Path, str], ...] = ()
+    #: Files that are too large to be parsed, and how large.
+    too_large: tuple[tuple[Path, str], ...] = ()
     #: Where a task is made, or may be, in a way that could not be followed.
     unseen: tuple[Unfollowed, ...] = ()
     #: Dotted names of what is assigned a Celery app.
@@ -61,12 +64,14 @@ def scan(root: Path, sources: SourceFiles | None = None) -> Inventory:
         lines = {task.line for task in own}
         unfollowed |= set(unseen(facts, makers, lines, load))
     unfollowed |= own_decorators(makers) - {Unfollowed(*place) for task in tasks for place in task.made_by}
+    large = [(file, why) for file, why in unreadable if too_costly(sources.read(file))]
     names = frozenset(task.path.rpartition(".")[2] for task in tasks)
     return Inventory(
         tasks=tuple(sorted(tasks, key=lambda task: (str(task.file), task.line))),
         schedule=tuple(entry for facts in modules.values() for entry in schedule_entries(facts, names)),
         files=len(every),
-        unreadable=tuple(unreadable),
+        unreadable=tuple(item for item in unreadable if item not in large),
+        too_large=tuple(large),
         unseen=tuple(sorted(place for place in unfollowed if not dismissed(place, sources.read(place.file)))),
         applications=tuple(sorted(name for name in makers.applications.names if name.rpartition(".")[0] in modules)),
     )
@@ -104,6 +109,9 @@ def _parse(
         source = sources.read(file)
         if not worth(source):
             others.append(file)
+            continue
+        if why := too_costly(source):
+            unreadable.append((file, why))
             continue
         try:
             facts = read_module(root, file, source)

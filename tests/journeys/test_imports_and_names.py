@@ -363,3 +363,81 @@ def test_what_needs_dramatiq_is_listed_whatever_else_the_file_holds(tmp_path: Pa
     _, printed = rewritten(tmp_path, {**listed, **own})
     lines = {path: codes(printed, path) for path in (*listed, *own) if codes(printed, path)}
     assert lines == {path: ["DRAMATIQ-PACKAGE 1"] for path in listed} | {"tests/test_jobs.py": ["DRAMATIQ-USE 4"]}
+
+
+QUEUES = """\
+import enum
+
+SLOW = "slow"
+FAST = "fast"
+OLD = "celery"
+
+
+class Queue(str, enum.Enum):
+    SLOW = "slow"
+    ELSEWHERE = "elsewhere"
+"""
+SENDS = """\
+from django.conf import settings
+from jobs.old import report
+from shop import queues
+from shop.celery import app
+from shop.queues import FAST, OLD, Queue
+
+report.apply_async((1,), queue=FAST)
+report.apply_async((1,), queue=queues.SLOW)
+report.apply_async((1,), queue=Queue.SLOW.value)
+report.apply_async((1,), queue=OLD)
+report.apply_async((1,), queue="slow")
+report.apply_async((1,), queue=settings.SLOW_QUEUE)
+app.send_task("report", (1,), queue=Queue.SLOW)
+app.conf.task_routes = {"report": {"queue": queues.SLOW}, "jobs.old.quote": {"queue": "celery"}}
+"""
+LEFT = """\
+from jobs.old import report
+from shop.queues import Queue
+
+
+def run(queue):
+    report.apply_async((1,), queue=Queue.ELSEWHERE.value)
+    report.apply_async((1,), queue=queue)
+"""
+
+
+def test_queues_in_constants_are_those_of_the_plan(tmp_path: Path) -> None:
+    settings = SHOP["shop/settings.py"] + 'SLOW_QUEUE = "slow"\n'
+    plan = CELERY["migration.toml"].replace('["unified"]', '["unified", "slow", "fast"]')
+    plan = plan.replace('path = "core.more.quote"', 'path = "core.more.quote"\nqueue = "fast"')
+    files = {"shop/queues.py": QUEUES, "sends.py": SENDS, "left.py": LEFT, "shop/settings.py": settings}
+    project, printed = rewritten(tmp_path, {**CELERY, **files, "migration.toml": plan})
+    after = SENDS.replace("jobs.old import", "core.more import").replace('"report"', '"core.report"')
+    after = after.replace("queue=OLD", 'queue="unified"')
+    after = after.replace('"jobs.old.quote": {"queue": "celery"}', '"core.quote": {"queue": "fast"}')
+    assert source(project, "sends.py") == after
+    assert source(project, "shop/queues.py") == QUEUES
+    assert codes(printed, "sends.py") == []
+    assert codes(printed, "left.py") == ["QUEUE-OPTION 6", "QUEUE-OPTION 7"]
+
+
+def test_a_queue_that_both_sides_read_stays_in_both_systems(tmp_path: Path) -> None:
+    plan = PLAN.format(pong="jobs.tasks.pong").replace('["default"]', '["default", "slow"]')
+    plan = plan.replace('["unified"]', '["unified", "slow"]')
+    actors = SHOP["jobs/tasks.py"].replace("@dramatiq.actor\ndef pong", '@dramatiq.actor(queue_name="slow")\ndef pong')
+    core = SHOP["core/tasks.py"].partition('\n\n\n@app.task(name="core.tasks.pong")')[0]
+    project, _ = rewritten(tmp_path, {"migration.toml": plan, "jobs/tasks.py": actors, "core/tasks.py": core})
+    assert 'queue="slow"' in source(project, "jobs/tasks.py")
+
+
+def test_a_file_that_is_too_large_is_listed_by_both(tmp_path: Path) -> None:
+    large = "from jobs.tasks import ping  # dramatiq\nDATA = [" + "1, " * 600_000 + "]\n"
+    texts = "from jobs.tasks import ping\nTEXT = '''" + "dramatiq, a word\n" * 100_000 + "'''\nping.send(1)\n"
+    files = {"large.py": large, "texts.py": texts, "broken.py": "from jobs.tasks import ping\nprint 1\n"}
+    project = make_project(tmp_path, {**SHOP, **files})
+    printed = project.migrator("rewrite-imports", "--diff").stdout
+    assert codes(printed, "large.py") == ["TOO-LARGE 1"]
+    assert codes(printed, "broken.py") == ["UNPARSABLE 1"]
+    assert "+ping.delay(1)" in printed
+    inspected = project.migrator("inspect").stdout
+    listed = [line for line in inspected.splitlines() if line.startswith("could not read")]
+    assert [line.partition(":")[0].rpartition("/")[2] for line in listed] == ["large.py"]
+    assert "1.8 MB; its parse would take about 2.5 GiB, and at most 2 are used" in listed[0]
