@@ -26,6 +26,20 @@ def findings(plan: Plan, outcomes: Iterable[FileOutcome], installation: Installa
         yield _finding("PERIODIC-ROW", f"{installation.rows_in.relative_to(plan.folder)}:1", "django_celery_beat")
 
 
+def without_dismissed(plan: Plan, found: Iterable[Finding], *, whole: bool) -> Iterator[Finding]:
+    """Yield the findings that the plan doesn't dismiss, and, for the whole tree, dismissals that dismiss nothing."""
+    used: set[int] = set()
+    for finding in found:
+        fitting = {index for index, dismissal in enumerate(plan.dismissals) if dismissal.fits(finding)}
+        used |= fitting
+        if not fitting:
+            yield finding
+    for index, dismissal in enumerate(plan.dismissals if whole else ()):
+        if index not in used:
+            detail = "no such code" if dismissal.code not in REASONS else f"{dismissal.path} {dismissal.text}".strip()
+            yield _finding("UNUSED-IGNORE", f"{plan.file.name}: dismiss[{index}]", dismissal.code, detail)
+
+
 def to_finding(shown: str, leftover: Leftover) -> Finding:
     """Return a leftover as the report holds it: ``where`` is ``path:line``."""
     return _finding(leftover.code, f"{shown}:{leftover.line}", leftover.found, leftover.detail)

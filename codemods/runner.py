@@ -12,7 +12,7 @@ from codemods.files.locking import locked
 from codemods.files.record import FileRecord, RunRecord, created_files, digest, head_commit, read_record, write_durably
 from codemods.files.text_files import text_outcomes
 from codemods.files.writer import pending, recover, write_all
-from codemods.findings import findings
+from codemods.findings import findings, without_dismissed
 from codemods.install.files import plan_installation
 from codemods.outcome import FileOutcome
 from codemods.pipeline.process_pool import process_pool
@@ -113,7 +113,7 @@ def _run(plan: Plan, paths: Sequence[Path], choice: Choice) -> tuple[RewriteRepo
         mode=choice.mode,
         changed=changed,
         created=tuple(str(file.relative_to(plan.folder)) for file in installed if not file.exists()),
-        findings=tuple(findings(plan, found.outcomes, installation)),
+        findings=tuple(without_dismissed(plan, findings(plan, found.outcomes, installation), whole=not only)),
         unparsable=tuple((o.shown, o.unparsable) for o in found.outcomes if o.unparsable),
         files_seen=found.files_seen,
         files_parsed=len(found.outcomes),

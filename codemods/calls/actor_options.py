@@ -45,7 +45,7 @@ def task_options(context: FileContext, target: Target, given: Options, place: cs
     """
     for name, value in given.items():
         if name not in _READ:
-            raise LeaveError("ACTOR-OPTION", value, name)
+            raise LeaveError("ACTOR-OPTION", value, f"Celery has no equivalent of {name}")
     if "actor_name" in given and text_of(given["actor_name"]) not in (None, target.name):
         raise LeaveError("ACTOR-OPTION", given["actor_name"], f"actor_name: the plan has {target.name!r}")
     parts = [f"name={quoted(target.unified)}", *_routing(context, given, target), *_priority(context, given, place)]

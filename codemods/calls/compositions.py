@@ -77,8 +77,8 @@ def _message(context: FileContext, node: cst.BaseExpression, *, piped: bool) -> 
         raise LeaveError("PIPELINE", node)
     if any(target.retired for target in use.targets):
         raise LeaveError("RETIRED-TASK", node, use.target.name)
-    if use.rewritten is False:
-        raise LeaveError("LINKED", node)
+    if use.rewritten is False and use.whole is None:
+        raise LeaveError("LINKED", node, "the message in this line")
     assert use.call is not None
     if piped and not _ignores(use):
         for target in use.targets:

@@ -104,7 +104,7 @@ def _decide(context: FileContext, use: Use, methods: dict) -> None:  # type: ign
     if any(target.stuck and target.in_place for target in use.targets):
         if _in_definition(context, use):
             return
-        raise LeaveError("LINKED", use.node, "its definition stays an actor")
+        raise LeaveError("LINKED", use.node, f"{use.target.path} stays an actor")
     systems = {target.system for target in use.targets}
     if len(systems) > 1:
         raise LeaveError("MIXED-TASKS", use.node, ", ".join(sorted(target.name for target in use.targets)))
@@ -157,10 +157,10 @@ def _in_definition(context: FileContext, use: Use) -> bool:
 
 def _keep_links_together(context: FileContext, made: dict[int, list[Placed]]) -> None:
     """A variable's uses and the places that fill it are rewritten together or not at all."""
-    broken = {use.whole for use in context.uses if use.whole is not None and not use.rewritten}
+    broken = {use.whole: use for use in context.uses if use.whole is not None and not use.rewritten}
     for use in context.uses:
         if use.whole in broken and use.rewritten:
-            _leave_linked(context, use, made)
+            _leave_linked(context, use, made, broken[use.whole])
     derived = [use for use in context.uses if not use.direct]
     if not derived:
         return
@@ -168,19 +168,19 @@ def _keep_links_together(context: FileContext, made: dict[int, list[Placed]]) ->
     # What several files share is decided for all of them together.
     linked = [use for use in context.uses if _linked(use) and use.container not in context.index.read_containers]
     while True:
-        stuck = {path for use in linked if not use.rewritten for path in _paths(use)}
-        turned = [use for use in linked if use.rewritten and _paths(use) & stuck]
+        stuck = {path: use for use in linked if not use.rewritten for path in _paths(use)}
+        turned = [use for use in linked if use.rewritten and _paths(use) & stuck.keys()]
         relevant = [use for use in turned if _paths(use) & followed]
         if not relevant:
             return
         for use in relevant:
-            _leave_linked(context, use, made)
+            _leave_linked(context, use, made, next(stuck[path] for path in _paths(use) if path in stuck))
 
 
-def _leave_linked(context: FileContext, use: Use, made: dict[int, list[Placed]]) -> None:
+def _leave_linked(context: FileContext, use: Use, made: dict[int, list[Placed]], other: Use) -> None:
     context.result.edits.discard(made[id(use)])
     use.rewritten = False
-    context.leave(use.node, "LINKED")
+    context.leave(use.node, "LINKED", f"the one in line {context.source.line(other.node)}")
 
 
 def _linked(use: Use) -> bool:

@@ -15,6 +15,11 @@ from migrator.inventory.module_facts import ModuleFacts
 
 #: What declares an actor.
 ACTORS = frozenset({"dramatiq.actor", "dramatiq.actor.actor"})
+#: Middleware whose effect is written out, or that Celery has by itself.
+COVERED = frozenset(
+    {"AgeLimit", "TimeLimit", "Retries", "Callbacks", "Pipelines", "GroupCallbacks", "AsyncIO", "Results"}
+    | {"DbConnectionsMiddleware", "PeriodiqMiddleware"}
+)
 _DEFAULTS = ("AgeLimit", "TimeLimit", "Retries")
 _DEFAULT_MAX_RETRIES = 20
 _DEFAULT_MIN_BACKOFF_MS = 15_000

@@ -36,7 +36,7 @@ REASONS = MappingProxyType(
         "COMPUTED-NAME": _left("a task name is computed", "write the unified name out"),
         "AMBIGUOUS": _left("may be a legacy task or something else", "give it one meaning, then run again"),
         "MIXED-TASKS": _left("several tasks whose arguments change differently", "write one call per task"),
-        "LINKED": _left("stays because another use of the same value stays", "resolve that place first"),
+        "LINKED": _left("stays because something that it belongs to stays", "settle the finding about that first"),
         "ESCAPES": _left(
             "an actor is handed on and its use can't be followed",
             "hand on the method itself, such as task.delay",
@@ -64,7 +64,7 @@ REASONS = MappingProxyType(
         ),
         "UNIFIED-SENDS": _left("the unified module sends a legacy task", "send this module's own task"),
         "OPTION": _left("an option without an equivalent in Celery", "decide what it should become"),
-        "OPTIONS-UNPACKED": _left("options are unpacked", "write the options out"),
+        "OPTIONS-UNPACKED": _left("options are unpacked, so they can't be read", "write the options out"),
         "QUEUE-OPTION": _left("names a queue that no unified worker consumes", "remove it or name a unified queue"),
         "PRIORITY-OPTION": _notice("a number as priority; its direction depends on the broker", "leave it to the task"),
         "OPTION-IGNORED": _notice("was ignored until now and is gone", "name it for apply_async if it is wanted"),
@@ -94,9 +94,21 @@ REASONS = MappingProxyType(
         "MODULE-DYNAMIC": _left("a legacy module is used in a way that can't be followed", "name the unified one"),
         "STAR-IMPORT": _left("a star import brings names that aren't tasks", "import by name"),
         "NO-TASK-LEFT": _left("imports a legacy module that is removed", "remove the import"),
-        "DRAMATIQ-USE": _left("uses a part of Dramatiq that has no equivalent", "replace it by hand"),
+        "DRAMATIQ-USE": _left("still uses Dramatiq", "settle what else is listed about it, or replace it by hand"),
+        "LEGACY-CODE": _notice(
+            "the legacy workers need it until the cutover",
+            "remove it after `migrator complete`; a file with nothing else can be named under project.retire",
+        ),
+        "DRAMATIQ-SETUP": _left("sets up Dramatiq, and no actor is left that needs it", "remove it"),
+        "ENCODER": _left(
+            "Celery's JSON can neither carry the arguments nor store the results that only this encoder could",
+            "hand over and return plain values, or set task_serializer, result_serializer and accept_content to pickle",
+        ),
         "MIDDLEWARE": _left("Dramatiq middleware has no equivalent", "write it as Celery signals or a task class"),
-        "ACTOR-OPTION": _left("an actor option without an equivalent", "decide what it should become"),
+        "ACTOR-OPTION": _left(
+            "the actor can't be converted where it stands",
+            "change what is named, or let the plan map it to a task that you write",
+        ),
         "LONG-TASK": _notice(
             "may run for longer than Redis waits for an acknowledgement, and is then delivered a second time",
             "raise visibility_timeout in CELERY_BROKER_TRANSPORT_OPTIONS and in the plan above its longest run",
@@ -118,7 +130,9 @@ REASONS = MappingProxyType(
             "a package that needs Dramatiq: it can't be imported any more when that is uninstalled",
             "remove it, or replace it by what Celery has",
         ),
-        "DRAMATIQ-SETTING": _notice("a setting of Dramatiq that nothing reads after the migration", "remove it"),
+        "DRAMATIQ-SETTING": _notice(
+            "a setting of Dramatiq, which no worker reads after the migration", "remove it, with what else reads it"
+        ),
         "TEXT-NAME": _notice("a text file names a legacy task, module or command", "run with --text, or correct it"),
         "PERIODIC-ROW": _left(
             "a row of django_celery_beat may name a legacy task", "rename the task of that row by hand"
@@ -130,7 +144,7 @@ REASONS = MappingProxyType(
             "give it a plan of its own, if it is to be migrated",
         ),
         "OVERLAP": _left("two rewrites want the same place", "do one by hand, then run again"),
-        "UNUSED-IGNORE": _notice("an ignore comment dismisses nothing", "remove it"),
+        "UNUSED-IGNORE": _notice("it dismisses nothing", "remove it"),
         "TOO-LARGE": _left(
             "too large to be parsed, and names something of the plan",
             "look through it by hand; data is better kept in a file that is no Python",

@@ -14,12 +14,21 @@ from codemods.editing.context import FileContext
 from codemods.editing.new_imports import add_imports
 from codemods.editing.sequences import remove_items
 from codemods.editing.statements import remove_statement
+from codemods.plan.policy import ACTORS, COVERED
 from codemods.protocol import Rewrite
 from codemods.resolve.shared_items import UNKNOWN
 from codemods.rewrites.raised_retries import RETRIES
+from migrator.wire.message import System
 
-#: Reason codes of other rewrites that say more about the place.
-_OWN = frozenset({"RAISED-RETRY", "CURRENT-MESSAGE"})
+#: Reason codes that a line has once; other rewrites say more about the first two.
+_ONCE = frozenset({"RAISED-RETRY", "CURRENT-MESSAGE", "LEGACY-CODE", "DRAMATIQ-SETUP"})
+#: What only sets up a broker.
+_SETUP = (
+    *("dramatiq.set_broker", "dramatiq.broker.set_broker", "dramatiq.brokers.", "dramatiq.set_encoder"),
+    "dramatiq.results.backends.",
+)
+#: Encoders that can write more than JSON has.
+ENCODERS = frozenset({"PickleEncoder"})
 #: Libraries that are only needed for legacy actors.
 LIBRARIES = ("dramatiq", "periodiq", "dramatiq_crontab", "django_dramatiq", "dramatiq_abort")
 
@@ -98,13 +107,33 @@ def _list(context: FileContext, alias: cst.ImportAlias, path: str, reads: list[c
             node, parent = parent, context.parent(parent)
         full = context.values.only(node)
         code = _code(full or path)
+        if (code == "DRAMATIQ-SETUP" and _legacy_runs(context)) or _is_legacy_definition(context, node):
+            code = "LEGACY-CODE"
         if code == "MIDDLEWARE" and not path.endswith(".Middleware") and _others_need(context):
             continue
-        if code in _OWN and any(
+        if code in _ONCE and any(
             left.code == code and left.line == context.source.line(node) for left in context.result.leftovers
         ):
-            continue  # listed already, with the reason
+            continue  # listed already, with the reason if there is one
         context.leave(node, code, full if full and UNKNOWN not in full else path)
+
+
+def _legacy_runs(context: FileContext) -> bool:
+    """Tell whether actors are in the tree as long as the legacy workers run."""
+    actors = [t for t in context.index.targets.values() if t.system is System.DRAMATIQ]
+    return context.index.keeps(System.DRAMATIQ) or any(not t.in_place or t.stuck for t in actors)
+
+
+def _is_legacy_definition(context: FileContext, node: cst.BaseExpression) -> bool:
+    """Tell whether an expression makes an actor that another task replaces."""
+    if context.values.only(node) not in ACTORS:
+        return False
+    here: cst.CSTNode | None = node
+    while here is not None and not isinstance(here, (cst.FunctionDef, cst.Assign)):
+        here = context.parent(here)
+    name = here.name if isinstance(here, cst.FunctionDef) else here.targets[0].target if here is not None else None
+    target = context.index.targets.get(f"{context.values.where.module}.{getattr(name, 'value', '')}")
+    return target is not None and not target.in_place
 
 
 def _others_need(context: FileContext) -> bool:
@@ -117,6 +146,11 @@ def _code(path: str) -> str:
         return "RAISED-RETRY"
     if "CurrentMessage.get" in path:
         return "CURRENT-MESSAGE"
+    leaf = path.rpartition(".")[2]
+    if leaf in ENCODERS:
+        return "ENCODER"
+    if path.startswith(_SETUP) or (leaf in COVERED and ("iddleware" in path or path == "dramatiq.results.Results")):
+        return "DRAMATIQ-SETUP"
     return "MIDDLEWARE" if "iddleware" in path else "DRAMATIQ-USE"
 
 

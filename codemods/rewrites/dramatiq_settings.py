@@ -14,6 +14,7 @@ from codemods.editing.context import FileContext, LeaveError
 from codemods.editing.sequences import remove_items
 from codemods.editing.statements import remove_statement
 from codemods.editing.units import seconds
+from codemods.plan.policy import COVERED
 from codemods.protocol import Rewrite
 from codemods.resolve.name_resolution import text_of
 from codemods.schedules.schedule_text import quoted
@@ -22,11 +23,6 @@ from migrator.wire.message import System
 
 _APPS = frozenset({"django_dramatiq", "django_periodiq", "dramatiq_crontab"})
 _RESULT_TTL_S = "600"
-#: Middleware whose effect is written out, or that Celery has by itself.
-_COVERED = frozenset(
-    {"AgeLimit", "TimeLimit", "Retries", "Callbacks", "Pipelines", "GroupCallbacks", "AsyncIO", "Results"}
-    | {"DbConnectionsMiddleware", "PeriodiqMiddleware"}
-)
 _INSTEAD = {
     "AdminMiddleware": "django-celery-results keeps a row for each task",
     "Prometheus": "run an exporter for Celery beside the workers",
@@ -37,7 +33,8 @@ _INSTEAD = {
 }
 _HINTS = {
     "DRAMATIQ_TASKS_DATABASE": "belongs to the table of AdminMiddleware",
-    "DRAMATIQ_ENCODER": "register a serializer with kombu, if the arguments are no plain JSON",
+    "DRAMATIQ_ENCODER": "Celery's JSON carries plain arguments and stores plain results only; for others set "
+    "CELERY_TASK_SERIALIZER, CELERY_RESULT_SERIALIZER and CELERY_ACCEPT_CONTENT",
     "DRAMATIQ_RATE_LIMITER_BACKEND": "Celery's rate_limit counts per worker; locks need a library of their own",
     "DRAMATIQ_IGNORED_MODULES": "leave those modules out of CELERY_IMPORTS",
 }
@@ -61,7 +58,7 @@ def rewrite(context: FileContext) -> None:
             continue
         with context.attempt(group[0].node):
             if not over or len(group) != 1 or _is_read(context, group[0]) or not _convert(context, name, group[0]):
-                raise LeaveError("DRAMATIQ-SETTING", group[0].node, _detail(name))
+                raise LeaveError("DRAMATIQ-SETTING" if over else "LEGACY-CODE", group[0].node, _detail(name))
     for binding in context.tree.module.bindings.get("INSTALLED_APPS", []):
         if isinstance(binding.value, (cst.List, cst.Tuple)):
             apps = [e for e in binding.value.elements if (text_of(e.value) or "").partition(".")[0] in _APPS]
@@ -69,7 +66,7 @@ def rewrite(context: FileContext) -> None:
                 remove_items(context, binding.value.elements, apps)
             else:
                 for element in apps:
-                    context.leave(element, "DRAMATIQ-SETTING", f"INSTALLED_APPS: {text_of(element.value)}")
+                    context.leave(element, "LEGACY-CODE", f"INSTALLED_APPS: {text_of(element.value)}")
 
 
 def _detail(name: str) -> str:
@@ -126,7 +123,7 @@ def _list_middleware(context: FileContext, given: dict[str, cst.BaseExpression])
     listed, left = given.get("MIDDLEWARE"), False
     for element in listed.elements if isinstance(listed, (cst.List, cst.Tuple)) else ():
         leaf = (text_of(element.value) or context.source.code(element.value)).rpartition(".")[2]
-        if leaf not in _COVERED:
+        if leaf not in COVERED:
             context.leave(element, "MIDDLEWARE", f"{leaf}: {_INSTEAD[leaf]}" if leaf in _INSTEAD else leaf)
             left = True
     return left

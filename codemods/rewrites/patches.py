@@ -87,7 +87,7 @@ def _settled(target: Target, node: cst.CSTNode) -> bool:
     if target.retired:
         raise LeaveError("RETIRED-TASK", node, f"{target.name}: {target.reason}")
     if target.stuck and target.in_place:
-        raise LeaveError("LINKED", node, "its definition stays an actor")
+        raise LeaveError("LINKED", node, f"{target.path} stays an actor")
     return target.converted
 
 
@@ -112,7 +112,7 @@ def _object(context: FileContext, call: cst.Call, node: cst.SimpleString) -> Non
         return
     method = text_of(node) or ""
     if not use.rewritten:
-        raise LeaveError("LINKED", node)
+        raise LeaveError("LINKED", node, f"{context.source.code(first)} in this line")
     if use.target.converted:
         return
     replace_string(context, node, _method(use.target, method, node))

@@ -115,7 +115,7 @@ def _document(report: RewriteReport, output_format: str, next_steps: list[str]) 
 
 def _lines(report: RewriteReport) -> list[str]:
     from codemods.report import Mode
-    from migrator.render.text import finding_lines
+    from migrator.render.text import grouped_finding_lines
 
     writes = report.mode is Mode.WRITE
     verb = "rewrote" if writes else "would rewrite"
@@ -123,7 +123,7 @@ def _lines(report: RewriteReport) -> list[str]:
     for change in report.changed:
         lines.append(f"{verb} {change.shown} ({sum(change.edits.values())} edits)")
     lines += [f"{'created' if writes else 'would create'} {shown}" for shown in report.created]
-    lines += finding_lines(report.findings)
+    lines += grouped_finding_lines(report.findings)
     counts = report.counts
     lines.append(
         f"{verb} {counts['places']} places in {counts['files']} files, {counts['created']} files created, "

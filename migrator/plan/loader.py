@@ -18,6 +18,7 @@ import orjson
 from migrator.errors import PlanError, UsageError, did_you_mean
 from migrator.plan.crontab import crontab_problem
 from migrator.plan.decisions import is_open, open_decisions
+from migrator.plan.dismissals import read_dismissals
 from migrator.plan.model import (
     Cutover,
     Endpoint,
@@ -99,6 +100,7 @@ def _plan(top: TomlTable, file: Path, fingerprint: str) -> Plan:
         fingerprint=fingerprint,
         rehearsal=_rehearsal(top.table("rehearsal")) if "rehearsal" in top.data else {},
         scope=read_scope(top.table("scope")) if "scope" in top.data else (),
+        dismissals=read_dismissals(top.tables("dismiss")),
     )
     for table in (migration, legacy, top):
         table.close()

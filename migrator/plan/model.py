@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from migrator.plan.dismissals import Dismissal
 from migrator.plan.processes import Process, Role
 from migrator.wire.message import Side, System
 
@@ -211,6 +212,8 @@ class Plan:
     rehearsal: Mapping[str, str] = field(default_factory=dict)
     #: Patterns of the dotted modules whose legacy tasks the plan is about; those of others stay. Empty for all.
     scope: tuple[str, ...] = ()
+    #: Findings of the rewrite that are dismissed.
+    dismissals: tuple[Dismissal, ...] = ()
 
     @property
     def folder(self) -> Path:

@@ -8,11 +8,14 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from migrator.report import Finding, Report, Severity
 
 #: Width of output to a file or a pipe: no line is folded, so that lines can be searched.
 PIPED_WIDTH = 2000
+#: So many places of equal findings are shown with what was found there, more with their lines only.
+_SHOWN = 8
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
 
 
@@ -66,6 +69,31 @@ def finding_lines(findings: Iterable[Finding], *, most: int | None = None) -> li
             lines += _finding(finding)
     hidden = [f"{count - most} more {code}" for code, count in shown.items() if most is not None and count > most]
     return [*lines, *([f"         and {', '.join(hidden)}; --format json lists all"] if hidden else [])]
+
+
+def grouped_finding_lines(findings: Iterable[Finding]) -> list[str]:
+    """Return findings, the most severe first; those that say the same become one with its places."""
+    order = list(Severity)
+    groups: dict[tuple[Severity, str, str, str], list[Finding]] = {}
+    for one in sorted(findings, key=lambda one: order.index(one.severity)):
+        groups.setdefault((one.severity, one.code, one.what, one.remedy), []).append(one)
+    lines: list[str] = []
+    for group in groups.values():
+        if len(group) == 1:
+            lines += _finding(group[0])
+            continue
+        lines += _finding(replace(group[0], where=f"{len(group)} places", found="", remedy=""))
+        if len(group) <= _SHOWN:
+            lines += [f"         {one.where}" + (f"  {one.found}" if one.found else "") for one in group]
+        else:
+            files: dict[str, list[str]] = {}
+            for one in group:
+                file, _, line = one.where.rpartition(":")
+                files.setdefault(file, []).append(line)
+            lines += [f"         {file}:{','.join(numbers)}" for file, numbers in files.items()]
+        if group[0].remedy:
+            lines.append(f"         do: {group[0].remedy}")
+    return lines
 
 
 def _finding(finding: Finding) -> list[str]:
