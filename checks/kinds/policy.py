@@ -18,17 +18,25 @@ from migrator.wire.message import System
 
 def compare(context: KindContext) -> Iterator[Comparison]:
     """Yield one comparison for each mapped task, and one of each unified task with the plan."""
+    priorities = {_priority(context, mapping) for mapping in context.plan.mappings()}
     for mapping in context.plan.mappings():
         legacy = context.facts(mapping.system.value, mapping.name)
         unified = context.facts("unified", mapping.unified)
         if "broken" not in legacy and "broken" not in unified:
             follows = _following(context.plan, mapping, legacy["policy"], unified["policy"])
+            if unified["policy"]["priority"] is None and len(priorities) == 1:
+                follows["priority"] = None  # where all have the same, none has to be written
             legacy = {**legacy, "policy": {**legacy["policy"], **follows}}
         yield pair("policy", mapping, legacy, unified)
     for task in context.plan.tasks:
         found = context.facts("unified", task.name)
         if "broken" not in found:
             yield _as_planned(context, task, found["policy"])
+
+
+def _priority(context: KindContext, mapping: TaskMapping) -> Any:
+    facts = context.facts(mapping.system.value, mapping.name)
+    return facts["policy"]["priority"] if "broken" not in facts else None
 
 
 def _following(
@@ -48,6 +56,9 @@ def _following(
         if unified["time_limit_s"] is None or unified["time_limit_s"] > (unified["soft_time_limit_s"] or 0):
             # Dramatiq's limit is an exception in the task, as Celery's soft one; it never kills a process.
             expected["time_limit_s"] = unified["time_limit_s"]
+    if unified["max_retries"] == 0 and (legacy["max_retries"] == 0 or legacy["retried"] == "never"):
+        # What is never retried has no waits.
+        expected |= {name: unified[name] for name in ("max_retries", "retried", "backoff_s")}
     return expected
 
 

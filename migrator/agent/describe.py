@@ -34,7 +34,7 @@ PROBES: Mapping[str, Any] = {
 #: connections); the names of all others are part of the policy.
 _STANDARD = frozenset(
     {"AgeLimit", "TimeLimit", "ShutdownNotifications", "Callbacks", "Pipelines", "Retries", "AsyncIO", "Prometheus"}
-    | {"CurrentMessage", "Results", "GroupCallbacks", "ActorListener", "SeedBeforeRetries"}
+    | {"CurrentMessage", "Results", "GroupCallbacks", "ActorListener", "SeedBeforeRetries", "PeriodiqMiddleware"}
     | {"DbConnectionsMiddleware"}
 )
 
@@ -75,7 +75,8 @@ def _actor(actor: Any) -> dict[str, Any]:
     results = next((item for item in actor.broker.middleware if type(item).__name__ == "Results"), None)
     stores = results is not None and bool(actor.options.get("store_results", results.store_results))
     encoder = dramatiq.get_encoder()
-    names = [type(item).__name__ for item in actor.broker.middleware]
+    body, classes = _body(actor)
+    names = [*(type(item).__name__ for item in actor.broker.middleware), *classes]
     return {
         "policy": {
             "name": actor.actor_name,
@@ -93,12 +94,23 @@ def _actor(actor: Any) -> dict[str, Any]:
             "again_when_worker_dies": True,
             "encoder": type(encoder).__name__,
             "rate_limit": None,
-            "locks": locks(actor.fn),
+            "locks": locks(body),
             "middleware": sorted(name for name in names if name not in _STANDARD),
         },
         "wire": _wire(lambda value: encoder.decode(encoder.encode({"value": value}))["value"]),
-        "parameters": _parameters(actor.fn),
+        "parameters": _parameters(body),
     }
+
+
+def _body(actor: Any) -> tuple[Any, list[str]]:
+    """Return the function of an actor, and the classes of a class-based one: Celery's counterpart are base classes."""
+    import dramatiq
+
+    body = actor.fn
+    if not isinstance(body, dramatiq.GenericActor):
+        return body, []
+    kinds = [kind for kind in type(body).__mro__[:-1] if kind.__module__.partition(".")[0] != "dramatiq"]
+    return body.perform, [kind.__name__ for kind in kinds]
 
 
 def _task(task: Any) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def callee(facts: ModuleFacts, node: ast.expr, load: Load) -> Callee | None:
     made = isinstance(node, ast.Call)
     found = _definition(facts, node.func if isinstance(node, ast.Call) else node, load)
     if found is None:
-        return None
+        return _method(facts, node, load) if isinstance(node, ast.Attribute) else None
     owner, statement = found
     if isinstance(statement, ast.ClassDef):
         if not made:
@@ -76,6 +76,15 @@ def project_class(facts: ModuleFacts, node: ast.expr, load: Load) -> tuple[Modul
     """Return the class of the project that an expression stands for, with the module that defines it."""
     found = _definition(facts, node, load)
     return (found[0], found[1]) if found is not None and isinstance(found[1], ast.ClassDef) else None
+
+
+def _method(facts: ModuleFacts, node: ast.Attribute, load: Load) -> Callee | None:
+    """Return what ``Class.method`` stands for."""
+    found = project_class(facts, node.value, load)
+    function = attribute(*found, node.attr, load) if found is not None else None
+    if found is None or not isinstance(function, Function):
+        return None
+    return Callee(name=function.name, module=found[0].name, function=function)
 
 
 def _definition(facts: ModuleFacts, node: ast.expr, load: Load) -> tuple[ModuleFacts, Definition] | None:

@@ -50,13 +50,17 @@ def legacy_folder(plan: Plan, *, environ: Mapping[str, str]) -> Path:
     return tree / _below(plan, environ)
 
 
-def remove_legacy_trees(plan: Plan, *, environ: Mapping[str, str]) -> None:
-    """Remove the worktrees that were made; what their links name stays."""
+def legacy_trees(plan: Plan) -> tuple[Path, ...]:
+    """Return the worktrees that were made."""
     trees = plan.state_folder / TREES
-    for tree in sorted(trees.iterdir()) if trees.is_dir() else ():
-        if tree.is_dir():
-            _remove(plan, tree, environ)
-    shutil.rmtree(trees, ignore_errors=True)
+    return tuple(tree for tree in sorted(trees.iterdir()) if tree.is_dir()) if trees.is_dir() else ()
+
+
+def remove_legacy_trees(plan: Plan, *, environ: Mapping[str, str]) -> None:
+    """Remove them; what their links name stays."""
+    for tree in legacy_trees(plan):
+        _remove(plan, tree, environ)
+    shutil.rmtree(plan.state_folder / TREES, ignore_errors=True)
 
 
 def in_tree(plan: Plan, folder: Path, text: str) -> str:

@@ -24,6 +24,7 @@ from migrator.errors import ExitCode
 from migrator.events import Listener, ignore
 from migrator.plan.model import Endpoint, Plan
 from migrator.plan.processes import Role
+from migrator.project.legacy_tree import legacy_trees, remove_legacy_trees
 from migrator.report import Finding, Report
 from migrator.runner.carried import carried, retry_horizons
 from migrator.runner.quiet_period import QuietPeriod, iso, quiet_period, reasons, utc
@@ -62,6 +63,7 @@ def _complete(context: Context) -> RunReport:
         return _answer(context, RunOutcome.UNCHANGED, notes=("the migration is complete already",))
     looked = _look(context)
     actions = [(f"delete:{key}", f"delete {key} at {where}") for where, key in _keys(context)]
+    actions += [(f"remove:{tree.name}", f"remove the worktree {tree}") for tree in legacy_trees(context.plan)]
     results = tuple(ActionResult(id=name, sentence=sentence, outcome="planned") for name, sentence in actions)
     step = StepResult(name="complete", title="Remove what only a rollback needs", outcome="planned", actions=results)
     if context.options.dry_run or looked.errors:
@@ -79,6 +81,7 @@ def _complete(context: Context) -> RunReport:
         with connection(endpoint, context.environ) as client:
             if client is not None:
                 client.unlink(*_keys_of(context.plan, endpoint))
+    remove_legacy_trees(context.plan, environ=context.environ)
     context.journal.write(entry(context.run, Phase.FORWARD, EntryKind.RUN_CLOSED))
     done = replace(step, outcome="done", actions=tuple(replace(result, outcome="done") for result in results))
     report = replace(_answer(context, RunOutcome.DONE), steps=(done,), facts=looked.facts, findings=looked.findings)

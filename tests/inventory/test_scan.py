@@ -83,6 +83,11 @@ def names(root: Path) -> list[str]:
         ),
         ("import dramatiq\ndef f(x): ...\nsend_f = dramatiq.actor(f)", {"dramatiq:f": ("x",)}),
         (
+            "from celery import Task, shared_task\nclass Base(Task):\n  def perform(self, x): ...\n"
+            "class A(Base): ...\nA = shared_task(name='a', bind=True)(A.perform)",
+            {"celery:a": ("x",)},
+        ),
+        (
             "import dramatiq\nclass Job:\n  __name__ = 'job'\n  def __call__(self, x, *, k): ...\n"
             "a = dramatiq.actor(Job())",
             {"dramatiq:job": ("x", "k")},

@@ -20,6 +20,7 @@ from checks.protocol import KindContext
 from migrator.agent.describe import _actor, _task
 from migrator.agent.locks import locks
 from migrator.plan.loader import load_plan
+from migrator.wire.message import System
 
 FIXTURES = Path(__file__).parents[3] / "fixtures"
 LIMITER = ConcurrentRateLimiter(RedisBackend(url="redis://127.0.0.1:1"), "supplier", limit=2, ttl=60_000)
@@ -141,3 +142,62 @@ def test_a_unified_task_is_compared_with_the_plan() -> None:
         ("plan:tasks.fetch_news", "policy.planned.max_retries", 3, 9),
         ("plan:tasks.health_check", "policy.planned.queue", "unified", "elsewhere"),
     }
+
+
+class Former(dramatiq.GenericActor):
+    """Base of class-based actors."""
+
+    class Meta:
+        abstract = True
+        broker = RedisBroker(url="redis://127.0.0.1:1")
+
+    def perform(self, name: str, limit: int = 3) -> None: ...
+
+
+class Fetch(Former):
+    """One of them."""
+
+
+def test_a_class_based_actor_has_the_parameters_of_its_body_and_its_classes() -> None:
+    found = _actor(Fetch)
+    assert [item["name"] for item in found["parameters"]] == ["name", "limit"]
+    assert found["policy"]["middleware"] == ["Fetch", "Former"]
+
+
+def differing(legacy: dict[str, Any], unified: dict[str, Any], others: dict[str, Any] | None = None) -> set[str]:
+    """Return what differs between the policies of one task of the sample, whose others have the legacy policy too."""
+    plan = load_plan(FIXTURES / "legacy_project" / "migration.toml")
+    tasks = {system: {m.name: {"policy": {**legacy, **(others or {})}} for m in plan.mappings()} for system in System}
+    first = next(m for m in plan.mappings() if m.system is System.DRAMATIQ)
+    tasks[System.DRAMATIQ][first.name] = {"policy": legacy}
+    described = {
+        **{system.value: {"tasks": tasks[system]} for system in System},
+        "unified": {"tasks": {task.name: {"policy": {**unified, "name": task.name}} for task in plan.tasks}},
+    }
+    context = KindContext(plan=plan, cases=(), described=described, bare={})
+    found = next(c for c in policy.compare(context) if c.legacy_name == first.name)
+    return {mismatch.path.rpartition(".")[2] for mismatch in found.mismatches}
+
+
+POLICY = {
+    **{"name": "x", "queue": "unified", "priority": 0, "max_retries": 0, "retried": "for Exception"},
+    **{"backoff_s": "15 to 60, doubling", "encoder": "json", "time_limit_s": None, "soft_time_limit_s": None},
+}
+
+
+@pytest.mark.parametrize(
+    ("legacy", "unified", "others", "paths"),
+    [
+        ({}, {"priority": None}, {}, set()),
+        ({}, {"priority": None}, {"priority": 5}, {"priority"}),
+        ({}, {"priority": 3}, {}, {"priority"}),
+        ({}, {"retried": "when the body asks for it", "backoff_s": "180, fixed"}, {}, set()),
+        ({"max_retries": None, "retried": "never"}, {"backoff_s": "180, fixed"}, {}, set()),
+        ({"max_retries": 3}, {"retried": "when the body asks for it"}, {}, {"max_retries", "retried"}),
+        ({"max_retries": 3}, {"max_retries": 3, "backoff_s": "180, fixed"}, {}, {"backoff_s"}),
+    ],
+)
+def test_what_has_no_effect_is_no_difference(
+    legacy: dict[str, Any], unified: dict[str, Any], others: dict[str, Any], paths: set[str]
+) -> None:
+    assert differing({**POLICY, **legacy}, {**POLICY, **unified}, others) == paths

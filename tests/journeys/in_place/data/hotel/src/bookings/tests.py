@@ -21,4 +21,4 @@ class BookingTests(TestCase):
     def test_a_reminder_comes_later(self):
         with mock.patch.object(tasks.remind, "send_with_options") as send:
             self.client.get("/book/remind/c")
-        send.assert_called_once_with(args=("c",), kwargs={"channel": "sms"}, delay=1500)
+        send.assert_called_once_with(args=("c",), kwargs={"channel": "sms"}, delay=8000)

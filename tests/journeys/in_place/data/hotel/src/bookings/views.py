@@ -11,7 +11,7 @@ def book(request, kind, reference):
     if kind == "confirm":
         tasks.confirm.send(reference)
     elif kind == "remind":
-        tasks.remind.send_with_options(args=(reference,), kwargs={"channel": "sms"}, delay=1500)
+        tasks.remind.send_with_options(args=(reference,), kwargs={"channel": "sms"}, delay=8000)
     elif kind == "settle":
         tasks.settle.send(reference)
     elif kind == "notify":
