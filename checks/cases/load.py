@@ -119,7 +119,8 @@ def load_cases(folder: Path, plan: Plan) -> CaseSet:
         UsageError: There is no such folder.
     """
     if not folder.is_dir():
-        raise UsageError(str(folder), "there is no such folder of cases", remedy="name another folder with --cases")
+        remedy = "write cases there, take some from waiting messages with --capture, or name another folder with --cases"
+        raise UsageError(str(folder), "there is no such folder of cases", remedy=remedy)
     problems = Problems()
     initial_states = {
         file.stem: initial_state_file(file, problems) for file in sorted((folder / WORLDS).glob("*.toml"))

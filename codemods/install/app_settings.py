@@ -14,15 +14,20 @@ def app_settings(context: FileContext) -> list[str]:
     """Return the lines that the settings module lacks; none if the project has an app of its own."""
     if not context.index.needs_app:
         return []
-    modules = sorted({t.unified_path.rpartition(".")[0] for t in context.index.targets.values() if t.unified_path})
     lines = []
     # Settings of django-dramatiq have become Celery's where they stand, if they could.
     written = "".join(edit.text for edit in context.result.edits) + " ".join(context.tree.module.bindings)
     if "CELERY_BROKER_URL" not in written:
         lines.append(f"CELERY_BROKER_URL = {environment_text(context, context.index.unified_broker)}")
     if "CELERY_IMPORTS" not in written:
-        lines.append(f"CELERY_IMPORTS = [{', '.join(map(quoted, modules))}]")
+        lines.append(f"CELERY_IMPORTS = [{task_modules(context)}]")
     return lines
+
+
+def task_modules(context: FileContext) -> str:
+    """Return the modules of the unified tasks, as the elements of a list."""
+    modules = {t.unified_path.rpartition(".")[0] for t in context.index.targets.values() if t.unified_path}
+    return ", ".join(map(quoted, sorted(modules)))
 
 
 def environment_text(context: FileContext, text: str) -> str:

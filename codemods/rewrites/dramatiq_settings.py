@@ -14,10 +14,10 @@ from codemods.editing.context import FileContext, LeaveError
 from codemods.editing.sequences import remove_items
 from codemods.editing.statements import remove_statement
 from codemods.editing.units import seconds
+from codemods.install.app_settings import task_modules
 from codemods.plan.policy import COVERED
 from codemods.protocol import Rewrite
 from codemods.resolve.name_resolution import text_of
-from codemods.schedules.schedule_text import quoted
 from codemods.syntax.scopes import Binding, BindingKind
 from migrator.wire.message import System
 
@@ -91,8 +91,7 @@ def _convert(context: FileContext, name: str, binding: Binding) -> bool:
     elif name == "DRAMATIQ_RESULT_BACKEND":
         lines, whole = _results(context, value), True
     elif name == "DRAMATIQ_AUTODISCOVER_MODULES":
-        modules = ", ".join(quoted(module) for module in sorted(context.index.modules))
-        lines, whole = [("CELERY_IMPORTS", f"[{modules}]")], True
+        lines, whole = [("CELERY_IMPORTS", f"[{task_modules(context)}]")], True
     else:
         return False
     written = [f"{key} = {text}" for key, text in lines if key not in context.tree.module.bindings]
