@@ -119,7 +119,7 @@ def load_cases(folder: Path, plan: Plan) -> CaseSet:
         UsageError: There is no such folder.
     """
     if not folder.is_dir():
-        remedy = "write cases there, take some from waiting messages with --capture, or name another folder with --cases"
+        remedy = "write some there, take them from waiting messages with --capture, or name a folder with --cases"
         raise UsageError(str(folder), "there is no such folder of cases", remedy=remedy)
     problems = Problems()
     initial_states = {
