@@ -84,6 +84,12 @@ def load_configuration(plan: Plan, *, file: Path | None = None) -> Configuration
     return configuration
 
 
+def case_paths(plan: Plan, configuration: Configuration) -> tuple[Path, ...]:
+    """Return the files and folders that say what is compared and what is waived."""
+    lock = configuration.waivers.with_suffix(".lock.json")
+    return configuration.cases, configuration.waivers, lock, plan.folder / FILE_NAME
+
+
 def broker_environment(plan: Plan, server: str) -> dict[str, str]:
     """Return the variables of the plan's broker URLs, set so that they name a scratch server; database numbers stay.
 

@@ -20,7 +20,7 @@ from checks.compare.experiment import Comparison
 from checks.compare.report import ParityReport
 from checks.compare.verdict import concluded, judge
 from checks.compare.waivers import Waivers, accept, load_waivers, pruned, write_lock
-from checks.configuration import Configuration, load_configuration
+from checks.configuration import Configuration, case_paths, load_configuration
 from checks.kinds.schedule import untraceable
 from checks.registry import compare_all
 from checks.reports.writers import write_reports
@@ -80,10 +80,11 @@ def parity_check(
         UsageError: Cases, waivers or configuration are wrong, or the unified tasks are not installed.
         UnreachableError: The fixture server or the scratch broker does not start.
     """
-    started_at, started, source = datetime.now(UTC), time.monotonic(), source_digest(plan)
+    started_at, started = datetime.now(UTC), time.monotonic()
     configuration = load_configuration(plan, file=options.configuration)
     if options.cases is not None:
         configuration = replace(configuration, cases=options.cases)
+    source = source_digest(plan, apart=case_paths(plan, configuration))
     check_installed(plan)
     chosen = load_cases(configuration.cases, plan)
     cases, whole = _selected(chosen, options)
@@ -94,7 +95,7 @@ def parity_check(
     report = _judged(request, seen, waiting, options)
     report = replace(
         report,
-        findings=(*_source_changed(plan, source), *report.findings),
+        findings=(*_source_changed(plan, configuration, source), *report.findings),
         started_at=started_at.isoformat(timespec="seconds"),
         elapsed_s=time.monotonic() - started,
         facts={
@@ -197,9 +198,9 @@ def _revised(waivers: Waivers, comparisons: Sequence[Comparison], options: Parit
     return waivers
 
 
-def _source_changed(plan: Plan, source: str) -> tuple[Finding, ...]:
+def _source_changed(plan: Plan, configuration: Configuration, source: str) -> tuple[Finding, ...]:
     """Return a finding if the source changed since the run began: part of the run compared other code."""
-    if source_digest(plan) == source:
+    if source_digest(plan, apart=case_paths(plan, configuration)) == source:
         return ()
     what, remedy = "the source was changed during the run", "run again, and don't change the source meanwhile"
     where = str(plan.source_root)
@@ -208,7 +209,7 @@ def _source_changed(plan: Plan, source: str) -> tuple[Finding, ...]:
 
 def _facts(plan: Plan, configuration: Configuration) -> dict[str, Any]:
     return {
-        "source_digest": source_digest(plan),
+        "source_digest": source_digest(plan, apart=case_paths(plan, configuration)),
         "cases_digest": paths_digest((configuration.cases,)),
         "versions": tool_versions(),
         "cases_folder": str(configuration.cases.resolve()),
@@ -233,10 +234,7 @@ def _published(plan: Plan, report: ParityReport, configuration: Configuration) -
     folder = plan.state_folder / "reports"
     files = write_reports(report, folder if report.whole else folder / "partial")
     if report.ok and report.whole:
-        lock = configuration.waivers.with_suffix(".lock.json")
-        source = plan.folder / "parity.toml"
-        paths = (configuration.cases, configuration.waivers, lock, source)
-        proof = write_proof(plan, case_paths=paths, counts=report.counts)
+        proof = write_proof(plan, case_paths=case_paths(plan, configuration), counts=report.counts)
         files["proof"] = str(plan.state_folder / "proof.json")
         return replace(report, facts={**report.facts, "proof_digest": proof.digest, "files": files})
     if not report.ok:

@@ -84,6 +84,10 @@ class ActorListener(dramatiq.Middleware):  # type: ignore[misc]  # Dramatiq has 
             return
         call = {"args": list(message.args), "kwargs": dict(message.kwargs)}
         delay_s = None if delay is None else delay / 1000
+        # An age limit of its own, as Celery's header says it; one of the middleware holds for every message alike.
+        max_age = message.options.get("max_age") or broker.get_actor(message.actor_name).options.get("max_age")
+        if max_age:
+            call["expires_s"] = max_age / 1000
         if message.message_id == self.current:
             self.ended["outcome"] = "retry"
             self.ended["retry"] = {"delay_s": delay_s, **call}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
@@ -76,7 +76,7 @@ def write_proof(plan: Plan, *, case_paths: tuple[Path, ...], counts: Mapping[str
     ensure_state_folder(plan)
     proof = Proof(
         plan=plan.fingerprint,
-        source=source_digest(plan),
+        source=source_digest(plan, apart=case_paths),
         cases=paths_digest(case_paths),
         case_paths=tuple(_stored(plan, path) for path in case_paths),
         versions=tool_versions(),
@@ -122,11 +122,18 @@ def verify_proof(plan: Plan, proof: Proof | None, *, now: datetime | None = None
     return Report(subject="parity proof", checked=1, findings=tuple(findings), facts={"proof": facts})
 
 
-def source_digest(plan: Plan) -> str:
-    """Return the SHA-256 over the project's source: names and bytes, nothing that running leaves behind."""
+def source_digest(plan: Plan, *, apart: Iterable[Path] = ()) -> str:
+    """Return the SHA-256 over the project's source: names and bytes, nothing that running leaves behind.
+
+    Args:
+        plan: The plan; its own file is not counted.
+        apart: Files and folders below the import root that have a digest of their own.
+    """
     total = hashlib.sha256()
+    left_out = {plan.file.resolve(), *(path.resolve() for path in apart)}
     for file in _source_files(plan.source_root):
-        _add(total, file.relative_to(plan.source_root).as_posix(), file)
+        if left_out.isdisjoint((file.resolve(), *file.resolve().parents)):
+            _add(total, file.relative_to(plan.source_root).as_posix(), file)
     return total.hexdigest()
 
 
@@ -159,9 +166,10 @@ def tool_versions() -> dict[str, str]:
 def _belongs(plan: Plan, proof: Proof, where: str) -> Iterator[Finding]:
     if proof.plan != plan.fingerprint:
         yield _error("PROOF-PLAN", where, "the proof belongs to another plan, or the plan was changed since", REMEDY)
-    if proof.source != source_digest(plan):
+    case_paths = tuple(plan.folder / path for path in proof.case_paths)
+    if proof.source != source_digest(plan, apart=case_paths):
         yield _error("PROOF-SOURCE", where, "the project's source was changed since the proof", REMEDY)
-    if proof.cases != paths_digest(tuple(plan.folder / path for path in proof.case_paths)):
+    if proof.cases != paths_digest(case_paths):
         yield _error("PROOF-CASES", where, "cases, waivers or their settings were changed since the proof", REMEDY)
 
 
