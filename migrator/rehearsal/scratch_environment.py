@@ -89,7 +89,9 @@ def build(
     if not servers and any("{redis}" in value for value in plan.rehearsal.values()):
         servers = {("", 0): None}
     for number, server in enumerate(servers):
-        scratch.redis[server] = stack.enter_context(embedded_server(folder=folder / f"redis-{number}"))
+        scratch.redis[server] = stack.enter_context(
+            embedded_server(folder=folder / f"redis-{number}", arguments=("--appendonly", "yes"))
+        )
     return scratch
 
 
