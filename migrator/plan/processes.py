@@ -69,6 +69,8 @@ class Process:
     #: With a scope: whether this legacy process is started again after the cutover, for tasks that stay. None: workers
     #: are asked what they register.
     stays: bool | None = None
+    #: It runs on the source as it is, a legacy one too: set for what is started again, never by a plan.
+    as_it_is: bool = False
 
 
 def read_process(table: TomlTable) -> Process:

@@ -8,7 +8,7 @@ runner repeats the one whose end was not recorded.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,7 @@ def staying(context: Context) -> tuple[Process, ...]:
     """Return the legacy processes that this run starts again, for tasks outside of the plan's scope."""
     begun = (line for line in context.journal.entries(context.run) if line.mark is EntryKind.RUN_BEGUN)
     names = next((line.data.get(STAYING, ()) for line in begun if line.phase is Phase.FORWARD), context.stays)
-    return tuple(process for process in context.plan.select(side=Side.LEGACY) if process.name in names)
+    return tuple(replace(p, as_it_is=True) for p in context.plan.select(side=Side.LEGACY) if p.name in names)
 
 
 def processes(context: Context, side: Side, *roles: Role) -> tuple[Process, ...]:

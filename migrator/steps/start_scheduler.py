@@ -12,8 +12,8 @@ from migrator.wire.message import Side
 
 def check(context: Context) -> Report:
     """No legacy scheduler runs: two at once would send every periodic task twice."""
-    stays = staying(context)
-    return verify_stopped(context, (p for p in processes(context, Side.LEGACY, Role.SCHEDULER) if p not in stays))
+    stays = {process.name for process in staying(context)}
+    return verify_stopped(context, (p for p in processes(context, Side.LEGACY, Role.SCHEDULER) if p.name not in stays))
 
 
 STEP = start_step("start_scheduler", "Start the unified scheduler", Role.SCHEDULER, check=check)

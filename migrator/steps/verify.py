@@ -45,7 +45,8 @@ def actions(context: Context) -> tuple[Action, ...]:
 def verify(context: Context) -> Report:
     """Legacy queues are empty, unified processes ready, legacy ones gone or, where they stay, ready as well."""
     stays = staying(context)
-    gone = [process for process in context.plan.select(side=Side.LEGACY) if process not in stays]
+    names = {process.name for process in stays}
+    gone = [process for process in context.plan.select(side=Side.LEGACY) if process.name not in names]
     return merge(
         "the unified system works alone",
         (

@@ -59,7 +59,7 @@ def start(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> Proces
     Raises:
         RefusedError: It is a legacy worker, and the source that it would run from has not all of its tasks.
     """
-    if process.side is Side.LEGACY and process.role is Role.WORKER:
+    if process.side is Side.LEGACY and process.role is Role.WORKER and not process.as_it_is:
         _require_tasks(plan, process, environ)
     return DRIVERS[process.driver].start(plan, process, environ=environ)
 

@@ -81,7 +81,8 @@ def _unknown(
             where, found = f"process {state.name}", state.node
             yield error("WORKER-SILENT", where, "does not answer", found=found, remedy=f"see {state.log}")
         # Counted after the answers, so one that ends in between is no stranger.
-        strangers = listeners(endpoint, context.environ) - len(nodes) - len(silent)
+        elsewhere = [s for s in states if s.name in _unplaced(context) and s.state == "running" and s.node not in nodes]
+        strangers = listeners(endpoint, context.environ) - len(nodes) - len(silent) - len(elsewhere)
         if strangers > 0:
             yield error(
                 "WORKER-SILENT",
@@ -135,6 +136,12 @@ def _unknown_consumers(context: Context, endpoint: Endpoint, children: int) -> I
                 found=f"the plan's workers have {children} children",
                 remedy="stop the other worker, or add it to the plan as a [[process]] with its pidfile",
             )
+
+
+def _unplaced(context: Context) -> set[str]:
+    """Return the Celery workers of whose broker the plan says nothing, as of those that serve what stays only."""
+    workers = (p for p in context.plan.processes if p.role is Role.WORKER and p.system is System.CELERY)
+    return {process.name for process in workers if endpoint_of(context.plan, process) is None}
 
 
 def _works_here(context: Context, process: Process, endpoint: Endpoint) -> bool:

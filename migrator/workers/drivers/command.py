@@ -168,7 +168,9 @@ def environment(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> 
 
 def process_folder(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> Path:
     """Return the folder that a process runs from: of a legacy one, where the source still has its tasks."""
-    return legacy_folder(plan, environ=environ) if process.side is Side.LEGACY else plan.folder
+    if process.side is Side.UNIFIED or process.as_it_is:
+        return plan.folder
+    return legacy_folder(plan, environ=environ)
 
 
 def _environment_in(plan: Plan, folder: Path, own: dict[str, str]) -> dict[str, str]:
