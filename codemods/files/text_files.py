@@ -35,9 +35,12 @@ _CI_FOLDERS = (".github", ".circleci", ".gitlab")
 def text_outcomes(plan: Plan, index: PlanIndex, sources: SourceFiles, *, write: bool) -> Iterator[FileOutcome]:
     """Yield the text files that hold a legacy name, and data files with rows of beat that do."""
     named = retired_names(index)
-    if named is None:
+    words = [named.pattern] if named is not None else []
+    if any("." in target.name for target in index.targets.values()) and not index.keeps(System.DRAMATIQ):
+        words.append(rb"\brundramatiq\b")
+    if not words:
         return
-    pattern = named if index.keeps(System.DRAMATIQ) else re.compile(named.pattern + rb"|\brundramatiq\b")
+    pattern = re.compile(b"|".join(words))
     commands = plan_commands(plan, index.applications, index.unified_application.removesuffix(".celery.app"))
     found = [
         (file, before) for file in _text_files(plan, sources) if (before := _read(file)) and pattern.search(before)

@@ -72,7 +72,7 @@ def survey(source: SourceFile, index: PlanIndex, shown: str) -> Survey:
     """Return the tasks that a module offers under its own name, and what they will be called."""
     context = make_context(source, index, shown)
     module = context.values.where.module
-    if not module or module in index.modules:
+    if not module or (module in index.modules and not index.converts(module)):
         return Survey(names=_names(context))
     exports: dict[str, str] = {}
     renames: dict[str, str] = {}

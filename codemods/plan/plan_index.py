@@ -188,13 +188,15 @@ class PlanIndex:
     def is_about(self, module: str, *, dramatiq: bool) -> bool:
         """Tell whether uses of Dramatiq in a module concern the plan: not where actors stay that may need them.
 
-        Args:
-            module: Dotted.
-            dramatiq: True for uses that need no actor around them; others count unless actors of the module stay.
+        What needs an actor around it (not ``dramatiq``) counts unless actors of this very module stay.
         """
         if not self.keeps(System.DRAMATIQ) or in_scope(self.scope, f"{module}."):
             return True
         return not dramatiq and not any(path.rpartition(".")[0] == module for path in self.stays)
+
+    def converts(self, module: str) -> bool:
+        """Tell whether tasks of a module are converted where they stand, so that the module stays."""
+        return any(target.in_place for path, target in self.targets.items() if path.rpartition(".")[0] == module)
 
     def named(self, name: str, system: System = System.CELERY) -> Target | None:
         """Return the legacy task with that name on the wire, or None."""

@@ -148,9 +148,10 @@ def number(facts: ModuleFacts, node: ast.expr) -> float | None:
 
 def _django(facts: ModuleFacts) -> Iterator[ActorDefaults]:
     """django_dramatiq's setting names the middleware by path, without options; without the setting it has defaults."""
-    value = facts.values.get("DRAMATIQ_BROKER")
-    apps = facts.values.get("INSTALLED_APPS")
-    if isinstance(value, ast.Dict):
+    values, apps = _settings(facts, "DRAMATIQ_BROKER"), _settings(facts, "INSTALLED_APPS")
+    for value in values:
+        if not isinstance(value, ast.Dict):
+            continue
         given = {
             key.value: item
             for key, item in zip(value.keys, value.values, strict=True)
@@ -159,7 +160,15 @@ def _django(facts: ModuleFacts) -> Iterator[ActorDefaults]:
         listed = given.get("MIDDLEWARE", ast.List([]))
         if isinstance(listed, (ast.List, ast.Tuple)):
             yield _from_items(facts, list(listed.elts), [])
-    elif value is None and any(
-        isinstance(item, ast.Constant) and item.value == "django_dramatiq" for item in getattr(apps, "elts", ())
-    ):
+    installed = [item for value in apps for item in getattr(value, "elts", ())]
+    if not values and any(isinstance(item, ast.Constant) and item.value == "django_dramatiq" for item in installed):
         yield _from_items(facts, [], list(_DEFAULTS))
+
+
+def _settings(facts: ModuleFacts, name: str) -> list[ast.expr]:
+    """Return what a setting is given at the top of a module, or in its classes, as django-configurations has them."""
+    if name in facts.values:
+        return [facts.values[name]]
+    bodies = [statement.body for statement in facts.tree.body if isinstance(statement, ast.ClassDef)]
+    assigned = [statement for body in bodies for statement in body if isinstance(statement, ast.Assign)]
+    return [s.value for s in assigned if any(isinstance(t, ast.Name) and t.id == name for t in s.targets)]

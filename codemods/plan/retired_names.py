@@ -10,7 +10,7 @@ from codemods.plan.plan_index import PlanIndex
 
 
 def retired_names(index: PlanIndex) -> re.Pattern[bytes] | None:
-    """Return a pattern for the names of removed modules, their files, and dotted task names; None if there are none."""
+    """Return a pattern for the names of removed modules, their files, and dotted task names that change."""
     words = set()
     for module in index.retired_modules:
         words |= {module, module.replace(".", "/") + ".py"}

@@ -96,8 +96,7 @@ def _crontab(context: FileContext) -> str:
 def _queue(context: FileContext, tail: list[str]) -> None:
     queue = context.index.unified_queue
     if context.index.keeps(System.CELERY):
-        _routes(context, tail)
-        return
+        return  # It would hold for the tasks that stay as well: see unified_routes.
     value = _assigned(context, "CELERY_TASK_DEFAULT_QUEUE")
     if not queue:
         return
@@ -107,27 +106,6 @@ def _queue(context: FileContext, tail: list[str]) -> None:
         context.replace(value, f'"{queue}"')
     elif text_of(value) != queue:
         raise LeaveError("SETTINGS", value, f"CELERY_TASK_DEFAULT_QUEUE is not {queue!r}")
-
-
-def _routes(context: FileContext, tail: list[str]) -> None:
-    """Send each unified task to its queue by name: a default queue would hold for the tasks that stay as well."""
-    value = _assigned(context, "CELERY_TASK_ROUTES")
-    names = dict.fromkeys(t.unified for t in context.index.targets.values() if t.unified)
-    lines = [f'    "{name}": {{"queue": "{context.index.unified_queue}"}},' for name in names]
-    newline = context.source.newline()
-    if value is None:
-        tail.insert(0, newline.join(["CELERY_TASK_ROUTES = {", *lines, "}"]))
-        return
-    if not isinstance(value, cst.Dict):
-        raise LeaveError("SETTINGS", value, f"CELERY_TASK_ROUTES is no literal: add {', '.join(names)}")
-    legacy = {t.name: t.unified for t in context.index.targets.values()}
-    there = {text_of(e.key) or "" for e in value.elements if isinstance(e, cst.DictElement)}
-    there |= {legacy.get(name, name) for name in there}
-    missing = [line for name, line in zip(names, lines, strict=True) if name not in there]
-    if missing:
-        start = context.source.span(value.lbrace)[1]
-        after = "" if value.elements else newline
-        context.replace_span(start, start, newline + newline.join(missing) + after)
 
 
 def _installed(context: FileContext) -> None:

@@ -34,7 +34,7 @@ REDIS = os.environ.get("SHOP_REDIS", "redis://127.0.0.1:6379/0")
 DRAMATIQ_BROKER = {
     "BROKER": "dramatiq.brokers.redis.RedisBroker",
     "OPTIONS": {"url": REDIS},
-    "MIDDLEWARE": ["dramatiq.middleware.AgeLimit", "dramatiq.middleware.Retries"],
+    "MIDDLEWARE": ["dramatiq.middleware.AgeLimit", "dramatiq.middleware.TimeLimit", "dramatiq.middleware.Retries"],
 }
 CELERY_BROKER_URL = REDIS
 CELERY_BEAT_SCHEDULE = {
@@ -277,3 +277,32 @@ def test_an_entry_of_the_scope_has_to_be_in_the_plan(shop: Project) -> None:
     assert done.returncode == 2
     assert "schedule entry shop.settings:hourly is not in the plan" in done.stderr
     assert "shop.settings:nightly" not in done.stderr
+
+
+def test_a_task_is_known_by_the_module_that_imports_it_too(tmp_path: Path) -> None:
+    """A test patches it there, and that module's own tasks are converted where they stand."""
+    letter = "import dramatiq\n\n\n@dramatiq.actor(queue_name='orders')\ndef letter(order_id):\n    return order_id\n"
+    tests = """
+        from unittest import mock
+
+        from orders.tasks import confirm
+
+
+        @mock.patch("orders.tasks.letter.send")
+        @mock.patch("orders.tasks.render.send")
+        def test_confirm(rendered, sent):
+            confirm(1)
+            sent.assert_called_once_with(1)
+    """
+    tasks = SHOP["orders/tasks.py"].replace("notify.send", "letter.send")
+    tasks = tasks.replace("import dramatiq\n", "import dramatiq\n\nfrom orders.letters import letter\n", 1)
+    files = {"orders/letters.py": letter, "orders/tasks.py": tasks}
+    project = make_project(tmp_path, {**SHOP, **files, "orders/tests.py": dedent(tests)})
+    assert project.migrator("init", "--module", "orders").returncode == 0
+    plan = tmp_path / "migration.toml"
+    plan.write_text(plan.read_text(encoding="utf-8").replace('["default"]', '["orders"]'), encoding="utf-8")
+    done = project.migrator("rewrite-imports")
+    assert done.returncode == 0, done.stdout + done.stderr
+    after = (tmp_path / "orders/tests.py").read_text(encoding="utf-8")
+    assert '"orders.tasks.letter.delay"' in after
+    assert '"orders.tasks.render.send"' in after
