@@ -22,6 +22,7 @@ from checks.runs.children import START_TIMEOUT_S, AgentProcess, start_child
 from checks.runs.through_broker import WorkerWithProducer, worker_arguments
 from migrator.embedded_redis import EmbeddedServer, embedded_server
 from migrator.plan.model import Plan
+from migrator.project.commands import with_configuration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +192,7 @@ def _environment(variant: Variant, run_context: RunContext, server: EmbeddedServ
         environment[name] = value.replace("{redis}", redis).replace("{scratch}", str(folder))
     bare = run_context.configuration.bare_environment if variant.bare else {}
     return {
-        **environment,
+        **with_configuration(run_context.plan, environment),
         **bare,
         "PYTHONHASHSEED": str(variant.hash_seed),
         "PYTHONDONTWRITEBYTECODE": "1",

@@ -5,6 +5,7 @@ Source: ``django.conf.LazySettings`` takes values before ``django.setup()``.
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,8 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 def set_up(settings_module: str, location: DatabaseLocation) -> Databases:
     """Set up Django for this process, with databases of its own, and return them."""
     os.environ["DJANGO_SETTINGS_MODULE"] = settings_module
+    if os.environ.get("DJANGO_CONFIGURATION"):
+        importlib.import_module("configurations.importer").install()
     import django
     from django.conf import settings
 
@@ -38,7 +41,28 @@ def set_up(settings_module: str, location: DatabaseLocation) -> Databases:
     settings.CACHES = caches
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     django.setup()
+    _take_effect(settings)
     return make(settings, location)
+
+
+def _take_effect(settings: Any) -> None:
+    """Drop the connections of a project that has set Django up itself while its settings were imported.
+
+    Raises:
+        PermissionError: One would still lead to a database of the project.
+    """
+    from django.core.cache import caches
+    from django.db import connections
+
+    for handler in (connections, caches):
+        handler._settings = None
+        handler.__dict__.pop("settings", None)
+        for alias in handler:
+            if hasattr(handler._connections, alias):
+                delattr(handler._connections, alias)
+    for alias, given in settings.DATABASES.items():
+        if connections[alias].settings_dict["NAME"] != given["NAME"]:
+            raise PermissionError(f"database {alias}: its connection does not lead to the one that was made for this")
 
 
 def fill(rows: Sequence[Mapping[str, Any]], cache: Sequence[Mapping[str, Any]], clock: datetime) -> None:

@@ -52,9 +52,7 @@ def _dramatiq(words: Sequence[str]) -> Any:
 
 
 def _of_django(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    import django
-
-    django.setup()
+    _set_up()
 
     Command = importlib.import_module("django_dramatiq.management.commands.rundramatiq").Command  # noqa: N806
     command = Command()
@@ -67,11 +65,9 @@ def _celery(words: Sequence[str]) -> Any:
     application = _option(words, "-A", "--app")
     if "celery" not in names or not application:
         return None
-    import django
     from celery.app.utils import find_app
 
-    if os.environ.get("DJANGO_SETTINGS_MODULE"):
-        django.setup()
+    _set_up()
     app = find_app(application)
     app.loader.import_default_modules()
     app.finalize()
@@ -90,6 +86,10 @@ def _queue(app: Any, task: Any) -> str:
     given = {name: value for name, value in task._get_exec_options().items() if name == "queue" and value}
     queue = app.amqp.router.route(given, task.name).get("queue")
     return str(getattr(queue, "name", queue) or app.conf.task_default_queue)
+
+
+def _set_up() -> None:
+    importlib.import_module("configurations" if os.environ.get("DJANGO_CONFIGURATION") else "django").setup()
 
 
 def _option(words: Sequence[str], short: str, long: str) -> str:

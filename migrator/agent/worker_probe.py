@@ -24,9 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     os.environ["DJANGO_SETTINGS_MODULE"] = settings
     # As with `python -m celery`: the project's folder, not this script's, whose modules have names of their own.
     sys.path[:] = [str(Path.cwd()), *(entry for entry in sys.path if Path(entry) != Path(__file__).parent)]
-    import django
-
-    django.setup()
+    importlib.import_module("configurations" if os.environ.get("DJANGO_CONFIGURATION") else "django").setup()
     paths = dict(task.split("=", 1) for task in tasks)
     app = _application(name, paths)
     app.loader.import_default_modules()

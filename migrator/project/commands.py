@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,9 @@ from migrator.project.manage_server import ManageServer
 from migrator.redaction import redact
 
 GIT_TIMEOUT_S = 60.0
+#: Of django-configurations: the class whose attributes are the settings.
+CONFIGURATION = "DJANGO_CONFIGURATION"
+_CONFIGURED = re.compile(rf"{CONFIGURATION}[\"']\s*,\s*[\"'](\w+)[\"']")
 MANAGE_TIMEOUT_S = 300.0
 
 
@@ -48,7 +52,16 @@ def manage(plan: Plan, *arguments: str, environ: Mapping[str, str], manage_serve
 
 def with_settings(plan: Plan, environ: Mapping[str, str]) -> dict[str, str]:
     """Return an environment in which Django uses the plan's settings, whatever the caller's shell exports."""
-    return {**environ, "DJANGO_SETTINGS_MODULE": plan.project.settings}
+    return {**with_configuration(plan, environ), "DJANGO_SETTINGS_MODULE": plan.project.settings}
+
+
+def with_configuration(plan: Plan, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment that names the class of django-configurations that ``manage.py`` takes, if it does."""
+    file = plan.source_root / "manage.py"
+    if environ.get(CONFIGURATION) or not file.is_file():
+        return dict(environ)
+    found = _CONFIGURED.search(file.read_text(encoding="utf-8", errors="replace"))
+    return {**environ, CONFIGURATION: found[1]} if found else dict(environ)
 
 
 def git(plan: Plan, *arguments: str, environ: Mapping[str, str]) -> str:

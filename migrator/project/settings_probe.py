@@ -15,7 +15,7 @@ import orjson
 from migrator.errors import RefusedError
 from migrator.plan.model import Plan
 from migrator.plan.placeholders import fill
-from migrator.project.commands import last_lines, run
+from migrator.project.commands import last_lines, run, with_configuration
 from migrator.redaction import redact
 
 PROBE_TIMEOUT_S = 60.0
@@ -44,7 +44,8 @@ def probe(plan: Plan, *, environ: Mapping[str, str]) -> Reach:
     modules += sorted({task.path.rpartition(".")[0] for task in plan.tasks})
     python = fill(plan, "{python}", environ=environ, where="probe")
     command = [python or sys.executable, str(SCRIPT), plan.project.settings, *modules]
-    code, output, errors = run(command, folder=plan.source_root, environ=environ, limit_s=PROBE_TIMEOUT_S)
+    own = with_configuration(plan, environ)
+    code, output, errors = run(command, folder=plan.source_root, environ=own, limit_s=PROBE_TIMEOUT_S)
     if code != 0:
         raise RefusedError(
             str(plan.source_root),

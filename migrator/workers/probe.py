@@ -19,7 +19,7 @@ from migrator.errors import MigratorError
 from migrator.plan.model import Plan
 from migrator.plan.placeholders import fill
 from migrator.plan.processes import Process, Role
-from migrator.project.commands import last_lines, run
+from migrator.project.commands import last_lines, run, with_configuration
 from migrator.wire.message import Side
 from migrator.workers.drivers.command import environment
 
@@ -36,6 +36,7 @@ def ask(plan: Plan, process: Process | None, *, environ: Mapping[str, str]) -> A
         orjson.JSONDecodeError, IndexError: What was printed is no answer.
     """
     own = environment(plan, process, environ=environ) if process is not None else dict(environ)
+    own = with_configuration(plan, own)
     python = fill(plan, "{python}", environ=environ, where="worker probe") or sys.executable
     tasks = [f"{task.name}={task.path}" for task in plan.tasks]
     settings = own.get(_SETTINGS, "") if process is not None and _SETTINGS in process.environment else ""

@@ -20,7 +20,7 @@ from migrator.errors import MigratorError, UnreachableError
 from migrator.plan.model import Plan
 from migrator.plan.placeholders import fill
 from migrator.plan.processes import Process, Role
-from migrator.project.commands import last_lines, run
+from migrator.project.commands import last_lines, run, with_configuration
 from migrator.report import Finding, Report
 from migrator.steps.protocol import STAYING, Context, error, findings_report
 from migrator.wire.message import Side, System
@@ -90,7 +90,7 @@ def _ask(context: Context, process: Process) -> Served:
     words = arguments(plan, process, environ=context.environ, node=process.name)
     python = fill(plan, "{python}", environ=context.environ, where=f"process {process.name}")
     command = [python, str(SCRIPT), plan.project.settings, process.system.value, *words]
-    own = environment(plan, process, environ=context.environ)
+    own = with_configuration(plan, environment(plan, process, environ=context.environ))
     folder = plan.folder / process.directory
     code, output, errors = run(command, folder=folder, environ=own, limit_s=PROBE_TIMEOUT_S)
     if code != 0:
