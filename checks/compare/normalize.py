@@ -84,9 +84,18 @@ def _messages(entries: Sequence[Mapping[str, Any]], plan: Plan) -> dict[str, lis
         name, arguments = _unified_call(entry["system"], entry["task"], entry, plan)
         queue = entry["queue"]
         main = queue in legacy_queues or queue in plan.unified.queues
-        sent = {"arguments": arguments, "delay_s": entry["delay_s"], "priority": entry["priority"]}
+        # Of an actor that is converted where it stands: nobody has chosen Dramatiq's 0, nor the none that it becomes.
+        default = entry["system"] == "dramatiq" and entry["priority"] == 0 and _in_place(plan, entry["task"])
+        priority = None if default else entry["priority"]
+        sent = {"arguments": arguments, "delay_s": entry["delay_s"], "priority": priority}
         result.setdefault(name, []).append({**sent, "queue": "<main>" if main else queue, **_further(entry)})
     return {name: _sorted(messages) for name, messages in sorted(result.items())}
+
+
+def _in_place(plan: Plan, actor: str) -> bool:
+    mapping = plan.mapping(System.DRAMATIQ, actor)
+    task = plan.task(mapping.unified) if mapping is not None else None
+    return mapping is not None and task is not None and mapping.path == task.path
 
 
 def _further(entry: Mapping[str, Any]) -> dict[str, Any]:

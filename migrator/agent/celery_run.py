@@ -7,6 +7,8 @@ Source: ``celery/worker/request.py`` (Request.execute), ``celery/app/amqp.py`` (
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
@@ -38,19 +40,18 @@ class TaskListener:
     def begin(self, task_id: str) -> None:
         """Drop what was recorded, and record one message."""
         self.current, self.ended = task_id, {"outcome": "rejected"}
+        if "dramatiq" in sys.modules:
+            # What tasks send to actors that stay.
+            importlib.import_module(".dramatiq_run", __package__).record_sent()
         RECORDER.start()
 
     def _published(self, sender: str, body: Any, headers: Mapping[str, Any], **options: Any) -> None:
         if not RECORDER.active:
             return
-        args, kwargs = body[0], body[1]
-        call = {"args": list(args), "kwargs": dict(kwargs), **_options(headers)}
         if headers.get("id") == self.current:
-            self.ended["retry"] = call
+            self.ended["retry"] = _call(body, headers)
             return
-        properties = options["properties"]
-        entry = {"system": "celery", "task": sender, "queue": options["routing_key"], **call}
-        RECORDER.note("messages", entry | {"priority": properties.get("priority"), "retries": headers.get("retries")})
+        note_sent(sender, body, headers, **options)
 
     def _succeeded(self, sender: Any, result: Any, **_: Any) -> None:
         if sender.request.id == self.current:
@@ -63,6 +64,22 @@ class TaskListener:
     def _retried(self, sender: Any, request: Any, reason: Any, **_: Any) -> None:
         if request.id == self.current:
             self.ended |= {"outcome": "retry", "exception": getattr(reason, "exc", None)}
+
+
+def note_sent(sender: str, body: Any, headers: Mapping[str, Any], **options: Any) -> None:
+    """Record one message of a task."""
+    properties = options["properties"]
+    entry = {"system": "celery", "task": sender, "queue": options["routing_key"], **_call(body, headers)}
+    RECORDER.note("messages", entry | {"priority": properties.get("priority"), "retries": headers.get("retries")})
+
+
+def record_sent() -> None:
+    """Record what is sent to tasks by something that is none; repeatable."""
+    signals.before_task_publish.connect(note_sent, weak=False, dispatch_uid=__name__)
+
+
+def _call(body: Any, headers: Mapping[str, Any]) -> dict[str, Any]:
+    return {"args": list(body[0]), "kwargs": dict(body[1]), **_options(headers)}
 
 
 class InlineCeleryWorker(TaskListener):

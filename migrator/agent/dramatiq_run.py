@@ -9,6 +9,8 @@ Source: ``dramatiq/worker.py`` (ConsumerThread.handle_message, WorkerThread.proc
 from __future__ import annotations
 
 import asyncio
+import importlib
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -76,26 +78,20 @@ class ActorListener(dramatiq.Middleware):  # type: ignore[misc]  # Dramatiq has 
     def begin(self, message_id: str, seed: int) -> None:
         """Drop what was recorded, and record one message."""
         self.current, self.seed, self.ended = message_id, seed, {"outcome": "lost"}
+        if "celery" in sys.modules:
+            # What actors send to tasks of Celery.
+            importlib.import_module(".celery_run", __package__).record_sent()
         RECORDER.start()
 
     def after_enqueue(self, broker: Any, message: Any, delay: int | None) -> None:
         # A worker's own consumers enqueue delayed messages that are due; that is no effect of a task.
         if not self.current or (self.in_worker and isinstance(threading.current_thread(), ConsumerThread)):
             return
-        call = {"args": list(message.args), "kwargs": dict(message.kwargs)}
-        delay_s = None if delay is None else delay / 1000
-        # An age limit of its own, as Celery's header says it; one of the middleware holds for every message alike.
-        max_age = message.options.get("max_age") or broker.get_actor(message.actor_name).options.get("max_age")
-        if max_age:
-            call["expires_s"] = max_age / 1000
         if message.message_id == self.current:
             self.ended["outcome"] = "retry"
-            self.ended["retry"] = {"delay_s": delay_s, **call}
+            self.ended["retry"] = _call(broker, message, delay)
             return
-        queue = dramatiq.common.q_name(message.queue_name)
-        priority = broker.get_actor(message.actor_name).priority
-        entry = {"system": "dramatiq", "task": message.actor_name, "delay_s": delay_s, "queue": queue, **call}
-        RECORDER.note("messages", entry | {"priority": priority})
+        note_sent(broker, message, delay)
 
     def after_process_message(
         self, broker: Any, message: Any, *, result: Any = None, exception: BaseException | None = None
@@ -115,6 +111,35 @@ class ActorListener(dramatiq.Middleware):  # type: ignore[misc]  # Dramatiq has 
         if message.message_id == self.current:
             entry = {"system": "dramatiq", "task": message.actor_name, "args": list(message.args)}
             RECORDER.note("dead_letters", entry | {"kwargs": dict(message.kwargs)})
+
+
+def note_sent(broker: Any, message: Any, delay: int | None) -> None:
+    """Record one message of an actor."""
+    queue = dramatiq.common.q_name(message.queue_name)
+    entry = {"system": "dramatiq", "task": message.actor_name, "queue": queue, **_call(broker, message, delay)}
+    RECORDER.note("messages", entry | {"priority": broker.get_actor(message.actor_name).priority})
+
+
+def _call(broker: Any, message: Any, delay: int | None) -> dict[str, Any]:
+    delay_s = None if delay is None else delay / 1000
+    call = {"delay_s": delay_s, "args": list(message.args), "kwargs": dict(message.kwargs)}
+    # An age limit of its own, as Celery's header says it; one of the middleware holds for every message alike.
+    max_age = message.options.get("max_age") or broker.get_actor(message.actor_name).options.get("max_age")
+    return {**call, "expires_s": max_age / 1000} if max_age else call
+
+
+class SentMessages(dramatiq.Middleware):  # type: ignore[misc]  # as above
+    """Record what is sent to actors by something that is none."""
+
+    def after_enqueue(self, broker: Any, message: Any, delay: int | None) -> None:
+        note_sent(broker, message, delay)
+
+
+def record_sent() -> None:
+    """Record what is sent through the project's broker; repeatable. A project without one gets none by it."""
+    broker = dramatiq.broker.global_broker
+    if broker is not None and not any(isinstance(item, SentMessages) for item in broker.middleware):
+        broker.add_middleware(SentMessages())
 
 
 class SeedBeforeRetries(dramatiq.Middleware):  # type: ignore[misc]  # as above
