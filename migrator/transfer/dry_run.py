@@ -7,11 +7,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
+from migrator.plan.model import Plan
 from migrator.transfer.connections import Connections
 from migrator.transfer.options import MOST_RECORDS, Direction, QuarantineRecord, Tally, TransferOptions, TransferReport
 from migrator.transfer.report import build_report, note
-from migrator.transfer.scope import staying_task
-from migrator.translation.result import Translated, Translator
+from migrator.transfer.scope import goes_on_with, staying_task
+from migrator.translation.result import Translated, Translation, Translator
 from migrator.wire.message import Message, Side, State, System
 from migrator.wire.quarantined import Quarantined, QuarantineReason
 from migrator.wire.queue_address import QueueAddress
@@ -46,8 +47,7 @@ def preview(
             translation = translations[side, system](address, copy_id, message.raw)
             tally.seen += 1
             if staying_task(translation) or not selects(translation):
-                tally.filtered_out += 1
-                tally.stays.update(staying_task(translation))
+                _leave(tally, connections.plan, message, translation)
             elif isinstance(translation, Translated):
                 tally.moved += 1
                 tally.by_task[translation.source_task] = tally.by_task.get(translation.source_task, 0) + 1
@@ -61,6 +61,13 @@ def preview(
                 example = message.raw[:_EXAMPLE_CHARACTERS].decode(errors="backslashreplace")
                 examples.setdefault(translation.reason.value, example)
     return replace(build_report(connections, options, tally, started_at), examples=examples)
+
+
+def _leave(tally: Tally, plan: Plan, message: Message, translation: Translation) -> None:
+    tally.filtered_out += 1
+    tally.stays.update(staying_task(translation))
+    if staying_task(translation):
+        tally.goes_on.update(goes_on_with(plan, message.system, message.raw))
 
 
 def _quarantine(tally: Tally, address: QueueAddress, message: Message, quarantined: Quarantined) -> None:

@@ -86,6 +86,8 @@ class Tally:
     filtered_out: int = 0
     #: Of those filtered out: of tasks outside of the plan's scope, by task.
     stays: Counter[str] = field(default_factory=Counter)
+    #: A dry run: how many of those send a task of the plan next, by its name.
+    goes_on: Counter[str] = field(default_factory=Counter)
     #: Of those seen: claimed by a run that was interrupted.
     resumed: int = 0
     #: Reclaimed from workers that had stopped.
@@ -132,6 +134,8 @@ class TransferReport:
     filtered_out: int
     #: Of those filtered out: of tasks outside of the plan's scope, by task. Their messages are left in their queues.
     stays: Mapping[str, int]
+    #: A dry run: how many of those send a task of the plan next, by its name.
+    goes_on: Mapping[str, int]
     resumed: int
     reclaimed: int
     restored: int

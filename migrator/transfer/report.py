@@ -84,6 +84,7 @@ def build_report(connections: Connections, options: TransferOptions, tally: Tall
         without_body=tally.without_body,
         filtered_out=tally.filtered_out,
         stays=_frozen(tally.stays),
+        goes_on=_frozen(tally.goes_on),
         resumed=tally.resumed,
         reclaimed=tally.reclaimed,
         restored=tally.restored,

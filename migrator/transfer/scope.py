@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 
 from migrator.brokers.protocol import Broker
 from migrator.plan.model import Endpoint, Plan
 from migrator.translation.result import Translated, Translation, Translator
+from migrator.wire.json_codec import READING_ERRORS, UnreadableError, text_of
+from migrator.wire.kombu_envelope import body_bytes, read_envelope
 from migrator.wire.message import Side, State, System
 from migrator.wire.quarantined import Quarantined, QuarantineReason
 from migrator.wire.queue_address import QueueAddress
+
+#: Names of tasks inside of a message.
+_NEXT = {
+    System.DRAMATIQ: re.compile(rb'"actor_name":\s*"([^"\\]+)"'),
+    System.CELERY: re.compile(rb'"task":\s*"([^"\\]+)"'),
+}
 
 
 def leave_others(plan: Plan, place: tuple[Side, System], translate: Translator) -> Translator:
@@ -31,6 +40,19 @@ def staying_task(translation: Translation) -> tuple[str, ...]:
     if isinstance(translation, Quarantined) and translation.reason is QuarantineReason.STAYS:
         return (translation.task or "unreadable",)
     return ()
+
+
+def goes_on_with(plan: Plan, system: System, raw: bytes) -> tuple[str, ...]:
+    """Return the tasks of the plan that a legacy message of a task that stays sends next: pipelines, links, callbacks.
+
+    Source: dramatiq/middleware/pipelines.py (`pipe_target` is a message), celery/app/amqp.py (`embed` in the body).
+    """
+    try:
+        body = body_bytes(read_envelope(raw, text_of(raw))) if system is System.CELERY else raw
+    except (*READING_ERRORS, UnreadableError):
+        return ()
+    found = {name.decode(errors="replace") for name in _NEXT[system].findall(body)}
+    return tuple(sorted(found & planned_names(plan, Side.LEGACY, system)))
 
 
 def planned_names(plan: Plan, side: Side, system: System) -> frozenset[str]:

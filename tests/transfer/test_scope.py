@@ -5,7 +5,9 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import replace
 
-from message_traffic import Scene
+import celery
+import dramatiq
+from message_traffic import CELERY_TASK, Scene
 
 from migrator.brokers.connect import connect
 from migrator.plan.model import Plan
@@ -86,6 +88,19 @@ def test_others_in_the_unified_queue_are_left_on_the_way_back(scene: Scene) -> N
     assert (report.moved, report.quarantined, dict(report.stays)) == (1, 0, {"reports.nightly": 1})
     assert list(scene.unified_calls()) == [other]
     assert mine not in scene.unified_calls()
+
+
+def test_what_stays_and_goes_on_with_a_task_of_the_plan_is_told(scene: Scene) -> None:
+    scene.plan = narrowed(scene.plan, *System)
+    following = dramatiq.Message(queue_name="default", actor_name="health_check_task", args=(), kwargs={}, options={})
+    scene.send("nobody_knows", options={"pipe_target": following.asdict()})
+    scene.send("nobody_knows", options={"pipe_target": {**following.asdict(), "actor_name": "nor_this"}})
+    name = CELERY_TASK + "health_check_task"
+    scene.apply("fetch_yahoo_stocks_task", link=celery.signature(name, app=scene.celery))
+    scene.apply("fetch_yahoo_stocks_task", kwargs={"task": "health_check_task"})
+    report = scene.forward(dry_run=True)
+    assert dict(report.goes_on) == {"health_check_task": 1, name: 1}
+    assert report.stays.keys() == {"nobody_knows", CELERY_TASK + "fetch_yahoo_stocks_task"}
 
 
 def test_only_messages_of_the_plan_are_waited_for(scene: Scene) -> None:

@@ -33,7 +33,7 @@ def guard(context: Context) -> Report:
         finding = error("MESSAGES-UNREADABLE", failure.where, failure.what, found=failure.found, remedy=failure.remedy)
         return findings_report("messages", [finding])
     others = (finding for finding in plan.findings if finding.code not in SAID_HERE)
-    findings = [*_kept(plan), *_eta(context, plan), *others]
+    findings = [*_kept(plan), *_going_on(plan), *_eta(context, plan), *others]
     return findings_report(
         "messages",
         findings,
@@ -51,6 +51,16 @@ def _kept(plan: TransferReport) -> Iterator[Finding]:
             f"{count} will be quarantined",
             found=str(reason),
             remedy="they stay safe and come back with a rollback",
+        )
+
+
+def _going_on(plan: TransferReport) -> Iterator[Finding]:
+    for name, count in plan.goes_on.items():
+        yield error(
+            "MESSAGES-GO-ON",
+            "waiting messages",
+            f"{count} of tasks that stay send {name} next, which no legacy worker knows afterwards",
+            remedy="wait until they have run; if there are always some, take the tasks that send it into the scope",
         )
 
 
