@@ -157,8 +157,7 @@ class PlanIndex:
     list_dramatiq: bool = True
     #: Patterns of the modules that the plan is about; empty for all.
     scope: tuple[str, ...] = ()
-    #: Dotted paths of the legacy tasks that stay, because they are outside of the scope, with the system of each;
-    #: and of their re-exports.
+    #: Dotted paths of the legacy tasks that stay and of their re-exports, with the system of each.
     stays: Mapping[str, System] = field(default_factory=dict)
     #: True if a comment is to be written at each place that is left alone.
     mark: bool = False
@@ -186,10 +185,7 @@ class PlanIndex:
         return system in self.stays.values()
 
     def is_about(self, module: str, *, dramatiq: bool) -> bool:
-        """Tell whether uses of Dramatiq in a module concern the plan: not where actors stay that may need them.
-
-        What needs an actor around it (not ``dramatiq``) counts unless actors of this very module stay.
-        """
+        """Tell whether uses of Dramatiq (or of what needs an actor around it) in a module are no matter of what stays."""
         if not self.keeps(System.DRAMATIQ) or in_scope(self.scope, f"{module}."):
             return True
         return not dramatiq and not any(path.rpartition(".")[0] == module for path in self.stays)

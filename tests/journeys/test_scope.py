@@ -181,8 +181,8 @@ def test_nothing_global_changes_in_the_settings(shop: Project) -> None:
     assert "DEFAULT_QUEUE" not in added
     routes: dict[str, object] = {}
     exec(added, routes)  # the settings that the rewrite wrote
-    unified = {"queue": "unified"}
-    assert routes["CELERY_TASK_ROUTES"] == {"orders.tasks.confirm": unified, "orders.tasks.notify": unified}
+    own = {"queue": "orders"}
+    assert routes["CELERY_TASK_ROUTES"] == {"orders.tasks.confirm": own, "orders.tasks.notify": own}
 
 
 def test_routes_that_are_there_are_completed(shop: Project) -> None:
@@ -195,8 +195,8 @@ def test_routes_that_are_there_are_completed(shop: Project) -> None:
     routes: dict[str, dict[str, dict[str, str]]] = {}
     exec(settings.read_text(encoding="utf-8"), routes)  # the settings that the rewrite wrote
     assert {name: route["queue"] for name, route in routes["CELERY_TASK_ROUTES"].items()} == {
-        "orders.tasks.confirm": "unified",
-        "orders.tasks.notify": "unified",
+        "orders.tasks.confirm": "orders",
+        "orders.tasks.notify": "orders",
         "reports.tasks.nightly": "slow",
     }
     assert shop.migrator("rewrite-imports", "--check").returncode == 0
