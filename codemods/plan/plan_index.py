@@ -185,7 +185,7 @@ class PlanIndex:
         return system in self.stays.values()
 
     def is_about(self, module: str, *, dramatiq: bool) -> bool:
-        """Tell whether uses of Dramatiq (or of what needs an actor around it) in a module are no matter of what stays."""
+        """Tell whether uses of Dramatiq, or of what only actors can use, concern the plan and not just what stays."""
         if not self.keeps(System.DRAMATIQ) or in_scope(self.scope, f"{module}."):
             return True
         return not dramatiq and not any(path.rpartition(".")[0] == module for path in self.stays)
