@@ -34,7 +34,7 @@ def undo_rewrite(plan: Plan, *, overwrite: bool = False) -> tuple[str, ...]:
     with locked(plan):
         recover(plan)
         runs = read_record(plan)
-        open_runs = [run for run in runs if not run.undone_at]
+        open_runs = in_the_tree(plan, runs)
         if not open_runs:
             return _last_undone(runs)
         problems = [] if overwrite else list(_changed_since(plan, open_runs))
@@ -58,7 +58,7 @@ def undo_rewrite(plan: Plan, *, overwrite: bool = False) -> tuple[str, ...]:
             else:
                 contents[file] = backup_file(plan, oldest.id, path).read_bytes()
         stamp = datetime.now(UTC)
-        done = tuple(run if run.undone_at else replace(run, undone_at=stamp.isoformat()) for run in runs)
+        done = tuple(replace(run, undone_at=stamp.isoformat()) if run in open_runs else run for run in runs)
         run_id = stamp.strftime("%Y%m%dT%H%M%S.%fZ-undo")
         write_all(plan, run=run_id, contents=contents, before=before, runs=done)
         _remove_empty_folders(plan, contents)
@@ -67,12 +67,27 @@ def undo_rewrite(plan: Plan, *, overwrite: bool = False) -> tuple[str, ...]:
 
 def check_undo(plan: Plan) -> Report:
     """Return whether the recorded rewrites can be taken back as the tree stands; changes nothing."""
-    open_runs = [run for run in read_record(plan) if not run.undone_at]
+    open_runs = in_the_tree(plan, read_record(plan))
     paths = _span(open_runs)
     findings = tuple(_changed_since(plan, open_runs))
     return Report(
         subject="undo of the rewrite", checked=max(len(paths), 1), findings=findings, facts={"files": len(paths)}
     )
+
+
+def in_the_tree(plan: Plan, runs: Sequence[RunRecord]) -> list[RunRecord]:
+    """Return the runs that were not undone; or those undone last, if git has brought a file of theirs back since."""
+    found = [run for run in runs if not run.undone_at]
+    last = max((run.undone_at for run in runs), default="")
+    again = [run for run in runs if run.undone_at == last]
+    return found or (again if any(_is_back(plan, path, *ends) for path, ends in _span(again).items()) else [])
+
+
+def _is_back(plan: Plan, path: str, first: RunRecord, last: RunRecord) -> bool:
+    file = plan.folder / path
+    after = next(f.after for f in last.files if f.path == path)
+    before = next(f.before for f in first.files if f.path == path)
+    return after != before and file.is_file() and digest(file.read_bytes()) == after
 
 
 def _span(runs: Sequence[RunRecord]) -> dict[str, tuple[RunRecord, RunRecord]]:

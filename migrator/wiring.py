@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from codemods.files.record import read_record
+from codemods.undo import in_the_tree
 from migrator.inventory.plan_check import check_complete
 from migrator.inventory.scan import scan
 from migrator.plan.model import Plan
@@ -28,7 +29,7 @@ def check_plan(plan: Plan, sources: SourceFiles | None = None) -> Report:
     """
     report = check_complete(plan, scan(plan.source_root, sources))
     # Retired entries can be gone without a trace in the source; then the record of the rewrite knows.
-    rewritten = any(not run.undone_at for run in read_record(plan))
+    rewritten = bool(in_the_tree(plan, read_record(plan)))
     gone = {"PLAN-UNKNOWN-SCHEDULE"} if rewritten else set()
     return replace(report, findings=tuple(f for f in report.findings if f.code not in gone))
 

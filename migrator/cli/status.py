@@ -4,48 +4,55 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from migrator.cli.output import Answer, finish, format_option, plan_option
+from migrator.cli.output import Answer, find_plan, finish, format_option
 
 if TYPE_CHECKING:
+    from migrator.errors import UsageError
     from migrator.plan.model import Plan
     from migrator.runner.status import MigrationStatus
 
 
 @click.command("status")
-@plan_option
+@click.option(
+    "--plan",
+    "plan_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The plan. Default: migration.toml in the current folder or the nearest parent folder.",
+)
 @format_option
-def command(plan: Plan, output_format: str) -> None:
-    """Show the state of the migration and the next command.
+def command(plan_file: Path | None, output_format: str) -> None:
+    """Show where in its life the migration is, and the one next command.
 
-    Shows the steps done and left, waiting messages, running processes and the current action. Changes nothing.
+    Before a cutover: whether the plan fits, the source is rewritten and committed, until when parity is proved and
+    whether it was rehearsed. During one: the step, what moves, and what ends a wait. Afterwards: what `complete` waits
+    for. With waiting messages and running processes. Changes nothing.
 
     Example: migrator status --format json
     """
-    from migrator.errors import ExitCode
-    from migrator.render.text import table
+    from migrator.errors import ExitCode, UsageError
+    from migrator.plan.loader import load_plan
     from migrator.runner.cutover import status
+    from migrator.steps.protocol import RunOptions
+    from migrator.wiring import guarded
 
-    now = status(plan, environ=os.environ)
-    running = [
-        (p.name, p.side.value, p.role.value, p.state, p.pid or "") for p in now.processes if p.state != "stopped"
-    ]
+    file = plan_file or find_plan(Path.cwd())
+    try:
+        plan = load_plan(file)
+    except UsageError as problem:
+        _without_plan(file, problem, output_format)
+    now = status(plan, environ=os.environ, options=guarded(plan, RunOptions()))
     lines = [f"{plan.name}: {now.text}", *_current(now)]
-    if now.done:
-        lines.append("done: " + ", ".join(now.done))
-    if now.left:
-        lines.append("left: " + ", ".join(now.left))
-    if now.waiting:
-        lines += table("", ["where", "#messages"], [(name, f"{count:,}") for name, count in now.waiting.items()])
-    elif not now.problems:
-        lines.append("no waiting messages")
-    if running:
-        lines += table("", ["process", "side", "role", "state", "#pid"], running)
-    else:
-        lines.append("no process of the plan is running")
+    lines += [f"{word}: {', '.join(steps)}" for word, steps in (("done", now.done), ("left", now.left)) if steps]
+    waiting = "; ".join(f"{name} {count:,}" for name, count in now.waiting.items())
+    lines.append(f"messages: {waiting or ('unknown' if now.problems else 'none wait')}")
+    running = [f"{p.name} ({p.state}, pid {p.pid or 'unknown'})" for p in now.processes if p.state != "stopped"]
+    lines.append(f"processes: {', '.join(running) or 'none of the plan is running'}")
     stays = _stays(plan)
     lines += [f"{len(stays)} tasks stay: outside of the plan's scope"] if plan.scope else []
     lines += ["complete: " + "; ".join(now.quiet)] if now.quiet else []
@@ -57,6 +64,20 @@ def command(plan: Plan, output_format: str) -> None:
         data["moving"] |= {"rate": now.moving.rate, "left": now.moving.left, "left_s": now.moving.left_s}
     code = ExitCode.UNREACHABLE if now.problems else ExitCode.CLEAN
     finish(Answer(exit_code=code, lines=lines, data=data, next_steps=now.next_steps), output_format)
+
+
+def _without_plan(file: Path, problem: UsageError, output_format: str) -> NoReturn:
+    """Say what is missing: a plan, or what is still open in it."""
+    from migrator.runner.preparation import Stage
+
+    if output_format == "text":
+        click.echo(f"error: {problem}", err=True)
+    if file.is_file():
+        lines, stage, step = [f"{file}: drafted, and not complete: see the problems"], Stage.DRAFTED, f"edit {file}"
+    else:
+        lines, stage, step = [f"{file.parent}: there is no plan yet"], Stage.NO_PLAN, "migrator init"
+    data = {"stage": stage, "error": str(problem)}
+    finish(Answer(exit_code=problem.exit_code, lines=lines, data=data, next_steps=(step,)), output_format)
 
 
 def _stays(plan: Plan) -> list[str]:

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from migrator.brokers.connect import connect
+from migrator.brokers.connect import connect, is_on_rabbitmq
+from migrator.brokers.redis.heartbeats import connection
+from migrator.brokers.redis.keys import PARKED
 from migrator.errors import MigratorError
 from migrator.plan.model import Plan
 from migrator.wire.json_codec import HEADER
@@ -25,6 +27,8 @@ from migrator.workers.probe import ask_worker
 
 #: How long tasks that were acknowledged before they ran are waited for.
 RUNNING_S = 20.0
+#: Workers release every 30 s at the latest.
+OVERDUE_S = 60.0
 _MARK = f'"{HEADER}"'.encode()
 _NOT_WAITING = (State.QUARANTINED, State.DEAD)
 
@@ -53,6 +57,16 @@ def carried(plan: Plan, *, environ: Mapping[str, str]) -> Carried:
         time.sleep(0.5)
         now = _running(plan, environ)
         running = {identity: name for identity, name in running.items() if identity in now}
+    counts, last = waiting_carried(plan, environ=environ)
+    return Carried(counts=counts, last_eta_at=last, running=tuple(sorted(set(running.values()))))
+
+
+def waiting_carried(plan: Plan, *, environ: Mapping[str, str]) -> tuple[Mapping[tuple[str, str], int], datetime | None]:
+    """Return how many are left on the broker by queue and state, and when the last of them is due.
+
+    Raises:
+        UnreachableError: The broker does not answer.
+    """
     counts: Counter[tuple[str, str]] = Counter()
     last: datetime | None = None
     with closing(connect(plan.unified, environ)) as broker:
@@ -62,7 +76,19 @@ def carried(plan: Plan, *, environ: Mapping[str, str]) -> Carried:
             counts[message.queue, "retrying" if message.attempts else message.state.value] += 1
             if message.eta_at is not None:
                 last = message.eta_at if last is None else max(last, message.eta_at)
-    return Carried(counts=dict(counts), last_eta_at=last, running=tuple(sorted(set(running.values()))))
+    return dict(counts), last
+
+
+def overdue_parked(plan: Plan, *, environ: Mapping[str, str]) -> int:
+    """Return how many parked messages should have been released a while ago, so that no worker seems to do it.
+
+    Raises:
+        UnreachableError: The broker does not answer.
+    """
+    if is_on_rabbitmq(plan.unified, environ):
+        return 0
+    with connection(plan.unified, environ) as client:
+        return 0 if client is None else int(client.zcount(PARKED, "-inf", (time.time() - OVERDUE_S) * 1000))
 
 
 def _running(plan: Plan, environ: Mapping[str, str]) -> dict[str, str]:

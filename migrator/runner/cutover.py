@@ -22,7 +22,7 @@ from migrator.runner.restart_legacy import restart_legacy
 from migrator.runner.resume_checks import begun_with, require_same_places, require_same_plan, require_same_source
 from migrator.runner.single_tasks import move_tasks, tell_moves
 from migrator.runner.state import MigrationState, RunState, read_state
-from migrator.runner.status import MigrationStatus, next_commands, read_status
+from migrator.runner.status import MigrationStatus, next_commands, read_status, tell_stage
 from migrator.runner.summary import refusal_code, refused, summarize, unchanged
 from migrator.state.journal import EntryKind, Journal, Phase, entry, open_journal
 from migrator.state.run_lock import run_lock
@@ -109,10 +109,15 @@ def rollback(
         return _resumable(context, Phase.BACK, lambda: _rollback(context, state))
 
 
-def status(plan: Plan, *, environ: Mapping[str, str]) -> MigrationStatus:
-    """Return where the migration stands, what waits where, and which command is next. Changes nothing."""
+def status(plan: Plan, *, environ: Mapping[str, str], options: RunOptions | None = None) -> MigrationStatus:
+    """Return where the migration stands, what waits where, and which command is next. Changes nothing.
+
+    Args:
+        options: Its checks say how far a cutover is prepared.
+    """
     entries = open_journal(plan).entries()
-    return tell_moves(read_status(plan, environ=environ, state=read_state(entries)), entries)
+    found = tell_moves(read_status(plan, environ=environ, state=read_state(entries)), entries)
+    return tell_stage(found, plan, environ=environ, options=options or RunOptions())
 
 
 def _sweep(context: Context, state: RunState) -> RunReport:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from migrator.brokers.connect import connect
 from migrator.errors import MigratorError
 from migrator.plan.model import Plan
+from migrator.runner.carried import overdue_parked, waiting_carried
 from migrator.runner.current_action import current_action, how_it_ends
-from migrator.runner.quiet_period import QuietPeriod, quiet_period, reasons
+from migrator.runner.preparation import Stage, preparation
+from migrator.runner.quiet_period import QuietPeriod, quiet_period, reasons, utc
 from migrator.runner.state import MigrationState, RunState
 from migrator.state.journal import JournalEntry, open_journal
 from migrator.state.progress import RunProgress, read_progress
 from migrator.state.run_lock import lock_owner
 from migrator.steps.order import ROLLBACK, STEPS
+from migrator.steps.protocol import RunOptions
 from migrator.workers.legacy_aliases import AliasHit
 from migrator.workers.start_stop import ProcessState, list_processes
 
@@ -25,6 +29,8 @@ class MigrationStatus:
     """Where the migration stands."""
 
     state: MigrationState
+    #: Where in its life the migration is.
+    stage: Stage = Stage.RUNNING
     #: Number of the last run; 0 if there has been none.
     run: int
     #: One sentence: ``migrating: at step transfer``.
@@ -42,6 +48,8 @@ class MigrationStatus:
     alias_hits: tuple[AliasHit, ...] = ()
     #: What the quiet period before `complete` is made of, when all is migrated.
     quiet: tuple[str, ...] = ()
+    #: When that part of it which is a matter of time ends, in seconds since the epoch.
+    quiet_until: float = 0.0
     #: Steps done, forward or back.
     done: tuple[str, ...]
     #: Steps still to do, in order.
@@ -85,6 +93,7 @@ def read_status(plan: Plan, *, environ: Mapping[str, str], state: RunState) -> M
         moving=read_progress(plan),
         alias_hits=quiet.hits if quiet is not None else (),
         quiet=reasons(quiet) if quiet is not None else (),
+        quiet_until=quiet.until if quiet is not None else 0.0,
         done=done,
         left=() if finished else tuple(name for name in order if name not in done),
         waiting=waiting,
@@ -92,6 +101,44 @@ def read_status(plan: Plan, *, environ: Mapping[str, str], state: RunState) -> M
         problems=tuple(problems),
         next_steps=("migrator status",) if owner else next_commands(state),
     )
+
+
+def tell_stage(
+    status: MigrationStatus, plan: Plan, *, environ: Mapping[str, str], options: RunOptions
+) -> MigrationStatus:
+    """Return a status with its stage and the one next command, asked from what is there.
+
+    Args:
+        options: The checks of plan and source, which only higher layers know.
+    """
+    if status.owner or status.state in (MigrationState.MIGRATING, MigrationState.ROLLING_BACK):
+        return replace(status, next_steps=status.next_steps[:1])
+    if status.state is MigrationState.COMPLETED:
+        text = f"{status.text}: nothing is left to do, and there is no way back"
+        return replace(status, stage=Stage.COMPLETED, text=text, next_steps=())
+    if status.state is MigrationState.MIGRATED:
+        return _cut_over(status, plan, environ)
+    found = preparation(plan, environ=environ, options=options)
+    # What was begun with single tasks is ended first.
+    steps = status.next_steps[:1] if status.begun_tasks else (found.next_step,)
+    return replace(status, stage=found.stage, text=f"{status.text}; {found.text}", next_steps=steps)
+
+
+def _cut_over(status: MigrationStatus, plan: Plan, environ: Mapping[str, str]) -> MigrationStatus:
+    status = replace(status, stage=Stage.CUT_OVER)
+    try:
+        counts, last = waiting_carried(plan, environ=environ)
+        overdue = overdue_parked(plan, environ=environ)
+    except MigratorError:  # the problem is listed already
+        return replace(status, next_steps=("migrator status",))
+    due = f"; the last is due {utc(last.timestamp())}" if last else ""
+    left = ", ".join(f"{count} {state} in {queue}" for (queue, state), count in counts.items())
+    quiet = (*status.quiet, f"left of before the cutover: {left}{due}" if left else "nothing of before it is left")
+    if overdue:
+        quiet += (f"{overdue} parked messages are overdue: no worker releases them, a bridge does",)
+        return replace(status, quiet=quiet, next_steps=("migrator transfer --follow",))
+    allowed = not left and status.quiet_until <= time.time()
+    return replace(status, quiet=quiet, next_steps=(f"migrator complete{'' if allowed else ' --dry-run'}",))
 
 
 def _waiting(plan: Plan, environ: Mapping[str, str], problems: list[str]) -> dict[str, int]:
@@ -138,6 +185,11 @@ def next_commands(state: RunState) -> tuple[str, ...]:
         MigrationState.MIGRATING: ("migrator cutover", "migrator rollback"),
         MigrationState.MIGRATED: ("migrator status", "migrator rollback", "migrator complete"),
         MigrationState.ROLLING_BACK: ("migrator rollback",),
-        MigrationState.ROLLED_BACK: ("migrator rewrite-imports", "migrator cutover"),
+        MigrationState.ROLLED_BACK: (
+            "migrator rewrite-imports",
+            "git add -A && git commit",
+            "migrator parity-check",
+            "migrator cutover",
+        ),
         MigrationState.COMPLETED: ("migrator status",),
     }[state.state]

@@ -45,10 +45,20 @@ from app.celery import app
 def add(a, b=1):
     return a + b
 """,
+    "app/migrations/__init__.py": "",
+    "app/migrations/0001_initial.py": """\
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    initial = True
+    dependencies = []
+    operations = []
+""",
     "app/views.py": "from app.jobs import add\n\n\ndef view(request):\n    add.delay(1, b=2)\n",
     "app/settings.py": """\
 SECRET_KEY = "only for tests"
-INSTALLED_APPS = []
+INSTALLED_APPS = ["app"]
 CELERY_TASK_ROUTES = {"new.*": {"queue": "unified"}}
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}}
 """,
@@ -59,6 +69,7 @@ name = "life"
 [project]
 root = "."
 settings = "app.settings"
+app_label = "app"
 
 [legacy.celery]
 broker = "${BROKER}"
@@ -79,6 +90,20 @@ parameters = ["a", "b"]
   name = "old_add"
   path = "app.jobs.add"
   parameters = ["a", "b"]
+
+[[process]]
+name = "old-worker"
+side = "legacy"
+role = "worker"
+system = "celery"
+command = ["{python}", "-m", "celery", "-A", "app.celery", "worker", "-Q", "celery", "--pool", "solo", "-n", "{node}"]
+
+[[process]]
+name = "new-worker"
+side = "unified"
+role = "worker"
+system = "celery"
+command = ["{python}", "-m", "celery", "-A", "app.celery", "worker", "-Q", "unified", "--pool", "solo", "-n", "{node}"]
 """,
     "parity.toml": """\
 cases = "cases"
