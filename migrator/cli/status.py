@@ -48,7 +48,8 @@ def command(plan_file: Path | None, output_format: str) -> None:
         _without_plan(file, problem, output_format)
     now = status(plan, environ=os.environ, options=guarded(plan, RunOptions()))
     lines = [f"{plan.name}: {now.text}", *_current(now)]
-    lines += [f"{word}: {', '.join(steps)}" for word, steps in (("done", now.done), ("left", now.left)) if steps]
+    if now.stage == "running":
+        lines += [f"{word}: {', '.join(steps)}" for word, steps in (("done", now.done), ("left", now.left)) if steps]
     waiting = "; ".join(f"{name} {count:,}" for name, count in now.waiting.items())
     lines.append(f"messages: {waiting or ('unknown' if now.problems else 'none wait')}")
     running = [f"{p.name} ({p.state}, pid {p.pid or 'unknown'})" for p in now.processes if p.state != "stopped"]

@@ -17,7 +17,7 @@ import orjson
 from migrator.errors import InterruptedRunError, MigratorError
 from migrator.plan.model import Plan
 from migrator.project.commands import git
-from migrator.report import Report
+from migrator.report import Finding, Report
 from migrator.state.proof import FRESH, read_proof, verify_proof
 from migrator.state.rehearsed import rehearsed_at
 from migrator.steps.protocol import RunOptions
@@ -77,16 +77,22 @@ def _source(plan: Plan, options: RunOptions) -> Preparation | None:
         return Preparation(stage=Stage.INTERRUPTED, text=text, next_step="migrator rewrite-imports")
     complete = _asked(options.check_inventory)
     if complete.errors:
-        text = f"the plan does not fit the source: {len(complete.errors)} findings, such as {complete.errors[0]}"
+        text = (
+            f"the plan does not fit the source: {len(complete.errors)} findings, such as {_named(complete.errors[0])}"
+        )
         return Preparation(stage=Stage.DRAFTED, text=text, next_step="migrator rewrite-imports --check")
     open_files = [finding for finding in source.errors if finding.code == "SOURCE-NOT-CONVERTED"]
     if open_files:
         text = f"the source is not rewritten: {len(open_files)} files would change"
         return Preparation(stage=Stage.PLANNED, text=text, next_step="migrator rewrite-imports")
     if source.errors:
-        text = f"the rewrite left what has to be done by hand: {source.errors[0]}"
+        text = f"the rewrite left what has to be done by hand: {_named(source.errors[0])}"
         return Preparation(stage=Stage.PLANNED, text=text, next_step="migrator rewrite-imports --check")
     return None
+
+
+def _named(finding: Finding) -> str:
+    return f"{finding.code} {finding}"
 
 
 def _asked(check: Callable[[], Report] | None) -> Report:

@@ -180,6 +180,9 @@ def _sentence(state: RunState, at: str, owner: str) -> str:
 
 def next_commands(state: RunState) -> tuple[str, ...]:
     """Return the commands that make sense in a state, the usual one first."""
+    if state.state is MigrationState.ROLLED_BACK and "source" not in state.undone:
+        # It went back before the source was touched: whatever stopped it, nothing else has to be done again.
+        return ("migrator cutover",)
     return {
         MigrationState.LEGACY: ("migrator cutover --dry-run", "migrator cutover"),
         MigrationState.MIGRATING: ("migrator cutover", "migrator rollback"),

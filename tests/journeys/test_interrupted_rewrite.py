@@ -3,31 +3,11 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from killing import killed
 from small_projects import SRC_ROOT, Project, make_project
-
-#: Kills the process before its n-th rename in the project, from within: no signal from outside is so exact.
-KILLER = """\
-import os, signal, sys
-
-seen = 0
-
-
-def watch(event, arguments):
-    global seen
-    if event == "os.rename" and str(arguments[0]).endswith(".migrator"):
-        seen += 1
-        if seen == int(os.environ["KILL_AT"]):
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-if "KILL_AT" in os.environ:
-    sys.addaudithook(watch)
-"""
 
 
 def tree(project: Project) -> dict[str, str]:
@@ -35,14 +15,6 @@ def tree(project: Project) -> dict[str, str]:
     files = (file for file in project.folder.rglob("*") if file.is_file())
     inside = ((file.relative_to(project.folder), file) for file in files)
     return {str(name): file.read_text() for name, file in inside if name.parts[0] not in (".git", ".migrator")}
-
-
-def killed(project: Project, folder: Path, place: int) -> subprocess.CompletedProcess[str]:
-    """Run the rewrite and kill it before its n-th rename."""
-    folder.mkdir(exist_ok=True)
-    (folder / "sitecustomize.py").write_text(KILLER)
-    environ = {"PYTHONPATH": str(folder), "KILL_AT": str(place)}
-    return replace(project, environ=environ).migrator("rewrite-imports")
 
 
 @pytest.fixture(scope="module")
