@@ -54,6 +54,7 @@ def command(plan: Plan, output_format: str, **chosen: Any) -> None:
     """
     from migrator.cli.progress import shown_progress
     from migrator.rehearsal.rehearse import RehearsalOptions, rehearse
+    from migrator.state.rehearsed import note_rehearsal
     from migrator.wiring import guarded
 
     if chosen["no_waiting"] and chosen["snapshot"]:
@@ -68,6 +69,8 @@ def command(plan: Plan, output_format: str, **chosen: Any) -> None:
     )
     with shown_progress(quiet=output_format == "json") as listener:
         found = rehearse(plan, environ=os.environ, options_for=guarded, chosen=options, listener=listener)
+    if found.ok:
+        note_rehearsal(plan)
     finish(_answer(found), output_format)
 
 

@@ -33,7 +33,6 @@ from migrator.rehearsal.scratch_environment import build, environment, require_s
 from migrator.runner.cutover import cutover, rollback
 from migrator.runner.report import RunOutcome, RunReport
 from migrator.snapshots.snapshot import write_snapshot
-from migrator.state.rehearsed import note_rehearsal
 from migrator.state.snapshot_file import records, verify_snapshot
 from migrator.state.state_folder import ensure_state_folder
 from migrator.steps.protocol import RunOptions
@@ -89,7 +88,7 @@ def rehearse(
     """Cut over, roll back and cut over again on scratch copies; return the three reports with their timings.
 
     Args:
-        plan: The plan of the real system, which is only read; that it succeeded is noted beside the plan.
+        plan: The plan of the real system, which is only read.
         environ: Its environment.
         options_for: Adds the guards of a real run for the plan of the clone.
         chosen: The operator's options.
@@ -116,10 +115,7 @@ def rehearse(
         stack.callback(copy_run.end)
         options = replace(options_for(clone, RunOptions()), check_proof=options_for(plan, RunOptions()).check_proof)
         runs = _run_all(copy_run, options)
-    found = Rehearsal(runs=runs, messages=messages, elapsed_s=time.monotonic() - began, notes=notes)
-    if found.ok:
-        note_rehearsal(plan)
-    return found
+    return Rehearsal(runs=runs, messages=messages, elapsed_s=time.monotonic() - began, notes=notes)
 
 
 def _copies(

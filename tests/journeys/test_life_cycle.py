@@ -204,39 +204,40 @@ SEND = "from app.jobs import add; add.apply_async((1,), countdown=3000)"
 
 
 @pytest.mark.journey
+@pytest.mark.timeout(1500)
 def test_status_names_the_next_command_through_two_cutovers_to_the_end(tmp_path: Path, redis_url: str) -> None:
     project = make_project(tmp_path / "life", LIFE, {"BROKER": redis_url})
     assert project.run(sys.executable, "-c", SEND).returncode == 0
     assert project.migrator("rewrite-imports").returncode == 0
     project.commit()
     assert prove(project) == 0
-    assert project.migrator("rehearse").returncode == 0
+    assert project.migrator("rehearse", timeout_s=500).returncode == 0
     stands(project, "rehearsed", "migrator cutover", "rehearsed ")
     project.git("config", "user.name", "tester")
     project.git("config", "user.email", "tester@example.org")
     try:
         assert project.migrator("workers", "start", "legacy", "--yes").returncode == 0
-        paused = project.migrator("cutover", "--yes", "--until", "stop_workers")
+        paused = project.migrator("cutover", "--yes", "--until", "stop_workers", timeout_s=300)
         assert paused.returncode == 5, paused.stdout + paused.stderr
         stands(project, "running", "migrator cutover", "migrating at step stop_workers")
-        assert project.migrator("cutover", "--yes").returncode == 0
+        assert project.migrator("cutover", "--yes", timeout_s=300).returncode == 0
         stands(project, "cut over", "migrator complete --dry-run", "left of before the cutover: 1 ")
         early = project.migrator("complete", "--dry-run")
         assert early.returncode == 4
         assert "COMPLETE-CARRIED" in early.stdout
         assert "new.add may go on being retried for 540 s after a failure (3 retries)" in early.stdout
-        back = project.migrator("rollback", "--yes")
+        back = project.migrator("rollback", "--yes", timeout_s=300)
         assert "next: migrator rewrite-imports\n" in back.stdout
         stands(project, "planned", "migrator rewrite-imports", "rolled back (run 1)")
         project.git("revert", "--no-edit", "HEAD")
         stands(project, "rehearsed", "migrator cutover")
-        assert project.migrator("cutover", "--yes").returncode == 0
-        second = project.migrator("rollback", "--yes")
+        assert project.migrator("cutover", "--yes", timeout_s=300).returncode == 0
+        second = project.migrator("rollback", "--yes", timeout_s=300)
         assert second.returncode == 0, second.stdout
         assert (project.folder / "app/views.py").read_text() == LIFE["app/views.py"], "a revert is undone as well"
         assert project.migrator("rewrite-imports").returncode == 0
         project.commit()
-        assert project.migrator("cutover", "--yes").returncode == 0
+        assert project.migrator("cutover", "--yes", timeout_s=300).returncode == 0
         with redis.Redis.from_url(redis_url, socket_timeout=5) as client:
             client.delete("unacked", "unacked_index", "unified", "unified\x06\x163")  # as if it had run
         stands(project, "cut over", "migrator complete", "nothing of before it is left")
