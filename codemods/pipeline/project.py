@@ -19,7 +19,7 @@ from codemods.plan.plan_index import PlanIndex, index_plan
 from codemods.plan.sister_packages import LEGACY, needing_packages
 from migrator.inventory.callables import loading
 from migrator.inventory.module_facts import ModuleFacts, read_module
-from migrator.inventory.project_decorators import task_makers
+from migrator.inventory.project_decorators import task_makers, with_imported
 from migrator.inventory.scan import scan
 from migrator.inventory.source_files import SourceFiles
 from migrator.inventory.staying import staying
@@ -53,7 +53,8 @@ def build_index(plan: Plan, sources: SourceFiles | None = None) -> PlanIndex:
     for name in sorted(bare.modules):
         if facts := _facts(plan, name):
             modules[name] = facts
-    makers = task_makers(modules)
+    load = loading(plan.source_root, modules)
+    makers = task_makers(with_imported(modules, load))
     index = index_plan(plan, applications=frozenset(makers.applications.names))
     index = replace(index, offered={name: _public(facts) for name, facts in modules.items()})
     index = replace(
@@ -68,10 +69,12 @@ def build_index(plan: Plan, sources: SourceFiles | None = None) -> PlanIndex:
     own = {path for path, target in index.targets.items() if target.in_place}
     if not own:
         return index
-    load = loading(plan.source_root, modules)
     found = [d for facts in modules.values() for d in definitions(facts, makers, load)]
     actors = {definition.path for definition in found if definition.system is System.DRAMATIQ}
-    index = with_left_behind(index.with_converted(frozenset(own - actors)), frozenset(actors))
+    # What was an actor is converted only where a Celery task is seen in its place.
+    tasks = {definition.path for definition in found if definition.system is System.CELERY}
+    converted = {path for path in own if path in tasks or index.targets[path].system is System.CELERY} - actors
+    index = with_left_behind(index.with_converted(frozenset(converted)), frozenset(actors))
     return with_in_place(plan, index, modules, sources)
 
 

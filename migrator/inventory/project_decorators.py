@@ -7,10 +7,11 @@ method, and one through another. Where such a decorator is used, a task is made,
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from migrator.inventory.applications import find_applications
+from migrator.inventory.callables import Load
 from migrator.inventory.declarations import ProjectDecorator, TaskDeclaration, TaskMakers, applied_to, declaration
 from migrator.inventory.module_facts import Function, ModuleFacts, resolve
 
@@ -46,6 +47,47 @@ def task_makers(modules: Mapping[str, ModuleFacts]) -> TaskMakers:
         if len(found) == before:
             break
     return makers
+
+
+def with_imported(modules: Mapping[str, ModuleFacts], load: Load) -> dict[str, ModuleFacts]:
+    """Return the modules with those that define what makes their tasks: decorators, base classes, applications."""
+    found = dict(modules)
+    waiting = [path for facts in modules.values() for path in _makes(facts)]
+    seen: set[str] = set()
+    while waiting:
+        path = waiting.pop()
+        owner_name, _, name = path.rpartition(".")
+        if path in seen or not owner_name:
+            continue
+        seen.add(path)
+        owner = load(owner_name)
+        if owner is None:
+            waiting.append(owner_name)
+            continue
+        found.setdefault(owner.name, owner)
+        waiting += [f"{star}.{name}" for star in owner.stars]
+        waiting += [owner.bindings[name]] if name in owner.bindings else []
+        meant = owner.defined.get(name) or owner.values.get(name)
+        waiting += _named(owner, ast.walk(meant)) if meant is not None else []
+    return found
+
+
+def _makes(facts: ModuleFacts) -> Iterator[str]:
+    """Yield the dotted names of a module's decorators and base classes, and of what is called at its top."""
+    for node in facts.nodes:
+        if isinstance(node, Function):
+            yield from _named(facts, node.decorator_list)
+        elif isinstance(node, ast.ClassDef):
+            yield from _named(facts, node.bases)
+    for value in facts.values.values():
+        yield from _named(facts, ast.walk(value))
+
+
+def _named(facts: ModuleFacts, nodes: Iterable[ast.AST]) -> Iterator[str]:
+    for node in nodes:
+        part = node.func if isinstance(node, ast.Call) else node
+        if isinstance(part, (ast.Name, ast.Attribute)) and (path := facts.dotted(part)):
+            yield path
 
 
 def _functions(facts: ModuleFacts) -> Iterator[tuple[ModuleFacts, str, Function]]:

@@ -166,6 +166,16 @@ def test_the_users_of_a_decorator_with_computed_names_are_ordinary_tasks(tmp_pat
     assert "from app.unified import send_3" in (tmp_path / "app/views.py").read_text()
 
 
+def test_calls_of_an_actor_stay_where_its_own_decorator_can_not_be_converted(tmp_path: Path) -> None:
+    views = "from app.actors import send_3\n\n\ndef view(request):\n    send_3.send('a')\n"
+    project = make_project(tmp_path, {**FACTORY, "app/unified.py": "", "app/views.py": views})
+    assert project.migrator("init", "--in-place").returncode == 0
+    done = project.migrator("rewrite-imports")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert (tmp_path / "app/views.py").read_text() == views
+    assert "app/jobs.py:6" in done.stdout and "app/views.py:5" in done.stdout
+
+
 COMPUTED = {
     **BASE,
     "app/actors.py": """\
