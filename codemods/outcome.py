@@ -40,6 +40,9 @@ class FileOutcome:
     edits: Mapping[str, int] = field(default_factory=dict)
     leftovers: tuple[Leftover, ...] = ()
     unparsable: str = ""
+    #: Dotted paths of legacy tasks of which a send stays here, with its line; and of those that are patched here.
+    kept_sends: tuple[tuple[str, int], ...] = ()
+    patched: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -121,6 +121,8 @@ class FileResult:
     replaced: list[cst.BaseExpression] = field(default_factory=list)
     #: Dotted paths of the actors whose definition in this file was converted.
     converted: set[str] = field(default_factory=set)
+    #: Dotted paths of the tasks of which something is patched here.
+    patched: set[str] = field(default_factory=set)
     support: TaskSupport = field(default_factory=TaskSupport)
     #: The rewrite that runs, for its edits.
     rewrite_name: str = ""

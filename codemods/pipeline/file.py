@@ -137,6 +137,7 @@ def rewrite_source(source: SourceFile, index: PlanIndex, shown: str) -> FileOutc
                 before=source.data,
                 after=source.data,
                 leftovers=tuple(context.result.leftovers),
+                kept_sends=_kept_sends(context, every=True),
             )
         if after != source.data:
             _check(after, source.file)
@@ -152,6 +153,19 @@ def rewrite_source(source: SourceFile, index: PlanIndex, shown: str) -> FileOutc
         after=after,
         edits=context.result.edits.counts(),
         leftovers=_sorted(context.result.leftovers),
+        kept_sends=_kept_sends(context, every=False),
+        patched=frozenset(context.result.patched),
+    )
+
+
+def _kept_sends(context: FileContext, *, every: bool) -> tuple[tuple[str, int], ...]:
+    """Return the tasks of which a send stays as it is, by path, with its line."""
+    return tuple(
+        (target.path, context.source.line(use.node))
+        for use in context.uses
+        if use.attribute is not None and (every or use.rewritten is False)
+        for target in use.targets
+        if not target.retired
     )
 
 

@@ -132,6 +132,16 @@ def settings_files(plan: Plan) -> frozenset[Path]:
     return frozenset({base.with_suffix(".py"), base / "__init__.py"})
 
 
+def _with_patches(workers: ProcessPool, index: PlanIndex, outcomes: list[FileOutcome]) -> list[FileOutcome]:
+    """Return the outcomes with the patches left alone that observe a send which stays, in whichever file."""
+    kept = {path: f"{o.shown}:{line}" for o in reversed(outcomes) for path, line in reversed(o.kept_sends)}
+    again = tuple(outcome.file for outcome in outcomes if outcome.patched & kept.keys())
+    if not again:
+        return outcomes
+    changed = {outcome.file: outcome for outcome in workers.rewrite(replace(index, kept_sends=kept), again)}
+    return [changed.get(outcome.file, outcome) for outcome in outcomes]
+
+
 def rewrite_project(
     plan: Plan,
     index: PlanIndex,
@@ -181,7 +191,7 @@ def rewrite_project(
             add(prefilter(fresh))
     index = follow_names(workers, index, found.names, add)
     index = follow_containers(workers, index, add)
-    outcomes = workers.rewrite(index, tuple(only))
+    outcomes = _with_patches(workers, index, workers.rewrite(index, tuple(only)))
     if not only:
         outcomes += other_tasks(plan, index, workers.sources)
     outcomes.sort(key=lambda outcome: outcome.shown)

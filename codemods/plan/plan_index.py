@@ -131,6 +131,8 @@ class PlanIndex:
     priorities: tuple[int, ...] = (0,)
     #: ``redis`` or ``rabbitmq``: the broker of the unified messages; empty if that is computed.
     broker_kind: str = ""
+    #: Dotted paths of the tasks of which a send stays somewhere, with its place: patches that observe it stay too.
+    kept_sends: Mapping[str, str] = field(default_factory=dict)
     #: Dotted paths of partials and base classes that other files mention, and settings that they read.
     shared: frozenset[str] = frozenset()
     #: Dotted paths of constants by which other files name Celery tasks, with those names, and which of them stay.

@@ -10,7 +10,9 @@ import libcst as cst
 
 from codemods.calls.arguments import adapt_arguments, one_meaning
 from codemods.editing.context import FileContext, LeaveError, Use
+from codemods.editing.literals import replace_string
 from codemods.protocol import Rewrite
+from codemods.resolve.name_resolution import text_of
 from codemods.schedules.schedule_text import quoted
 from codemods.uses.escape_analysis import CONTAINERS, followed, sent_from_result, shown_to_others
 from codemods.uses.receivers import unknown_senders
@@ -52,6 +54,28 @@ def actor_name(context: FileContext, use: Use) -> None:
     """Rewrite ``actor.actor_name``."""
     assert use.attribute is not None
     context.replace(use.attribute.attr, "name")
+    for node in compared_with(context, use.attribute):
+        if text_of(node) == use.target.name and isinstance(node, cst.SimpleString):
+            replace_string(context, node, use.target.unified)
+        elif use.target.name != use.target.unified and not _is_name(node):
+            context.leave(use.attribute, "COMPUTED-NAME", f"compared with {context.source.code(node)}")
+
+
+def _is_name(node: cst.BaseExpression) -> bool:
+    return isinstance(node, cst.Attribute) and node.attr.value == "actor_name"
+
+
+def compared_with(context: FileContext, node: cst.BaseExpression) -> list[cst.BaseExpression]:
+    """Return what an expression is compared with, by an operator or by unittest's ``assertEqual``."""
+    parent = context.parent(node)
+    comparison = context.parent(parent) if isinstance(parent, cst.ComparisonTarget) else parent
+    if isinstance(comparison, cst.Comparison):
+        operands = [comparison.left, *(item.comparator for item in comparison.comparisons)]
+        return [operand for operand in operands if operand is not node]
+    call = context.parent(parent) if isinstance(parent, cst.Arg) else None
+    if isinstance(call, cst.Call) and isinstance(call.func, cst.Attribute) and call.func.attr.value == "assertEqual":
+        return [arg.value for arg in call.args[:2] if arg.value is not node]
+    return []
 
 
 def logger(context: FileContext, use: Use) -> None:

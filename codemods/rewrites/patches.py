@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import libcst as cst
 
-from codemods.calls.mocks import mock_names, rewrite_assertions
+from codemods.calls.mocks import OPTION_METHODS, mock_reads, reads_nothing, rewrite_assertions, rewrite_doubles
 from codemods.editing.context import FileContext, LeaveError
 from codemods.editing.literals import replace_string
 from codemods.plan.plan_index import Target
 from codemods.protocol import Rewrite
 from codemods.resolve.name_resolution import dotted_name, text_of
+from migrator.inventory.callables import loading
 from migrator.wire.message import System
 
 METHODS = {
@@ -24,6 +25,10 @@ METHODS = {
     "fn": "run",
     "actor_name": "name",
 }
+
+
+#: Names of Dramatiq's compositions: a module that was rewritten has them no more.
+_NAMES = frozenset({"pipeline", "dramatiq"})
 
 
 def rewrite(context: FileContext) -> None:
@@ -67,9 +72,10 @@ def _path(context: FileContext, call: cst.Call, node: cst.SimpleString) -> None:
     else:
         if any(text == m or text.startswith(m + ".") for m in context.index.retired_modules):
             raise LeaveError("LEGACY-STRING", node, text)
+        _patched_dramatiq(context, text, node)
         return
     assert target is not None
-    if _settled(target, node):
+    if _settled(context, target, node):
         return
     method = tail.lstrip(".")
     new_method = _method(target, method, node)
@@ -78,7 +84,21 @@ def _path(context: FileContext, call: cst.Call, node: cst.SimpleString) -> None:
     _assertions(context, call, target, method)
 
 
-def _settled(target: Target, node: cst.CSTNode) -> bool:
+def _patched_dramatiq(context: FileContext, text: str, node: cst.SimpleString) -> None:
+    """List the patch of a name of Dramatiq's in a module of the project: the module may not have it any more.
+
+    Raises:
+        LeaveError: It is one.
+    """
+    home, _, rest = text.partition(".dramatiq.")
+    module, _, name = text.rpartition(".")
+    facts = loading(context.index.root, {})(home if rest else module)
+    path = f"dramatiq.{rest}" if rest else facts.bindings.get(name, "") if facts is not None else ""
+    if facts is not None and (path.startswith("dramatiq.") or (name in _NAMES and name not in facts.bindings)):
+        raise LeaveError("DRAMATIQ-USE", node, f"{text} is patched, and that module sends by Celery")
+
+
+def _settled(context: FileContext, target: Target, node: cst.CSTNode) -> bool:
     """True for a task that an earlier run converted: its patches are right.
 
     Raises:
@@ -88,6 +108,9 @@ def _settled(target: Target, node: cst.CSTNode) -> bool:
         raise LeaveError("RETIRED-TASK", node, f"{target.name}: {target.reason}")
     if target.stuck and target.in_place:
         raise LeaveError("LINKED", node, f"{target.path} stays an actor")
+    context.result.patched.add(target.path)
+    if target.path in context.index.kept_sends:
+        raise LeaveError("LINKED", node, f"the send in {context.index.kept_sends[target.path]}")
     return target.converted
 
 
@@ -113,7 +136,7 @@ def _object(context: FileContext, call: cst.Call, node: cst.SimpleString) -> Non
     method = text_of(node) or ""
     if not use.rewritten:
         raise LeaveError("LINKED", node, f"{context.source.code(first)} in this line")
-    if use.target.converted:
+    if _settled(context, use.target, node):
         return
     replace_string(context, node, _method(use.target, method, node))
     _assertions(context, call, use.target, method)
@@ -124,7 +147,7 @@ def _module_object(context: FileContext, call: cst.Call, node: cst.SimpleString)
     module = context.values.only(call.args[0].value)
     path = f"{module}.{text_of(node)}"
     target = context.index.target(path) if module else None
-    if target is None or _settled(target, node):
+    if target is None or _settled(context, target, node):
         return
     if path == target.path:
         _by_path(context, call, target)
@@ -153,8 +176,19 @@ def _by_path(context: FileContext, call: cst.Call, target: Target) -> None:
 
 
 def _assertions(context: FileContext, call: cst.Call, target: Target, method: str) -> None:
-    for name in mock_names(context, call):
-        rewrite_assertions(context, name, target, method)
+    rewrite_assertions(context, mock_reads(context, call), target, method)
+    if target.system is System.DRAMATIQ:
+        _doubles(context, call, target, method)
+
+
+def _doubles(context: FileContext, call: cst.Call, target: Target, method: str) -> None:
+    """Rewrite what is given instead of the method; list a function that reads arguments which change."""
+    given = [arg.value for arg in call.args[1:]]
+    rewrite_doubles(context, given)
+    changes = target.operations or method in OPTION_METHODS
+    for value in given if method in OPTION_METHODS | {"send"} else ():
+        if changes and isinstance(value, (cst.Lambda, cst.Name)) and not reads_nothing(context, value):
+            context.leave(value, "FORWARDED", "a double that reads the arguments")
 
 
 REWRITE = Rewrite(name="patches", whole_file=rewrite)
