@@ -10,6 +10,7 @@ dramatiq-crontab's ``cron``; APScheduler's ``CronTrigger`` (0 is Monday, and fie
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -53,16 +54,22 @@ def read_entry(plan: Plan, name: str) -> dict[str, Any] | None:
 
 
 def _sources(plan: Plan, file: Path) -> Iterator[bytes]:
-    """Yield the file as it was before each recorded rewrite, oldest first, then as it is now."""
+    """Yield the file as it was before each recorded rewrite, oldest first, then as it is now.
+
+    A rewrite that was undone counts again once git has brought its file back.
+    """
     path = file.relative_to(plan.folder).as_posix()
     record = plan.state_folder / "rewrite.json"
     runs = json.loads(record.read_text(encoding="utf-8"))["runs"] if record.is_file() else []
+    now = file.read_bytes() if file.is_file() else None
     for run in runs:
         original = plan.state_folder / "undo" / run["id"] / path
-        if not run.get("undone_at") and original.is_file():
+        after = next((entry["after"] for entry in run.get("files", ()) if entry["path"] == path), "")
+        there = now is not None and hashlib.sha256(now).hexdigest() == after
+        if original.is_file() and (there or not run.get("undone_at")):
             yield original.read_bytes()
-    if file.is_file():
-        yield file.read_bytes()
+    if now is not None:
+        yield now
 
 
 def _entries(facts: ModuleFacts, entry: str) -> Iterator[dict[str, Any]]:

@@ -113,11 +113,11 @@ def status(plan: Plan, *, environ: Mapping[str, str], options: RunOptions | None
     """Return where the migration stands, what waits where, and which command is next. Changes nothing.
 
     Args:
-        options: Its checks say how far a cutover is prepared.
+        options: Its checks say how far a cutover is prepared; without them, only what the journal tells is told.
     """
     entries = open_journal(plan).entries()
     found = tell_moves(read_status(plan, environ=environ, state=read_state(entries)), entries)
-    return tell_stage(found, plan, environ=environ, options=options or RunOptions())
+    return found if options is None else tell_stage(found, plan, environ=environ, options=options)
 
 
 def _sweep(context: Context, state: RunState) -> RunReport:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,9 @@ def test_the_source_before_the_rewrite_is_read(plan: Plan) -> None:
     assert read_entry(plan, "shop.schedule:timedelta")
     record.write_text(json.dumps({"version": 1, "runs": [{"id": "first", "undone_at": "2026-01-01"}]}))
     assert read_entry(plan, "shop.schedule:timedelta") is None
+    files = [{"path": "src/shop/schedule.py", "after": hashlib.sha256(b"# rewritten\n").hexdigest()}]
+    record.write_text(json.dumps({"version": 1, "runs": [{"id": "first", "undone_at": "2026-01-01", "files": files}]}))
+    assert read_entry(plan, "shop.schedule:timedelta"), "git has brought the rewritten file back"
 
 
 def described(plan: Plan, replaces: str, timezone: str, **entry: Any) -> KindContext:
