@@ -93,7 +93,7 @@ def _unpacked(context: FileContext, node: cst.BaseExpression) -> dict[str, cst.B
     facts = load(context.values.where.module)
     given = unpacked(facts, ast.parse(context.source.code(node), mode="eval").body, load) if facts is not None else None
     if given is None:
-        raise LeaveError("ACTOR-OPTION", node, "unpacked from something that can't be followed")
+        raise LeaveError("OPTIONS-UNPACKED", node, "from something that can't be followed")
     here = {a.keyword.value: a.value for a in node.args if a.keyword} if isinstance(node, cst.Call) else {}
     found: dict[str, cst.BaseExpression] = {}
     for name, option in given.items():

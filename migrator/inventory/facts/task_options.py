@@ -7,11 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from migrator.inventory.callables import Load, project_class
 from migrator.inventory.facts.static_values import StaticValues, UnknownValueError
 from migrator.inventory.module_facts import ModuleFacts
 from migrator.inventory.task_definitions import LegacyDefinition
+from migrator.inventory.unpacked_options import Option, Options, unpacked
 from migrator.wire.message import System
 
+#: Options that the plan has a key for.
+_PLANNED = ("max_retries", "priority", "queue_name")
+_DEPTH = 10
 _NAMES = frozenset({"name", "actor_name", "base", "bind", "broker"})
 
 
@@ -39,10 +44,12 @@ def task_options(task: LegacyDefinition, values: StaticValues) -> TaskOptions:
         return TaskOptions()
     node = next((item for item in facts.nodes if _declares(item, task)), None)
     read: dict[str, Any] = {}
-    computed: dict[str, str] = {}
-    for name, given in _given(facts, node).items():
+    given, unknown = _given(facts, node, values.load)
+    computed = dict.fromkeys(_PLANNED, unknown) if unknown else {}
+    for name, option in given.items():
+        computed.pop(name, None)
         try:
-            value = values.of(facts, given)
+            value = values.of(option.facts, option.node)
         except UnknownValueError as error:
             computed[name] = str(error)
             continue
@@ -57,34 +64,49 @@ def _declares(node: ast.AST, task: LegacyDefinition) -> bool:
     return isinstance(node, kinds) and node.lineno == task.line
 
 
-def _given(facts: ModuleFacts, node: ast.AST | None) -> dict[str, ast.expr]:
+def _given(facts: ModuleFacts, node: ast.AST | None, load: Load) -> tuple[Options, str]:
+    """Return the options of a declaration, and what further ones are unpacked from that can't be followed."""
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        return _of_calls(facts, node.decorator_list)
+        return _of_calls(facts, node.decorator_list, load)
     if isinstance(node, ast.Assign):
         calls = [item for item in ast.walk(node.value) if isinstance(item, ast.Call)]
-        return _of_calls(facts, calls)
+        return _of_calls(facts, calls, load)
     if isinstance(node, ast.ClassDef):
-        meta = next((item for item in node.body if isinstance(item, ast.ClassDef) and item.name == "Meta"), node)
+        owner, meta = _meta(facts, node, load) or (facts, node)
         return {
-            target.id: item.value
+            target.id: Option(owner, item.value)
             for item in meta.body
             if isinstance(item, ast.Assign)
             for target in item.targets
             if isinstance(target, ast.Name)
-        }
-    return {}
+        }, ""
+    return {}, ""
 
 
-def _of_calls(facts: ModuleFacts, nodes: Sequence[ast.expr]) -> dict[str, ast.expr]:
+def _meta(
+    facts: ModuleFacts, node: ast.ClassDef, load: Load, depth: int = 0
+) -> tuple[ModuleFacts, ast.ClassDef] | None:
+    """Return the ``Meta`` of a class or of the nearest of its bases: only one counts."""
+    own = next((item for item in node.body if isinstance(item, ast.ClassDef) and item.name == "Meta"), None)
+    if own is not None:
+        return facts, own
+    bases = (project_class(facts, base, load) for base in (node.bases if depth < _DEPTH else ()))
+    return next((found for base in bases if base is not None and (found := _meta(*base, load, depth + 1))), None)
+
+
+def _of_calls(facts: ModuleFacts, nodes: Sequence[ast.expr], load: Load) -> tuple[Options, str]:
     """Return the keywords of decorators, those of a ``partial`` behind a name included."""
-    found: dict[str, ast.expr] = {}
+    found: Options = {}
+    unknown = ""
     for node in nodes:
         target = node.func if isinstance(node, ast.Call) else node
         made = facts.values.get(target.id) if isinstance(target, ast.Name) else None
         for call in (made, node):
-            if isinstance(call, ast.Call):
-                found |= {item.arg: item.value for item in call.keywords if item.arg}
-    return found
+            for item in call.keywords if isinstance(call, ast.Call) else ():
+                more = {item.arg: Option(facts, item.value)} if item.arg else unpacked(facts, item.value, load)
+                found |= more or {}
+                unknown = ast.unparse(item.value) if more is None else unknown
+    return found, unknown
 
 
 def _is_retry(node: ast.AST) -> bool:

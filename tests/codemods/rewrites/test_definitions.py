@@ -117,7 +117,7 @@ def test_the_configured_middleware_decides(tmp_path: Path, broker: str, policy: 
         ("import dramatiq\n@dramatiq.actor(queue_name=NAME)\ndef work(x): ...\n", ["DRAMATIQ-USE", "QUEUE-OPTION"]),
         ("import dramatiq\n@dramatiq.actor(queue_name='other')\ndef work(x): ...\n", ["DRAMATIQ-USE", "QUEUE-OPTION"]),
         ("import dramatiq\n@dramatiq.actor(max_retries=N)\ndef work(x): ...\n", ["DRAMATIQ-USE", "ACTOR-OPTION"]),
-        ("import dramatiq\n@dramatiq.actor(**options)\ndef work(x): ...\n", ["DRAMATIQ-USE", "ACTOR-OPTION"]),
+        ("import dramatiq\n@dramatiq.actor(**options)\ndef work(x): ...\n", ["DRAMATIQ-USE", "OPTIONS-UNPACKED"]),
         ("import dramatiq\n@dramatiq.actor(min_backoff=100)\ndef work(x): ...\n", ["DRAMATIQ-USE", "ACTOR-OPTION"]),
         ("import dramatiq\nfrom lib import f\nwork = dramatiq.actor(f)\n", ["DRAMATIQ-USE"]),
         ("from dramatiq import actor\ndef f(x): ...\nwork = actor(fn=f)\n", ["DRAMATIQ-USE"]),
