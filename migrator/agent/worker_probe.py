@@ -51,6 +51,7 @@ def _settings(app: Any) -> dict[str, Any]:
     steps = {getattr(step, "__name__", str(step).rpartition(":")[2]) for step in app.steps["consumer"]}
     return {
         "scheme": str(app.conf.broker_read_url or app.conf.broker_url or "").partition("://")[0],
+        "broker": _broker(app),
         "transport": {name: options[name] for name in names if name in options},
         "always_eager": bool(app.conf.task_always_eager),
         "beat_scheduler": str(app.conf.beat_scheduler),
@@ -73,6 +74,16 @@ def _retries(task: Any) -> dict[str, Any]:
         # Such a class has waits of its own.
         "own": next((kind.__name__ for kind in type(task).__mro__ if "retry" in vars(kind) and kind is not Task), ""),
     }
+
+
+def _broker(app: Any) -> "dict[str, Any] | None":
+    """Return where the app reads messages; None if that is one of several servers."""
+    connection = app.connection_for_read()
+    if len(connection.alt or ()) > 1:
+        return None
+    given = connection.info()
+    shown = {name: given[name] for name in ("transport", "port", "virtual_host")}
+    return {**shown, "host": given["hostname"] or "localhost"}
 
 
 def _sent(app: Any, names: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -21,6 +21,7 @@ from migrator.plan.model import Plan, PriorityLevel
 from migrator.plan.processes import Role
 from migrator.report import Finding, Report
 from migrator.steps.guards.effective_schedule import beat_process, schedule_findings
+from migrator.steps.guards.unified_broker import broker_findings
 from migrator.steps.protocol import Context, error, findings_report, warning
 from migrator.wire.message import Side
 from migrator.workers import legacy_aliases
@@ -40,7 +41,11 @@ def guard(context: Context) -> Report:
             "worker probe", [error("WORKER-PROBE-FAILED", "unified app", str(failure), remedy=remedy)]
         )
     findings = [*_tasks(plan, seen), *_settings(context, seen["settings"]), *_priorities(context, seen)]
-    findings += [*_net(context, seen["settings"]), *schedule_findings(plan, for_beat)]
+    findings += [
+        *broker_findings(context, seen["settings"]),
+        *_net(context, seen["settings"]),
+        *schedule_findings(plan, for_beat),
+    ]
     releases = seen["settings"]["releases_parked"]
     return findings_report("worker probe", findings, checked=len(plan.tasks), releases_parked=releases)
 

@@ -1,0 +1,54 @@
+"""Does the unified app use the broker that messages are transferred to?
+
+An app without a broker of its own uses Celery's default, RabbitMQ on this machine, and says nothing.
+Source: ``kombu.Connection.info`` (a port and a virtual host are always given).
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from migrator.brokers.connect import endpoint_url
+from migrator.report import Finding
+from migrator.steps.protocol import Context, error
+from migrator.wire.broker_url import BrokerKind, broker_kind, read_broker_url
+
+
+def broker_findings(context: Context, settings: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield an error if the probed app's broker is another server, database or virtual host than the plan's."""
+    given, planned = settings.get("broker"), read_broker_url(endpoint_url(context.plan.unified, context.environ))
+    if given is None or planned.scheme in ("unix", "redis+socket"):
+        return
+    kind = broker_kind(f"{given['transport']}://")
+    if kind is None:  # such as sentinel, which the plan names otherwise
+        return
+    same = kind is planned.kind and given["port"] == planned.port and _share(given["host"], planned.host)
+    if same and _space(kind, str(given["virtual_host"])) == _space(kind, planned.path):
+        return
+    yield error(
+        "BROKER-OTHER",
+        "settings",
+        "the unified app uses another broker than the one that messages are transferred to",
+        found=f"it uses {given['transport']}://{given['host']}:{given['port']}/{_space(kind, given['virtual_host'])}, "
+        f"the plan has {planned.where}",
+        remedy="correct CELERY_BROKER_URL, or `broker` under [unified]",
+    )
+
+
+def _space(kind: BrokerKind, name: str) -> str:
+    """Return a virtual host or the number of a database; without one it is the default."""
+    return str(name).strip("/") or ("/" if kind is BrokerKind.RABBITMQ else "0")
+
+
+def _share(one: str, other: str) -> bool:
+    """Tell whether two names are, or may be, names of one machine."""
+    return one == other or bool(_addresses(one) & _addresses(other))
+
+
+def _addresses(host: str) -> set[str]:
+    try:
+        return {str(found[4][0]) for found in socket.getaddrinfo(host, None)}
+    except OSError:
+        return {host}
