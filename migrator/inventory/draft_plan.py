@@ -104,10 +104,11 @@ def _tasks(
     """Return the unified tasks, and each legacy task with the name of the one that it becomes."""
     written = {task.path: task for task in inventory.tasks if task.system is System.CELERY}
     actors = actor_priorities(options.items())
+    by_place = {(task.file, task.line): found for task, found in options.items()}
     tables, successors = [], []
     for path, group in grouped(inventory.tasks, into=into).items():
         table = _task(path, group, written.get(path))
-        add_policy(table, [(task, options[task]) for task in group], plan, actors, facts.max_retries)
+        add_policy(table, [(task, by_place[task.file, task.line]) for task in group], plan, actors, facts.max_retries)
         tables.append(table)
         successors += [(task, str(table["name"])) for task in group]
     return tables, successors
