@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from codemods.files.record import read_record
+from codemods.files.record import read_record, record_file
 from codemods.undo import in_the_tree
 from migrator.inventory.plan_check import check_complete
 from migrator.inventory.scan import scan
 from migrator.plan.model import Plan
-from migrator.report import Report, Severity
+from migrator.report import Finding, Report, Severity
 
 if TYPE_CHECKING:
     from migrator.inventory.source_files import SourceFiles
@@ -34,6 +34,24 @@ def check_plan(plan: Plan, sources: SourceFiles | None = None) -> Report:
     return replace(report, findings=tuple(f for f in report.findings if f.code not in gone))
 
 
+def check_source(plan: Plan) -> Report:
+    """Return whether the source is converted, and whether a rollback could undo that from here."""
+    from codemods.runner import check_rewritten
+
+    report = check_rewritten(plan)
+    if report.errors or in_the_tree(plan, read_record(plan)):
+        return report
+    unrecorded = Finding(
+        code="REWRITE-NOT-RECORDED",
+        severity=Severity.WARNING,
+        where=str(record_file(plan)),
+        what="no rewrite of this source is recorded here: a rollback would leave the source converted",
+        remedy="copy rewrite.json and the folder undo from the .migrator where it was rewritten, or `git revert` the "
+        "commit of the rewrite before `migrator rollback`; nothing if there was nothing to rewrite",
+    )
+    return replace(report, findings=(*report.findings, unrecorded))
+
+
 def check_way_back(plan: Plan) -> Report:
     """Name the files that were changed since the rewrite: a rollback restores them too, git keeps the changes."""
     from codemods.undo import check_undo
@@ -46,14 +64,13 @@ def check_way_back(plan: Plan) -> Report:
 
 def guarded(plan: Plan, options: RunOptions) -> RunOptions:
     """Return ``options`` with the guards of a real run: every one has to be green before anything is changed."""
-    from codemods.runner import check_rewritten
     from codemods.undo import undo_rewrite
     from migrator.state.proof import read_proof, verify_proof
 
     return replace(
         options,
         check_proof=lambda: verify_proof(plan, read_proof(plan)),
-        check_source=lambda: check_rewritten(plan),
+        check_source=lambda: check_source(plan),
         check_inventory=lambda: check_plan(plan),
         check_undo_source=lambda: check_way_back(plan),
         undo_source=lambda: undo_rewrite(plan, overwrite=True),

@@ -200,6 +200,19 @@ def test_status_names_the_next_command_until_the_source_is_proved(tmp_path: Path
     stands(project, "proved", f"edit {file}", "the plan has no legacy celery worker and no unified worker")
 
 
+def test_a_checkout_that_does_not_know_the_rewrite_says_what_a_rollback_would_leave(
+    tmp_path: Path, redis_url: str
+) -> None:
+    project = make_project(tmp_path / "life", LIFE, {"BROKER": redis_url})
+    assert project.migrator("rewrite-imports").returncode == 0
+    project.commit()
+    assert "REWRITE-NOT-RECORDED" not in project.migrator("cutover", "--dry-run").stdout
+    (project.folder / ".migrator/rewrite.json").unlink()
+    looked = project.migrator("cutover", "--dry-run").stdout
+    assert "REWRITE-NOT-RECORDED" in looked
+    assert "SOURCE-NOT-CONVERTED" not in looked
+
+
 SEND = "from app.jobs import add; add.apply_async((1,), countdown=3000)"
 
 
