@@ -71,9 +71,11 @@ def build_index(plan: Plan, sources: SourceFiles | None = None) -> PlanIndex:
         return index
     found = [d for facts in modules.values() for d in definitions(facts, makers, load)]
     actors = {definition.path for definition in found if definition.system is System.DRAMATIQ}
-    # What was an actor is converted only where a Celery task is seen in its place.
+    # What was an actor is converted, unless a function stands in its place under decorators that make no Celery task.
     tasks = {definition.path for definition in found if definition.system is System.CELERY}
-    converted = {path for path in own if path in tasks or index.targets[path].system is System.CELERY} - actors
+    decorated = {f"{facts.name}.{name}" for facts in modules.values() for name in _decorated(facts)}
+    others = {path for path in decorated - tasks if path in own and index.targets[path].system is System.DRAMATIQ}
+    converted = own - others - actors
     index = with_left_behind(index.with_converted(frozenset(converted)), frozenset(actors))
     return with_in_place(plan, index, modules, sources)
 
@@ -85,6 +87,12 @@ def _facts(plan: Plan, module: str) -> ModuleFacts | None:
         return read_module(plan.source_root, file, file.read_bytes()) if file else None
     except (SyntaxError, ValueError, OSError):
         return None
+
+
+def _decorated(facts: ModuleFacts) -> Iterator[str]:
+    for statement in facts.tree.body:
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)) and statement.decorator_list:
+            yield statement.name
 
 
 def _named_by_unified(plan: Plan, index: PlanIndex) -> frozenset[str]:
