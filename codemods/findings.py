@@ -6,13 +6,18 @@ from collections.abc import Iterable, Iterator
 
 from codemods.install.files import Installation
 from codemods.outcome import FileOutcome, Leftover
+from codemods.plan.beat_places import BeatPlaces
 from codemods.plan.reason_codes import REASONS
 from migrator.plan.model import Plan
 from migrator.report import Finding
 
 
-def findings(plan: Plan, outcomes: Iterable[FileOutcome], installation: Installation) -> Iterator[Finding]:
-    """Yield the findings of every file and of the installation."""
+def findings(
+    plan: Plan, outcomes: Iterable[FileOutcome], installation: Installation, places: BeatPlaces
+) -> Iterator[Finding]:
+    """Yield the findings of every file, of the installation, and of a schedule that no file can take up."""
+    if places.problem and not places.problem_at and not places.settings:
+        yield _finding("SETTINGS", f"{plan.file.name}:1", plan.project.settings, places.problem)
     for outcome in outcomes:
         for leftover in outcome.leftovers:
             yield to_finding(outcome.shown, leftover)

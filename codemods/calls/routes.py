@@ -21,6 +21,10 @@ def route(context: FileContext, value: cst.BaseExpression, target: Target | None
     """
     if isinstance(value, cst.SimpleString):
         write_queue(context, value, target)
+    called = isinstance(value, cst.Call) and context.values.only(value.func) == "builtins.dict"
+    for arg in value.args if called and isinstance(value, cst.Call) else ():
+        if arg.keyword is not None and arg.keyword.value in {"queue", "routing_key"}:
+            write_queue(context, arg.value, target)
     elements = value.elements if isinstance(value, cst.Dict) else ()
     for element in elements:
         if isinstance(element, cst.DictElement) and text_of(element.key) in {"queue", "routing_key"}:

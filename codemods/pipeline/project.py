@@ -17,6 +17,7 @@ from codemods.pipeline.prefilter import prefilter
 from codemods.pipeline.process_pool import ProcessPool
 from codemods.plan.plan_index import PlanIndex, index_plan
 from codemods.plan.sister_packages import LEGACY, needing_packages
+from codemods.schedules.places import decide_places
 from migrator.inventory.callables import loading
 from migrator.inventory.module_facts import ModuleFacts, read_module
 from migrator.inventory.project_decorators import task_makers, with_imported
@@ -66,6 +67,7 @@ def build_index(plan: Plan, sources: SourceFiles | None = None) -> PlanIndex:
     if plan.scope:
         left = staying(plan, scan(plan.source_root, sources))
         index = replace(index, stays={task.path: task.system for task in left.tasks})
+    index = decide_places(plan, index, sources)
     own = {path for path, target in index.targets.items() if target.in_place}
     if not own:
         return index
@@ -134,10 +136,13 @@ def candidates(
             yield file, data
 
 
-def settings_files(plan: Plan) -> frozenset[Path]:
-    """Return where the project's settings module may lie."""
-    base = plan.source_root / plan.project.settings.replace(".", "/")
-    return frozenset({base.with_suffix(".py"), base / "__init__.py"})
+def settings_files(plan: Plan, index: PlanIndex) -> frozenset[Path]:
+    """Return where settings and the schedule may have to be completed."""
+    places = index.beat
+    named = {plan.project.settings, *places.settings, places.problem_at.partition(":")[0]}
+    named |= {place.module for place in (places.home, places.queue, places.apps) if place is not None}
+    bases = [plan.source_root / name.replace(".", "/") for name in named if name]
+    return frozenset(file for base in bases for file in (base.with_suffix(".py"), base / "__init__.py"))
 
 
 def _with_patches(workers: ProcessPool, index: PlanIndex, outcomes: list[FileOutcome]) -> list[FileOutcome]:
@@ -180,7 +185,7 @@ def rewrite_project(
             known.add(file)
 
     package = {plan.source_root / index.package / "__init__.py"} if index.needs_app else set()
-    add(prefilter(words, index.leaves(), {LEGACY, *index.needing_dramatiq}), settings_files(plan) | package)
+    add(prefilter(words, index.leaves(), {LEGACY, *index.needing_dramatiq}), settings_files(plan, index) | package)
     workers.begin()
     if while_parsing is not None:
         while_parsing(workers.sources)

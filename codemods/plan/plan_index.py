@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from codemods.plan.beat_places import BeatPlaces
 from codemods.plan.policy import ActorDefaults
 from migrator.inventory.source_files import module_name
 from migrator.plan.model import Operation, OperationKind, Plan, RetiredTask, ScheduleEntry, TaskMapping, in_scope
@@ -112,6 +113,8 @@ class PlanIndex:
     settings: str = ""
     #: Legacy schedule entries that are removed, as ``module:entry``, with what becomes of them.
     schedule: Mapping[str, str] = field(default_factory=dict)
+    #: Where the schedule and the other settings are edited.
+    beat: BeatPlaces = field(default_factory=BeatPlaces)
     #: The unified schedule.
     entries: tuple[ScheduleEntry, ...] = ()
     legacy_queues: frozenset[str] = frozenset()

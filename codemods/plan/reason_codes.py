@@ -124,7 +124,10 @@ REASONS = MappingProxyType(
         "SCHEDULE-COMPUTED": _left("a schedule entry that can't be read", "move it to the plan's schedule by hand"),
         "SCHEDULE-USE": _left("asks for a schedule entry that is removed", "use the plan's entry instead, or none"),
         "SCHEDULE-JOB": _left("another scheduler sends a legacy task", "let beat send it: add a [[schedule]]"),
-        "SCHEDULE-DIFFERS": _notice("ran at another time than the plan's schedule says", "correct one of them"),
+        "SCHEDULE-DIFFERS": _notice("says something else than the plan's schedule", "correct one of them"),
+        "SCHEDULE-KEPT": _notice(
+            "a schedule that the plan can't state stays as it is", "see that it means what the plan says"
+        ),
         "SETTINGS": _left("the settings can't be completed safely", "add it by hand"),
         "DRAMATIQ-PACKAGE": _left(
             "a package that needs Dramatiq: it can't be imported any more when that is uninstalled",

@@ -1,193 +1,146 @@
-"""Legacy beat entries outside the settings: replaced and retired ones are removed, the others get unified names.
+"""Beat schedules: the plan's entries where the unified beat reads them, and no legacy entry anywhere.
 
-Afterwards the settings module alone owns the schedule (:mod:`codemods.rewrites.settings`).
-Source: ``celery/beat.py`` (entry keys), ``celery/app/defaults.py`` (old and new setting names).
+A legacy entry whose place the unified beat reads becomes the plan's there (:mod:`codemods.schedules.places`); other
+replaced and retired ones are removed, and with its last entry an assignment to ``app.conf``, which would win over the
+settings. Entries of the plan that stand nowhere are added to the dict that counts.
+Source: ``celery/beat.py`` (entry keys), ``celery/app/base.py`` (what is assigned to ``conf`` wins).
 """
 
 from __future__ import annotations
 
 import libcst as cst
 
-from codemods.calls.arguments import adapt_literals
-from codemods.calls.routes import route
-from codemods.calls.schedule_calls import is_dict_call, rewrite_dict_call, rewrite_entry_call
-from codemods.editing.context import FileContext, LeaveError
-from codemods.editing.literals import replace_string
-from codemods.plan.plan_index import Target
+from codemods.calls.beat_entries import become, items_of, keep_times, remove_from, rewrite_entry
+from codemods.calls.beat_mappings import Done, fate, is_schedule, rewrite_mapping, rewrite_value
+from codemods.editing.context import FileContext
+from codemods.editing.forgetting import forget, remove_and_forget
+from codemods.editing.literals import argument, replace_string
+from codemods.editing.sequences import remove_items
 from codemods.protocol import Rewrite
 from codemods.resolve.name_resolution import text_of
+from codemods.schedules.schedule_text import quoted
+from migrator.inventory.beat_entries import is_schedule_setting
 
-SETTINGS = frozenset({"CELERY_BEAT_SCHEDULE", "CELERYBEAT_SCHEDULE", "BEAT_SCHEDULE", "beat_schedule"})
+#: Calls that take settings, by keyword or as a dict.
+_TAKE_SETTINGS = frozenset({"update", "config_from_object", "add_defaults", "Celery", "dict"})
 
 
 def rewrite(context: FileContext) -> None:
     """Rewrite the schedules of a file."""
-    own = context.values.where.module
+    done: Done = {}
     for assignment in context.tree.assignments:
+        value = assignment.value
         targets = [t.target for t in assignment.targets] if isinstance(assignment, cst.Assign) else [assignment.target]
-        for target in targets:
-            if assignment.value is None:
-                continue
+        for target in targets if value is not None else ():
+            assert value is not None
             if is_schedule(target):
-                for value in mappings(context, assignment.value):
-                    rewrite_mapping(context, value, own)
+                if rewrite_value(context, value, done) and len(targets) == 1:
+                    _remove_assignment(context, assignment, target)
             elif isinstance(target, cst.Subscript) and is_schedule(target.value):
-                _item(context, assignment, target, own)
+                element = target.slice[0].slice
+                _item(context, assignment, element.value if isinstance(element, cst.Index) else None, value)
+            elif isinstance(value, cst.Dict):
+                _in_settings(context, value, done)
     for call in context.tree.calls:
-        if isinstance(call.func, cst.Attribute) and call.func.attr.value in {"update", "setdefault"}:
-            _called(context, call, call.func, own)
+        _called(context, call, done)
 
 
-def _called(context: FileContext, call: cst.Call, function: cst.Attribute, module: str) -> None:
-    """``schedule.update(…)``, ``schedule.setdefault("name", …)``, ``conf.update(beat_schedule=…)`` or with a dict."""
-    plain = is_schedule(function.value)
-    given: list[cst.BaseExpression] = []
-    if function.attr.value == "setdefault":
-        if plain and len(call.args) > 1:
-            name = text_of(call.args[0].value)
-            if name is None or f"{module}:{name}" in context.index.schedule:
-                context.leave(call, "SCHEDULE-COMPUTED", name or "")
-                return
-            with context.attempt(call):
-                rewrite_entry(context, call.args[1].value)
+def _called(context: FileContext, call: cst.Call, done: Done) -> None:
+    """``schedule.update(…)``, ``schedule.setdefault("name", …)``, ``conf.update(…)``, ``add_periodic_task(…)``."""
+    function = call.func
+    name = function.attr.value if isinstance(function, cst.Attribute) else getattr(function, "value", "")
+    if isinstance(function, cst.Attribute) and name == "add_periodic_task":
+        _periodic(context, call)
+    elif isinstance(function, cst.Attribute) and is_schedule(function.value):
+        if name == "setdefault" and len(call.args) > 1:
+            _item(context, call, call.args[0].value, call.args[1].value)
+        elif name == "update":
+            for arg in call.args:
+                if arg.keyword is None:
+                    rewrite_value(context, arg.value, done)
+            rewrite_mapping(context, call)
+    elif name in _TAKE_SETTINGS:
+        gone = []
+        for arg in call.args:
+            if arg.keyword is None and isinstance(arg.value, cst.Dict):
+                _in_settings(context, arg.value, done)
+            elif arg.keyword is not None and is_schedule_setting(arg.keyword.value):
+                gone += [arg] if rewrite_value(context, arg.value, done) else []
+        if gone and len(gone) == len(call.args) and isinstance(context.parent(call), cst.Expr):
+            remove_and_forget(context, call)
+        elif gone:
+            forget(context, [context.source.span(arg.value) for arg in gone])
+            remove_items(context, call.args, gone)
+
+
+def _in_settings(context: FileContext, settings: cst.Dict, done: Done) -> None:
+    """``{"beat_schedule": {…}}``."""
+    named = [item for item in items_of(settings) if is_schedule_setting(item.name)]
+    gone = [item for item in named if rewrite_value(context, item.value, done)]
+    if gone:
+        remove_from(context, settings, gone)
+
+
+def _item(context: FileContext, place: cst.CSTNode, key: cst.BaseExpression | None, value: cst.BaseExpression) -> None:
+    """``beat_schedule["name"] = {…}``, ``beat_schedule.setdefault("name", {…})``."""
+    name = text_of(key)
+    if name is None or key is None:
+        context.leave(place, "SCHEDULE-COMPUTED")
         return
-    for arg in call.args:
-        if plain if arg.keyword is None else arg.keyword.value in SETTINGS:
-            given.append(arg.value)
-        elif arg.keyword is None and isinstance(arg.value, cst.Dict):
-            pairs = [e for e in arg.value.elements if isinstance(e, cst.DictElement)]
-            given += [pair.value for pair in pairs if text_of(pair.key) in SETTINGS]
-    for value in given:
-        for mapping in mappings(context, value):
-            rewrite_mapping(context, mapping, module)
-    if plain:
-        rewrite_dict_call(context, call, lambda name: f"{module}:{name}" in context.index.schedule, rewrite_entry)
-
-
-def is_schedule(node: cst.CSTNode) -> bool:
-    """Tell whether an expression names a beat schedule."""
-    if isinstance(node, cst.Name):
-        return node.value in SETTINGS
-    if isinstance(node, cst.Subscript) and len(node.slice) == 1 and isinstance(node.slice[0].slice, cst.Index):
-        return text_of(node.slice[0].slice.value) in SETTINGS
-    return isinstance(node, cst.Attribute) and node.attr.value in SETTINGS
-
-
-def mappings(context: FileContext, node: cst.BaseExpression, depth: int = 0) -> list[cst.Dict | cst.Call]:
-    """Return the dicts that make up a schedule, literals and calls: itself, constants, unpacked parts."""
-    if depth > 5:
-        return []
-    if isinstance(node, cst.Name):
-        found = context.values.bindings(node)
-        values = [b.value for b in found if b.value is not None]
-        return [m for value in values for m in mappings(context, value, depth + 1)]
-    if isinstance(node, cst.BinaryOperation):
-        return mappings(context, node.left, depth + 1) + mappings(context, node.right, depth + 1)
-    if isinstance(node, cst.Dict):
-        inner = [e.value for e in node.elements if isinstance(e, cst.StarredDictElement)]
-        return [node, *(m for value in inner for m in mappings(context, value, depth + 1))]
-    if isinstance(node, cst.Call) and is_dict_call(context, node):
-        inner = [arg.value for arg in node.args if arg.keyword is None and arg.star != "*"]
-        return [node, *(m for value in inner for m in mappings(context, value, depth + 1))]
-    return []
-
-
-def rewrite_mapping(context: FileContext, node: cst.Dict | cst.Call, module: str) -> None:
-    """Remove the entries that are replaced or retired and rename those that stay."""
-    if isinstance(node, cst.Call):
-        rewrite_dict_call(context, node, lambda name: f"{module}:{name}" in context.index.schedule, rewrite_entry)
+    planned, goes = fate(context, name)
+    if goes:
+        remove_and_forget(context, place)
         return
-    going = [e for e in node.elements if _fate(context, e, module)]
-    for element in node.elements:
-        if element not in going and isinstance(element, cst.DictElement):
-            with context.attempt(element):
-                rewrite_entry(context, element.value)
-    if going and len(going) == len(node.elements):
-        context.replace(node, "{}")
-    elif going:
-        _remove(context, node, going)
-
-
-def _fate(context: FileContext, element: cst.BaseDictElement, module: str) -> str:
-    name = text_of(element.key) if isinstance(element, cst.DictElement) else None
-    return context.index.schedule.get(f"{module}:{name}", "") if name else ""
-
-
-def _remove(context: FileContext, node: cst.Dict, going: list[cst.BaseDictElement]) -> None:
-    """Remove entries with the comments above them; at least one stays."""
-    lead = next(index for index, element in enumerate(node.elements) if element not in going)
-    if lead:
-        context.replace_span(_start(context, node.elements[0]), _start(context, node.elements[lead]), "")
-    for before, element in zip(node.elements[lead:], node.elements[lead + 1 :], strict=False):
-        if element in going:
-            context.replace_span(_end(context, before), _end(context, element), "")
-
-
-def _start(context: FileContext, element: cst.BaseDictElement) -> int:
-    return context.source.span(element.key if isinstance(element, cst.DictElement) else element)[0]
-
-
-def _end(context: FileContext, element: cst.BaseDictElement) -> int:
-    """Return where an entry ends, its comma included."""
-    end = context.source.span(element.value)[1]
-    return context.source.text.index(b",", end) + 1 if isinstance(element.comma, cst.Comma) else end
-
-
-def rewrite_entry(context: FileContext, value: cst.BaseExpression) -> None:
-    """Rename the task of one entry and adapt its arguments.
-
-    Raises:
-        LeaveError: The task is retired, or its arguments can't be followed.
-    """
-    if isinstance(value, cst.Call):
-        rewrite_entry_call(context, value)
-    if not isinstance(value, cst.Dict):
-        return
-    given = {text_of(e.key): e for e in value.elements if isinstance(e, cst.DictElement)}
-    named = given.get("task")
-    target = _target(context, named.value) if named is not None else None
-    if named is None or target is None:
-        return
-    if target.retired:
-        raise LeaveError("RETIRED-TASK", named, f"{target.name}: {target.reason}")
-    if "options" in given:
-        route(context, given["options"].value)
-    args, kwargs = given.get("args"), given.get("kwargs")
-    result = adapt_literals(context, (target,), args.value if args else None, kwargs.value if kwargs else None)
-    if isinstance(named.value, cst.SimpleString):
-        replace_string(context, named.value, target.unified)
-    if result is None or not (args or kwargs):
-        return
-    text = "{" + ", ".join(f'"{name}": {item}' for name, item in result.items()) + "}"
-    first = args or kwargs
-    assert first is not None
-    if isinstance(first.key, cst.SimpleString):
-        replace_string(context, first.key, "kwargs")
-    context.replace(first.value, text)
-    if args and kwargs:
-        _remove(context, value, [kwargs])
-
-
-def _target(context: FileContext, node: cst.BaseExpression) -> Target | None:
-    """Return the task that an entry names: by its name, or by ``task.name``."""
-    if isinstance(node, cst.SimpleString):
-        return context.index.named(text_of(node) or "")
-    use = context.uses.of_attribute(node)
-    return use.target if use is not None and use.rewritten and len(use.targets) == 1 else None
-
-
-def _item(context: FileContext, statement: cst.CSTNode, target: cst.Subscript, module: str) -> None:
-    """``beat_schedule["name"] = {…}``."""
-    element = target.slice[0].slice
-    name = text_of(element.value) if isinstance(element, cst.Index) else None
-    value = statement.value if isinstance(statement, cst.Assign) else None
-    if name is None or value is None:
-        context.leave(statement, "SCHEDULE-COMPUTED")
-    elif f"{module}:{name}" in context.index.schedule:
-        context.replace(statement, "pass")
-    else:
-        with context.attempt(statement):
+    with context.attempt(place):
+        if planned is None:
             rewrite_entry(context, value)
+        else:
+            become(context, value, planned)
+            if isinstance(key, cst.SimpleString):
+                replace_string(context, key, planned.name)
+            elif name != planned.name:
+                context.replace(key, quoted(planned.name))
+
+
+def _periodic(context: FileContext, call: cst.Call) -> None:
+    """``sender.add_periodic_task(10.0, task.s(), name="name")``; without a name it is that of the task."""
+    named, signature = argument(call, 99, "name"), argument(call, 1, "sig")
+    when = argument(call, 0, "schedule")
+    if signature is None or when is None:
+        return
+    name = text_of(named.value) if named is not None else _signed(signature.value)
+    planned, goes = fate(context, name or "")
+    if goes and isinstance(context.parent(call), cst.Expr):
+        remove_and_forget(context, call)
+    elif planned is not None:
+        with context.attempt(call):
+            keep_times(context, when.value, planned)
+            if named is None:
+                context.insert_after(call.args[-1].value, f", name={quoted(planned.name)}")
+            elif name != planned.name:
+                context.replace(named.value, quoted(planned.name))
+
+
+def _signed(node: cst.BaseExpression) -> str:
+    """Return the name of the task in ``task.s(…)`` or ``signature("name")``."""
+    if not isinstance(node, cst.Call):
+        return ""
+    if isinstance(node.func, cst.Attribute) and node.func.attr.value in {"s", "si", "signature"}:
+        task = node.func.value
+        return task.attr.value if isinstance(task, cst.Attribute) else getattr(task, "value", "")
+    return text_of(node.args[0].value) or "" if node.args else ""
+
+
+def _remove_assignment(context: FileContext, statement: cst.CSTNode, target: cst.BaseExpression) -> None:
+    """Remove an assignment that gives nothing any more, unless something may need the name itself."""
+    if isinstance(target, cst.Name):
+        scope = context.tree.scopes.get(target)
+        inherits = any(
+            isinstance(i, cst.ImportFrom) and isinstance(i.names, cst.ImportStar) for i in context.tree.imports
+        )
+        if context.tree.reads_of(target) or not (inherits or (scope and isinstance(scope.node, cst.ClassDef))):
+            return
+    remove_and_forget(context, statement)
 
 
 REWRITE = Rewrite(name="beat_schedule", whole_file=rewrite)

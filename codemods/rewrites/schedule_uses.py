@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import libcst as cst
 
+from codemods.calls.beat_mappings import is_schedule
 from codemods.editing.context import FileContext
 from codemods.protocol import Rewrite
 from codemods.resolve.name_resolution import text_of
-from codemods.rewrites.beat_schedule import is_schedule
 
 
 def rewrite(context: FileContext) -> None:
     """List the uses of a file."""
-    gone = {key.partition(":")[2] for key in context.index.schedule}
+    kept = context.index.beat.kept
+    gone = {key.partition(":")[2] for key in context.index.schedule if key.partition(":")[2] != kept.get(key)}
     for string in context.tree.strings:
         name = text_of(string)
         if name not in gone:

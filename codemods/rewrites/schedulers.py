@@ -8,13 +8,12 @@ Source: ``apscheduler/schedulers/base.py`` (``add_job``, ``scheduled_job``); :mo
 
 from __future__ import annotations
 
-from bisect import bisect_right
-
 import libcst as cst
 
 from codemods.editing.context import FileContext, Use
+from codemods.editing.forgetting import remove_and_forget
 from codemods.editing.literals import argument
-from codemods.editing.statements import remove_line, remove_statement
+from codemods.editing.statements import remove_line
 from codemods.protocol import Rewrite
 from codemods.resolve.name_resolution import text_of
 from codemods.schedules.job_triggers import job_text, tell_difference
@@ -31,19 +30,17 @@ _SENDS = frozenset({"send", "delay"})
 def rewrite(context: FileContext) -> None:
     """Remove or list every job of a file."""
     uses: Uses = {use.attribute: use for use in context.uses if use.attribute is not None}
-    removed: list[tuple[int, int]] = []
     for call in context.tree.calls:
         if not isinstance(call.func, cst.Attribute):
             continue
         if call.func.attr.value == "add_job":
-            removed += _job(context, call, uses)
+            _job(context, call, uses)
         elif call.func.attr.value == "scheduled_job":
             _decorated(context, call, uses)
-    _forget(context, removed)
 
 
-def _job(context: FileContext, call: cst.Call, uses: Uses) -> list[tuple[int, int]]:
-    """Remove or list a job, and return the spans that go with it."""
+def _job(context: FileContext, call: cst.Call, uses: Uses) -> None:
+    """Remove or list a job."""
     job = argument(call, 0, "func")
     use = uses.get(job.value) if job is not None and isinstance(job.value, cst.Attribute) else None
     name = ""
@@ -54,13 +51,13 @@ def _job(context: FileContext, call: cst.Call, uses: Uses) -> list[tuple[int, in
         node = found[0].node if len(found) == 1 and found[0].kind is BindingKind.DEFINITION else None
         name = job.value.value if isinstance(node, cst.FunctionDef) and _only_sends(node, uses) else ""
     if not name:
-        return []
+        return
     entry, text = _entry(context, call, name), job_text(context, argument(call, 1, "trigger"), call.args)
     if entry in context.index.schedule and _alone(context, call):
         tell_difference(context, call, entry, text)
-        return [_remove(context, call)]
-    context.leave(call, "SCHEDULE-JOB", text)
-    return []
+        remove_and_forget(context, call, told=_ABOUT_JOBS)
+    else:
+        context.leave(call, "SCHEDULE-JOB", text)
 
 
 def _decorated(context: FileContext, call: cst.Call, uses: Uses) -> None:
@@ -104,31 +101,6 @@ def _leaf(node: cst.BaseExpression) -> str:
 def _alone(context: FileContext, call: cst.Call) -> bool:
     line = context.parent(context.parent(call) or call)
     return isinstance(context.parent(call), cst.Expr) and isinstance(line, cst.SimpleStatementLine)
-
-
-def _remove(context: FileContext, call: cst.Call) -> tuple[int, int]:
-    """Replace a job's statement and return its span; a block is never left empty."""
-    span = context.source.span(call)
-    context.result.edits.take(span, context.source.text)
-    remove_statement(context, context.parent(call) or call)
-    return span
-
-
-def _forget(context: FileContext, removed: list[tuple[int, int]]) -> None:
-    """Forget the uses and leftovers inside removed jobs, except those about the removal itself."""
-    if not removed:
-        return
-    removed.sort()
-    for use in context.uses:
-        start, end = context.source.span(use.node)
-        before = bisect_right(removed, (start, len(context.source.text)))
-        if before and end <= removed[before - 1][1]:
-            use.removed = use.rewritten = True
-    line_at = context.source.line_at
-    lines = {line for start, end in removed for line in range(line_at(start), line_at(end) + 1)}
-    gone = [item for item in context.result.leftovers if item.line in lines and item.code not in _ABOUT_JOBS]
-    for item in gone:
-        del context.result.leftovers[item]
 
 
 REWRITE = Rewrite(name="schedulers", whole_file=rewrite)

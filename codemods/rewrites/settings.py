@@ -1,6 +1,7 @@
-"""The project's settings: the whole schedule of the plan as ``CELERY_BEAT_SCHEDULE``, the queue, the unified app.
+"""The project's settings: the queue, the unified app, and the plan's schedule if it stands nowhere else.
 
-Only in the settings module that the plan names; for those of Dramatiq see :mod:`codemods.rewrites.dramatiq_settings`.
+In the settings module that the plan names, in one that it imports everything from, or in a class of
+django-configurations there; for those of Dramatiq see :mod:`codemods.rewrites.dramatiq_settings`.
 Source: https://docs.celeryq.dev/en/stable/userguide/configuration.html
 """
 
@@ -8,40 +9,67 @@ from __future__ import annotations
 
 import libcst as cst
 
+from codemods.calls.added_entries import added_lines
 from codemods.editing.context import FileContext, LeaveError
 from codemods.editing.new_imports import add_imports
 from codemods.install.app_settings import app_settings
 from codemods.protocol import Rewrite
 from codemods.resolve.name_resolution import text_of
-from codemods.schedules.schedule_text import schedule_entries
-from codemods.syntax.scopes import BindingKind
+from codemods.syntax.scopes import BindingKind, Scope
 from migrator.wire.message import System
 
 
 def rewrite(context: FileContext) -> None:
-    """Complete the settings module."""
-    if not context.index.settings or context.values.where.module != context.index.settings:
-        return
-    tail: list[str] = []
-    with context.attempt(context.source.module):
-        _schedule(context, tail)
-    with context.attempt(context.source.module):
-        _queue(context, tail)
-    with context.attempt(context.source.module):
-        _installed(context)
-    tail[:0] = app_settings(context)
-    if tail:
-        _append(context, tail)
-    add_imports(context, None, instead=False)
+    """Complete the settings."""
+    module, places = context.values.where.module, context.index.beat
+    if places.problem_at.partition(":")[0] == module or (places.problem and module == context.index.settings):
+        context.leave(_at(context, places.problem_at), "SETTINGS", places.problem)
+    tails: dict[str, list[str]] = {}
+    if places.queue is not None and places.queue.module == module:
+        with context.attempt(context.source.module):
+            _queue(context, places.queue.owner, tails)
+    if places.home is not None and places.home.module == module and not places.line:
+        lines = [f"{places.schedule_setting} = {{", *added_lines(context, context.source.module), "}"]
+        tails.setdefault(places.home.owner, []).extend(lines)
+    if places.apps is not None and places.apps.module == module:
+        with context.attempt(context.source.module):
+            _installed(context, places.apps.owner)
+    elif places.apps is None and module == context.index.settings and context.index.installed_package:
+        what = f"INSTALLED_APPS: add {context.index.installed_package!r}"
+        context.leave(context.source.module, "SETTINGS", what)
+    if module == context.index.settings and (lines := app_settings(context)):
+        tails[""] = [*lines, *tails.get("", [])]
+    for owner, lines in tails.items():
+        _append(context, owner, lines)
+    if tails:
+        add_imports(context, None, instead=False)
 
 
-def _assigned(context: FileContext, name: str) -> cst.BaseExpression | None:
+def _at(context: FileContext, place: str) -> cst.CSTNode:
+    """Return the first statement's node of a line of this file; the module if there is none."""
+    module, _, line = place.partition(":")
+    if module == context.values.where.module and line.isdigit():
+        for assignment in context.tree.assignments:
+            if context.source.line(assignment) == int(line):
+                return assignment
+    return context.source.module
+
+
+def _scope(context: FileContext, owner: str) -> Scope:
+    """Return the scope of the module, or of one of its classes."""
+    if not owner:
+        return context.tree.module
+    nodes = [d for d in context.tree.definitions if isinstance(d, cst.ClassDef) and d.name.value == owner]
+    return next(s for s in context.tree.scopes.values() if s.node in nodes)
+
+
+def _assigned(context: FileContext, owner: str, name: str) -> cst.BaseExpression | None:
     """Return the last value of a setting, or None if it isn't set here.
 
     Raises:
         LeaveError: It is set in a way that can't be followed.
     """
-    found = context.tree.module.bindings.get(name, [])
+    found = _scope(context, owner).bindings.get(name, [])
     if not found:
         return None
     last = found[-1]
@@ -50,70 +78,27 @@ def _assigned(context: FileContext, name: str) -> cst.BaseExpression | None:
     return last.value
 
 
-def _schedule(context: FileContext, tail: list[str]) -> None:
-    wanted = context.index.entries
-    if not wanted:
-        return
-    value = _assigned(context, "CELERY_BEAT_SCHEDULE")
-    crontab = _crontab(context) if any(entry.crontab for entry in wanted) else ""
-    newline = context.source.newline()
-    if value is None:
-        lines = schedule_entries(wanted, crontab)
-        tail.append(newline.join(["CELERY_BEAT_SCHEDULE = {", *lines, "}"]))
-        return
-    if not isinstance(value, cst.Dict) or any(not isinstance(e, cst.DictElement) for e in value.elements):
-        raise LeaveError("SETTINGS", value, "CELERY_BEAT_SCHEDULE is no literal")
-    names = {entry.name for entry in wanted}
-    kept = []
-    for element in value.elements:
-        assert isinstance(element, cst.DictElement)
-        name = text_of(element.key)
-        if name not in names and f"{context.values.where.module}:{name}" not in context.index.schedule:
-            kept.append(f"    {context.source.code(element.key)}: {context.source.code(element.value)},")
-    text = newline.join(["{", *kept, *schedule_entries(wanted, crontab), "}"])
-    # This module owns the whole schedule: edits of other rewrites to single entries are dropped.
-    context.result.edits.take(context.source.span(value), context.source.text)
-    if not _same(context, value, text):
-        context.replace(value, text)
-
-
-def _same(context: FileContext, value: cst.Dict, text: str) -> bool:
-    """True if two dict literals mean the same."""
-    import ast
-
-    mine = ast.dump(ast.parse(context.source.code(value), mode="eval"))
-    return mine == ast.dump(ast.parse(text, mode="eval"))
-
-
-def _crontab(context: FileContext) -> str:
-    """Return the name under which ``crontab`` can be used, and import it if it isn't imported."""
-    for name, found in context.tree.module.bindings.items():
-        if any(b.statement is not None and context.values.imported(b) == "celery.schedules.crontab" for b in found):
-            return name
-    return context.local_import("celery.schedules", "crontab")
-
-
-def _queue(context: FileContext, tail: list[str]) -> None:
-    queue = context.index.unified_queue
+def _queue(context: FileContext, owner: str, tails: dict[str, list[str]]) -> None:
+    queue, name = context.index.unified_queue, context.index.beat.queue_setting
     if context.index.keeps(System.CELERY):
         return  # It would hold for the tasks that stay as well: see unified_routes.
-    value = _assigned(context, "CELERY_TASK_DEFAULT_QUEUE")
+    value = _assigned(context, owner, name)
     if not queue:
         return
     if value is None:
-        tail.insert(0, f'CELERY_TASK_DEFAULT_QUEUE = "{queue}"')
+        tails.setdefault(owner, []).append(f'{name} = "{queue}"')
     elif text_of(value) in context.index.legacy_queues:
         context.replace(value, f'"{queue}"')
     elif text_of(value) != queue:
-        raise LeaveError("SETTINGS", value, f"CELERY_TASK_DEFAULT_QUEUE is not {queue!r}")
+        raise LeaveError("SETTINGS", value, f"{name} is not {queue!r}")
 
 
-def _installed(context: FileContext) -> None:
+def _installed(context: FileContext, owner: str) -> None:
     """Add the unified app to INSTALLED_APPS unless it is there."""
     app = context.index.installed_package
     if not app:
         return
-    found = context.tree.module.bindings.get("INSTALLED_APPS", [])
+    found = _scope(context, owner).bindings.get("INSTALLED_APPS", [])
     literals = [b.value for b in found if isinstance(b.value, (cst.List, cst.Tuple))]
     names = [text_of(e.value) or "" for literal in literals for e in literal.elements]
     if any(name == app or name.startswith(f"{app}.apps.") for name in names):
@@ -128,12 +113,22 @@ def _installed(context: FileContext) -> None:
     context.insert_after(last.value, f'{separator}"{app}"')
 
 
-def _append(context: FileContext, tail: list[str]) -> None:
+def _append(context: FileContext, owner: str, lines: list[str]) -> None:
     newline = context.source.newline()
     text = context.source.text
-    lead = "" if not text or text.endswith(b"\n") else newline
     comment = "# --- unified task queue: what runs when, and on which queue ---"
-    context.replace_span(len(text), len(text), f"{lead}{newline}{comment}{newline}{newline.join(tail)}{newline}")
+    if owner:
+        body = next(d for d in context.tree.definitions if isinstance(d, cst.ClassDef) and d.name.value == owner).body
+        last = body.body[-1]
+        start, end = context.source.span(last)
+        indent = text[text.rfind(b"\n", 0, start) + 1 : start].decode("utf-8")
+        closing = text.find(b"\n", end)
+        end = len(text) if closing < 0 else closing
+        context.replace_span(end, end, "".join(f"{newline}{indent}{line}" for line in [comment, *lines]))
+        return
+    lead = "" if not text or text.endswith(b"\n") else newline
+    written = newline.join(["", comment, *lines, ""])
+    context.replace_span(len(text), len(text), lead + written)
 
 
 REWRITE = Rewrite(name="settings", whole_file=rewrite)

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import libcst as cst
 
+from codemods.calls.beat_entries import is_dict_call
 from codemods.calls.routes import route
-from codemods.calls.schedule_calls import is_dict_call
 from codemods.editing.context import FileContext, LeaveError
 from codemods.editing.literals import replace_string
 from codemods.protocol import Rewrite

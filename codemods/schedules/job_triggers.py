@@ -14,6 +14,7 @@ from codemods.editing.context import FileContext
 from codemods.resolve.name_resolution import text_of
 from codemods.schedules.triggers import cron, from_crontab, interval
 from codemods.syntax.scopes import BindingKind
+from migrator.plan.model import ScheduleEntry
 
 #: Arguments of ``add_job`` that belong to no trigger.
 _JOB = frozenset(
@@ -72,11 +73,16 @@ def tell_difference(context: FileContext, node: cst.CSTNode, entry: str, text: s
     planned = {f"replaced by {item.name}": item for item in context.index.entries}.get(context.index.schedule[entry])
     if planned is None or not text:
         return
-    kind, _, value = text.partition(" = ")
-    mine = _fields(value.strip('"')) if kind == "crontab" else [{value}]
-    theirs = _fields(planned.crontab) if planned.every_s is None else [{f"{planned.every_s:g}"}]
-    if mine != theirs:
+    if not means(text, planned):
         context.leave(node, "SCHEDULE-DIFFERS", f"{text} here, {planned.name} in the plan")
+
+
+def means(text: str, planned: ScheduleEntry) -> bool:
+    """True if a schedule in the words of the plan is that of an entry."""
+    kind, _, value = text.partition(" = ")
+    if planned.every_s is not None:
+        return kind == "every_s" and float(value) == planned.every_s
+    return kind == "crontab" and _fields(value.strip('"')) == _fields(planned.crontab)
 
 
 def _fields(crontab: str) -> list[set[str]]:

@@ -5,24 +5,27 @@ Source: ``celery/schedules.py`` ``crontab``: a field that isn't given means ever
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from migrator.plan.model import ScheduleEntry
 
 _FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 
 
-def schedule_entries(entries: Sequence[ScheduleEntry], crontab: str) -> list[str]:
-    """Return the lines of a dict body, four spaces deep."""
-    lines = []
-    for entry in entries:
-        lines += [f"    {quoted(entry.name)}: {{", f'        "task": {quoted(entry.task)},']
-        lines.append(f'        "schedule": {schedule(entry, crontab)},')
-        if entry.kwargs:
-            items = ", ".join(f"{quoted(key)}: {literal(value)}" for key, value in entry.kwargs.items())
-            lines.append(f'        "kwargs": {{{items}}},')
-        lines.append("    },")
-    return lines
+def entry_lines(entry: ScheduleEntry, crontab: str, extras: Mapping[str, str]) -> list[str]:
+    """Return the lines of one element of a dict, four spaces deep.
+
+    Args:
+        entry: The plan's.
+        crontab: Name under which ``crontab`` can be used.
+        extras: Further keys of the entry and their source text.
+    """
+    lines = [f"    {quoted(entry.name)}: {{", f'        "task": {quoted(entry.task)},']
+    lines.append(f'        "schedule": {schedule(entry, crontab)},')
+    if entry.kwargs:
+        lines.append(f'        "kwargs": {literal(dict(entry.kwargs))},')
+    lines += [f"        {quoted(key)}: {text}," for key, text in extras.items()]
+    return [*lines, "    },"]
 
 
 def schedule(entry: ScheduleEntry, crontab: str) -> str:

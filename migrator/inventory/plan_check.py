@@ -247,10 +247,13 @@ def _schedules(plan: Plan, inventory: Inventory, left: Staying) -> Iterator[Find
 
 def _written(plan: Plan, inventory: Inventory) -> frozenset[ScheduleDefinition]:
     """Return the entries that are the plan's own, as the rewrite writes them."""
-    legacy = {module for endpoint in plan.legacy for module in endpoint.modules}
+    going = {plan.folder / file for file in plan.project.retire}
     own = {(entry.name, entry.task) for entry in plan.schedule}
-    found = ((entry, *entry.name.partition(":")[::2]) for entry in inventory.schedule)
-    return frozenset(entry for entry, module, name in found if module not in legacy and (name, entry.task) in own)
+    return frozenset(
+        entry
+        for entry in inventory.schedule
+        if entry.file not in going and (entry.name.partition(":")[2], entry.task) in own
+    )
 
 
 def _removed_entries(plan: Plan, written: frozenset[ScheduleDefinition]) -> frozenset[str]:

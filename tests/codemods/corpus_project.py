@@ -162,6 +162,7 @@ def make_project(folder: Path, files: Mapping[str, str], *, plan: str = PLAN) ->
         "src/legacy/actors.py": ACTORS,
         "src/legacy/jobs.py": JOBS,
         "src/work/__init__.py": "",
+        "src/conf/settings.py": "DEBUG = False\n",
         **files,
     }
     for name, text in everything.items():

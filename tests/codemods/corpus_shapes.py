@@ -19,6 +19,13 @@ from codemods.runner import rewrite
 from migrator.plan.loader import load_plan
 from migrator.plan.model import Plan
 
+#: The app of the projects whose actors stay in their files.
+APP = """\
+from celery import Celery
+
+app = Celery("corpus")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+"""
 GENERAL = Path(__file__).parent / "data"
 BY_REWRITE = Path(__file__).parent / "rewrites" / "data"
 IN_PLACE = BY_REWRITE / "in_place"
@@ -56,9 +63,10 @@ def _in_place(folder: Path, case: Case) -> Plan:
     has_schedule = any("nightly" in text for text in case.before.values())
     (folder / "migration.toml").write_text(CORPUS + (CORPUS_SCHEDULE if has_schedule else ""))
     # A project without a Celery app gets one: see test_celery_app.py.
-    app = {"src/queue_app.py": 'from celery import Celery\n\napp = Celery("corpus")\n'}
+    app = {"src/queue_app.py": APP}
     broker = {} if has_broker else {"src/broker.py": BROKER}
-    for name, text in {**case.before, **broker, **app}.items():
+    own = {"src/settings.py": "DEBUG = False\n", **case.before, **broker, **app}
+    for name, text in own.items():
         file = folder / name.removeprefix("src/")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(text.encode())
