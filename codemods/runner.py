@@ -113,7 +113,9 @@ def _run(plan: Plan, paths: Sequence[Path], choice: Choice) -> tuple[RewriteRepo
         mode=choice.mode,
         changed=changed,
         created=tuple(str(file.relative_to(plan.folder)) for file in installed if not file.exists()),
-        findings=tuple(without_dismissed(plan, findings(plan, found.outcomes, installation, index.beat), whole=not only)),
+        findings=tuple(
+            without_dismissed(plan, findings(plan, found.outcomes, installation, index.beat), whole=not only)
+        ),
         unparsable=tuple((o.shown, o.unparsable) for o in found.outcomes if o.unparsable),
         files_seen=found.files_seen,
         files_parsed=len(found.outcomes),

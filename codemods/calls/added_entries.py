@@ -50,7 +50,9 @@ def _extras(context: FileContext, item: AddedEntry, node: cst.CSTNode) -> dict[s
             context.leave(node, "SCHEDULE-COMPUTED", f"{item.entry.name}: write its {name} by hand")
             continue
         value = ast.literal_eval(text)
-        found[name] = literal(_routed(context, item, value, node) if name == "options" and isinstance(value, dict) else value)
+        found[name] = literal(
+            _routed(context, item, value, node) if name == "options" and isinstance(value, dict) else value
+        )
     return found
 
 
