@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from migrator.plan.model import ScheduleEntry
+from migrator.plan.model import Plan, ScheduleEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,3 +50,11 @@ class BeatPlaces:
     #: Why the added entries have no home, and the file that it is about.
     problem: str = ""
     problem_at: str = ""
+
+
+def legacy_fates(plan: Plan) -> dict[str, str]:
+    """Return the legacy entries that the plan replaces or retires, as ``module:entry``, with what becomes of each."""
+    found = {entry.name: f"retired: {entry.reason}" for entry in plan.retired_schedule}
+    for schedule in plan.schedule:
+        found |= dict.fromkeys(schedule.replaces, f"replaced by {schedule.name}")
+    return found

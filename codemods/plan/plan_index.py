@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from codemods.plan.beat_places import BeatPlaces
+from codemods.plan.beat_places import BeatPlaces, legacy_fates
 from codemods.plan.policy import ActorDefaults
 from migrator.inventory.source_files import module_name
 from migrator.plan.model import Operation, OperationKind, Plan, RetiredTask, ScheduleEntry, TaskMapping, in_scope
@@ -278,7 +278,7 @@ def index_plan(plan: Plan, *, applications: frozenset[str] = frozenset()) -> Pla
         installed_package=installed.removesuffix(".celery"),
         settings=plan.project.settings,
         scope=plan.scope,
-        schedule=_schedule(plan),
+        schedule=legacy_fates(plan),
         entries=plan.schedule,
         legacy_queues=frozenset(queue for endpoint in plan.legacy for queue in endpoint.queues),
         unified_queue=plan.unified.queues[0] if plan.unified.queues else "",
@@ -294,10 +294,3 @@ def index_plan(plan: Plan, *, applications: frozenset[str] = frozenset()) -> Pla
 def _key(named: TaskMapping | RetiredTask, times: Mapping[str, int]) -> str:
     """Return the path by which the source names a task; several computed names of one path have none there."""
     return f"{named.path}[{named.name}]" if named.computed and times[named.path] > 1 else named.path
-
-
-def _schedule(plan: Plan) -> dict[str, str]:
-    found = {entry.name: f"retired: {entry.reason}" for entry in plan.retired_schedule}
-    for schedule in plan.schedule:
-        found |= dict.fromkeys(schedule.replaces, f"replaced by {schedule.name}")
-    return found
