@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cutover": ("migrator.cli.cutover", "Move the running system to the unified tasks, messages included."),
     "rollback": ("migrator.cli.rollback", "Roll the last cutover back, messages included."),
     "complete": ("migrator.cli.complete", "Complete the migration; it can't be rolled back afterwards."),
-    "status": ("migrator.cli.status", "Show the state of the migration and the next command."),
+    "status": ("migrator.cli.status", "Show where in its life the migration is, and the one next command."),
     "workers": ("migrator.cli.workers", "List, start or stop the plan's processes."),
     "transfer": ("migrator.cli.transfer", "Move waiting messages without the other steps of a cutover."),
     "restore": ("migrator.cli.restore", "Restore the messages of a snapshot."),

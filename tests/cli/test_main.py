@@ -58,7 +58,7 @@ def test_a_mistyped_command_gets_a_suggestion(tmp_path: Path) -> None:
 
 
 def test_an_error_is_one_sentence_on_stderr(tmp_path: Path) -> None:
-    result = migrator(tmp_path, "status")
+    result = migrator(tmp_path, "workers", "list")
     assert result.returncode == 2
     assert result.stdout == ""
     assert "there is no plan here" in result.stderr and "Traceback" not in result.stderr
