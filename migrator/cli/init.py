@@ -156,8 +156,10 @@ def _draft(folder: Path, root: str, inventory: Inventory, scope: tuple[str, ...]
     text = draft_plan(subject, inventory, facts, processes=chosen, scheduler_jobs=scheduler_jobs, into=into)
     out = [(item.file, item.line, item.name, why) for item, why in left]
     out += [(item.file, item.line, item.name, item.why) for item in unread]
-    told = [f"{len(chosen)} of {len(chosen) + len(out)} processes in deployment files are in the plan"]
-    told += [f"not in the plan: {short_path(file)}:{line}: {name}: {why}" for file, line, name, why in out]
+    again = [program for item in chosen for program in item.also]
+    every = len(chosen) + sum(item not in again for item, _ in left) + len(unread)
+    told = [f"{len(chosen)} of {every} processes in deployment files are in the plan"]
+    told += [f"not in the plan as it stands: {short_path(file)}:{line}: {name}: {why}" for file, line, name, why in out]
     return text, told
 
 

@@ -10,10 +10,11 @@ import click
 from migrator.cli.output import Answer, finish, format_option, short_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from migrator.inventory.deployment.program import Program, UnreadProgram
     from migrator.inventory.scan import Inventory
+    from migrator.wire.message import System
 
 
 @click.command("inspect")
@@ -33,14 +34,15 @@ def command(path: Path, output_format: str) -> None:
     from migrator.inventory.draft_plan import import_root
     from migrator.inventory.scan import scan
 
-    found = scan(path.resolve() / import_root(path.resolve()))
+    root = path.resolve() / import_root(path.resolve())
+    found = scan(root)
     programs = find_programs(path.resolve())
     plan_file = find_plan(path.resolve())
     waiting, problem = _waiting(plan_file) if plan_file.is_file() else ([], "not counted, there is no plan")
     next_steps = ["migrator rewrite-imports --diff"] if plan_file.is_file() else ["migrator init"]
     code = ExitCode.DIFFERENCES if found.unreadable or found.too_large else ExitCode.CLEAN
     lines, data = _described(found, waiting, problem)
-    more, data["processes"], data["unread_processes"] = _processes(*programs)
+    more, data["processes"], data["unread_processes"] = _processes(*programs, _queues(root, found))
     lines[-1:-1] = [*more, *_stays(plan_file, found, data)]
     finish(Answer(exit_code=code, lines=lines, data=data, next_steps=next_steps), output_format)
 
@@ -95,8 +97,24 @@ def _sent(task: str, found: Inventory) -> str:
     return names.pop() if len(names) == 1 else f"{task} (no such task was found)"
 
 
+def _queues(root: Path, found: Inventory) -> dict[System, str]:
+    """Return the queues of each system, as the source names them."""
+    from migrator.inventory.draft_endpoints import used_queues
+    from migrator.inventory.draft_plan import settings_module
+    from migrator.inventory.facts.project import read_facts
+    from migrator.inventory.facts.task_options import task_options
+    from migrator.wire.message import System
+
+    facts = read_facts(root, settings_module(root))
+    queues = {}
+    for system in System:
+        tasks = [(task, task_options(task, facts.values)) for task in found.tasks if task.system is system]
+        queues[system] = ", ".join(dict.fromkeys(used_queues(system, tasks, facts)))
+    return queues
+
+
 def _processes(
-    programs: Sequence[Program], unread: Sequence[UnreadProgram]
+    programs: Sequence[Program], unread: Sequence[UnreadProgram], queues: Mapping[System, str]
 ) -> tuple[list[str], list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the processes in deployment files as lines and as data, and those that can't be read as data."""
     from migrator.plan.processes import Role
@@ -109,7 +127,8 @@ def _processes(
             program.name,
             program.role.value,
             program.system.value if program.system else "",
-            ", ".join(program.started.queues) or "all" * (program.role is Role.WORKER),
+            ", ".join(program.started.queues)
+            or (queues[program.system] if program.role is Role.WORKER and program.system else ""),
             "" if program.stop_timeout_s is None else f"{program.stop_timeout_s:g}",
             " ".join(program.started.command),
             program.doubt,

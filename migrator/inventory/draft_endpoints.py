@@ -40,7 +40,8 @@ def legacy_endpoint(system: System, tasks: Tasks, facts: ProjectFacts, processes
     if system is System.DRAMATIQ and (namespace := facts.brokers.namespace()) is not None:
         _set(table, "namespace", namespace)
     own = [item.program.started for item in processes if item.program.system is system]
-    table["queues"] = list(dict.fromkeys(_queues(system, tasks, facts) + [name for p in own for name in p.queues]))
+    named = [name for started in own for name in started.queues]
+    table["queues"] = list(dict.fromkeys([*used_queues(system, tasks, facts), *named]))
     table["modules"] = sorted({task.path.rpartition(".")[0] for task, _ in tasks})
     if system is System.DRAMATIQ and facts.max_age_ms is not None:
         table["max_age_ms"] = facts.max_age_ms
@@ -67,7 +68,7 @@ def _set(table: Table, key: str, fact: Fact) -> None:
         table[key].comment(fact.where)
 
 
-def _queues(system: System, tasks: Tasks, facts: ProjectFacts) -> list[str]:
+def used_queues(system: System, tasks: Tasks, facts: ProjectFacts) -> list[str]:
     """Return the queues that tasks, routes and settings name, the default one first if it is used."""
     named = [(task, queue_of(task, options)) for task, options in tasks]
     found = [name for _, name in named if name]

@@ -78,6 +78,9 @@ def choose(programs: Sequence[Program]) -> tuple[tuple[Chosen, ...], tuple[tuple
                 left.append((program, f"{others} has none that is its equal; if it runs, write it as a [[process]]"))
             else:
                 drafted.append(program)
+    for program, _ in left:
+        for item in [item for item in drafted if item.manager is not program.manager and _alike(item, program)][:1]:
+            also.setdefault(id(item), []).append(program)
     return tuple(Chosen(program=item, also=tuple(also.get(id(item), ()))) for item in drafted), tuple(left)
 
 

@@ -191,7 +191,9 @@ def test_processes_are_drafted_as_supervisor_runs_them(project: Path) -> None:
     assert "Type=forking is not supported" in unit["doubt"]
     drafted = migrator(project, "init")
     assert "4 of 7 processes in deployment files are in the plan" in drafted.stdout
-    assert "not in the plan: deploy/shop.conf:19: odd:odd: several processes of one program" in drafted.stdout
+    assert (
+        "not in the plan as it stands: deploy/shop.conf:19: odd:odd: several processes of one program" in drafted.stdout
+    )
     assert "deploy/broken.conf" in drafted.stdout
     plan = load_plan(project / "migration.toml", draft=True)
     assert [(p.side.value, p.driver.value, p.program, p.stop_timeout_s) for p in plan.processes] == [

@@ -62,6 +62,11 @@ def seen(text: str) -> list[str]:
         ("gunicorn x.wsgi", "producer"),
         ("python manage.py runserver", "producer"),
         ("foo celery -A x worker", "? starts a worker by 'foo', which is not known"),
+        (
+            "watchfiles celery.__main__.main --args '-A x worker'",
+            "? starts a worker by 'watchfiles', which is not known",
+        ),
+        ("su - app -c 'celery -A x worker'", "? starts a worker by 'su', which is not known"),
         ("$CMD", "? what it runs is a variable: $CMD"),
         ("${WORKER:-celery} -A x worker", "? what it runs is a variable: ${WORKER:-celery}"),
     ],

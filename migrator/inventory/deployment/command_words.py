@@ -47,6 +47,7 @@ _RUNNER_VALUES = frozenset(
 _PYTHON_VALUES = frozenset({"-W", "-X"})
 _APP = frozenset({"-A", "--app"})
 _CELERY_ROLES = {"worker": Role.WORKER, "multi": Role.WORKER, "beat": Role.SCHEDULER}
+_MENTION = re.compile(r"\brundramatiq\b|\bcelery\b.*\b(?:worker|beat|multi)\b")
 #: They name a worker without being one.
 _OTHERS = frozenset(
     {"echo", "printf", "logger", "pkill", "pgrep", "killall", "kill", "grep", "ps", "pip", "pip3", "systemctl", "which"}
@@ -95,7 +96,12 @@ def read_command(words: Sequence[str]) -> Started | None:
     if found is None:
         if head and _VARIABLE.search(head[0]):
             raise UnknownCommandError(f"what it runs is a variable: {head[0]}")
-        if head and PurePosixPath(head[0]).name not in _OTHERS and _names_worker(head[1:]):
+        if (
+            head
+            and PurePosixPath(head[0]).name not in _OTHERS
+            and head[1:2] != ["-c"]
+            and _MENTION.search(" ".join(head[1:]))
+        ):
             raise UnknownCommandError(f"starts a worker by {head[0]!r}, which is not known")
         return None
     role, system, options = found
@@ -184,11 +190,6 @@ def _named(name: str, rest: list[str]) -> tuple[Role, System | None, list[str]] 
         role = _CELERY_ROLES.get(next(given, ""))
         return (role, System.CELERY, rest) if role is not None else None
     return (Role.PRODUCER, None, rest) if name in _SERVERS else None
-
-
-def _names_worker(words: list[str]) -> bool:
-    names = [PurePosixPath(word).name for word in words]
-    return "rundramatiq" in names or ("celery" in names and bool(_CELERY_ROLES.keys() & set(names)))
 
 
 def option(words: Sequence[str], short: str, long: str) -> str | None:

@@ -79,15 +79,29 @@ class StaticValues:
         else:
             module, _, name = dotted.rpartition(".")
             owner = facts if module == facts.name else self.load(module)
-            found = [(owner, value) for value in _assigned(owner, name)] if owner is not None else []
-            if owner is not None and not found and name in owner.bindings and owner.bindings[name] != dotted:
+            if owner is None:
+                return self._member(node, module, name, depth)
+            found = [(owner, value) for value in _assigned(owner, name)]
+            if not found and name in owner.bindings and owner.bindings[name] != dotted:
                 leaf = ast.copy_location(ast.Name(name), node)
                 return self._named(owner, leaf, depth + 1) if depth < _DEPTH else None
-            if owner is not None and not found:
+            if not found:
                 found = [item for star in owner.stars for item in self._in_module(star, name)]
         if len(found) != 1:
             raise _unknown(node)
         return self.of(*found[0], depth)
+
+    def _member(self, node: ast.expr, path: str, name: str, depth: int) -> Any:
+        """Return what a class of the project gives a name: a constant, or a member of an enumeration."""
+        if name == "value" and isinstance(node, ast.Attribute):
+            path, _, name = path.rpartition(".")
+        module, _, owner = path.rpartition(".")
+        home = self.load(module) if module else None
+        classes = [item for item in home.tree.body if isinstance(item, ast.ClassDef)] if home is not None else []
+        found = [value for item in classes if item.name == owner for value in _given(item.body, name)]
+        if home is None or len(found) != 1:
+            raise _unknown(node)
+        return self.of(home, found[0], depth)
 
     def setting(self, name: str) -> Iterator[tuple[ModuleFacts, ast.expr]]:
         """Yield where a Django setting is assigned; several if it depends."""
@@ -97,7 +111,7 @@ class StaticValues:
         facts = self.load(module) if module else None
         if facts is None or depth > _DEPTH:
             return []
-        found = [(facts, value) for value in _assigned(facts, name)]
+        found = [(facts, value) for value in _assigned(facts, name, classes=True)]
         if found:
             return found
         return [item for star in reversed(facts.stars) for item in self._in_module(star, name, depth + 1)]
@@ -200,22 +214,30 @@ class StaticValues:
         return _reference(node, self.of(facts, node.args[0], depth), value)
 
 
-def _assigned(facts: ModuleFacts, name: str) -> list[ast.expr]:
-    """Return what a name of a module, or of one of its classes, is given; twice what depends on anything."""
+def _assigned(facts: ModuleFacts, name: str, *, classes: bool = False) -> list[ast.expr]:
+    """Return what a name of a module is given, in its classes too if they hold settings."""
+    found = _given(facts.tree.body, name)
+    if classes and not found:
+        found = [v for item in facts.tree.body if isinstance(item, ast.ClassDef) for v in _given(item.body, name)]
+    return found
+
+
+def _given(statements: Sequence[ast.stmt], name: str) -> list[ast.expr]:
+    """Return what a name is given at the top of a module or class; twice what depends on anything."""
     found: list[ast.expr] = []
-    waiting: list[tuple[Sequence[ast.stmt], bool]] = [(facts.tree.body, False)]
+    waiting: list[tuple[Sequence[ast.stmt], bool]] = [(statements, False)]
     for body, depends in waiting:
         for node in body:
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                continue
             if isinstance(node, ast.Assign):
                 targets, value = node.targets, node.value
             elif isinstance(node, (ast.AnnAssign, ast.AugAssign)) and node.value is not None:
                 targets, value = [node.target], node.value
             else:
                 parts = [node, *getattr(node, "handlers", ())]
-                inside = depends or not isinstance(node, (ast.ClassDef, ast.With))
-                if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                    blocks = [getattr(part, key, []) for part in parts for key in ("body", "orelse", "finalbody")]
-                    waiting += [(block, inside) for block in blocks if isinstance(block, list)]
+                blocks = [getattr(part, key, []) for part in parts for key in ("body", "orelse", "finalbody")]
+                waiting += [(block, True) for block in blocks if isinstance(block, list)]
                 continue
             if any(isinstance(target, ast.Name) and target.id == name for target in targets):
                 found += [value] * (2 if depends or isinstance(node, ast.AugAssign) else 1)
