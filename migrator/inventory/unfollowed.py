@@ -25,9 +25,10 @@ _IGNORE = re.compile(rb"#\s*migrator:\s*ignore\[[^\]]*\b" + UNSEEN.encode() + rb
 _ATTRIBUTES = frozenset({"task", "actor"})
 #: Libraries that have a decorator or base class of such a name themselves.
 _OTHERS = frozenset({
-    *("airflow", "arq", "crewai", "dagster", "fabric", "faust", "flyte", "flytekit", "gevent", "huey", "inspect_ai"),
-    *("invoke", "locust", "luigi", "metaflow", "nox", "prefect", "procrastinate", "pykka", "ray", "rocketry", "rq"),
-    *("saq", "taskiq", "tasktiger", "trio", "twisted", "xoscar"),
+    *("airflow", "arq", "background_task", "conductor", "crewai", "dagster", "dbos", "django_q", "fabric", "faust"),
+    *("flyte", "flytekit", "gevent", "hatchet_sdk", "huey", "inspect_ai", "invoke", "kedro", "langgraph", "locust"),
+    *("luigi", "metaflow", "nox", "prefect", "procrastinate", "pykka", "pytest", "ray", "robocorp", "rocketry", "rq"),
+    *("saq", "taskiq", "tasktiger", "temporalio", "trio", "twisted", "uwsgidecorators", "xoscar", "zappa"),
 })  # fmt: skip
 
 

@@ -97,6 +97,8 @@ def test_follows_an_application_through_the_classes_and_functions_of_other_files
         ("from celery import Celery\nfrom elsewhere import Ping\napp = Celery()\napp.register_task(Ping())", ["m:4"]),
         ("from celery import shared_task\nall = [shared_task(f) for f in found()]", ["m:2"]),
         ("import invoke\n@invoke.task\ndef ping(x): ...", []),
+        ("import pytest\n@pytest.mark.task\ndef test_ping(): ...", []),
+        ("from app import models\nclass Own(models.Task):\n  def run(self): ...", ["m:2"]),
         ("from huey import RedisHuey\nhuey = RedisHuey()\n@huey.task()\ndef ping(x): ...", []),
         ("from procrastinate import App\napp = App()" + TASK, []),
         ("from locust import HttpUser\nclass P:\n  def task(self, f): ...\np = P()\n@p.task\ndef a(): ...", []),
