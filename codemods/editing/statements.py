@@ -8,6 +8,9 @@ import libcst as cst
 
 from codemods.editing.context import FileContext
 
+#: What Black takes for the length of a line.
+_LENGTH = 88
+
 
 def write_statements(context: FileContext, statement: cst.CSTNode, lines: Sequence[str], *, instead: bool) -> None:
     """Write statements in front of one or in its place, on lines of their own where the statement has its own."""
@@ -16,6 +19,7 @@ def write_statements(context: FileContext, statement: cst.CSTNode, lines: Sequen
     if isinstance(line, cst.SimpleStatementLine) and line.body[0] is statement:
         opening = context.source.text.rfind(b"\n", 0, start) + 1
         separator = context.source.newline() + context.source.text[opening:start].decode("utf-8").lstrip("\x0c")
+        lines = [_wrapped(context, text, separator) for text in lines]
     else:
         separator = "; "
     if not instead:
@@ -35,7 +39,20 @@ def write_below(context: FileContext, statement: cst.CSTNode, lines: Sequence[st
     closing -= 1 if text[closing - 1 : closing] == b"\r" else 0
     first = text[text.rfind(b"\n", 0, start) + 1 : closing].decode("utf-8").lstrip("\x0c")
     indent = first[: len(first) - len(first.lstrip())]
-    context.replace_span(closing, closing, "".join(context.source.newline() + indent + line for line in lines))
+    separator = context.source.newline() + indent
+    context.replace_span(closing, closing, "".join(separator + _wrapped(context, line, separator) for line in lines))
+
+
+def _wrapped(context: FileContext, line: str, separator: str) -> str:
+    """Return an import as it is, or with a line for each name where it would be longer than the file's other lines."""
+    indent = len(separator.lstrip("\r\n"))
+    head, found, names = line.partition(" import ")
+    if not found or not head.startswith("from ") or indent + len(line) <= _LENGTH:
+        return line
+    if indent + len(line) <= max(map(len, context.source.text.decode("utf-8").splitlines()), default=0):
+        return line
+    inner = "".join(f"{separator}    {name}," for name in names.split(", "))
+    return f"{head} import ({inner}{separator})"
 
 
 def remove_statement(context: FileContext, statement: cst.CSTNode) -> None:

@@ -11,6 +11,7 @@ from codemods.calls.in_place_actors import waiting, with_in_place, with_left_beh
 from codemods.install.celery_app import needs_app
 from codemods.outcome import FileOutcome
 from codemods.pipeline.containers_fixpoint import follow_containers
+from codemods.pipeline.formatting import keep_formatted
 from codemods.pipeline.names_fixpoint import follow_names
 from codemods.pipeline.other_projects import other_tasks
 from codemods.pipeline.prefilter import prefilter
@@ -204,7 +205,7 @@ def rewrite_project(
             add(prefilter(fresh))
     index = follow_names(workers, index, found.names, add)
     index = follow_containers(workers, index, add)
-    outcomes = _with_patches(workers, index, workers.rewrite(index, tuple(only)))
+    outcomes = keep_formatted(plan, _with_patches(workers, index, workers.rewrite(index, tuple(only))))
     if not only:
         outcomes += other_tasks(plan, index, workers.sources)
     outcomes.sort(key=lambda outcome: outcome.shown)

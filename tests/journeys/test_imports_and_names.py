@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from small_projects import MANAGE, Project, make_project
+import pytest
+from small_projects import MANAGE, MIGRATOR, Project, make_project
 
 from codemods.runner import check_rewritten
 from migrator.plan.loader import load_plan
@@ -441,3 +442,62 @@ def test_a_file_that_is_too_large_is_listed_by_both(tmp_path: Path) -> None:
     listed = [line for line in inspected.splitlines() if line.startswith("could not read")]
     assert [line.partition(":")[0].rpartition("/")[2] for line in listed] == ["large.py"]
     assert "1.8 MB; its parse would take about 2.5 GiB, and at most 2 are used" in listed[0]
+
+
+FORMATTED = {
+    "shop/views.py": """\
+import os
+
+import dramatiq
+
+from jobs.tasks import (
+    ping,
+    pong,
+)
+from shop.celery import app
+from shop.zebra import stripes
+
+
+def view(request):
+    ping.send(1)
+    pong.send(os.getpid())
+    dramatiq.group([ping.message(1), pong.message(stripes)]).run()
+    return app
+""",
+    "shop/zebra.py": "stripes = 1\n",
+    "shop/loose.py": "from jobs.tasks import ping\nimport os\n\nping.send( os.getpid() )\n",
+}
+
+
+@pytest.mark.parametrize("table", ["[tool.ruff]\nline-length = 79\n", "[tool.black]\nline-length = 79\n"])
+def test_a_formatted_file_stays_formatted(tmp_path: Path, table: str) -> None:
+    files = {**SHOP, **FORMATTED, "pyproject.toml": table}
+    project, printed = rewritten(tmp_path, files)
+    ruff = [str(MIGRATOR.with_name("ruff"))]
+    options = ["--no-cache", "--config", "line-length=79", "shop/views.py"]
+    for words in (["format", "--check"], ["check", "--select", "I"]):
+        done = project.run(*ruff, *words, *options)
+        assert done.returncode == 0, done.stdout + source(project, "shop/views.py")
+    assert "from core.tasks import (\n    ping,\n    pong,\n)\n" in source(project, "shop/views.py"), printed
+    assert source(project, "shop/loose.py") == FORMATTED["shop/loose.py"].replace("jobs", "core").replace(
+        "send", "delay"
+    )
+
+
+def test_a_long_import_is_written_over_lines(tmp_path: Path) -> None:
+    names = "ping as the_first_name_that_is_long, pong as the_second_name_that_is_long"
+    text = "from jobs.tasks import (\n    " + names.replace(", ", ",\n    ") + ",\n    x_1,\n)\n\n"
+    sends = "the_first_name_that_is_long.send(x_1)\nthe_second_name_that_is_long.send(x_1)\n"
+    tasks = SHOP["jobs/tasks.py"] + "\n\nx_1 = 1\n"
+    project, _ = rewritten(tmp_path, {"jobs/tasks.py": tasks, "shop/run.py": text + sends})
+    new = "from core.tasks import (\n    " + names.replace(", ", ",\n    ") + ",\n)\n"
+    after = new + "from jobs.tasks import (\n    x_1,\n)\n\n" + sends.replace(".send(", ".delay(")
+    assert source(project, "shop/run.py") == after
+
+
+def test_a_new_import_stands_in_its_section(tmp_path: Path) -> None:
+    before = "import os\n\nimport dramatiq\n\nfrom jobs.tasks import ping\n\n"
+    text = before + "dramatiq.group([ping.message(os.getpid())]).run()\ndramatiq.get_broker().flush_all()\n"
+    project, _ = rewritten(tmp_path, {"shop/run.py": text})
+    head = "import os\n\nimport dramatiq\nfrom celery import group\n\nfrom core.tasks import ping\n\n"
+    assert source(project, "shop/run.py").startswith(head)
