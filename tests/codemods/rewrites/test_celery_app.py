@@ -53,7 +53,7 @@ def test_the_word_alone_or_an_app_of_a_test_is_no_app(tmp_path: Path, name: str)
     [
         ("", "from .celery import app as celery_app\n"),
         ('"""Shop."""\n', '"""Shop."""\nfrom .celery import app as celery_app\n'),
-        ("import os\n\nVERSION = 1\n", "import os\nfrom .celery import app as celery_app\n\nVERSION = 1\n"),
+        ("import os\n\nVERSION = 1\n", "import os\n\nfrom .celery import app as celery_app\n\nVERSION = 1\n"),
     ],
     ids=["empty", "docstring", "imports"],
 )
