@@ -29,6 +29,7 @@ _OWN_FILES = ("ruff.toml", ".ruff.toml")
 class Formatter:
     """What a project configures; ``options`` are what Ruff does not read by itself."""
 
+    ruff: str
     options: tuple[str, ...] = ()
 
 
@@ -43,18 +44,21 @@ def keep_formatted(plan: Plan, outcomes: Iterable[FileOutcome]) -> list[FileOutc
 
 def configured(plan: Plan) -> Formatter | None:
     """Return what the project configures, from the import root upwards; None for no formatter."""
+    from ruff import find_ruff_bin
+
     for folder in (plan.source_root, *plan.source_root.parents):
         if not folder.is_relative_to(plan.folder):
             break
         if any((folder / name).exists() for name in _OWN_FILES):
-            return Formatter()
+            return Formatter(ruff=find_ruff_bin())
         tools = _pyproject(folder / "pyproject.toml")
         if "ruff" in tools:
-            return Formatter()
+            return Formatter(ruff=find_ruff_bin())
         if "black" in tools or "isort" in tools:
-            return _of_black(tools.get("black", {}), tools.get("isort", {}))
+            options = _options(tools.get("black", {}), tools.get("isort", {}))
+            return Formatter(ruff=find_ruff_bin(), options=options)
         if isort := _isort(folder):
-            return _of_black({}, isort)
+            return Formatter(ruff=find_ruff_bin(), options=_options({}, isort))
     return None
 
 
@@ -77,14 +81,14 @@ def _isort(folder: Path) -> dict[str, str]:
     return dict(parser[sections[0]]) if sections else {}
 
 
-def _of_black(black: dict[str, Any], isort: dict[str, Any]) -> Formatter:
+def _options(black: dict[str, Any], isort: dict[str, Any]) -> tuple[str, ...]:
     length = black.get("line-length") or isort.get("line_length") or 88
     options = [f"line-length={length}"]
     if black.get("skip-string-normalization"):
         options.append("format.quote-style='preserve'")
     if black.get("skip-magic-trailing-comma"):
         options.append("format.skip-magic-trailing-comma=true")
-    return Formatter(options=tuple(word for option in options for word in ("--config", option)))
+    return tuple(word for option in options for word in ("--config", option))
 
 
 def _formatted(formatter: Formatter, outcome: FileOutcome) -> FileOutcome:
@@ -99,9 +103,7 @@ def _formatted(formatter: Formatter, outcome: FileOutcome) -> FileOutcome:
 
 def _run(formatter: Formatter, command: tuple[str, ...], file: Path, data: bytes) -> bytes:
     """Return what Ruff makes of a file's content; nothing if it can't."""
-    from ruff import find_ruff_bin
-
-    words = [find_ruff_bin(), *command, *formatter.options, "--no-cache", "--force-exclude"]
+    words = [formatter.ruff, *command, *formatter.options, "--no-cache", "--force-exclude"]
     try:
         done = subprocess.run(
             [*words, "--stdin-filename", str(file), "-"],
