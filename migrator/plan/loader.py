@@ -81,16 +81,18 @@ def _fingerprint(document: Mapping[str, Any]) -> str:
 
 def _plan(top: TomlTable, file: Path, fingerprint: str) -> Plan:
     migration, legacy = top.table("migration"), top.table("legacy")
+    project = _project(top.table("project"))
+    unified = _endpoint(top.table("unified"), Side.UNIFIED, System.CELERY)
     plan = Plan(
         name=migration.text("name"),
         file=file,
-        project=_project(top.table("project")),
+        project=project,
         legacy=tuple(
             _endpoint(legacy.table(system.value), Side.LEGACY, system)
             for system in (System.DRAMATIQ, System.CELERY)
             if legacy.take(system.value, None) is not None
         ),
-        unified=_endpoint(top.table("unified"), Side.UNIFIED, System.CELERY),
+        unified=replace(unified, declared_by_us=bool(project.install_package)),
         tasks=tuple(_task(table) for table in top.tables("task")),
         retired=tuple(_retired(table) for table in top.tables("retired")),
         schedule=tuple(_schedule(table) for table in top.tables("schedule")),

@@ -221,6 +221,7 @@ environment = { DJANGO_SETTINGS_MODULE = "clinic.settings" }
 def test_a_legacy_worker_of_converted_source_runs_the_actors(tmp_path: Path, redis_url: str) -> None:
     reminded = tmp_path / "reminded"
     project = converted(tmp_path / "clinic", {"QUEUE_URL": redis_url, "REMINDED": str(reminded)})
+    (project.folder / "db.sqlite3").write_text("")
     plan = project.folder / "migration.toml"
     plan.write_text(plan.read_text() + WORKER)
     project.git("stash", "-q")
@@ -263,3 +264,36 @@ def test_a_manager_does_not_start_a_legacy_worker_from_converted_source(tmp_path
     done = project.migrator("workers", "start", "legacy", "--yes")
     assert done.returncode == 4
     assert "would start without its actors" in done.stderr
+
+
+@pytest.mark.parametrize("given", ["missing", "tracked", "ignored", "in the plan"])
+def test_a_legacy_worker_is_not_led_to_files_that_only_its_tree_has(tmp_path: Path, redis_url: str, given: str) -> None:
+    project = converted(tmp_path / "clinic", {"QUEUE_URL": redis_url})
+    settings = project.folder / "clinic/settings.py"
+    if given == "tracked":
+        settings.write_text(settings.read_text().replace("db.sqlite3", "db.file"))
+        (project.folder / "db.file").write_text("")
+        project.git("stash", "-q", "--", "reminders")
+        project.commit()
+        project.git("stash", "pop", "-q")
+    elif given == "ignored":
+        (project.folder / "db.sqlite3").write_text("")
+    elif given == "in the plan":
+        text = 'os.environ.get("DB", BASE_DIR / "db.sqlite3")'
+        settings.write_text(settings.read_text().replace('BASE_DIR / "db.sqlite3"', text))
+        project.git("stash", "-q", "--", "reminders")
+        project.commit()
+        project.git("stash", "pop", "-q")
+    variable = f', DB = "{tmp_path}/db" }}' if given == "in the plan" else " }"
+    plan = project.folder / "migration.toml"
+    plan.write_text(plan.read_text() + WORKER.replace(" }", variable))
+    project.commit()
+    try:
+        done = project.migrator("workers", "start", "legacy", "--yes")
+    finally:
+        project.migrator("workers", "stop", "legacy", "--yes")
+    if given in ("ignored", "in the plan"):
+        assert done.returncode == 0, done.stderr
+    else:
+        assert done.returncode == 4
+        assert "DATABASES: " in done.stderr

@@ -21,7 +21,7 @@ from migrator.brokers.rabbitmq.queues import (
 from migrator.brokers.rabbitmq.server import QueueCount, RabbitmqServer, count
 from migrator.plan.model import Endpoint
 from migrator.report import Finding, Severity
-from migrator.wire.message import Side, System
+from migrator.wire.message import System
 from migrator.wire.queue_address import QueueAddress
 
 #: RabbitMQ closes the channel of a worker that has held a message for longer.
@@ -82,7 +82,8 @@ def _findings(
     for address, given in arguments.items():
         queue = f"{where} {address.wire_queue}"
         found = as_text(given)
-        if endpoint.side is Side.UNIFIED and given.get("x-max-priority") != UNIFIED_MAX_PRIORITY:
+        # How an app of the project declares its queue, its workers show: they start before anything legacy stops.
+        if endpoint.declared_by_us and given.get("x-max-priority") != UNIFIED_MAX_PRIORITY:
             what = "the unified queue has other arguments than the unified app declares; the server refuses that (406)"
             remedy = f"delete the queue while it is empty; it is redeclared with x-max-priority={UNIFIED_MAX_PRIORITY}"
             yield _finding("BROKER-QUEUE-ARGUMENTS", Severity.ERROR, queue, what, found, remedy)

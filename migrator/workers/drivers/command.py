@@ -22,7 +22,7 @@ from migrator.errors import RefusedError, UnreachableError, UsageError
 from migrator.plan.model import Plan
 from migrator.plan.placeholders import fill
 from migrator.plan.processes import Process
-from migrator.project.legacy_tree import in_tree, legacy_folder
+from migrator.project.legacy_tree import in_tree, legacy_folder, own_paths
 from migrator.report import Finding
 from migrator.state.state_folder import ensure_state_folder
 from migrator.wire.message import Side
@@ -73,12 +73,15 @@ def start(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> Proces
     fields = {"name": process.name, "node": node, "log": str(log), "log_offset": offset}
     launch = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")), str(file)]
     folder = process_folder(plan, process, environ=environ)
+    own = _environment_in(plan, folder, environment(plan, process, environ=environ))
+    if folder != plan.folder:
+        _require_shared_files(plan, process, folder, own)
     command = [in_tree(plan, folder, word) for word in arguments(plan, process, environ=environ, node=node)]
     with log.open("ab") as output:
         child = subprocess.Popen(
             [*launch, orjson.dumps(fields).decode(), *command],
             cwd=folder / in_tree(plan, folder, process.directory),
-            env=_environment_in(plan, folder, environment(plan, process, environ=environ)),
+            env=own,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -171,6 +174,23 @@ def process_folder(plan: Plan, process: Process, *, environ: Mapping[str, str]) 
     if process.side is Side.UNIFIED or process.as_it_is:
         return plan.folder
     return legacy_folder(plan, environ=environ)
+
+
+def _require_shared_files(plan: Plan, process: Process, folder: Path, environ: Mapping[str, str]) -> None:
+    """Refuse a process of the legacy tree whose settings lead it to files that only the tree has.
+
+    Raises:
+        RefusedError: What it writes there would be gone with the tree.
+    """
+    own = own_paths(plan, folder, environ)
+    if own:
+        raise RefusedError(
+            f"process {process.name}",
+            "its settings name files below the project, which in the tree of the legacy source are others",
+            found="; ".join(own[:3]),
+            remedy="set those paths by variables under `environment` of the process in the plan, or let git ignore "
+            "the files, which are then shared",
+        )
 
 
 def _environment_in(plan: Plan, folder: Path, own: dict[str, str]) -> dict[str, str]:

@@ -1,0 +1,58 @@
+"""Report which paths below a folder the project's settings name; run as a script in the project's folder.
+
+Usage: paths_probe.py SETTINGS FOLDER
+
+The answer is one line of JSON, the last one: pairs of a setting and a path that stays inside of the folder when links
+are followed, and that is a database or isn't there.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+#: What a worker only reads.
+_READ = frozenset({"STATIC_ROOT", "STATICFILES_DIRS", "TEMPLATES", "LOCALE_PATHS", "FIXTURE_DIRS"})
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Import the settings and print the answer."""
+    os.environ["DJANGO_SETTINGS_MODULE"] = arguments[0]
+    sys.path[:] = [str(Path.cwd()), *(entry for entry in sys.path if Path(entry) != Path(__file__).parent)]
+    from django.conf import settings
+
+    folder = Path(arguments[1]).resolve()
+    found = sorted({(name, str(path)) for name, path in _named(settings) if _is_own(name, path, folder)})
+    sys.stdout.write("\n" + json.dumps(found) + "\n")
+    return 0
+
+
+def _named(settings: Any) -> Iterator[tuple[str, Path]]:
+    for name in dir(settings):
+        if name.isupper() and name not in _READ:
+            yield from ((name, path) for path in _paths(getattr(settings, name)))
+
+
+def _paths(value: Any) -> Iterator[Path]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple, set)):
+        for item in value:
+            yield from _paths(item)
+    elif isinstance(value, Path) or (isinstance(value, str) and value.startswith("/")):
+        yield Path(value)
+
+
+def _is_own(name: str, path: Path, folder: Path) -> bool:
+    """Tell whether what is written there would stay in the folder."""
+    try:
+        inside = folder in path.resolve().parents
+    except (OSError, ValueError):
+        return False
+    return inside and (name == "DATABASES" or not path.exists())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
