@@ -181,15 +181,15 @@ def test_a_process_that_several_files_describe_is_drafted_once(tmp_path: Path) -
 
 
 def test_what_its_manager_can_not_run_is_drafted_from_another_file(tmp_path: Path) -> None:
-    supervisor = "[program:actors]\ncommand=python manage.py rundramatiq -p 3 -t 2\n"
+    supervisor = "[supervisord]\n\n[program:actors]\ncommand=python manage.py rundramatiq -p 3 -t 2\n"
     project = make_project(tmp_path / "bakery", {**BAKERY, **ONLY_PROCFILE, "deploy/app.conf": supervisor})
     seen = json.loads(project.migrator("inspect", "--format", "json").stdout)["processes"]
     assert [item["queues"] for item in seen] == ["default, cakes", "default, cakes"]
     done = project.migrator("init")
     assert "1 of 1 processes in deployment files are in the plan" in done.stdout
-    assert "not in the plan as it stands: deploy/app.conf:1: actors: supervisor can't be told" in done.stdout
+    assert "not in the plan as it stands: deploy/app.conf:3: actors: supervisor can't be told" in done.stdout
     text = (project.folder / "migration.toml").read_text()
-    assert "# procfile actors, Procfile:1; also supervisor deploy/app.conf:1" in text
+    assert "# procfile actors, Procfile:1; also supervisor deploy/app.conf:3" in text
 
 
 def test_what_can_not_be_read_is_told_with_file_and_line(tmp_path: Path) -> None:
