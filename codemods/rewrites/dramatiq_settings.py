@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import libcst as cst
 
+from codemods.calls.installed_apps import app_elements, take_out_apps
 from codemods.editing.context import FileContext, LeaveError
-from codemods.editing.sequences import remove_items
 from codemods.editing.statements import remove_statement
 from codemods.editing.units import seconds
 from codemods.install.app_settings import task_modules
@@ -21,7 +21,6 @@ from codemods.resolve.name_resolution import text_of
 from codemods.syntax.scopes import Binding, BindingKind
 from migrator.wire.message import System
 
-_APPS = frozenset({"django_dramatiq", "django_periodiq", "dramatiq_crontab"})
 _RESULT_TTL_S = "600"
 _INSTEAD = {
     "AdminMiddleware": "django-celery-results keeps a row for each task",
@@ -53,20 +52,20 @@ def rewrite(context: FileContext) -> None:
     actors = [t for t in context.index.targets.values() if t.system is System.DRAMATIQ]
     gone = all((t.in_place or t.left_behind) and not t.stuck for t in actors)
     over = bool(actors) and not context.index.retire and gone
+    if over and not take_out_apps(context):
+        over = False
+        context.leave(
+            context.source.module, "SETTINGS", "INSTALLED_APPS: take the apps of Dramatiq out, then run again"
+        )
+    elif not over:
+        for element, _ in app_elements(context):
+            context.leave(element, "LEGACY-CODE", f"INSTALLED_APPS: {text_of(element.value)}")
     for name, group in context.tree.module.bindings.items():
         if not name.startswith("DRAMATIQ_"):
             continue
         with context.attempt(group[0].node):
             if not over or len(group) != 1 or _is_read(context, group[0]) or not _convert(context, name, group[0]):
                 raise LeaveError("DRAMATIQ-SETTING" if over else "LEGACY-CODE", group[0].node, _detail(name))
-    for binding in context.tree.module.bindings.get("INSTALLED_APPS", []):
-        if isinstance(binding.value, (cst.List, cst.Tuple)):
-            apps = [e for e in binding.value.elements if (text_of(e.value) or "").partition(".")[0] in _APPS]
-            if over:
-                remove_items(context, binding.value.elements, apps)
-            else:
-                for element in apps:
-                    context.leave(element, "LEGACY-CODE", f"INSTALLED_APPS: {text_of(element.value)}")
 
 
 def _detail(name: str) -> str:
