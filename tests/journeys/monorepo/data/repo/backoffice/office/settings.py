@@ -1,0 +1,2 @@
+SECRET_KEY = "not-secret"
+INSTALLED_APPS = ["jobs"]
