@@ -44,6 +44,9 @@ class BeatPlaces:
     queue_setting: str = "CELERY_TASK_DEFAULT_QUEUE"
     #: Where the queue's setting stands or is to be made, and where the installed apps stand.
     queue: SettingsPlace | None = None
+    #: The same of the table of routes.
+    routes_setting: str = "CELERY_TASK_ROUTES"
+    routes: SettingsPlace | None = None
     apps: SettingsPlace | None = None
     #: Modules of the project's settings, the plan's first, then those that it imports everything from.
     settings: tuple[str, ...] = ()

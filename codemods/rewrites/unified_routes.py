@@ -1,7 +1,7 @@
 """Where tasks of Celery stay, each unified task is sent to its queue by name: a default queue would hold for all.
 
-``CELERY_TASK_ROUTES`` is completed where the settings have it, at the top of the module or in a class of
-django-configurations, and written beside the other settings of Celery where they don't.
+``CELERY_TASK_ROUTES`` is completed where the settings have it, in the plan's module, in one that it imports everything
+from or in a class of django-configurations, and written beside the other settings of Celery where they don't.
 Source: ``celery/app/routes.py`` (``MapRoute``: a whole name goes before a pattern),
 https://django-configurations.readthedocs.io (a class whose attributes are the settings).
 """
@@ -16,46 +16,44 @@ from codemods.resolve.name_resolution import text_of
 from codemods.syntax.scopes import Binding, BindingKind, Scope
 from migrator.wire.message import System
 
-_ROUTES = "CELERY_TASK_ROUTES"
 _COMMENT = "# --- the queues of unified tasks; tasks that stay keep theirs ---"
 
 
 def rewrite(context: FileContext) -> None:
-    """Complete the routes in the settings module."""
-    index = context.index
-    if not index.settings or context.values.where.module != index.settings or not index.keeps(System.CELERY):
+    """Complete the routes where the settings have them."""
+    index, module = context.index, context.values.where.module
+    place, name = index.beat.routes, index.beat.routes_setting
+    if not index.keeps(System.CELERY) or module != (place.module if place is not None else index.settings):
         return
     queues = {target.unified: target.queue for target in index.targets.values() if target.unified}
     scopes = _scopes(context)
-    found = [(scope, binding) for scope in scopes for binding in scope.bindings.get(_ROUTES, [])]
     with context.attempt(context.source.module):
-        for _, binding in found:
+        if place is None:
+            raise LeaveError("SETTINGS", None, f"{name}: nothing here has settings of Celery")
+        found = [binding for scope in scopes.values() for binding in scope.bindings.get(name, [])]
+        for binding in found:
             _complete(context, binding, queues)
         if not found:
-            _write(context, _home(context, scopes), queues)
+            _write(context, scopes[place.owner], queues)
 
 
-def _scopes(context: FileContext) -> list[Scope]:
-    """Return the scopes whose names are settings: the module, and its classes."""
-    classes = {node for node in context.source.module.body if isinstance(node, cst.ClassDef)}
-    found = {id(scope): scope for scope in context.tree.scopes.values() if scope.node in classes}
-    return [context.tree.module, *found.values()]
-
-
-def _home(context: FileContext, scopes: list[Scope]) -> Scope:
-    """Return the scope with the settings of Celery; the first class, on which others build, if several have some."""
-    for scope in scopes:
-        if any(name.startswith("CELERY_") for name in scope.bindings):
-            return scope
-    if len(scopes) > 1:
-        raise LeaveError("SETTINGS", None, f"{_ROUTES}: no class here has settings of Celery")
-    return scopes[0]
+def _scopes(context: FileContext) -> dict[str, Scope]:
+    """Return the scopes whose names are settings: the module, under an empty name, and its classes."""
+    classes = {node: node.name.value for node in context.source.module.body if isinstance(node, cst.ClassDef)}
+    found = {
+        classes[s.node]: s
+        for s in context.tree.scopes.values()
+        if isinstance(s.node, cst.ClassDef) and s.node in classes
+    }
+    return {"": context.tree.module, **found}
 
 
 def _complete(context: FileContext, binding: Binding, queues: dict[str, str]) -> None:
     value = binding.value
     if binding.kind is not BindingKind.ASSIGN or not isinstance(value, cst.Dict):
-        raise LeaveError("SETTINGS", binding.node, f"{_ROUTES} is no literal: add {', '.join(queues)}")
+        raise LeaveError(
+            "SETTINGS", binding.node, f"{context.index.beat.routes_setting} is no literal: add {', '.join(queues)}"
+        )
     legacy = {target.name: target.unified for target in context.index.targets.values()}
     names = [text_of(e.key) or "" for e in value.elements if isinstance(e, cst.DictElement)]
     missing = {name: queue for name, queue in queues.items() if name not in {legacy.get(n, n) for n in names}}
@@ -72,7 +70,7 @@ def _complete(context: FileContext, binding: Binding, queues: dict[str, str]) ->
 def _write(context: FileContext, scope: Scope, queues: dict[str, str]) -> None:
     """Write the setting behind everything else of its scope."""
     newline, text = context.source.newline(), context.source.text
-    lines = [_COMMENT, f"{_ROUTES} = {{", *_entries(queues), "}"]
+    lines = [_COMMENT, f"{context.index.beat.routes_setting} = {{", *_entries(queues), "}"]
     if isinstance(scope.node, cst.ClassDef):
         last = scope.node.body.body[-1]
         end = text.find(b"\n", context.source.span(last)[1])

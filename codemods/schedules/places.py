@@ -32,10 +32,12 @@ def decide_places(plan: Plan, index: PlanIndex, sources: SourceFiles) -> PlanInd
         settings=project.settings,
         schedule_setting=f"{prefix}_BEAT_SCHEDULE" if prefix else "CELERYBEAT_SCHEDULE",
         queue_setting=f"{prefix}_TASK_DEFAULT_QUEUE" if prefix else "CELERY_DEFAULT_QUEUE",
+        routes_setting=f"{prefix}_TASK_ROUTES" if prefix else "CELERY_ROUTES",
         apps=_place(bound(scopes, "INSTALLED_APPS")),
     )
     fallback = _fallback(scopes, prefix or "CELERY")
     base = replace(base, queue=_place(bound(scopes, base.queue_setting) or fallback))
+    base = replace(base, routes=_place(bound(scopes, base.routes_setting) or fallback))
     entries = [entry for facts in project.modules.values() for entry in schedule_entries(facts) if entry.beat]
     kept, covered = _kept(plan, project, [entry for entry in entries if entry.file not in index.retire])
     added = tuple(_added(entry.name, plan, entries) for entry in plan.schedule if entry.name not in covered)

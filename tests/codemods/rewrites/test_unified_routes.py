@@ -45,7 +45,15 @@ ENTRY = '"orders.confirm": {"queue": "unified"},'
 
 def settings_after(folder: Path, text: str, *, stays: str = TASK.format(name="nightly")) -> tuple[str, set[str]]:
     """Return the settings after a rewrite of which nothing else is seen here, and the codes of what was left."""
-    files = {"orders.py": TASK.format(name="confirm"), "reports.py": stays, "settings.py": text, "migration.toml": PLAN}
+    app = 'from celery import Celery\n\napp = Celery("shop")\n'
+    app += 'app.config_from_object("django.conf:settings", namespace="CELERY")\n'
+    files = {
+        "app.py": app,
+        "orders.py": TASK.format(name="confirm"),
+        "reports.py": stays,
+        "settings.py": text,
+        "migration.toml": PLAN,
+    }
     project: Project = make_project(folder, files)
     plan = load_plan(project.folder / "migration.toml")
     report = rewrite(plan, mode=Mode.WRITE)
@@ -77,7 +85,6 @@ def test_where_no_task_of_celery_stays_there_is_a_default_queue(tmp_path: Path) 
     [
         "CELERY_TASK_ROUTES = routes()\n",
         "class Common:\n    CELERY_TASK_ROUTES = routes()\n",
-        "class Common:\n    DEBUG = False\n",
     ],
 )
 def test_what_cannot_be_completed_is_listed(tmp_path: Path, text: str) -> None:
@@ -117,3 +124,12 @@ def test_what_cannot_be_completed_is_listed(tmp_path: Path, text: str) -> None:
 )
 def test_routes_are_completed_or_written(tmp_path: Path, before: str, after: str) -> None:
     assert settings_after(tmp_path, before) == (after, set())
+
+
+def test_routes_of_a_module_that_the_settings_import_from_are_completed_there(tmp_path: Path) -> None:
+    """A second table in the settings module would take away the routes of tasks that stay."""
+    base = 'CELERY_TASK_ROUTES = {\n    "reports.*": {"queue": "slow"},\n}\n'
+    (tmp_path / "base.py").write_text(base, encoding="utf-8")
+    text = "from base import *\n\nDEBUG = False\n"
+    assert settings_after(tmp_path, text) == (text, set())
+    assert ENTRY in (tmp_path / "base.py").read_text(encoding="utf-8")
