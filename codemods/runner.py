@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from codemods.files.locking import locked
+from codemods.files.package_names import package_outcomes
 from codemods.files.record import FileRecord, RunRecord, created_files, digest, head_commit, read_record, write_durably
 from codemods.files.text_files import text_outcomes
 from codemods.files.writer import pending, recover, write_all
@@ -100,6 +101,8 @@ def _run(plan: Plan, paths: Sequence[Path], choice: Choice) -> tuple[RewriteRepo
             if choice.while_parsing is not None:
                 choice.while_parsing(sources)
             named.extend(text_outcomes(plan, index, sources, write=choice.text))
+            listed = {(outcome.shown, left.line) for outcome in named for left in outcome.leftovers}
+            named.extend(package_outcomes(plan, index, sources, listed))
 
         skip = index.retire | frozenset(installation.files)
         found = rewrite_project(plan, index, workers, skip=skip, only=only, while_parsing=while_parsing)

@@ -7,7 +7,7 @@ import re
 import libcst as cst
 
 from codemods.editing.context import FileContext
-from codemods.plan.sister_packages import instead, needs_dramatiq
+from codemods.plan.sister_packages import LEGACY, instead, needs_dramatiq
 from codemods.resolve.name_resolution import text_of
 
 #: A path into a package; those into Dramatiq itself may be names of its loggers.
@@ -33,9 +33,22 @@ def list_sisters(context: FileContext, treated: tuple[str, ...]) -> None:
                 _leave(context, statement, path)
     for node in context.tree.strings:
         text = text_of(node) or ""
+        if text.partition(".")[0] == LEGACY and _is_logger(context, node):
+            context.leave(node, "DRAMATIQ-SETTING", f"the logger {text}")
         listed = {left.line for left in context.result.leftovers}
         if _DOTTED.fullmatch(text) and not _is_setting(context, node) and context.source.line(node) not in listed:
             _leave(context, node, text)
+
+
+def _is_logger(context: FileContext, node: cst.CSTNode) -> bool:
+    """True for a key in ``LOGGING``."""
+    here, holder = node, context.parent(node)
+    if not isinstance(holder, cst.DictElement) or holder.key is not node:
+        return False
+    while here is not None and not isinstance(here, cst.Assign):
+        here = context.parent(here)  # type: ignore[assignment]
+    targets = [t.target for t in here.targets] if isinstance(here, cst.Assign) else []
+    return any(isinstance(target, cst.Name) and target.value == "LOGGING" for target in targets)
 
 
 def _leave(context: FileContext, node: cst.CSTNode, path: str) -> None:

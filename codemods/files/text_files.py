@@ -43,7 +43,7 @@ def text_outcomes(plan: Plan, index: PlanIndex, sources: SourceFiles, *, write: 
     pattern = re.compile(b"|".join(words))
     commands = plan_commands(plan, index.applications, index.unified_application.removesuffix(".celery.app"))
     found = [
-        (file, before) for file in _text_files(plan, sources) if (before := _read(file)) and pattern.search(before)
+        (file, before) for file in text_files(plan, sources) if (before := read_text(file)) and pattern.search(before)
     ]
     working = {_deployment(file) for file, before in found if starts_celery_worker(commands, _text(before))}
     for file, before in found:
@@ -71,7 +71,7 @@ def text_outcomes(plan: Plan, index: PlanIndex, sources: SourceFiles, *, write: 
         )
 
 
-def _read(file: Path) -> bytes:
+def read_text(file: Path) -> bytes:
     """Return a file's bytes; nothing for one that is too large, unreadable or no text."""
     try:
         data = file.read_bytes() if file.stat().st_size <= _LIMIT_BYTES else b""
@@ -90,13 +90,15 @@ def _deployment(file: Path) -> Path:
     return file.parent / f"*{file.suffix}" if file.suffix in {".service", ".conf", ".ini"} else file
 
 
-def _text_files(plan: Plan, sources: SourceFiles) -> Iterator[Path]:
+def text_files(plan: Plan, sources: SourceFiles, also: re.Pattern[str] | None = None) -> Iterator[Path]:
+    """Yield the text and data files of a project, and others whose names match a pattern; not the plan."""
     folders = [plan.folder, *(plan.folder / name for name in _CI_FOLDERS if (plan.folder / name).is_dir())]
     for folder in folders:
         for file in sources.files(folder):
             known = (
                 file.name in _NAMES or file.suffix in _SUFFIXES | _DATA or file.name.startswith(("Dockerfile", ".env"))
             )
+            known = known or (also is not None and also.fullmatch(file.name) is not None)
             if known and file != plan.file.resolve():
                 yield file
 

@@ -129,6 +129,10 @@ REASONS = MappingProxyType(
             "a schedule that the plan can't state stays as it is", "see that it means what the plan says"
         ),
         "SETTINGS": _left("the settings can't be completed safely", "add it by hand"),
+        "DRAMATIQ-TEXT": _notice(
+            "names Dramatiq: a dependency, a command, or rows of an app that goes",
+            "keep it until the migration is completed, then take it out",
+        ),
         "DRAMATIQ-PACKAGE": _left(
             "a package that needs Dramatiq: it can't be imported any more when that is uninstalled",
             "remove it, or replace it by what Celery has",

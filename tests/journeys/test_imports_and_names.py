@@ -505,3 +505,28 @@ def test_a_new_import_stands_in_its_section(tmp_path: Path) -> None:
     project, _ = rewritten(tmp_path, {"shop/run.py": text})
     head = "import os\n\nimport dramatiq\nfrom celery import group\n\nfrom core.tasks import ping\n\n"
     assert source(project, "shop/run.py").startswith(head)
+
+
+def test_deployment_text_is_named_whatever_the_plan_retires(tmp_path: Path) -> None:
+    logging = 'LOGGING = {"loggers": {"dramatiq": {"level": "INFO"}, "shop": {}}}\n'
+    rows = '[{"model": "django_dramatiq.task"},\n{"model": "shop.order", "note": "dramatiq"}]\n'
+    files = {
+        "requirements.txt": "Django\n# dramatiq was slow\ndramatiq[redis]>=1.16\n",
+        "requirements/prod.in": "periodiq\n",
+        "pyproject.toml": '[project]\nname = "shop"\nversion = "1"\ndependencies = [\n  "django-dramatiq",\n]\n',
+        "compose.yml": 'services:\n  worker:\n    command: ["dramatiq", "jobs.tasks"]\n',
+        "fixtures/rows.json": rows,
+        "README.md": "We use dramatiq.\n",
+        "shop/settings.py": SHOP["shop/settings.py"] + logging,
+    }
+    _, printed = rewritten(tmp_path, files)
+    found = {path: codes(printed, path) for path in files}
+    assert found == {
+        "requirements.txt": ["DRAMATIQ-TEXT 3"],
+        "requirements/prod.in": ["DRAMATIQ-TEXT 1"],
+        "pyproject.toml": ["DRAMATIQ-TEXT 5"],
+        "compose.yml": ["DRAMATIQ-TEXT 3"],
+        "fixtures/rows.json": ["DRAMATIQ-TEXT 1"],
+        "README.md": [],
+        "shop/settings.py": ["DRAMATIQ-SETTING 4"],
+    }
