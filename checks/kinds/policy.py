@@ -48,6 +48,9 @@ def _following(
     if endpoint and legacy["queue"] in endpoint.queues and unified["queue"] in plan.unified.queues:
         expected["queue"] = unified["queue"]
     if mapping.system is System.DRAMATIQ:
+        if legacy["priority"] == 0 and unified["priority"] is None:
+            # Nobody has chosen one: 0 is Dramatiq's default, and Celery's is none.
+            expected["priority"] = None
         if legacy["encoder"] == "JSONEncoder":
             expected["encoder"] = "json"
         if legacy["backoff_s"] == f"{unified['backoff_s']}, with jitter":
