@@ -67,6 +67,14 @@ class _StaysError(Exception):
     """A command that can't be rewritten, and why."""
 
 
+def _converted_modules(plan: Plan) -> set[str]:
+    """Return the modules whose actors are converted where they stand: a Dramatiq worker finds none there."""
+    paths = {task.name: task.path for task in plan.tasks}
+    actors = [m for m in plan.mappings() if m.system is System.DRAMATIQ]
+    kept = {task.path.rpartition(".")[0] for task in plan.retired if task.system is System.DRAMATIQ}
+    return {m.path.rpartition(".")[0] for m in actors if paths[m.unified] == m.path} - kept
+
+
 def plan_commands(plan: Plan, applications: frozenset[str], package: str) -> Commands:
     """Return what the commands in a plan's project become.
 
@@ -78,7 +86,7 @@ def plan_commands(plan: Plan, applications: frozenset[str], package: str) -> Com
     started = [_celery_arguments(p.command) for p in plan.select(side=Side.UNIFIED, role=Role.WORKER)]
     named = {_application(arguments) for arguments in started} - {""}
     retired = {path.removeprefix(plan.project.root).strip("/") for path in plan.project.retire}
-    modules = {path.removesuffix(".py").replace("/", ".") for path in retired}
+    modules = {path.removesuffix(".py").replace("/", ".") for path in retired} | _converted_modules(plan)
     apps = {app.rpartition(".")[0] for app in applications} & modules
     spelled = {text for a in applications if a.rpartition(".")[0] in apps for text in (a, ":".join(a.rsplit(".", 1)))}
     celery, dramatiq = plan.endpoint(System.CELERY), plan.endpoint(System.DRAMATIQ)
@@ -213,7 +221,7 @@ def _dramatiq(commands: Commands, match: re.Match[str], *, worker_elsewhere: boo
     if not known and not set(modules) & commands.modules:
         return match.group()
     if not known or (by_manage and (modules or not commands.all_go)):
-        raise _StaysError("a Dramatiq worker of modules that stay too")
+        raise _StaysError("a Dramatiq worker, also of modules that the plan leaves as they are")
     _check_options(commands, tokens)
     if worker_elsewhere:
         raise _StaysError("a Dramatiq worker; the unified worker that is started beside it replaces it")

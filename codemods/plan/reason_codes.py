@@ -140,7 +140,10 @@ REASONS = MappingProxyType(
         "DRAMATIQ-SETTING": _notice(
             "a setting of Dramatiq, which no worker reads after the migration", "remove it, with what else reads it"
         ),
-        "TEXT-NAME": _notice("a text file names a legacy task, module or command", "run with --text, or correct it"),
+        "TEXT-NAME": _notice(
+            "a text file names a legacy task, module or command",
+            "run with --text, or correct it once the cutover is done",
+        ),
         "PERIODIC-ROW": _left(
             "a row of django_celery_beat may name a legacy task", "rename the task of that row by hand"
         ),

@@ -130,11 +130,13 @@ class Traffic:
         return [json.loads(line) for line in self.ledger.read_text().splitlines()]
 
 
-def start_traffic(folder: Path, base: str, paths: Sequence[str], *, interval_s: float) -> Traffic:
-    """Begin to send requests, each with a reference of its own."""
-    ledger, stop = folder / "traffic.jsonl", folder / "traffic.stop"
+def start_traffic(journey: Journey, base: str, paths: Sequence[str], *, interval_s: float) -> Traffic:
+    """Begin to send requests, each with a reference of its own; they end with the journey."""
+    ledger, stop = journey.folder / "traffic.jsonl", journey.folder / "traffic.stop"
     words = [sys.executable, str(TRAFFIC), base, str(ledger), str(stop), str(interval_s), *paths]
-    return Traffic(ledger=ledger, stop_file=stop, process=subprocess.Popen(words))
+    return Traffic(
+        ledger=ledger, stop_file=stop, process=subprocess.Popen(words, env={**os.environ, **journey.project.environ})
+    )
 
 
 def end_marked(mark: str) -> None:

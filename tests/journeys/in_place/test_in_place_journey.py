@@ -60,7 +60,7 @@ def move(folder: Path, files: Path, environ: dict[str, str], *, rehearsed: bool)
         journey.project.commit()
         journey.run("workers", "start", "legacy", "--yes")
         paths = [f"/book/{kind}/{kind}-{{ref}}" for kind in KINDS]
-        traffic = start_traffic(folder, f"http://127.0.0.1:{port}", paths, interval_s=0.1)
+        traffic = start_traffic(journey, f"http://127.0.0.1:{port}", paths, interval_s=0.1)
         capture_cases(journey, audit)
 
         rewrite(journey)

@@ -50,7 +50,7 @@ def test_two_modules_of_one_project_move_and_the_rest_stays(
     journey.python("manage.py", "migrate", "-v0")
     journey.run("workers", "start", "legacy", "--yes")
     base = f"http://127.0.0.1:{journey.project.environ['PORT']}"
-    traffic = start_traffic(tmp_path, base, ["/order/{ref}", "/product/{ref}"], interval_s=0.05)
+    traffic = start_traffic(journey, base, ["/order/{ref}", "/product/{ref}"], interval_s=0.05)
     phases = [time.time()]
     convert(journey, first=True)
     journey.run("rehearse", timeout_s=600)

@@ -107,7 +107,7 @@ def test_from_inspect_to_complete(tmp_path: Path, record_property: Callable[[str
     port, database = free_port(), tmp_path / "shop.sqlite3"
     with redis_that_survives(tmp_path) as server:
         environ = {"SHOP_REDIS": server.url().rpartition("/")[0], "SHOP_DB": str(database), "PORT": str(port)}
-        with open_journey(tmp_path, DATA / "project", environ) as journey:
+        with open_journey(tmp_path, DATA / "shop", environ) as journey:
             shop = Shop(journey, database)
             journey.python("manage.py", "migrate", "--verbosity", "0")
             assert "rundramatiq" in journey.run("inspect")
@@ -128,7 +128,7 @@ def test_from_inspect_to_complete(tmp_path: Path, record_property: Callable[[str
             assert "9 cases written" in journey.run("parity-check", "--capture", "1")
             journey.project.commit()
             journey.run("workers", "start", "legacy", "--yes")
-            traffic = start_traffic(tmp_path, f"http://127.0.0.1:{port}", PATHS, interval_s=INTERVAL_S)
+            traffic = start_traffic(journey, f"http://127.0.0.1:{port}", PATHS, interval_s=INTERVAL_S)
             shop.wait_for_beats()
 
             convert(journey)
@@ -152,7 +152,7 @@ def test_from_inspect_to_complete(tmp_path: Path, record_property: Callable[[str
                 lambda: shop.balance(ledger)[1] == 0, timeout_s=120, what=lambda: shop.balance(ledger), pause_s=1
             )
             wait_until(lambda: shop.rows()["orders_event", "later", "confirmation"], timeout_s=180, what="the reminder")
-            journey.run("complete", "--yes", codes=(0,))
+            journey.run("complete", "--name", "shop")
             total, lost, duplicated = shop.balance(ledger)
             assert (lost, duplicated) == (0, 0)
             assert shop.rows()["orders_event", "later", "confirmation"] == 1
