@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from codemods.plan.plan_index import PlanIndex
 from codemods.plan.policy import ACTORS, number, read_policy
@@ -18,6 +19,7 @@ from migrator.inventory.source_files import SourceFiles
 from migrator.plan.model import Plan
 from migrator.wire.message import System
 
+_APPS = re.compile(rb"[\"'](?:django_dramatiq|django_periodiq|dramatiq_crontab)(?:\.apps\.\w+)?[\"']")
 _SETTING = re.compile(rb"\bDRAMATIQ_[A-Z_]+\b")
 _KINDS = {"redis": "redis", "rediss": "redis", "amqp": "rabbitmq", "amqps": "rabbitmq", "pyamqp": "rabbitmq"}
 
@@ -32,15 +34,18 @@ def with_in_place(plan: Plan, index: PlanIndex, modules: Mapping[str, ModuleFact
         sources: The tree.
     """
     words = {name: facts for facts in modules.values() for name in _shareable(facts)}
-    brokers, shared = _read_all(plan, words, sources)
+    brokers, shared = _read_all(plan, index, words, sources)
     priorities = {0} | {value for facts in modules.values() for value in _priorities(facts)}
     targets = {
         path: replace(target, members=_members(modules, path)) if target.in_place else target
         for path, target in index.targets.items()
     }
+    settings = {name: _settings_file(plan, name) for name in {plan.project.settings, *index.beat.settings} - {""}}
+    naming = {name for name, file in settings.items() if file.is_file() and _APPS.search(sources.read(file))}
     return replace(
         index,
         targets=targets,
+        dramatiq_apps=frozenset(naming),
         policy=read_policy(brokers),
         priorities=tuple(sorted(priorities)),
         broker_kind=broker_kind(plan.unified.url),
@@ -82,19 +87,25 @@ def broker_kind(url: str) -> str:
     return kinds.pop() if len(kinds) == 1 else ""
 
 
-def _read_all(plan: Plan, words: Mapping[str, ModuleFacts], sources: SourceFiles) -> tuple[list[ModuleFacts], set[str]]:
+def _settings_file(plan: Plan, module: str) -> Path:
+    return plan.source_root / (module.replace(".", "/") + ".py")
+
+
+def _read_all(
+    plan: Plan, index: PlanIndex, words: Mapping[str, ModuleFacts], sources: SourceFiles
+) -> tuple[list[ModuleFacts], set[str]]:
     """Read every file once, for those that set up a broker and for what other files mention."""
     brokers, shared = [], set()
-    settings = plan.source_root / (plan.project.settings.replace(".", "/") + ".py")
+    settings = {_settings_file(plan, name) for name in {plan.project.settings, *index.beat.settings}}
     plain = {word: word.encode() for word in words}
     for file in sources.python_files():
         data = sources.read(file)
-        if (b"dramatiq" in data and b"Broker" in data) or b"DRAMATIQ_BROKER" in data or file == settings:
+        if (b"dramatiq" in data and b"Broker" in data) or b"DRAMATIQ_BROKER" in data or file in settings:
             try:
                 brokers.append(read_module(plan.source_root, file, data))
             except (SyntaxError, ValueError):
                 continue
-        if file != settings and b"DRAMATIQ_" in data:
+        if file not in settings and b"DRAMATIQ_" in data:
             shared |= {match.group().decode() for match in _SETTING.finditer(data)}
         for word, encoded in plain.items():
             if encoded in data and words[word].file != file and re.search(rb"\b%s\b" % re.escape(encoded), data):

@@ -14,16 +14,23 @@ from codemods.resolve.name_resolution import text_of
 _APPS = frozenset({"django_dramatiq", "django_periodiq", "dramatiq_crontab"})
 
 
-def take_out_apps(context: FileContext) -> bool:
-    """Take the apps of Dramatiq out of every list of this file; False if some may be installed from elsewhere."""
+def take_out_apps(context: FileContext, *, settings: bool) -> bool:
+    """Take the apps of Dramatiq out of every list of this file; False if some may be installed from elsewhere.
+
+    Args:
+        context: The file's.
+        settings: Whether it has settings of Dramatiq, which such an app would read.
+    """
     elements = app_elements(context)
     placed = {element.value for element, _ in elements}
     named = [node for node in context.tree.strings if _is_app(text_of(node)) and node not in placed]
     bindings = context.tree.module.bindings.get("INSTALLED_APPS", [])
     if named or not all(b.value is not None and _is_written_out(context, b.value) for b in bindings):
         return False
-    if not bindings and any(
-        isinstance(i, cst.ImportFrom) and isinstance(i.names, cst.ImportStar) for i in context.tree.imports
+    if (
+        not bindings
+        and settings
+        and any(isinstance(i, cst.ImportFrom) and isinstance(i.names, cst.ImportStar) for i in context.tree.imports)
     ):
         return False
     for holder in {id(holder): holder for _, holder in elements}.values():

@@ -141,6 +141,8 @@ class PlanIndex:
     #: Dotted paths of constants by which other files name Celery tasks, with those names, and which of them stay.
     name_constants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     open_constants: frozenset[str] = frozenset()
+    #: Settings modules that name an app of Dramatiq.
+    dramatiq_apps: frozenset[str] = frozenset()
     #: Absolute paths of files that the cutover removes and that are not rewritten.
     retire: frozenset[Path] = frozenset()
     #: Dotted names of those files.

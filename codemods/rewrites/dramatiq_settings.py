@@ -40,8 +40,9 @@ _HINTS = {
 
 
 def rewrite(context: FileContext) -> None:
-    """Convert the settings module."""
-    if not context.index.settings or context.values.where.module != context.index.settings:
+    """Convert the settings module, and those that it takes everything from."""
+    module = context.values.where.module
+    if not module or module not in (context.index.settings, *context.index.beat.settings):
         return
     if context.index.keeps(System.DRAMATIQ):
         for binding in context.tree.module.bindings.get("DRAMATIQ_BROKER", []):
@@ -52,7 +53,9 @@ def rewrite(context: FileContext) -> None:
     actors = [t for t in context.index.targets.values() if t.system is System.DRAMATIQ]
     gone = all((t.in_place or t.left_behind) and not t.stuck for t in actors)
     over = bool(actors) and not context.index.retire and gone
-    if over and not take_out_apps(context):
+    own = [name for name in context.tree.module.bindings if name.startswith("DRAMATIQ_")]
+    elsewhere = bool(own) and bool(context.index.dramatiq_apps - {module})
+    if over and (elsewhere or not take_out_apps(context, settings=bool(own))):
         over = False
         context.leave(
             context.source.module, "SETTINGS", "INSTALLED_APPS: take the apps of Dramatiq out, then run again"
