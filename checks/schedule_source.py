@@ -17,7 +17,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from migrator.inventory.callables import loading
 from migrator.inventory.module_facts import ModuleFacts, read_module
+from migrator.inventory.named_texts import following
 from migrator.plan.model import Plan
 
 #: Celery's fields in the order of a crontab line and of its own parameters, and APScheduler's names for them.
@@ -42,7 +44,7 @@ def read_entry(plan: Plan, name: str) -> dict[str, Any] | None:
     for file in (path.with_suffix(".py"), path / "__init__.py"):
         for source in _sources(plan, file):
             try:
-                facts = read_module(plan.source_root, file, source)
+                facts = following(read_module(plan.source_root, file, source), loading(plan.source_root, {}))
                 found = next(_entries(facts, entry), None)
             except _ComputedError as error:
                 return {"broken": f"it is computed: {error}"}
@@ -93,7 +95,7 @@ def _beat(facts: ModuleFacts, value: ast.Dict) -> Iterator[dict[str, Any]]:
         return
     yield {
         "system": "celery",
-        "task": _constant(facts, parts["task"]),
+        "task": facts.text(parts["task"]) or _constant(facts, parts["task"]),
         "args": list(_constant(facts, parts["args"])) if "args" in parts else [],
         "kwargs": dict(_constant(facts, parts["kwargs"])) if "kwargs" in parts else {},
         **_times(facts, parts["schedule"]),

@@ -45,7 +45,9 @@ def _following(
     """Return what of a legacy policy must be otherwise in the unified one, because the plan or the library says so."""
     expected: dict[str, Any] = {"name": mapping.unified}
     endpoint = plan.endpoint(mapping.system)
-    if endpoint and legacy["queue"] in endpoint.queues and unified["queue"] in plan.unified.queues:
+    # A legacy task without a queue shows the default one of the rewritten settings, which is a unified one.
+    planned = {*(endpoint.queues if endpoint else ()), *plan.unified.queues}
+    if legacy["queue"] in planned and unified["queue"] in plan.unified.queues:
         expected["queue"] = unified["queue"]
     if mapping.system is System.DRAMATIQ:
         if legacy["priority"] == 0 and unified["priority"] is None:

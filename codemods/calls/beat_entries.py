@@ -17,11 +17,13 @@ import libcst as cst
 
 from codemods.calls.arguments import adapt_literals
 from codemods.calls.routes import route
+from codemods.calls.task_naming import constants_of
 from codemods.editing.context import FileContext, LeaveError
 from codemods.editing.forgetting import forget
 from codemods.editing.literals import replace_string
 from codemods.editing.sequences import remove_items
 from codemods.plan.plan_index import Target
+from codemods.resolve.constants import texts_of
 from codemods.resolve.name_resolution import text_of
 from codemods.schedules.beat_times import beat_times
 from codemods.schedules.job_triggers import means
@@ -103,8 +105,7 @@ def rewrite_entry(context: FileContext, value: cst.BaseExpression) -> None:
     if "options" in given:
         _options(context, given["options"].value, target)
     _adapt(context, value, given, target)
-    if isinstance(named.value, cst.SimpleString):
-        replace_string(context, named.value, target.unified)
+    _name(context, named.value, target.unified)
 
 
 def become(context: FileContext, value: cst.BaseExpression, planned: ScheduleEntry) -> None:
@@ -124,10 +125,9 @@ def become(context: FileContext, value: cst.BaseExpression, planned: ScheduleEnt
         differ = _arguments_differ(context, target, planned, given)
         if not differ:
             _adapt(context, value, given, target)
-        if isinstance(named.value, cst.SimpleString):
-            replace_string(context, named.value, planned.task)
+        _name(context, named.value, planned.task)
     else:
-        other = text_of(named.value) != planned.task
+        other = _texts(context, named.value) != {planned.task}
         differ = other or _arguments_differ(context, None, planned, given)
         if other:
             context.leave(named.value, "SCHEDULE-DIFFERS", f"another task here, {planned.task} in the plan")
@@ -156,11 +156,24 @@ def _parts(context: FileContext, value: cst.BaseExpression) -> dict[str, Item]:
 
 
 def _target(context: FileContext, node: cst.BaseExpression) -> Target | None:
-    """Return the task that an entry names: by its name, or by ``task.name``."""
-    if isinstance(node, cst.SimpleString):
-        return context.index.named(text_of(node) or "")
+    """Return the task that an entry names: by its name, by a constant that holds it, or by ``task.name``."""
     use = context.uses.of_attribute(node)
-    return use.target if use is not None and use.rewritten and len(use.targets) == 1 else None
+    if use is not None:
+        return use.target if use.rewritten and len(use.targets) == 1 else None
+    texts = _texts(context, node)
+    return context.index.named(next(iter(texts))) if len(texts) == 1 else None
+
+
+def _texts(context: FileContext, node: cst.BaseExpression) -> frozenset[str]:
+    return texts_of(context.values, node, context.index.root, context.index.settings)
+
+
+def _name(context: FileContext, node: cst.BaseExpression, name: str) -> None:
+    """Write a task's name; ``task.name`` and a constant that gets the new name itself stay."""
+    if isinstance(node, cst.SimpleString):
+        replace_string(context, node, name)
+    elif context.uses.of_attribute(node) is None and not constants_of(context, node) - context.index.open_constants:
+        context.replace(node, quoted(name))
 
 
 def _options(context: FileContext, node: cst.BaseExpression, target: Target | None) -> None:

@@ -6,7 +6,7 @@ and what else is done with such a name can't be known.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import libcst as cst
@@ -100,6 +100,21 @@ def literals_of(context: FileContext, name: str) -> Iterator[cst.SimpleString]:
                 yield node
 
 
+def keep_declared(context: FileContext, changed: Collection[cst.CSTNode], kept: Collection[cst.CSTNode | str]) -> None:
+    """Write the legacy name at a legacy task whose declaration reads it from a constant that gets the new one."""
+    for call in context.tree.calls:
+        decorator = context.parent(call)
+        function = context.parent(decorator) if isinstance(decorator, cst.Decorator) else None
+        named = next((a.value for a in call.args if a.keyword is not None and a.keyword.value == "name"), None)
+        if not isinstance(function, cst.FunctionDef) or named is None or isinstance(named, cst.SimpleString):
+            continue
+        target = context.index.target(f"{context.values.where.module}.{function.name.value}")
+        constants = constants_of(context, named) - set(kept)
+        moves = constants or any(node in changed for node in strings_of(context, named))
+        if target is not None and moves and not target.in_place and target.unified:
+            context.replace(named, f'"{target.name}"')
+
+
 def class_constants(node: cst.ClassDef) -> Iterator[tuple[str, cst.BaseExpression]]:
     """Yield the names that the body of a class assigns, with their values."""
     for line in node.body.body:
@@ -125,6 +140,11 @@ def _constant_at(context: FileContext, node: cst.BaseExpression) -> str:
     return path if path in constants else ""
 
 
+def constants_of(context: FileContext, node: cst.BaseExpression) -> frozenset[str]:
+    """Return the dotted paths of the constants by which files name tasks of each other that an expression reads."""
+    return frozenset(path for read in _reads(node) if (path := _constant_at(context, read)))
+
+
 def _of_self(node: cst.BaseExpression) -> bool:
     return isinstance(node, cst.Attribute) and isinstance(node.value, cst.Name) and node.value.value in {"self", "cls"}
 
@@ -139,7 +159,7 @@ def _namings(context: FileContext) -> Iterator[Naming]:
             continue
         strings = strings_of(context, named.value)
         reads = list(_reads(named.value))
-        constants = frozenset(path for read in reads if (path := _constant_at(context, read)))
+        constants = constants_of(context, named.value)
         names = [name for path in sorted(constants) for name in context.index.name_constants[path]]
         found = [named_by(context, node) for node in strings] + [context.index.named(name) for name in names]
         targets = tuple(dict.fromkeys(target for target in found if target is not None))

@@ -47,11 +47,11 @@ def beat_rows_migration(plan: Plan, package_migrations: Sequence[str]) -> tuple[
     if not (mappings or retired) or installs_beat_rows(plan) is None:
         return None
     values: dict[str, Any] = {
-        "TASKS": {mapping.name: _forward(mapping) for mapping in mappings if mapping.name != mapping.unified},
+        "TASKS": {mapping.name: _forward(plan, mapping) for mapping in mappings if mapping.name != mapping.unified},
         "RETIRED": retired,
         "BACK": _back(plan, mappings),
         "ENTRIES": _entries(plan),
-        "QUEUES": _queues(plan),
+        "LEGACY_QUEUES": _legacy_queues(plan),
         "UNIFIED_QUEUES": list(plan.unified.queues),
     }
     text = _TEMPLATE.read_text(encoding="utf-8")
@@ -66,9 +66,10 @@ def beat_rows_migration(plan: Plan, package_migrations: Sequence[str]) -> tuple[
     return plan.folder / plan.project.install_to / "migrations" / FILE, text.encode("utf-8")
 
 
-def _forward(mapping: TaskMapping) -> tuple[str, list[str], list[tuple[str, str, str, Any]]]:
+def _forward(plan: Plan, mapping: TaskMapping) -> tuple[str, list[str], list[tuple[str, str, str, Any]], str, str]:
     operations = [(o.kind.value, o.name, o.to, o.value) for o in mapping.operations]
-    return mapping.unified, list(mapping.parameters), operations
+    legacy = mapping.queue or _legacy_queues(plan)[0]
+    return mapping.unified, list(mapping.parameters), operations, plan.queue_of(mapping.unified), legacy
 
 
 def _back(plan: Plan, mappings: Sequence[TaskMapping]) -> dict[str, tuple[str, list[str]]]:
@@ -89,10 +90,9 @@ def _entries(plan: Plan) -> dict[str, str]:
     return {name: why for name, why in found.items() if name not in {entry.name for entry in plan.schedule}}
 
 
-def _queues(plan: Plan) -> dict[str, str]:
+def _legacy_queues(plan: Plan) -> list[str]:
     legacy = plan.endpoint(System.CELERY)
-    unified = plan.unified.queues
-    return {queue: unified[0] for queue in (legacy.queues if legacy else ()) if unified and queue not in unified}
+    return list(legacy.queues) if legacy else []
 
 
 def _settings_files(plan: Plan) -> Iterator[Path]:

@@ -10,7 +10,7 @@ import libcst as cst
 from codemods.calls.arguments import adapt_arguments
 from codemods.calls.computed_names import list_computed
 from codemods.calls.send_options import adapt_options
-from codemods.calls.task_naming import adapted_namings, kept_names, literals_of, named_by
+from codemods.calls.task_naming import adapted_namings, keep_declared, kept_names, literals_of, named_by
 from codemods.editing.context import FileContext, LeaveError, Use
 from codemods.editing.literals import replace_string
 from codemods.protocol import Rewrite
@@ -25,6 +25,7 @@ def rewrite(context: FileContext) -> None:
         own = path.removeprefix(f"{context.values.where.module}.")
         if own != path and path not in kept:
             strings += literals_of(context, own)
+    keep_declared(context, strings, kept)
     for node in dict.fromkeys(strings):
         with context.attempt(node):
             _name(context, node)

@@ -263,6 +263,8 @@ def _text(node: ast.expr, scope: _Scope) -> str | None:
         if node.attr in _OWN_NAME:
             return scope.subject.name or None
         return scope.subject.module if node.attr == "__module__" else None
+    if isinstance(node, ast.Attribute):
+        return scope.facts.text(node)
     if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or):
         return next((text for value in node.values if (text := _text(value, scope)) != ""), "")
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):

@@ -50,14 +50,23 @@ def legacy_endpoint(system: System, tasks: Tasks, facts: ProjectFacts, processes
     return table
 
 
-def unified_endpoint(legacy: Mapping[str, Any], facts: ProjectFacts) -> Table:
-    """Return the table of the unified side: on the broker of the project's Celery, else on that of its Dramatiq."""
+def unified_endpoint(legacy: Mapping[str, Any], facts: ProjectFacts, written: Tasks = ()) -> Table:
+    """Return the table of the unified side: on the broker of the project's Celery, else on that of its Dramatiq.
+
+    Args:
+        legacy: The tables of the legacy systems.
+        facts: What the source says.
+        written: The unified tasks that are written already: the queues that they name are the unified ones.
+    """
     table = tomlkit.table()
     model = legacy.get(System.CELERY.value, legacy.get(System.DRAMATIQ.value, {}))
     table["broker"] = str(model["broker"])
     taken = set(legacy.get(System.CELERY.value, {}).get("queues", ()))
     own = [name for name in legacy.get(System.DRAMATIQ.value, {}).get("queues", ()) if name != "default"]
-    table["queues"] = ["unified", *(name for name in own if name not in taken and not name.startswith(DECIDE))]
+    named = [queue_of(task, options) for task, options in written]
+    plain = [] if named and all(named) else ["unified"]
+    free = (name for name in [*named, *own] if name and name not in taken and not name.startswith(DECIDE))
+    table["queues"] = list(dict.fromkeys([*plain, *free])) or ["unified"]
     _transport(table, facts, tuple(name for name in _TRANSPORT if name != "global_keyprefix"))
     return table
 

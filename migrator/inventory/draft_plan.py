@@ -17,7 +17,7 @@ from migrator.inventory.draft_policies import actor_priorities, add_policy
 from migrator.inventory.draft_processes import Chosen, DraftScope, process_tables
 from migrator.inventory.draft_schedule import draft_schedule
 from migrator.inventory.facts.project import ProjectFacts
-from migrator.inventory.facts.task_options import TaskOptions, task_options
+from migrator.inventory.facts.task_options import TaskOptions, task_options, with_route
 from migrator.inventory.scan import Inventory
 from migrator.inventory.source_files import python_files
 from migrator.inventory.task_definitions import LegacyDefinition
@@ -76,22 +76,30 @@ def draft_plan(
     document.add(tomlkit.comment(HEADER))
     document["migration"] = {"name": subject.name}
     document["project"] = {"root": subject.root, "settings": subject.settings}
-    if subject.scope:
-        document["scope"] = {"modules": list(subject.scope)}
-    legacy = tomlkit.table(is_super_table=True)
+    document |= {"scope": {"modules": list(subject.scope)}} if subject.scope else {}
     options = {task: task_options(task, facts.values) for task in inventory.tasks}
+    legacy = tomlkit.table(is_super_table=True)
     for system in System:
         own = [(t, options[t]) for t in inventory.tasks if t.system is system and module_of(t) != into]
         if own:
             legacy[system.value] = legacy_endpoint(system, own, facts, processes)
     document["legacy"] = legacy
-    document["unified"] = unified_endpoint(legacy.unwrap(), facts)
+    options = _routed(options, facts)
+    written = [item for item in options.items() if module_of(item[0]) == into]
+    document["unified"] = unified_endpoint(legacy.unwrap(), facts, written)
     tables, successors = _tasks(inventory, options, document.unwrap(), facts, into)
     document["task"] = _array(tables)
     kept, left = draft_schedule(inventory.schedule, successors, facts.values, scheduler_jobs or {})
     document |= {key: _array(found) for key, found in (("schedule", kept), ("retired_schedule", left)) if found}
     _add_processes(document, processes, subject)
     return tomlkit.dumps(document)
+
+
+def _routed(
+    options: Mapping[LegacyDefinition, TaskOptions], facts: ProjectFacts
+) -> dict[LegacyDefinition, TaskOptions]:
+    routes = facts.brokers.setting("task_routes")
+    return {task: with_route(task, given, routes.value if routes else None) for task, given in options.items()}
 
 
 def _tasks(
@@ -108,7 +116,9 @@ def _tasks(
     tables, successors = [], []
     for path, group in grouped(inventory.tasks, into=into).items():
         table = _task(path, group, written.get(path))
-        add_policy(table, [(task, by_place[task.file, task.line]) for task in group], plan, actors, facts.max_retries)
+        declared = [(task, by_place[task.file, task.line]) for task in group]
+        own = [(task, options[task])] if (task := written.get(path)) and task not in group else []
+        add_policy(table, declared, plan, actors, facts.max_retries, written=own)
         tables.append(table)
         successors += [(task, str(table["name"])) for task in group]
     return tables, successors
@@ -126,8 +136,20 @@ def _add_processes(document: tomlkit.TOMLDocument, chosen: Sequence[Chosen], sub
         app=subject.app,
         queues=tuple(plan["unified"]["queues"]),
         legacy={System(name): tuple(table["queues"]) for name, table in plan["legacy"].items()},
+        moves=_moves(plan),
     )
     document["process"] = _array(process_tables(chosen, scope))
+
+
+def _moves(plan: Mapping[str, Any]) -> dict[tuple[System, str], set[str]]:
+    """Return the unified queues of the tasks that a legacy queue has, for each legacy queue that has any."""
+    found: dict[tuple[System, str], set[str]] = {}
+    for task in plan["task"]:
+        for old in task["replaces"]:
+            queue = old.get("queue") or plan["legacy"][old["system"]]["queues"][0]
+            own = task.get("queue") or plan["unified"]["queues"][0]
+            found.setdefault((System(old["system"]), queue), set()).add(own)
+    return found
 
 
 def grouped(tasks: Iterable[LegacyDefinition], *, into: str = "") -> Groups:

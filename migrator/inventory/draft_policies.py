@@ -21,7 +21,13 @@ Declared = Sequence[tuple[LegacyDefinition, TaskOptions]]
 
 
 def add_policy(
-    table: Table, group: Declared, plan: Mapping[str, Any], actors: Sequence[int], default: int | None
+    table: Table,
+    group: Declared,
+    plan: Mapping[str, Any],
+    actors: Sequence[int],
+    default: int | None,
+    *,
+    written: Declared = (),
 ) -> None:
     """Write what is known of one task into its table.
 
@@ -31,6 +37,7 @@ def add_policy(
         plan: The draft so far, with its endpoints.
         actors: The different priorities of the project's actors, the most urgent first.
         default: How often Dramatiq's middleware retries an actor that says nothing; None if that isn't known.
+        written: The unified task with its options, if it is written already.
     """
     unified = plan["unified"]
     levels = {_level(task, options, unified["broker"], actors) for task, options in group}
@@ -38,8 +45,8 @@ def add_policy(
     retries = {max_retries_of(task, options, default) for task, options in group}
     if len(retries) == 1 and (most := retries.pop()) is not None:
         table["max_retries"] = most
-    queues = {queue for task, options in group if (queue := queue_of(task, options))}
-    if len(queues) == 1 and (own := queues.pop()) in unified["queues"]:
+    queues = {queue for task, options in written or group if (queue := queue_of(task, options))}
+    if len(queues) == 1 and (own := queues.pop()) in unified["queues"][1:]:
         table["queue"] = own
     for entry, (task, options) in zip(table["replaces"], group, strict=True):
         legacy = plan["legacy"][task.system.value]["queues"]

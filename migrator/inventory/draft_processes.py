@@ -57,6 +57,8 @@ class DraftScope:
     #: Unified queues, and the legacy ones by system.
     queues: tuple[str, ...]
     legacy: Mapping[System, tuple[str, ...]]
+    #: The unified queues of the tasks that a legacy queue has.
+    moves: Mapping[tuple[System, str], set[str]]
 
 
 def choose(programs: Sequence[Program]) -> tuple[tuple[Chosen, ...], tuple[tuple[Program, str], ...]]:
@@ -121,7 +123,8 @@ def _groups(chosen: Sequence[Chosen], role: Role, scope: DraftScope) -> dict[tup
         if role is Role.SCHEDULER or not read or read >= every:
             queues = scope.queues
         else:
-            named = {name if name in scope.queues else scope.queues[0] for name in read}
+            unknown = {name: {name if name in scope.queues else scope.queues[0]} for name in read}
+            named = set().union(*(scope.moves.get((system, name), unknown[name]) for name in read))
             queues = tuple(name for name in scope.queues if name in named)
         groups.setdefault(queues, []).append(item.program)
     return groups

@@ -11,7 +11,7 @@ from tomlkit.items import Table
 
 from migrator.inventory.beat_entries import ScheduleDefinition
 from migrator.inventory.facts.schedules import EntryFacts, entry_facts
-from migrator.inventory.facts.static_values import StaticValues
+from migrator.inventory.static_values import StaticValues
 from migrator.inventory.task_definitions import LegacyDefinition
 from migrator.plan.decisions import DECIDE
 from migrator.wire.message import System

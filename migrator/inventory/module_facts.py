@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -47,6 +47,8 @@ class ModuleFacts:
     values: dict[str, ast.expr] = field(default_factory=dict)
     #: Functions and classes at the top of the module.
     defined: dict[str, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef] = field(default_factory=dict)
+    #: Returns the string behind a name that this file alone doesn't tell.
+    follow: Callable[[ast.expr], str | None] | None = field(default=None, repr=False, compare=False)
 
     def dotted(self, node: ast.expr | None) -> str:
         """Return the dotted name of an expression, its root resolved by the imports; empty if it has none."""
@@ -63,8 +65,9 @@ class ModuleFacts:
             return node.value
         if isinstance(node, ast.Name) and node.id in self.values:
             value = self.values[node.id]
-            return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else None
-        return None
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                return value.value
+        return self.follow(node) if self.follow and isinstance(node, (ast.Name, ast.Attribute)) else None
 
 
 def read_module(root: Path, file: Path, source: bytes) -> ModuleFacts:

@@ -14,6 +14,7 @@ from migrator.inventory.beat_entries import ScheduleDefinition, schedule_entries
 from migrator.inventory.callables import loading
 from migrator.inventory.declarations import TaskMakers
 from migrator.inventory.module_facts import ModuleFacts, decode_error, read_module
+from migrator.inventory.named_texts import following
 from migrator.inventory.parse_cost import too_costly
 from migrator.inventory.prefilter import maker_names, naming, worth_parsing
 from migrator.inventory.project_decorators import task_makers
@@ -68,7 +69,7 @@ def scan(root: Path, sources: SourceFiles | None = None) -> Inventory:
     names = frozenset(task.path.rpartition(".")[2] for task in tasks)
     return Inventory(
         tasks=tuple(sorted(tasks, key=lambda task: (str(task.file), task.line))),
-        schedule=tuple(entry for facts in modules.values() for entry in schedule_entries(facts, names)),
+        schedule=tuple(e for facts in modules.values() for e in schedule_entries(following(facts, load), names)),
         files=len(every),
         unreadable=tuple(item for item in unreadable if item not in large),
         too_large=tuple(large),

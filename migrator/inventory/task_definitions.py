@@ -23,6 +23,7 @@ from migrator.inventory.declarations import (
     task_name,
 )
 from migrator.inventory.module_facts import Function, ModuleFacts
+from migrator.inventory.named_texts import following
 from migrator.wire.message import System
 
 
@@ -49,6 +50,7 @@ class LegacyDefinition:
 
 def definitions(facts: ModuleFacts, makers: TaskMakers, load: Load) -> Iterator[LegacyDefinition]:
     """Yield the tasks that one file declares, in its order; ``load`` parses a file that a call leads to."""
+    facts = following(facts, load)
     inside = of_decorators(facts, makers)
     registered = registered_classes(facts, makers)
     for node in facts.nodes:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from migrator.inventory.callables import loading
-from migrator.inventory.facts.static_values import StaticValues, UnknownValueError
+from migrator.inventory.static_values import StaticValues, UnknownValueError
 
 FILES = {
     "conf/__init__.py": "",

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from migrator.inventory.facts.static_values import StaticValues, UnknownValueError
 from migrator.inventory.module_facts import ModuleFacts
+from migrator.inventory.static_values import StaticValues, UnknownValueError
 from migrator.plan.decisions import DECIDE
 from migrator.plan.toml_table import broker_url_problem
 from migrator.wire.message import System

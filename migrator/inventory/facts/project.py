@@ -9,9 +9,9 @@ from pathlib import Path
 
 from migrator.inventory.callables import loading
 from migrator.inventory.facts.brokers import SourceFacts
-from migrator.inventory.facts.static_values import StaticValues
 from migrator.inventory.module_facts import ModuleFacts, read_module
 from migrator.inventory.source_files import python_files
+from migrator.inventory.static_values import StaticValues
 
 _WORTH = re.compile(rb"[Bb]roker|BROKER|Celery\(|celeryconfig|\.conf\b")
 _TESTS = frozenset({"tests", "test", "testing"})

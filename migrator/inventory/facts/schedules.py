@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from migrator.inventory.beat_entries import ScheduleDefinition
-from migrator.inventory.facts.static_values import StaticValues, UnknownValueError
 from migrator.inventory.module_facts import ModuleFacts
+from migrator.inventory.static_values import StaticValues, UnknownValueError
 from migrator.plan.crontab import crontab_problem
 
 #: In the order in which Celery's ``crontab`` takes them, and in the order of the plan.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 from migrator.inventory.callables import Load, project_class
-from migrator.inventory.facts.static_values import StaticValues, UnknownValueError
 from migrator.inventory.module_facts import ModuleFacts
+from migrator.inventory.static_values import StaticValues, UnknownValueError
 from migrator.inventory.task_definitions import LegacyDefinition
 from migrator.inventory.unpacked_options import Option, Options, unpacked
 from migrator.wire.message import System
@@ -120,6 +121,20 @@ def queue_of(task: LegacyDefinition, options: TaskOptions) -> str | None:
         return None
     given = options.values.get(key) or ""
     return given if isinstance(given, str) else None
+
+
+def with_route(task: LegacyDefinition, options: TaskOptions, routes: object) -> TaskOptions:
+    """Return the options with the queue that ``task_routes`` gives a task: one of its own goes before.
+
+    Source: ``celery/app/routes.py`` (``MapRoute``: a whole name goes before the first pattern).
+    """
+    own = "queue" in {*options.values, *options.computed}
+    if own or task.system is not System.CELERY or not task.name or not isinstance(routes, dict):
+        return options
+    fitting = (pattern for pattern in routes if "*" in str(pattern) and fnmatchcase(task.name, str(pattern)))
+    route = routes.get(task.name if task.name in routes else next(fitting, None))
+    queue = route.get("queue") if isinstance(route, dict) else route
+    return replace(options, values={**options.values, "queue": queue}) if isinstance(queue, str) else options
 
 
 def max_retries_of(task: LegacyDefinition, options: TaskOptions, default: int | None) -> int | None:

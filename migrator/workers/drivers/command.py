@@ -70,7 +70,9 @@ def start(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> Proces
     log = file.with_suffix(".log")
     node = f"{process.name}-{secrets.token_hex(4)}@{socket.gethostname()}"
     offset = log.stat().st_size if log.exists() else 0
-    fields = {"name": process.name, "node": node, "log": str(log), "log_offset": offset}
+    # One that is given a name of its own is found by its pid.
+    named = node if any("{node}" in word for word in process.command) else ""
+    fields = {"name": process.name, "node": named, "log": str(log), "log_offset": offset}
     launch = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")), str(file)]
     folder = process_folder(plan, process, environ=environ)
     own = _environment_in(plan, folder, environment(plan, process, environ=environ))

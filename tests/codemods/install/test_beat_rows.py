@@ -202,7 +202,7 @@ def test_arguments_change_as_everywhere_else(project: Path) -> None:
                 continue
             if set(kwargs) - set(mapping.parameters[len(args) :]):
                 continue
-            _, parameters, operations = scope["TASKS"][mapping.name]
+            _, parameters, operations, *_ = scope["TASKS"][mapping.name]
             found = scope["forward_arguments"](parameters, operations, args, kwargs)
             assert (tuple(found[0]), found[1]) == adapt(mapping, args, kwargs)
             compared += 1

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from migrator.inventory.callables import loading
-from migrator.inventory.facts.static_values import StaticValues
-from migrator.inventory.facts.task_options import max_retries_of, task_options
+from migrator.inventory.facts.task_options import TaskOptions, max_retries_of, queue_of, task_options, with_route
 from migrator.inventory.scan import scan
+from migrator.inventory.static_values import StaticValues
 
 HELPERS = "def defaults(**extra):\n    return {'max_retries': 8, **extra}\n"
 CLASSES = """\
@@ -51,3 +51,24 @@ def test_options_of_a_helper(tmp_path: Path, decorator: str, found: int | None) 
 def test_the_nearest_meta_counts_alone(tmp_path: Path) -> None:
     assert retries(tmp_path, CLASSES, "Other") == 4
     assert retries(tmp_path, CLASSES, "Own") == 20
+
+
+@pytest.mark.parametrize(
+    ("own", "routes", "found"),
+    [
+        ({}, {"jobs.work": "slow"}, "slow"),
+        ({}, {"jobs.*": "slow", "jobs.work": {"queue": "own"}}, "own"),
+        ({}, {"jobs.*": {"queue": "slow"}, "*": "last"}, "slow"),
+        ({"queue": "mine"}, {"jobs.work": "slow"}, "mine"),
+        ({}, {"jobs.other": "slow"}, ""),
+        ({}, {"jobs.work": {"priority": 3}}, ""),
+        ({}, ["router"], ""),
+        ({}, None, ""),
+    ],
+)
+def test_a_route_gives_the_queue_that_the_task_does_not(
+    tmp_path: Path, own: dict[str, str], routes: object, found: str
+) -> None:
+    (tmp_path / "jobs.py").write_text("from celery import shared_task\n@shared_task\ndef work(x): ...\n")
+    task = scan(tmp_path).tasks[0]
+    assert queue_of(task, with_route(task, TaskOptions(values=own), routes)) == found

@@ -32,7 +32,7 @@ def process(shop: Shop, name: str, *arguments: str, **changes: object) -> Proces
 
 
 def test_starting_twice_gives_the_same_process(shop: Shop) -> None:
-    sleeper = process(shop, "old-web", "import time; time.sleep(60)")
+    sleeper = process(shop, "old-web", "import time; time.sleep(60)", "{node}")
     first = command.start(shop.plan, sleeper, environ=shop.environ)
     assert command.start(shop.plan, sleeper, environ=shop.environ) == first
     assert first.alive
@@ -272,3 +272,12 @@ def test_workers_are_asked_through_their_own_broker_whatever_our_environment_say
     monkeypatch.setenv("CELERY_BROKER_URL", "redis://127.0.0.1:1/0")
     environ = {key: value for key, value in shop.environ.items() if key != "CELERY_BROKER_URL"}
     start_side(shop.plan, Side.LEGACY, environ=environ, names=["old-celery"], timeout_s=20)
+
+
+def test_a_worker_with_a_name_of_its_own_is_found_by_its_pid(shop: Shop) -> None:
+    worker = command.process_named(shop.plan, "old-celery")
+    worker = replace(worker, command=tuple(word.replace("{node}", "mail@%h") for word in worker.command))
+    assert any("mail@%h" in word for word in worker.command)
+    command.start(shop.plan, worker, environ=shop.environ)
+    assert wait_ready(shop.plan, worker, environ=shop.environ, timeout_s=20).node.startswith("mail@")
+    command.stop(shop.plan, worker, environ=shop.environ)
