@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import tokenize
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -140,12 +140,22 @@ def _bind(facts: ModuleFacts, statement: ast.stmt) -> None:
     else:
         return
     for target in targets:
-        if not isinstance(target, ast.Name):
-            continue
-        facts.values[target.id] = value
-        aliased = facts.dotted(value)
-        if aliased and aliased != target.id:
-            facts.bindings[target.id] = aliased
+        for name, one in assigned_names(target, value):
+            facts.values[name] = one
+            aliased = facts.dotted(one)
+            if aliased and aliased != name:
+                facts.bindings[name] = aliased
+
+
+def assigned_names(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+    """Yield each name that an assignment gives, with its expression; ``A, B = 1, 2`` gives two."""
+    if isinstance(target, ast.Name):
+        yield target.id, value
+    elif isinstance(target, (ast.Tuple, ast.List)) and isinstance(value, (ast.Tuple, ast.List)):
+        starred = any(isinstance(item, ast.Starred) for item in (*target.elts, *value.elts))
+        if not starred and len(target.elts) == len(value.elts):
+            for one, other in zip(target.elts, value.elts, strict=True):
+                yield from assigned_names(one, other)
 
 
 def resolve(modules: Mapping[str, ModuleFacts], dotted: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from migrator.inventory.callables import Load
-from migrator.inventory.module_facts import ModuleFacts
+from migrator.inventory.module_facts import ModuleFacts, assigned_names
 
 _ENVIRON = frozenset({"os.environ.get", "os.getenv", "decouple.config"})
 _ENV_CLASSES = frozenset({"environ.Env", "environ.FileAwareEnv", "environs.Env", "decouple.Config"})
@@ -239,8 +239,8 @@ def _given(statements: Sequence[ast.stmt], name: str) -> list[ast.expr]:
                 blocks = [getattr(part, key, []) for part in parts for key in ("body", "orelse", "finalbody")]
                 waiting += [(block, True) for block in blocks if isinstance(block, list)]
                 continue
-            if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-                found += [value] * (2 if depends or isinstance(node, ast.AugAssign) else 1)
+            given = [one for target in targets for known, one in assigned_names(target, value) if known == name]
+            found += given * (2 if depends or isinstance(node, ast.AugAssign) else 1)
     return found
 
 

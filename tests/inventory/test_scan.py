@@ -337,3 +337,11 @@ def test_a_task_of_the_plan_may_be_made_where_nothing_can_be_followed(tmp_path: 
         "PLAN-UNSEEN-TASK": Severity.WARNING,
         "PLAN-UNKNOWN-TASK": Severity.WARNING,
     }
+
+
+def test_constants_of_one_assignment_to_several_names(tmp_path: Path) -> None:
+    (tmp_path / "jobs.py").write_text(
+        "import dramatiq\n\nLOW, (HIGH, TOP) = 'low', ('high', 'top')\nA, *B = 'a', 'b'\n\n\n"
+        "@dramatiq.actor(actor_name=HIGH)\ndef one(): ...\n\n\n@dramatiq.actor(actor_name=B)\ndef two(): ...\n"
+    )
+    assert [task.name for task in scan(tmp_path).tasks] == ["high", ""]
