@@ -49,7 +49,7 @@ test: $(STAMP) ## run all tests but the journeys
 	$(BIN)/python -m pytest -n 7 --dist loadgroup -m "not journey" $(ARGS)
 
 journeys: $(STAMP) ## migrate whole projects by the installed command, with real workers under load
-	$(BIN)/python -m pytest -n 3 -m journey $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m journey $(ARGS)
 
 compiled: $(STAMP) ## compile packages and tests, which each process of `make test` would otherwise do for itself
 	@$(BIN)/python -m compileall -q migrator codemods checks
