@@ -18,7 +18,8 @@ from migrator.wire.message import System
 
 def compare(context: KindContext) -> Iterator[Comparison]:
     """Yield one comparison for each mapped task, and one of each unified task with the plan."""
-    priorities = {_priority(context, mapping) for mapping in context.plan.mappings()}
+    # Dramatiq's default is 0, Celery's none.
+    priorities = {_priority(context, mapping) or 0 for mapping in context.plan.mappings()}
     for mapping in context.plan.mappings():
         legacy = context.facts(mapping.system.value, mapping.name)
         unified = context.facts("unified", mapping.unified)
@@ -50,9 +51,6 @@ def _following(
     if legacy["queue"] in planned and unified["queue"] in plan.unified.queues:
         expected["queue"] = unified["queue"]
     if mapping.system is System.DRAMATIQ:
-        if legacy["priority"] == 0 and unified["priority"] is None:
-            # Nobody has chosen one: 0 is Dramatiq's default, and Celery's is none.
-            expected["priority"] = None
         if legacy["encoder"] == "JSONEncoder":
             expected["encoder"] = "json"
         if legacy["backoff_s"] == f"{unified['backoff_s']}, with jitter":

@@ -87,6 +87,8 @@ class StaticValues:
                 return self._named(owner, leaf, depth + 1) if depth < _DEPTH else None
             if not found:
                 found = [item for star in owner.stars for item in self._in_module(star, name)]
+            if not found and isinstance(node, ast.Name):  # in the body of a class, such as one of settings
+                found = [(owner, value) for value in _assigned(owner, name, classes=True)]
         if len(found) != 1:
             raise _unknown(node)
         return self.of(*found[0], depth)

@@ -144,6 +144,21 @@ def old_task(): ...
 """
 
 
+#: What the rewrite completes is there already: what a case shows stands in its own files.
+SETTINGS = """\
+from celery.schedules import crontab
+
+CELERY_TASK_DEFAULT_QUEUE = "unified"
+CELERY_BEAT_SCHEDULE = {
+    "sweep-nightly": {
+        "task": "u.sweep",
+        "schedule": crontab(minute=0, hour=3, day_of_week=0),
+        "kwargs": {"days": 30},
+    },
+}
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One shape: files before, files after, and the reason codes that are listed."""
@@ -162,7 +177,7 @@ def make_project(folder: Path, files: Mapping[str, str], *, plan: str = PLAN) ->
         "src/legacy/actors.py": ACTORS,
         "src/legacy/jobs.py": JOBS,
         "src/work/__init__.py": "",
-        "src/conf/settings.py": "DEBUG = False\n",
+        "src/conf/settings.py": SETTINGS,
         **files,
     }
     for name, text in everything.items():

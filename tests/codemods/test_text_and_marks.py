@@ -69,7 +69,7 @@ NAMED = {
     "celery -A legacy.jobs worker -Q imports": "names a queue",
     "celery -A legacy.jobs worker\n    --queues=celery": "next line",
     "celery -A legacy.jobs purge -f": "purge",
-    "dramatiq legacy.actors shop.actors": "modules that stay",
+    "dramatiq legacy.actors shop.actors": "leaves as they are",
     "dramatiq legacy.actors --watch .": "--watch",
     "dramatiq legacy.actors -p $WORKERS": "computed",
     "dramatiq legacy.actors -Q imports": "names a queue",

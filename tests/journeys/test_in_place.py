@@ -179,8 +179,8 @@ def test_a_celery_task_keeps_the_name_that_it_registers(tmp_path: Path) -> None:
     assert project.migrator("init").returncode == 0
     plan = project.folder / "migration.toml"
     assert 'name = "old_nightly"\npath = "app.jobs.nightly"' in plan.read_text()
-    other = plan.read_text().replace('name = "old_nightly"\npath', 'name = "app.jobs.nightly"\npath')
-    plan.write_text(other)
+    other = plan.read_text().replace('name = "old_nightly"\npath', 'name = "app.jobs.nightly"\npath', 1)
+    plan.write_text(other.replace('task = "old_nightly"', 'task = "app.jobs.nightly"'))
     done = project.migrator("rewrite-imports", "--check")
     assert done.returncode == 2
     assert "PLAN-NAME" in done.stderr

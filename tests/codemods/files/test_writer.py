@@ -302,7 +302,8 @@ def test_signals_are_delivered_again_after_writing(tmp_path: Path) -> None:
 
 
 def test_a_tree_that_names_nothing_is_decided_without_the_parser(tmp_path: Path) -> None:
-    files = {"src/legacy/actors.py": "", "src/legacy/jobs.py": "", "src/app.py": "x = 1\n"}
+    names = ("legacy/actors.py", "legacy/jobs.py", "conf/settings.py")
+    files = {**{f"src/{name}": "" for name in names}, "src/app.py": "x = 1\n"}
     plan = make_project(tmp_path, files, plan=PLAN.replace("conf.settings", "conf.missing"))
     child = f"""
 import sys
