@@ -87,8 +87,8 @@ class StaticValues:
                 return self._named(owner, leaf, depth + 1) if depth < _DEPTH else None
             if not found:
                 found = [item for star in owner.stars for item in self._in_module(star, name)]
-            if not found and isinstance(node, ast.Name):  # in the body of a class, such as one of settings
-                found = [(owner, value) for value in _assigned(owner, name, classes=True)]
+            if not found and isinstance(node, ast.Name) and owner is facts:
+                found = [(owner, value) for value in _given(_body_around(facts, node), name)]
         if len(found) != 1:
             raise _unknown(node)
         return self.of(*found[0], depth)
@@ -222,6 +222,12 @@ def _assigned(facts: ModuleFacts, name: str, *, classes: bool = False) -> list[a
     if classes and not found:
         found = [v for item in facts.tree.body if isinstance(item, ast.ClassDef) for v in _given(item.body, name)]
     return found
+
+
+def _body_around(facts: ModuleFacts, node: ast.expr) -> Sequence[ast.stmt]:
+    """Return the body of the class in which a name is read, such as one of settings; nothing outside of classes."""
+    classes = [item for item in facts.tree.body if isinstance(item, ast.ClassDef)]
+    return next((item.body for item in classes if item.lineno <= node.lineno <= (item.end_lineno or 0)), ())
 
 
 def _given(statements: Sequence[ast.stmt], name: str) -> list[ast.expr]:

@@ -311,7 +311,7 @@ from pathlib import Path
 from codemods.report import Mode
 from codemods.runner import rewrite
 from migrator.plan.loader import load_plan
-assert rewrite(load_plan(Path({str(plan.file)!r})), mode=Mode.CHECK).files_seen == 3
+assert rewrite(load_plan(Path({str(plan.file)!r})), mode=Mode.CHECK).files_seen == 4
 raise SystemExit("libcst" in sys.modules)
 """
     subprocess.run([sys.executable, "-c", child], timeout=60, check=True)
