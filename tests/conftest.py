@@ -34,6 +34,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: waiting not in item.path.parents)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the line that each journey recorded with ``record_property("journey", line)``."""
+    reports = terminalreporter.getreports("passed")
+    for line in sorted(str(value) for report in reports for name, value in report.user_properties if name == "journey"):
+        terminalreporter.write_line(line)
+
+
 def pytest_runtest_setup() -> None:
     """Forget the settings that an import of the unified app named: processes of the next test have their own."""
     if os.environ.get("DJANGO_SETTINGS_MODULE") == "migrator.tasks.settings":
