@@ -6,6 +6,7 @@ The answer is one line of JSON, the last one: pairs of a setting and a path that
 are followed, and that is a database or isn't there.
 """
 
+import importlib
 import json
 import os
 import sys
@@ -21,6 +22,8 @@ def main(arguments: Sequence[str]) -> int:
     """Import the settings and print the answer."""
     os.environ["DJANGO_SETTINGS_MODULE"] = arguments[0]
     sys.path[:] = [str(Path.cwd()), *(entry for entry in sys.path if Path(entry) != Path(__file__).parent)]
+    if os.environ.get("DJANGO_CONFIGURATION"):
+        importlib.import_module("configurations.importer").install()
     from django.conf import settings
 
     folder = Path(arguments[1]).resolve()

@@ -18,6 +18,8 @@ GIT_TIMEOUT_S = 60.0
 CONFIGURATION = "DJANGO_CONFIGURATION"
 _CONFIGURED = re.compile(rf"{CONFIGURATION}[\"']\s*,\s*[\"'](\w+)[\"']")
 MANAGE_TIMEOUT_S = 300.0
+SCRIPT_TIMEOUT_S = 60.0
+AGENT = Path(__file__).parents[1] / "agent"
 
 
 def manage(plan: Plan, *arguments: str, environ: Mapping[str, str], manage_server: ManageServer | None = None) -> str:
@@ -62,6 +64,28 @@ def with_configuration(plan: Plan, environ: Mapping[str, str]) -> dict[str, str]
         return dict(environ)
     found = _CONFIGURED.search(file.read_text(encoding="utf-8", errors="replace"))
     return {**environ, CONFIGURATION: found[1]} if found else dict(environ)
+
+
+def ask_script(
+    plan: Plan, script: str, *arguments: str, folder: Path, environ: Mapping[str, str]
+) -> tuple[int, str, str]:
+    """Run a script of the agent in the project's interpreter and return exit status, its last line and errors.
+
+    Args:
+        plan: The plan.
+        script: Name of the script in ``migrator/agent``.
+        arguments: Of the script.
+        folder: Where the project is imported from.
+        environ: Of the process; the class of django-configurations is added.
+
+    Raises:
+        MigratorError: It can't be executed, or takes longer than a minute.
+    """
+    python = fill(plan, "{python}", environ=environ, where=script)
+    command = [python, str(AGENT / f"{script}.py"), *arguments]
+    own = with_configuration(plan, environ)
+    code, output, errors = run(command, folder=folder, environ=own, limit_s=SCRIPT_TIMEOUT_S)
+    return code, (output.strip().splitlines() or [""])[-1], errors or output
 
 
 def git(plan: Plan, *arguments: str, environ: Mapping[str, str]) -> str:

@@ -18,15 +18,13 @@ from tempfile import TemporaryDirectory
 from migrator.errors import MigratorError, RefusedError
 from migrator.inventory.in_place import converted
 from migrator.plan.model import Plan
-from migrator.plan.placeholders import fill
-from migrator.project.commands import git, last_lines, run
+from migrator.project.commands import ask_script, git, last_lines
 from migrator.state.state_folder import ensure_state_folder
 
 #: Below the state folder: a tree for each commit, and beside it an empty file that says that it is whole.
 TREES = "legacy"
 #: So many commits that change the modules of the tasks are looked at.
 _DEPTH = 100
-_PATHS_PROBE = Path(__file__).parents[1] / "agent" / "paths_probe.py"
 #: Ignored files that a tree makes for itself.
 _OWN = ("__pycache__", ".pyc", "_cache")
 
@@ -72,13 +70,12 @@ def own_paths(plan: Plan, folder: Path, environ: Mapping[str, str]) -> tuple[str
     Raises:
         RefusedError: The settings can't be imported there.
     """
-    python = fill(plan, "{python}", environ=environ, where="legacy source")
-    command = [python, str(_PATHS_PROBE), plan.project.settings, str(folder)]
-    code, output, errors = run(command, folder=folder / plan.project.root, environ=environ, limit_s=60)
+    words, root = (plan.project.settings, str(folder)), folder / plan.project.root
+    code, answer, errors = ask_script(plan, "paths_probe", *words, folder=root, environ=environ)
     if code != 0:
         remedy = "import them there by hand to see why"
         raise RefusedError(str(folder), "its settings can't be imported", found=last_lines(errors), remedy=remedy)
-    return tuple(f"{name}: {path}" for name, path in json.loads(output.strip().splitlines()[-1]))
+    return tuple(f"{name}: {path}" for name, path in json.loads(answer))
 
 
 def in_tree(plan: Plan, folder: Path, text: str) -> str:

@@ -5,21 +5,15 @@ A rehearsal must not reach production. The process runs :mod:`migrator.agent.set
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import orjson
 
 from migrator.errors import RefusedError
 from migrator.plan.model import Plan
-from migrator.plan.placeholders import fill
-from migrator.project.commands import last_lines, run, with_configuration
+from migrator.project.commands import ask_script, last_lines
 from migrator.redaction import redact
-
-PROBE_TIMEOUT_S = 60.0
-SCRIPT = Path(__file__).parents[1] / "agent" / "settings_probe.py"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +36,8 @@ def probe(plan: Plan, *, environ: Mapping[str, str]) -> Reach:
     """
     modules = [module for endpoint in (*plan.legacy, plan.unified) for module in endpoint.modules]
     modules += sorted({task.path.rpartition(".")[0] for task in plan.tasks})
-    python = fill(plan, "{python}", environ=environ, where="probe")
-    command = [python or sys.executable, str(SCRIPT), plan.project.settings, *modules]
-    own = with_configuration(plan, environ)
-    code, output, errors = run(command, folder=plan.source_root, environ=own, limit_s=PROBE_TIMEOUT_S)
+    words = (plan.project.settings, *modules)
+    code, answer, errors = ask_script(plan, "settings_probe", *words, folder=plan.source_root, environ=environ)
     if code != 0:
         raise RefusedError(
             str(plan.source_root),
@@ -53,6 +45,6 @@ def probe(plan: Plan, *, environ: Mapping[str, str]) -> Reach:
             found=last_lines(errors),
             remedy="import it by hand to see why",
         )
-    found = orjson.loads(output.strip().splitlines()[-1])
+    found = orjson.loads(answer)
     others = {name: redact(where) for name, where in sorted(found["others"].items())}
     return Reach(brokers=tuple(dict.fromkeys(found["brokers"])), databases=tuple(found["databases"]), others=others)

@@ -6,7 +6,6 @@ gives the process.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -17,15 +16,12 @@ import orjson
 from migrator.brokers.connect import is_on_rabbitmq
 from migrator.errors import MigratorError
 from migrator.plan.model import Plan
-from migrator.plan.placeholders import fill
 from migrator.plan.processes import Process, Role
-from migrator.project.commands import last_lines, run, with_configuration
+from migrator.project.commands import ask_script, last_lines
 from migrator.wire.message import Side
 from migrator.workers.drivers.command import environment
 
-PROBE_TIMEOUT_S = 60.0
 _SETTINGS = "DJANGO_SETTINGS_MODULE"
-SCRIPT = Path(__file__).parents[1] / "agent" / "worker_probe.py"
 
 
 def ask(plan: Plan, process: Process | None, *, environ: Mapping[str, str]) -> Any:
@@ -33,19 +29,16 @@ def ask(plan: Plan, process: Process | None, *, environ: Mapping[str, str]) -> A
 
     Raises:
         MigratorError: The app can't be imported.
-        orjson.JSONDecodeError, IndexError: What was printed is no answer.
+        orjson.JSONDecodeError: What was printed is no answer.
     """
     own = environment(plan, process, environ=environ) if process is not None else dict(environ)
-    own = with_configuration(plan, own)
-    python = fill(plan, "{python}", environ=environ, where="worker probe") or sys.executable
     tasks = [f"{task.name}={task.path}" for task in plan.tasks]
     settings = own.get(_SETTINGS, "") if process is not None and _SETTINGS in process.environment else ""
-    command = [python, str(SCRIPT), settings or plan.project.settings, application(process), *tasks]
-    folder = _folder(plan, process)
-    code, output, errors = run(command, folder=folder, environ=own, limit_s=PROBE_TIMEOUT_S)
+    words, folder = (settings or plan.project.settings, application(process), *tasks), _folder(plan, process)
+    code, answer, errors = ask_script(plan, "worker_probe", *words, folder=folder, environ=own)
     if code != 0:
-        raise MigratorError(str(folder), "the unified app can't be imported", found=last_lines(errors or output))
-    return orjson.loads(output.strip().splitlines()[-1])
+        raise MigratorError(str(folder), "the unified app can't be imported", found=last_lines(errors))
+    return orjson.loads(answer)
 
 
 def ask_worker(plan: Plan, *, environ: Mapping[str, str]) -> Any:
@@ -57,7 +50,7 @@ def ask_worker(plan: Plan, *, environ: Mapping[str, str]) -> Any:
     worker = next(iter(plan.select(side=Side.UNIFIED, role=Role.WORKER)), None)
     try:
         return ask(plan, worker, environ=environ)
-    except (orjson.JSONDecodeError, IndexError) as failure:
+    except orjson.JSONDecodeError as failure:
         raise MigratorError("worker probe", "gave no answer", found=str(failure)) from failure
 
 

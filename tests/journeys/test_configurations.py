@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import sys
 from contextlib import closing
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import pytest
 from small_projects import Project, make_project
+
+from migrator.plan.loader import load_plan
+from migrator.project.legacy_tree import own_paths
 
 #: A library; loans are to be moved, what is sent about them stays.
 LIBRARY = {
@@ -136,6 +140,12 @@ def outcomes(project: Project) -> dict[str, str]:
 def test_the_queues_are_written_into_the_class(library: Project) -> None:
     shown = library.run(sys.executable, "manage.py", "shell", "-c", QUEUE)
     assert shown.stdout.split()[-2:] == ["unified", "celery"], shown.stderr
+
+
+def test_the_paths_of_the_class_are_those_of_the_legacy_folder(library: Project) -> None:
+    plan = load_plan(library.folder / "migration.toml")
+    (found,) = own_paths(plan, library.folder, os.environ)
+    assert found == f"DATABASES: {library.folder / 'library.sqlite3'}"
 
 
 QUEUE = """\

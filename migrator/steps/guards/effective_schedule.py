@@ -100,7 +100,7 @@ def verify(context: Context) -> Report:
         return findings_report(subject, ())
     try:
         seen = ask(plan, beat_process(plan), environ=context.environ)
-    except (MigratorError, orjson.JSONDecodeError, IndexError) as failure:
+    except (MigratorError, orjson.JSONDecodeError) as failure:
         remedy = "import the app of the unified beat in the project by hand to see why"
         return findings_report(
             "effective schedule", [error("WORKER-PROBE-FAILED", "beat", str(failure), remedy=remedy)]

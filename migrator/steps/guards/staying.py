@@ -18,16 +18,13 @@ import orjson
 
 from migrator.errors import MigratorError, UnreachableError
 from migrator.plan.model import Plan
-from migrator.plan.placeholders import fill
 from migrator.plan.processes import Process, Role
-from migrator.project.commands import last_lines, run, with_configuration
+from migrator.project.commands import ask_script, last_lines
 from migrator.report import Finding, Report
 from migrator.steps.protocol import STAYING, Context, error, findings_report
 from migrator.wire.message import Side, System
 from migrator.workers.drivers.command import arguments, environment
 
-PROBE_TIMEOUT_S = 60.0
-SCRIPT = Path(__file__).parents[2] / "agent" / "staying_probe.py"
 #: What a task is asked for with: where its messages lie, and in which queue.
 Place = tuple[System | None, str, str]
 
@@ -88,15 +85,19 @@ def _ask(context: Context, process: Process) -> Served:
     if not process.command or process.system is None or (process.role, process.system) == NO_BEAT:
         raise MigratorError(f"process {process.name}", "has no command that tells what it serves")
     words = arguments(plan, process, environ=context.environ, node=process.name)
-    python = fill(plan, "{python}", environ=context.environ, where=f"process {process.name}")
-    command = [python, str(SCRIPT), plan.project.settings, process.system.value, *words]
-    own = with_configuration(plan, environment(plan, process, environ=context.environ))
-    folder = plan.folder / process.directory
-    code, output, errors = run(command, folder=folder, environ=own, limit_s=PROBE_TIMEOUT_S)
+    code, answer, errors = ask_script(
+        plan,
+        "staying_probe",
+        plan.project.settings,
+        process.system.value,
+        *words,
+        folder=plan.folder / process.directory,
+        environ=environment(plan, process, environ=context.environ),
+    )
     if code != 0:
-        found = last_lines(errors or output) or " ".join(words)
+        found = last_lines(errors) or " ".join(words)
         raise UnreachableError(f"process {process.name}", "what it serves can't be seen", found=found)
-    return _served(plan, process.system, orjson.loads(output.strip().splitlines()[-1]))
+    return _served(plan, process.system, orjson.loads(answer))
 
 
 #: No library's own process for schedules of actors is known.

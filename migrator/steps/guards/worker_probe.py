@@ -35,7 +35,7 @@ def guard(context: Context) -> Report:
     try:
         seen = ask(plan, worker, environ=context.environ)
         for_beat = seen if alike(worker, beat) else ask(plan, beat, environ=context.environ)
-    except (MigratorError, orjson.JSONDecodeError, IndexError) as failure:
+    except (MigratorError, orjson.JSONDecodeError) as failure:
         remedy = "import the unified app in the project by hand to see why"
         return findings_report(
             "worker probe", [error("WORKER-PROBE-FAILED", "unified app", str(failure), remedy=remedy)]
