@@ -16,7 +16,7 @@ from codemods.editing.sequences import remove_items
 from codemods.plan.plan_index import Target
 from codemods.resolve.name_resolution import text_of
 from migrator.plan.arguments import FURTHER_NAMED, by_position, for_result
-from migrator.plan.model import Operation, OperationKind
+from migrator.plan.model import Operation, OperationKind, TaskMapping
 
 _PURE = (cst.Name, cst.BaseNumber, cst.SimpleString, cst.Attribute, cst.UnaryOperation)
 
@@ -28,6 +28,19 @@ class Given:
     name: str
     value: cst.BaseExpression
     arg: cst.Arg | None
+
+
+def as_mapping(target: Target) -> TaskMapping:
+    """Return a target as the plan's mapping, with which :func:`~migrator.plan.arguments.adapt` converts a call."""
+    return TaskMapping(
+        system=target.system,
+        name=target.name,
+        path=target.path,
+        parameters=target.parameters,
+        operations=target.operations,
+        unified=target.unified,
+        primary=False,
+    )
 
 
 def one_meaning(targets: Sequence[Target]) -> Target:

@@ -15,7 +15,7 @@ from typing import Any
 
 import libcst as cst
 
-from codemods.calls.arguments import adapt_literals
+from codemods.calls.arguments import adapt_literals, as_mapping
 from codemods.calls.routes import route
 from codemods.calls.task_naming import constants_of
 from codemods.editing.context import FileContext, LeaveError
@@ -31,7 +31,7 @@ from codemods.schedules.schedule_text import literal, quoted, schedule
 from codemods.syntax.scopes import BindingKind
 from migrator.errors import AdaptationError
 from migrator.plan.arguments import adapt
-from migrator.plan.model import ScheduleEntry, TaskMapping
+from migrator.plan.model import ScheduleEntry
 
 _ENTRIES = frozenset({"celery.beat.ScheduleEntry"})
 _CRONTAB = ("celery.schedules", "crontab")
@@ -245,7 +245,7 @@ def _arguments_differ(
         kwargs = dict(_value(context, given.get("kwargs"), {}))
         named = [t.unified_parameters for t in context.index.targets.values() if t.unified == planned.task]
         if target is not None and target.operations:
-            kwargs = adapt(_mapping(target), args, kwargs)[1]
+            kwargs = adapt(as_mapping(target), args, kwargs)[1]
             args = []
     except (ValueError, TypeError, AdaptationError):
         return False
@@ -267,18 +267,6 @@ def _value(context: FileContext, item: Item | None, default: Any) -> Any:
         return ast.literal_eval(context.source.code(item.value)) or default
     except SyntaxError as error:
         raise ValueError(str(error)) from error
-
-
-def _mapping(target: Target) -> TaskMapping:
-    return TaskMapping(
-        system=target.system,
-        name=target.name,
-        path=target.path,
-        parameters=target.parameters,
-        operations=target.operations,
-        unified=target.unified,
-        primary=False,
-    )
 
 
 def keep_times(context: FileContext, node: cst.BaseExpression, planned: ScheduleEntry) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from codemods.editing.context import FileContext
 from codemods.schedules.schedule_text import quoted
 from codemods.syntax.scopes import Binding
+from migrator.plan.toml_table import REFERENCE
 
 
 def app_settings(context: FileContext) -> list[str]:
@@ -32,7 +32,7 @@ def task_modules(context: FileContext) -> str:
 
 def environment_text(context: FileContext, text: str) -> str:
     """Return an expression for a text of the plan, with ``${NAME:-default}`` read from the environment."""
-    parts = re.split(r"\$\{(\w+)(?::-([^}]*))?\}", text)
+    parts = REFERENCE.split(text)
     if len(parts) == 1:
         return quoted(text)
     name = next((name for name, found in context.tree.module.bindings.items() if _is_os(context, found)), "")

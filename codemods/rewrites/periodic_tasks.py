@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from codemods.calls.arguments import adapt_literals
+from codemods.calls.arguments import adapt_literals, as_mapping
 from codemods.editing.context import FileContext, LeaveError
 from codemods.editing.literals import replace_string
 from codemods.editing.sequences import remove_items
@@ -21,7 +21,6 @@ from codemods.protocol import Rewrite
 from codemods.resolve.name_resolution import text_of
 from migrator.errors import AdaptationError
 from migrator.plan.arguments import adapt
-from migrator.plan.model import TaskMapping
 
 _ROW = "django_celery_beat.models.PeriodicTask"
 _NESTED = frozenset({"defaults", "create_defaults"})
@@ -100,17 +99,8 @@ def _is_dumps(context: FileContext, node: cst.BaseExpression) -> bool:
 
 
 def _as_text(target: Target, args: str | None, kwargs: str | None) -> str:
-    mapping = TaskMapping(
-        system=target.system,
-        name=target.name,
-        path=target.path,
-        parameters=target.parameters,
-        operations=target.operations,
-        unified=target.unified,
-        primary=False,
-    )
     try:
-        return repr(json.dumps(adapt(mapping, json.loads(args or "[]"), json.loads(kwargs or "{}"))[1]))
+        return repr(json.dumps(adapt(as_mapping(target), json.loads(args or "[]"), json.loads(kwargs or "{}"))[1]))
     except (ValueError, TypeError, AdaptationError) as error:
         raise LeaveError("PERIODIC-ROW", detail=str(error)) from error
 

@@ -10,9 +10,10 @@ import re
 import shlex
 from dataclasses import dataclass
 
+from migrator.plan.toml_table import REFERENCE
+
 _OPERATORS = frozenset("();<>|&")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
-_REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(?::-[^}]*)?\}")
 _VARIABLE = re.compile(r"\$(?P<name>[A-Za-z_][A-Za-z0-9_]*)")
 #: How a line says in which folder it runs.
 CHANGE = re.compile(r"^\s*cd\s+(?P<folder>\S+)\s*&&\s*")
@@ -37,9 +38,9 @@ def split_line(text: str) -> ShellLine:
     if change is not None:
         hint = f"write `directory = {change['folder']!r}`, and the rest here"
         return ShellLine(problem="changes the folder", hint=hint)
-    references = [found[0] for found in _REFERENCE.finditer(text)]
+    references = [found[0] for found in REFERENCE.finditer(text)]
     # A character that no line has stands for each reference, whose default may hold anything.
-    plain = _REFERENCE.sub("\x00", text)
+    plain = REFERENCE.sub("\x00", text)
     if "`" in plain or "$(" in plain:
         return ShellLine(problem="runs a command inside", hint="write its result, or a ${NAME} of the environment")
     variable = _VARIABLE.search(plain)
@@ -68,7 +69,7 @@ def _parted(words: list[str]) -> ShellLine:
     if words and words[0] == "exec":
         words.pop(0)
     for word in words:
-        plain = _REFERENCE.sub("", word)
+        plain = REFERENCE.sub("", word)
         if plain.startswith("~") or any(sign in plain for sign in "*?"):
             return ShellLine(problem=f"has {word!r}, which only a shell expands", hint="write the path out")
     if not words:

@@ -6,6 +6,7 @@ the real one through the management plugin and deleted afterwards; or one on a s
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -135,10 +136,9 @@ def require_scratch(plan: Plan, environ: dict[str, str], scratch: ScratchEnviron
     real = [name.rpartition("@")[0] for name in reach.databases if not _inside(name, scratch.folder)]
     if real:
         # A file that a variable names is replaced by one of the rehearsal; so is the usual URL.
-        for variable, value in list(environ.items()):
-            for name in real:
-                if Path(name).is_absolute() and name in value:
-                    environ[variable] = value.replace(name, str(scratch.folder / Path(name).name))
+        for name in filter(os.path.isabs, real):
+            own = str(scratch.folder / Path(name).name)
+            environ.update({key: value.replace(name, own) for key, value in environ.items()})
         if "DATABASE_URL" in environ:
             environ["DATABASE_URL"] = f"sqlite:///{scratch.folder / 'rehearsal.sqlite3'}"
         reach = probe(plan, environ=environ)

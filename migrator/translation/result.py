@@ -49,7 +49,7 @@ Translator = Callable[[QueueAddress, str, bytes], Translation]
 def destinations(plan: Plan) -> dict[str, QueueAddress]:
     """Return the queue of every unified task by its name."""
     queues = {name: QueueAddress(plan.unified.side, System.CELERY, name) for name in plan.unified.queues}
-    return {task.name: queues[plan.queue_of(task.name)] for task in plan.tasks}
+    return {task.name: queues[task.queue or plan.unified.queues[0]] for task in plan.tasks}
 
 
 def ledger_entry(address: QueueAddress, copy_id: str) -> str:
