@@ -29,6 +29,7 @@ from checks.waiting_messages import Waiting, read_waiting
 from migrator.errors import UsageError, did_you_mean
 from migrator.events import Listener, ignore
 from migrator.inventory.in_place import waiting
+from migrator.inventory.source_files import module_file, module_files
 from migrator.plan.model import Plan
 from migrator.report import Finding, Severity
 from migrator.state.proof import discard_proof, paths_digest, source_digest, tool_versions, write_proof
@@ -130,10 +131,10 @@ def check_installed(plan: Plan) -> None:
         UsageError: A module of the plan's tasks is not in the source, or a task is not converted yet.
     """
     for module in sorted({task.path.rpartition(".")[0] for task in plan.tasks}):
-        file = plan.source_root.joinpath(*module.split("."))
-        if not file.with_suffix(".py").is_file() and not (file / "__init__.py").is_file():
+        if module_file(plan.source_root, module) is None:
             remedy = "run `migrator rewrite-imports` first: it installs them"
-            raise UsageError(str(file.with_suffix(".py")), "the unified tasks are not in the source", remedy=remedy)
+            where = str(module_files(plan.source_root, module)[0])
+            raise UsageError(where, "the unified tasks are not in the source", remedy=remedy)
     if left := waiting(plan, plan.source_root):
         raise UsageError(
             str(plan.source_root),

@@ -20,6 +20,7 @@ from typing import Any
 from migrator.inventory.callables import loading
 from migrator.inventory.module_facts import ModuleFacts, read_module
 from migrator.inventory.named_texts import following
+from migrator.inventory.source_files import module_files
 from migrator.plan.model import Plan
 
 #: Celery's fields in the order of a crontab line and of its own parameters, and APScheduler's names for them.
@@ -40,8 +41,7 @@ def read_entry(plan: Plan, name: str) -> dict[str, Any] | None:
     Shape: ``{"system", "task", "args", "kwargs"}`` with ``crontab`` or ``every_s``.
     """
     module, _, entry = name.partition(":")
-    path = plan.source_root.joinpath(*module.split("."))
-    for file in (path.with_suffix(".py"), path / "__init__.py"):
+    for file in module_files(plan.source_root, module):
         for source in _sources(plan, file):
             try:
                 facts = following(read_module(plan.source_root, file, source), loading(plan.source_root, {}))

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from codemods.plan.plan_index import PlanIndex
 from codemods.plan.policy import ACTORS, number, read_policy
 from migrator.inventory.module_facts import ModuleFacts, read_module
-from migrator.inventory.source_files import SourceFiles
+from migrator.inventory.source_files import SourceFiles, module_file
 from migrator.plan.model import Plan
 from migrator.wire.message import System
 
@@ -34,14 +34,14 @@ def with_in_place(plan: Plan, index: PlanIndex, modules: Mapping[str, ModuleFact
         sources: The tree.
     """
     words = {name: facts for facts in modules.values() for name in _shareable(facts)}
-    brokers, shared = _read_all(plan, index, words, sources)
+    settings = {name: module_file(plan.source_root, name) for name in {plan.project.settings, *index.beat.settings}}
+    brokers, shared = _read_all(plan, set(settings.values()), words, sources)
     priorities = {0} | {value for facts in modules.values() for value in _priorities(facts)}
     targets = {
         path: replace(target, members=_members(modules, path)) if target.in_place else target
         for path, target in index.targets.items()
     }
-    settings = {name: _settings_file(plan, name) for name in {plan.project.settings, *index.beat.settings} - {""}}
-    naming = {name for name, file in settings.items() if file.is_file() and _APPS.search(sources.read(file))}
+    naming = {name for name, file in settings.items() if file is not None and _APPS.search(sources.read(file))}
     return replace(
         index,
         targets=targets,
@@ -87,16 +87,11 @@ def broker_kind(url: str) -> str:
     return kinds.pop() if len(kinds) == 1 else ""
 
 
-def _settings_file(plan: Plan, module: str) -> Path:
-    return plan.source_root / (module.replace(".", "/") + ".py")
-
-
 def _read_all(
-    plan: Plan, index: PlanIndex, words: Mapping[str, ModuleFacts], sources: SourceFiles
+    plan: Plan, settings: Collection[Path | None], words: Mapping[str, ModuleFacts], sources: SourceFiles
 ) -> tuple[list[ModuleFacts], set[str]]:
     """Read every file once, for those that set up a broker and for what other files mention."""
     brokers, shared = [], set()
-    settings = {_settings_file(plan, name) for name in {plan.project.settings, *index.beat.settings}}
     plain = {word: word.encode() for word in words}
     for file in sources.python_files():
         data = sources.read(file)

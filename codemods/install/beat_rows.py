@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import ast
 import pprint
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from migrator.inventory.module_facts import read_module
+from codemods.schedules.settings_scopes import settings_modules
+from migrator.inventory.module_facts import ModuleFacts
 from migrator.plan.model import Plan, TaskMapping
 from migrator.wire.message import System
 
@@ -22,16 +23,16 @@ APP = "django_celery_beat"
 #: High, so that a later migration of the unified app keeps its number.
 FILE = "0900_legacy_periodic_tasks.py"
 _TEMPLATE = Path(__file__).with_name("beat_rows.py.in")
-_MOST_SETTINGS_FILES = 20
 
 
 def installs_beat_rows(plan: Plan) -> Path | None:
     """Return the settings file that installs django_celery_beat, if any: the plan's, or one that it imports from."""
-    for file in _settings_files(plan):
-        tree = ast.parse(file.read_bytes())
-        texts = (n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+    modules: dict[str, ModuleFacts] = {}
+    for name in settings_modules(plan.source_root, plan.project.settings, modules):
+        facts = modules[name]
+        texts = (n.value for n in facts.nodes if isinstance(n, ast.Constant) and isinstance(n.value, str))
         if any(text == APP or text.startswith(f"{APP}.") for text in texts):
-            return file
+            return facts.file
     return None
 
 
@@ -93,20 +94,3 @@ def _entries(plan: Plan) -> dict[str, str]:
 def _legacy_queues(plan: Plan) -> list[str]:
     legacy = plan.endpoint(System.CELERY)
     return list(legacy.queues) if legacy else []
-
-
-def _settings_files(plan: Plan) -> Iterator[Path]:
-    """Yield the settings module and the project's files from which it imports everything."""
-    waiting, seen = [plan.project.settings], set[str]()
-    while waiting and len(seen) < _MOST_SETTINGS_FILES:
-        name = waiting.pop(0)
-        base = plan.source_root / name.replace(".", "/")
-        file = next((f for f in (base.with_suffix(".py"), base / "__init__.py") if f.is_file()), None)
-        if not name or name in seen or file is None:
-            continue
-        seen.add(name)
-        try:
-            waiting += read_module(plan.source_root, file, file.read_bytes()).stars
-        except (SyntaxError, ValueError, OSError):
-            continue
-        yield file

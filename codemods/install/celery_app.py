@@ -11,7 +11,7 @@ import ast
 from pathlib import Path
 
 from migrator.inventory.module_facts import ModuleFacts, read_module
-from migrator.inventory.source_files import SourceFiles
+from migrator.inventory.source_files import SourceFiles, module_file
 from migrator.plan.model import Plan
 from migrator.wire.message import System
 
@@ -45,8 +45,7 @@ def needs_app(plan: Plan, sources: SourceFiles) -> bool:
 
 def settings_file(plan: Plan) -> Path | None:
     """Return the file of the settings module; None if it isn't there."""
-    base = plan.source_root / plan.project.settings.replace(".", "/")
-    return next((file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()), None)
+    return module_file(plan.source_root, plan.project.settings)
 
 
 def app_files(plan: Plan) -> dict[Path, bytes]:

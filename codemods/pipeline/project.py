@@ -23,7 +23,7 @@ from migrator.inventory.callables import loading
 from migrator.inventory.module_facts import ModuleFacts, read_module
 from migrator.inventory.project_decorators import task_makers, with_imported
 from migrator.inventory.scan import scan
-from migrator.inventory.source_files import SourceFiles
+from migrator.inventory.source_files import SourceFiles, module_file, module_files
 from migrator.inventory.staying import staying
 from migrator.inventory.task_definitions import definitions
 from migrator.plan.model import Plan
@@ -84,8 +84,7 @@ def build_index(plan: Plan, sources: SourceFiles | None = None) -> PlanIndex:
 
 
 def _facts(plan: Plan, module: str) -> ModuleFacts | None:
-    base = plan.source_root / module.replace(".", "/")
-    file = next((file for file in (base / "__init__.py", base.with_suffix(".py")) if file.is_file()), None)
+    file = module_file(plan.source_root, module)
     try:
         return read_module(plan.source_root, file, file.read_bytes()) if file else None
     except (SyntaxError, ValueError, OSError):
@@ -142,8 +141,7 @@ def settings_files(plan: Plan, index: PlanIndex) -> frozenset[Path]:
     places = index.beat
     named = {plan.project.settings, *places.settings, places.problem_at.partition(":")[0]}
     named |= {place.module for place in (places.home, places.queue, places.apps) if place is not None}
-    bases = [plan.source_root / name.replace(".", "/") for name in named if name]
-    return frozenset(file for base in bases for file in (base.with_suffix(".py"), base / "__init__.py"))
+    return frozenset(file for name in named if name for file in module_files(plan.source_root, name))
 
 
 def _with_patches(workers: ProcessPool, index: PlanIndex, outcomes: list[FileOutcome]) -> list[FileOutcome]:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from codemods.plan.plan_index import PlanIndex
+from migrator.inventory.source_files import module_files
 
 #: A folder that holds one of them is the root of a project of its own.
 MARKERS = ("manage.py", "pyproject.toml", "setup.py", "setup.cfg")
@@ -65,8 +66,7 @@ def _may_have(root: Path, top: str) -> bool:
 
 
 def _has(root: Path, module: str) -> bool:
-    base = root.joinpath(*module.split("."))
-    return base.with_name(base.name + ".py").exists() or (base / "__init__.py").exists()
+    return any(file.exists() for file in module_files(root, module))
 
 
 def _modules(index: PlanIndex) -> frozenset[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from migrator.inventory.module_facts import ModuleFacts, read_module
+from migrator.inventory.source_files import module_file
 
 _MOST = 20
 
@@ -36,9 +37,8 @@ def settings_modules(root: Path, settings: str, modules: dict[str, ModuleFacts])
     waiting = [settings]
     while waiting and len(found) < _MOST:
         name = waiting.pop(0)
-        base = root / name.replace(".", "/")
-        file = next((f for f in (base.with_suffix(".py"), base / "__init__.py") if f.is_file()), None)
-        if not name or name in found or file is None:
+        file = module_file(root, name)
+        if name in found or file is None:
             continue
         try:
             facts = modules.get(name) or read_module(root, file, file.read_bytes())

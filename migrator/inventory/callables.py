@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from migrator.inventory.module_facts import Function, ModuleFacts, read_module, resolve
+from migrator.inventory.source_files import module_file
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 #: Returns the file of a dotted module name, parsed; None if the project has none.
@@ -40,10 +41,9 @@ def loading(root: Path, modules: Mapping[str, ModuleFacts]) -> Load:
 
     def load(name: str) -> ModuleFacts | None:
         if name and name not in later:
-            stem = root.joinpath(*name.split("."))
-            files = [file for file in (stem.with_suffix(".py"), stem / "__init__.py") if file.is_file()]
+            file = module_file(root, name)
             try:
-                later[name] = read_module(root, files[0], files[0].read_bytes()) if files else None
+                later[name] = read_module(root, file, file.read_bytes()) if file else None
             except (SyntaxError, ValueError, RecursionError, OSError):
                 later[name] = None
         return later.get(name)

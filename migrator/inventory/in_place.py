@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from migrator.inventory.scan import scan
+from migrator.inventory.source_files import module_file
 from migrator.plan.model import Plan, RetiredTask, TaskMapping
 from migrator.wire.message import System
 
@@ -48,10 +49,5 @@ def undefined(plan: Plan, root: Path, system: System | None) -> tuple[str, ...]:
         for task in wanted
         if system in (None, task.system)
         and (task.system, task.name) not in there
-        and not (inventory.unseen and _has_module(root, task.path))
+        and not (inventory.unseen and module_file(root, task.path.rpartition(".")[0]))
     )
-
-
-def _has_module(root: Path, path: str) -> bool:
-    base = root.joinpath(*path.split(".")[:-1])
-    return base.with_suffix(".py").is_file() or (base / "__init__.py").is_file()

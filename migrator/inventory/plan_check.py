@@ -9,7 +9,7 @@ from pathlib import Path
 from migrator.errors import did_you_mean
 from migrator.inventory.beat_entries import ScheduleDefinition
 from migrator.inventory.scan import Inventory
-from migrator.inventory.source_files import module_name
+from migrator.inventory.source_files import module_files, module_name
 from migrator.inventory.staying import Staying, staying
 from migrator.inventory.targets import check_targets
 from migrator.inventory.task_definitions import LegacyDefinition
@@ -154,8 +154,7 @@ def _left_behind(plan: Plan, converted: frozenset[str]) -> list[TaskMapping]:
 
 def _is_retired_file(plan: Plan, path: str) -> bool:
     """Tell whether the module of a task is one of the plan's legacy files and is gone, as after a cutover."""
-    base = plan.source_root.joinpath(*path.split(".")[:-1])
-    candidates = (base.with_suffix(".py"), base / "__init__.py")
+    candidates = module_files(plan.source_root, path.rpartition(".")[0])
     retired = [plan.folder / name for name in plan.project.retire]
     return not any(file.exists() for file in candidates) and any(
         file == place or file.is_relative_to(place) for file in candidates for place in retired

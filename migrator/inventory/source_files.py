@@ -102,6 +102,17 @@ def module_name(root: Path, file: Path) -> str:
     return ".".join(parts)
 
 
+def module_files(root: Path, module: str) -> tuple[Path, Path]:
+    """Return the two files that a module may be, the inverse of :func:`module_name`; whether they are there or not."""
+    base = root.joinpath(*module.split("."))
+    return base.with_name(f"{base.name}.py"), base / "__init__.py"
+
+
+def module_file(root: Path, module: str) -> Path | None:
+    """Return the file of a module below ``root``; None if it isn't there."""
+    return next((file for file in module_files(root, module) if file.is_file()), None) if module else None
+
+
 def absolute(module: str, *, is_package: bool, level: int, target: str) -> str:
     """Return the absolute form of ``from <level dots><target> import`` seen in ``module``."""
     if level == 0:

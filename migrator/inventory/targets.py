@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
 from migrator.errors import did_you_mean
 from migrator.inventory.module_facts import read_module
 from migrator.inventory.scan import Inventory
+from migrator.inventory.source_files import module_file, module_files
 from migrator.plan.model import Plan
 from migrator.report import Finding, Severity
 from migrator.wire.message import System
@@ -44,10 +44,9 @@ def check_targets(plan: Plan, inventory: Inventory) -> Iterator[Finding]:
 
 def _names(plan: Plan, module: str) -> frozenset[str] | None:
     """Return the top-level names of a module, none if it isn't there; None if they can't be known."""
-    base = plan.source_root / module.replace(".", "/")
-    file = next((file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()), None)
+    file = module_file(plan.source_root, module)
     if file is None:
-        return None if _is_installed(plan, base) else frozenset()
+        return None if _is_installed(plan, module) else frozenset()
     try:
         facts = read_module(plan.source_root, file, file.read_bytes())
     except (SyntaxError, ValueError, OSError):
@@ -59,9 +58,10 @@ def _names(plan: Plan, module: str) -> frozenset[str] | None:
     return frozenset(defined | facts.values.keys() | facts.bindings.keys())
 
 
-def _is_installed(plan: Plan, base: Path) -> bool:
+def _is_installed(plan: Plan, module: str) -> bool:
     """Tell whether the rewrite brings the module."""
-    return bool(plan.project.install_package) and base.is_relative_to(plan.folder / plan.project.install_to)
+    file, folder = module_files(plan.source_root, module)[0], plan.folder / plan.project.install_to
+    return bool(plan.project.install_package) and file.with_suffix("").is_relative_to(folder)
 
 
 def _error(code: str, where: str, what: str, found: str, remedy: str) -> Finding:
