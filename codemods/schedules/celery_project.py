@@ -14,7 +14,7 @@ from codemods.schedules.settings_scopes import settings_modules
 from migrator.inventory.applications import find_applications
 from migrator.inventory.beat_entries import ScheduleDefinition
 from migrator.inventory.module_facts import ModuleFacts, read_module, resolve
-from migrator.inventory.source_files import SourceFiles
+from migrator.inventory.source_files import SourceFiles, module_files
 from migrator.plan.model import Plan
 
 _WORDS = (b"beat_schedule", b"BEAT_SCHEDULE", b"add_periodic_task", b"config_from_object", b"Celery(")
@@ -59,16 +59,16 @@ def read_project(plan: Plan, index: PlanIndex, sources: SourceFiles) -> CeleryPr
     """Read the files of a project that have to do with apps, settings and schedules."""
     modules: dict[str, ModuleFacts] = {}
     wanted = {task.path.rpartition(".")[0] for task in plan.tasks}
-    files = sources.python_files(plan.source_root) if plan.source_root.is_dir() else []
-    inside = len(plan.source_root.parts)
-    for file in files:
-        if "migrations" in file.parts[inside:-1]:
+    root = plan.source_root
+    always = {file for module in wanted for file in module_files(root, module)}
+    for file in sources.python_files(root) if root.is_dir() else []:
+        if "migrations" in file.parts[len(root.parts) : -1]:
             continue
         try:
             data = sources.read(file)
-            named = ".".join(file.relative_to(plan.source_root).with_suffix("").parts).removesuffix(".__init__")
-            if named in wanted or any(word in data for word in _WORDS):
-                modules[named] = read_module(plan.source_root, file, data)
+            if file in always or any(word in data for word in _WORDS):
+                facts = read_module(root, file, data)
+                modules[facts.name] = facts
         except (SyntaxError, ValueError, OSError):
             continue  # listed by the rewrite
     chain = settings_modules(plan.source_root, plan.project.settings, modules)
