@@ -10,6 +10,8 @@ import click
 from migrator.cli.output import Answer, finish, format_option, short_path
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from migrator.inventory.facts.project import ProjectFacts
     from migrator.inventory.scan import Inventory
     from migrator.inventory.staying import Staying
@@ -140,19 +142,20 @@ def _draft(folder: Path, root: str, inventory: Inventory, scope: tuple[str, ...]
     """Return the text of the plan, and what is to be said about processes."""
     from codemods.calls.scheduler_jobs import read_scheduler_jobs
     from migrator.inventory.deployment_files import find_programs
-    from migrator.inventory.draft_plan import Subject, draft_plan, settings_module
+    from migrator.inventory.draft_plan import Subject, draft_plan
     from migrator.inventory.draft_processes import application, choose
+    from migrator.inventory.settings_module import choose_settings
 
-    settings = settings_module(folder / root)
-    facts = _facts(folder / root, settings)
     programs, unread = find_programs(folder)
+    settings, candidates = choose_settings(folder, folder / root, programs)
+    facts = _facts(folder / root, candidates)
     chosen, left = choose(programs)
     scheduler_jobs = read_scheduler_jobs(folder / root, {entry.file for entry in inventory.schedule})
     # Without an app, the rewrite writes one into the package of the settings.
-    app = application(chosen, inventory.applications) or settings.partition(".")[0] or "DECIDE: the Celery app"
-    subject = Subject(
-        name=folder.name, root=root, settings=settings or "DECIDE.settings", scope=scope, folder=folder, app=app
-    )
+    packages = {name.partition(".")[0] for name in candidates}
+    app = application(chosen, inventory.applications) or (packages.pop() if len(packages) == 1 else "")
+    app = app or "DECIDE: the Celery app"
+    subject = Subject(name=folder.name, root=root, settings=settings, scope=scope, folder=folder, app=app)
     text = draft_plan(subject, inventory, facts, processes=chosen, scheduler_jobs=scheduler_jobs, into=into)
     out = [(item.file, item.line, item.name, why) for item, why in left]
     out += [(item.file, item.line, item.name, item.why) for item in unread]
@@ -163,7 +166,7 @@ def _draft(folder: Path, root: str, inventory: Inventory, scope: tuple[str, ...]
     return text, told
 
 
-def _facts(root: Path, settings: str) -> ProjectFacts:
+def _facts(root: Path, settings: Sequence[str]) -> ProjectFacts:
     """Return what the source says besides tasks and schedules, and what Dramatiq's middleware does to every actor."""
     from dataclasses import replace
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from migrator.inventory.deployment.program import Program, UnreadProgram
+    from migrator.inventory.facts.project import ProjectFacts
     from migrator.inventory.scan import Inventory
     from migrator.wire.message import System
 
@@ -42,7 +43,8 @@ def command(path: Path, output_format: str) -> None:
     next_steps = ["migrator rewrite-imports --diff"] if plan_file.is_file() else ["migrator init"]
     code = ExitCode.DIFFERENCES if found.unreadable or found.too_large else ExitCode.CLEAN
     lines, data = _described(found, waiting, problem)
-    more, data["processes"], data["unread_processes"] = _processes(*programs, _queues(root, found))
+    queues = _queues(_facts(path.resolve(), root, programs[0]), found)
+    more, data["processes"], data["unread_processes"] = _processes(*programs, queues)
     lines[-1:-1] = [*more, *_stays(plan_file, found, data)]
     finish(Answer(exit_code=code, lines=lines, data=data, next_steps=next_steps), output_format)
 
@@ -97,15 +99,19 @@ def _sent(task: str, found: Inventory) -> str:
     return names.pop() if len(names) == 1 else f"{task} (no such task was found)"
 
 
-def _queues(root: Path, found: Inventory) -> dict[System, str]:
+def _facts(folder: Path, root: Path, programs: Sequence[Program]) -> ProjectFacts:
+    from migrator.inventory.facts.project import read_facts
+    from migrator.inventory.settings_module import choose_settings
+
+    return read_facts(root, choose_settings(folder, root, programs).modules)
+
+
+def _queues(facts: ProjectFacts, found: Inventory) -> dict[System, str]:
     """Return the queues of each system, as the source names them."""
     from migrator.inventory.draft_endpoints import used_queues
-    from migrator.inventory.draft_plan import settings_module
-    from migrator.inventory.facts.project import read_facts
     from migrator.inventory.facts.task_options import task_options
     from migrator.wire.message import System
 
-    facts = read_facts(root, settings_module(root))
     queues = {}
     for system in System:
         tasks = [(task, task_options(task, facts.values)) for task in found.tasks if task.system is system]

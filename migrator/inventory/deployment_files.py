@@ -24,18 +24,35 @@ def find_programs(folder: Path) -> tuple[tuple[Program, ...], tuple[UnreadProgra
         OSError: A folder or a file can't be read.
     """
     found: list[Found] = []
-    for file in files(folder):
-        if not (file.suffix in _SUFFIXES or file.suffix == "" or file.name.startswith(("Procfile", "Dockerfile"))):
-            continue
-        if file.stat().st_size > _LARGEST_BYTES:
-            continue
-        text = file.read_text(encoding="utf-8", errors="replace")
-        reader = _reader(file, text)
+    for file, text, reader in _read(folder):
         found += reader(file, text) if reader is not None else ()
     programs = tuple(item for item in found if isinstance(item, Program))
     return programs, tuple(item for item in found if isinstance(item, UnreadProgram))
 
 
+def deployment_texts(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Yield what may say how production runs: the files that are read for processes, and those of variables.
+
+    Raises:
+        OSError: A folder or a file can't be read.
+    """
+    for file, text, reader in _read(folder):
+        variables = file.name.startswith(".env") or file.suffix == ".env"
+        hidden = file.name.startswith(".") and not variables
+        if variables or (not hidden and reader is not None and reader is not mentions):
+            yield file, text
+
+
+def _read(folder: Path) -> Iterator[tuple[Path, str, Reader | None]]:
+    for file in files(folder):
+        if not (file.suffix in _SUFFIXES or file.suffix in ("", ".env") or file.name.startswith(_NAMES)):
+            continue
+        if file.stat().st_size <= _LARGEST_BYTES:
+            text = file.read_text(encoding="utf-8", errors="replace")
+            yield file, text, _reader(file, text)
+
+
+_NAMES = ("Procfile", "Dockerfile", ".env")
 _SUFFIXES: dict[str, Reader] = {
     ".conf": supervisor,
     ".ini": supervisor,
@@ -59,5 +76,5 @@ def _reader(file: Path, text: str) -> Reader | None:
         return script if first.startswith(_SHEBANG) and "sh" in first else None
     if file.suffix == ".toml" and re.search(r"^\[migration\]", text, re.MULTILINE):
         return None  # a plan names the processes of the files that are read
-    reader = _SUFFIXES[file.suffix]
+    reader = _SUFFIXES.get(file.suffix)
     return mentions if reader is supervisor and "[program:" not in text else reader

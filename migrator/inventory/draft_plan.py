@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,9 +27,6 @@ HEADER = """\
 Drafted by `migrator init`. Every legacy task found in the source stands below; read each one.
 A value that says DECIDE could not be known: every other command refuses the plan until it is written."""
 
-
-_SETTINGS = re.compile(r"DJANGO_SETTINGS_MODULE[\"'](?:\s*,|\]\s*=)\s*[\"']([\w.]+)[\"']")
-_ENTRY_POINTS = frozenset({"wsgi.py", "asgi.py", "celery.py"})
 #: Legacy tasks by the path of the unified task proposed for them.
 Groups = dict[str, list[LegacyDefinition]]
 
@@ -43,7 +39,7 @@ class Subject:
     name: str
     #: Import root of the Django project, relative to the plan's folder.
     root: str
-    #: Dotted settings module.
+    #: Dotted settings module, or what is to be decided about it.
     settings: str
     #: Folder of the plan.
     folder: Path
@@ -241,18 +237,6 @@ def _array(tables: Iterable[Any]) -> Any:
         table.update(content)
         array.append(content if isinstance(content, Table) else table)
     return array
-
-
-def settings_module(root: Path) -> str:
-    """Return the settings module that ``manage.py`` sets, or else the one that all entry points set; empty if none."""
-    entries = [root / "manage.py", *(file for file in python_files(root) if file.name in _ENTRY_POINTS)]
-    found = [name for file in entries if file.is_file() and (name := _settings_in(file))]
-    return found[0] if (entries[0].is_file() and _settings_in(entries[0])) or len(set(found)) == 1 else ""
-
-
-def _settings_in(file: Path) -> str:
-    match = _SETTINGS.search(file.read_text(encoding="utf-8", errors="replace"))
-    return match[1] if match else ""
 
 
 def import_root(folder: Path) -> str:

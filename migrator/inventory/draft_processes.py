@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tomlkit
@@ -12,6 +12,7 @@ from tomlkit.items import Table
 
 from migrator.inventory.deployment.command_words import Started, option
 from migrator.inventory.deployment.program import Manager, Program
+from migrator.inventory.deployment.settings_texts import VARIABLE
 from migrator.plan.decisions import DECIDE
 from migrator.plan.processes import Driver, Role
 from migrator.wire.message import System
@@ -164,7 +165,9 @@ def _unified(role: Role, queues: tuple[str, ...], group: list[Program], scope: D
     else:
         words += ["--schedule", "{state}/unified-beat"]
     if model.driver is Driver.COMMAND:
-        _command(table, words, model, scope)
+        named = [item.settings for item in group if item.settings]
+        settings = {VARIABLE: named[0]} if named else {}
+        _command(table, words, replace(model, environment={**model.environment, **settings}), scope)
         if role is Role.WORKER:
             table["command"].comment(_capacity(group))
     else:

@@ -12,7 +12,7 @@ from migrator.inventory.static_values import StaticValues, UnknownValueError
 
 def following(facts: ModuleFacts, load: Load) -> ModuleFacts:
     """Return a file whose ``text`` also follows names to what they are given elsewhere in the project."""
-    values = StaticValues(load, "")
+    values = StaticValues(load, ())
 
     def follow(node: ast.expr) -> str | None:
         try:

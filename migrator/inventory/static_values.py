@@ -34,8 +34,8 @@ class UnknownValueError(Exception):
 class StaticValues:
     """Values of the expressions of a project."""
 
-    def __init__(self, load: Load, settings: str) -> None:
-        """Take what parses a module, and the dotted name of Django's settings; empty if there are none."""
+    def __init__(self, load: Load, settings: Sequence[str]) -> None:
+        """Take what parses a module, and the dotted names that Django's settings may have."""
         self.load = load
         self.settings = settings
 
@@ -107,7 +107,8 @@ class StaticValues:
 
     def setting(self, name: str) -> Iterator[tuple[ModuleFacts, ast.expr]]:
         """Yield where a Django setting is assigned; several if it depends."""
-        yield from self._in_module(self.settings, name)
+        found = [place for module in self.settings for place in self._in_module(module, name)]
+        yield from {id(node): (facts, node) for facts, node in found}.values()
 
     def _in_module(self, module: str, name: str, depth: int = 0) -> list[tuple[ModuleFacts, ast.expr]]:
         facts = self.load(module) if module else None

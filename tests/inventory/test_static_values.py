@@ -56,7 +56,7 @@ def value(folder: Path, text: str) -> Any:
     load = loading(folder, {})
     facts = load("app")
     assert facts is not None
-    return StaticValues(load, "conf.prod").of(facts, facts.values["WANTED"])
+    return StaticValues(load, ("conf.prod",)).of(facts, facts.values["WANTED"])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import configparser
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,10 @@ from migrator.inventory.deployment.program import Found, Manager, Program, Unrea
 from migrator.inventory.deployment.shell_lines import in_text
 
 _UNITS = {"ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hr": 3600}
+#: ``A="b",C=d`` of supervisor; ``Environment="A=b" C=d`` of systemd.
+_PAIR = re.compile(r"""([A-Za-z_]\w*)\s*=\s*("[^"]*"|'[^']*'|[^,]*)""")
+_ENVIRONMENT = re.compile(r"^Environment=(.*)$", re.MULTILINE)
+_WORD = re.compile(r"""\"[^"]*\"|'[^']*'|\S+""")
 _SPAN = re.compile(rf"(\d+(?:\.\d+)?)\s*({'|'.join(sorted(_UNITS, key=len, reverse=True))})?")
 
 
@@ -46,6 +50,8 @@ def supervisor(file: Path, text: str) -> Iterator[Found]:
                 continue
             stop_s = seconds(given.get("stopwaitsecs", "10"))
             program = replace(found, stop_timeout_s=stop_s, directory=given.get("directory", ""), doubt=doubt)
+            variables = _assigned(_PAIR.findall(given.get("environment", "")))
+            program = replace(program, environment={**variables, **program.environment})
             yield from _instances(program, given, groups.get(name, ""))
 
 
@@ -101,7 +107,15 @@ def systemd(file: Path, text: str) -> Iterator[Found]:
         doubt = f"Type={kind} is not supported: run it in the foreground" if kind in ("forking", "oneshot") else ""
         doubt = doubt or ("a template: name one instance of it" if "@." in file.name else found.doubt)
         stop_s = seconds(given.get("TimeoutStopSec", "90"))
-        yield replace(found, doubt=doubt, stop_timeout_s=stop_s, directory=given.get("WorkingDirectory", ""))
+        # A unit may have several, of which the parser keeps the last.
+        words = [pair for line in _ENVIRONMENT.findall(text) for pair in _WORD.findall(line)]
+        variables = _assigned(word.strip("\"'").partition("=")[::2] for word in words)
+        program = replace(found, doubt=doubt, stop_timeout_s=stop_s, directory=given.get("WorkingDirectory", ""))
+        yield replace(program, environment={**variables, **program.environment})
+
+
+def _assigned(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    return {name.strip(): value.strip().strip("\"'") for name, value in pairs if name}
 
 
 def _line(text: str, start: str) -> int:

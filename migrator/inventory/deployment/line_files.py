@@ -13,6 +13,7 @@ from migrator.inventory.deployment.shell_lines import CommandLine, in_text, in_w
 from migrator.plan.processes import Role
 
 _PROCESS = re.compile(r"\s*(?P<name>[\w-]+)\s*:(?P<line>.*)")
+_EXPORT = re.compile(r"\s*export\s+(?P<name>[A-Za-z_]\w*)=(?P<value>\"[^\"]*\"|'[^']*'|\S*)\s*")
 _PORT = re.compile(r"\$PORT\b|\$\{PORT\}")
 _INSTRUCTION = re.compile(r"\s*(?P<kind>CMD|ENTRYPOINT)\s+(?P<line>.*)", re.IGNORECASE | re.DOTALL)
 
@@ -30,13 +31,17 @@ def procfile(file: Path, text: str) -> Iterator[Found]:
 def script(file: Path, text: str) -> Iterator[Found]:
     """Yield the workers and schedulers that a shell script starts."""
     directory = ""
+    exported: dict[str, str] = {}
     for number, line in _joined(text):
         for found in programs(in_text(line), Manager.SCRIPT, file.stem, file, number):
             variable = isinstance(found, UnreadProgram) and "variable" in found.why
             if isinstance(found, UnreadProgram) and not variable:
                 yield found
             elif isinstance(found, Program) and found.role is not Role.PRODUCER:
-                yield replace(found, directory=found.directory or directory)
+                environment = {**exported, **found.environment}
+                yield replace(found, directory=found.directory or directory, environment=environment)
+        if (given := _EXPORT.fullmatch(line)) and not re.search(r"\$\(|`", given["value"]):
+            exported[given["name"]] = given["value"].strip("\"'")
         if change := re.fullmatch(r"\s*cd\s+([\w./-]+)\s*", line):
             directory = change[1]
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from migrator.inventory.deployment.command_words import Started
+from migrator.inventory.deployment.command_words import Started, option
+from migrator.inventory.deployment.settings_texts import VARIABLE
 from migrator.plan.processes import Driver, Role
 from migrator.wire.message import System
 
@@ -60,6 +61,11 @@ class Program:
     def system(self) -> System | None:
         """None for a producer."""
         return self.started.system
+
+    @property
+    def settings(self) -> str:
+        """The settings module that its own command or environment names, as it is written there; empty if none."""
+        return option(self.started.command, "--settings", "--settings") or self.environment.get(VARIABLE, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ import yaml
 from migrator.inventory.deployment.ini_files import seconds
 from migrator.inventory.deployment.line_files import programs
 from migrator.inventory.deployment.program import Found, Manager, Program, UnreadProgram
+from migrator.inventory.deployment.settings_texts import from_files
 from migrator.inventory.deployment.shell_lines import CommandLine, in_text, in_words
 
 #: A line of a file that can't be read, if it seems to start a worker or a scheduler.
@@ -60,7 +61,10 @@ def _compose(file: Path, services: Mapping[str, Any], node: yaml.Node) -> Iterat
         service = _extended(services, given)
         number = _line(node, "services", name, "command") or _line(node, "services", name) or 1
         lines = _started(service.get("entrypoint"), service.get("command"))
-        environment = _environment(service.get("environment"))
+        environment = {
+            **from_files(file.parent, _env_files(service.get("env_file"))),
+            **_environment(service.get("environment")),
+        }
         for found in programs(lines, Manager.COMPOSE, str(name), file, number):
             yield _container(found, service, "working_dir", str(service.get("stop_grace_period", "10s")), environment)
 
@@ -112,6 +116,12 @@ def _environment(given: Any) -> dict[str, str]:
         given = dict(str(item).split("=", 1) for item in given if "=" in str(item))
     items = given.items() if isinstance(given, dict) else ()
     return {str(key): _plain(_text(value)) for key, value in items if value is not None}
+
+
+def _env_files(given: Any) -> list[str]:
+    """Return the files of variables of a service: one, several, or with keys of their own."""
+    every = given if isinstance(given, list) else [given]
+    return [str(item.get("path") if isinstance(item, dict) else item) for item in every if item]
 
 
 def _text(value: Any) -> str:

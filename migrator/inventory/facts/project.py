@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tokenize
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,12 +30,12 @@ class ProjectFacts:
     max_age_ms: int | None = None
 
 
-def read_facts(root: Path, settings: str) -> ProjectFacts:
+def read_facts(root: Path, settings: Sequence[str]) -> ProjectFacts:
     """Return what reads the files below an import root.
 
     Args:
         root: The import root.
-        settings: Dotted name of Django's settings; empty if there are none.
+        settings: Dotted names that Django's settings may have.
     """
     modules: dict[str, ModuleFacts] = {}
     for file in python_files(root):

@@ -30,7 +30,7 @@ def retries(folder: Path, jobs: str, name: str) -> int | None:
     (folder / "helpers.py").write_text(HELPERS)
     (folder / "jobs.py").write_text(jobs)
     task = next(task for task in scan(folder).tasks if task.name == name)
-    return max_retries_of(task, task_options(task, StaticValues(loading(folder, {}), "")), 20)
+    return max_retries_of(task, task_options(task, StaticValues(loading(folder, {}), ())), 20)
 
 
 @pytest.mark.parametrize(
