@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from migrator.errors import PlanError, UsageError
 from migrator.plan.model import Plan
 from migrator.plan.placeholders import filled, leading_to
 from migrator.plan.toml_table import Problems, TomlTable
+from migrator.wire.broker_url import read_broker_url
 
 FILE_NAME = "parity.toml"
 DEFAULT_CASE_TIMEOUT_S = 20.0
@@ -99,9 +99,9 @@ def broker_environment(plan: Plan, server: str) -> dict[str, str]:
     """
     values: dict[str, str] = {}
     for endpoint in (*plan.legacy, plan.unified):
-        path = urlsplit(filled(endpoint.url, {})).path.strip("/")
+        database = read_broker_url(filled(endpoint.url, {}), endpoint.system).database
         # What is written literally is no variable; the agent connects the project's brokers as well.
-        values |= leading_to(endpoint.url, {}, f"{server}/{path if path.isdigit() else 0}") or {}
+        values |= leading_to(endpoint.url, {}, f"{server}/{database}") or {}
     return values
 
 

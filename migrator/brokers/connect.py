@@ -5,27 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from migrator.brokers.protocol import Broker
-from migrator.errors import UsageError
 from migrator.plan.model import Endpoint, Plan
-from migrator.plan.placeholders import expand
+from migrator.plan.placeholders import endpoint_url
 from migrator.wire.broker_url import BrokerKind, broker_kind
 from migrator.wire.message import System
-
-
-def endpoint_url(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
-    """Return the URL of an endpoint with the environment filled in."""
-    return expand(endpoint.url, environ, where=f"{endpoint.side.value}.{endpoint.system.value}.broker")
 
 
 def connect(endpoint: Endpoint, environ: Mapping[str, str]) -> Broker:
     """Return the broker that an endpoint names; it connects on first use.
 
     Raises:
-        UsageError: There is no module for this kind of URL.
+        UsageError: There is no module for this kind of URL, or it can't be read.
     """
     url = endpoint_url(endpoint, environ)
-    kind = broker_kind(url)
-    if kind is BrokerKind.REDIS:
+    if broker_kind(url) is BrokerKind.REDIS:
         if endpoint.system is System.DRAMATIQ:
             from migrator.brokers.redis.dramatiq import DramatiqRedis
 
@@ -33,16 +26,7 @@ def connect(endpoint: Endpoint, environ: Mapping[str, str]) -> Broker:
         from migrator.brokers.redis.celery import CeleryRedis
 
         return CeleryRedis(endpoint, url)
-    if kind is BrokerKind.RABBITMQ:
-        return _rabbitmq(endpoint, url, environ)
-    scheme = url.partition("://")[0]
-    raise UsageError(
-        f"{endpoint.side.value}.{endpoint.system.value}.broker",
-        "no broker module reads this kind of URL",
-        # Without :// all of it could be a password.
-        found=f"{scheme}://" if scheme != url else "no :// in it",
-        remedy="use a redis://, rediss://, amqp:// or amqps:// URL",
-    )
+    return _rabbitmq(endpoint, url, environ)
 
 
 def has_rabbitmq(plan: Plan, environ: Mapping[str, str]) -> bool:

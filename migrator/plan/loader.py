@@ -145,7 +145,7 @@ def _endpoint(table: TomlTable, side: Side, system: System) -> Endpoint:
     endpoint = Endpoint(
         side=side,
         system=system,
-        url=table.broker_url("broker"),
+        url=table.broker_url("broker", system),
         queues=table.texts("queues"),
         namespace=table.text("namespace", default="dramatiq"),
         modules=table.dotted_names("modules"),

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Mapping
 
 from migrator.errors import UsageError
-from migrator.plan.model import Plan
+from migrator.plan.model import Endpoint, Plan
 from migrator.plan.toml_table import REFERENCE
+from migrator.wire.broker_url import broker_kind, normal_url
 
 _URL = re.compile(
     r"(?P<scheme>[\w+]+)://(?P<account>(?:.*@)?)(?P<host>[^/:@?]*)(?::(?P<port>\w*))?(?:/(?P<path>[^?;]*))?"
@@ -31,6 +32,26 @@ def expand(text: str, environ: Mapping[str, str], *, where: str) -> str:
         return default
 
     return REFERENCE.sub(value, text)
+
+
+def endpoint_url(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
+    """Return the URL of an endpoint with the environment filled in, in a form that means the same to Celery.
+
+    Raises:
+        UsageError: A variable is not set, or the library of the endpoint's workers can't read the URL.
+    """
+    where = f"{endpoint.side.value}.{endpoint.system.value}.broker"
+    url = expand(endpoint.url, environ, where=where)
+    if broker_kind(url) is None:
+        scheme, sign, _ = url.partition("://")
+        raise UsageError(
+            where,
+            "no broker module reads this kind of URL",
+            # Without :// all of it could be a password.
+            found=f"{scheme}://" if sign else "no :// in it",
+            remedy="use a redis://, rediss://, amqp:// or amqps:// URL",
+        )
+    return normal_url(url, endpoint.system)
 
 
 def leading_to(url: str, environ: Mapping[str, str], target: str) -> dict[str, str] | None:

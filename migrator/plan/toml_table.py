@@ -14,6 +14,7 @@ from migrator.errors import UsageError
 from migrator.plan.toml_lines import line_of
 from migrator.redaction import redact_url
 from migrator.wire.broker_url import read_broker_url
+from migrator.wire.message import System
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -26,13 +27,13 @@ RENAMED = {"alias_net": "legacy_aliases", "alias_quiet_s": "legacy_aliases_quiet
 _DOTTED = re.compile(r"[^\s:/\\.]+(?:\.[^\s:/\\.]+)*")
 
 
-def broker_url_problem(text: str) -> str:
-    """Return why a text is no URL of a broker that is supported; empty if it is one, or the environment decides."""
+def broker_url_problem(text: str, system: System) -> str:
+    """Return why the workers of a system can't have a URL; empty if they can, or the environment decides."""
     plain = REFERENCE.sub(lambda match: match["default"] or "", text)
     if not plain.strip() or plain[0] in "/:":
         return ""
     try:
-        known = read_broker_url(plain).kind is not None
+        known = read_broker_url(plain, system).kind is not None
     except UsageError as error:
         return f"{error.what}: {error.remedy}"
     return "" if known else "is no URL of a Redis or RabbitMQ server"
@@ -133,10 +134,10 @@ class TomlTable:
         if value and not _DOTTED.fullmatch(value):
             self.problem(key, "needs a dotted name, as it is imported", f"found {value!r}")
 
-    def broker_url(self, key: str) -> str:
+    def broker_url(self, key: str, system: System) -> str:
         """Return the URL of a broker, which may hold ``${NAME:-default}``."""
         value = self.text(key)
-        problem = broker_url_problem(value)
+        problem = broker_url_problem(value, system)
         if problem:
             self.problem(key, problem, f"found {redact_url(value)!r}")
         return value

@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from migrator.brokers.connect import connect, endpoint_url, is_on_rabbitmq
+from migrator.brokers.connect import connect, is_on_rabbitmq
 from migrator.brokers.rabbitmq.move_queue import carry_all
 from migrator.brokers.rabbitmq.queues import ASIDE as ASIDE_QUEUE
 from migrator.brokers.rabbitmq.server import RabbitmqServer
@@ -21,6 +21,7 @@ from migrator.brokers.redis.heartbeats import connection
 from migrator.brokers.redis.keys import PARKED, celery_lists, quarantine_key, sources
 from migrator.events import Event, EventKind, Listener
 from migrator.plan.model import Plan
+from migrator.plan.placeholders import endpoint_url
 from migrator.plan.processes import Role
 from migrator.snapshots import rabbitmq
 from migrator.snapshots.snapshot import restore_snapshot

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from migrator.brokers.connect import endpoint_url, has_rabbitmq, is_on_rabbitmq
+from migrator.brokers.connect import has_rabbitmq, is_on_rabbitmq
 from migrator.brokers.rabbitmq.declarations import read_declarations
 from migrator.brokers.rabbitmq.management import URL_VARIABLE, Management
 from migrator.brokers.rabbitmq.server import RabbitmqServer
@@ -26,6 +26,7 @@ from migrator.errors import RefusedError, UsageError
 from migrator.events import Event, EventKind, Listener, ignore
 from migrator.plan.loader import load_plan
 from migrator.plan.model import Plan
+from migrator.plan.placeholders import endpoint_url
 from migrator.plan.processes import Role
 from migrator.project.commands import git, manage
 from migrator.rehearsal.message_copies import CopyRun

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from migrator.brokers.connect import endpoint_url, is_on_rabbitmq
+from migrator.brokers.connect import is_on_rabbitmq
 from migrator.brokers.rabbitmq import declarations, scratch_vhost
 from migrator.brokers.rabbitmq.management import URL_VARIABLE, Management
 from migrator.brokers.rabbitmq.server import RabbitmqServer
 from migrator.embedded_redis import EmbeddedServer, embedded_server
 from migrator.errors import RefusedError, UsageError
 from migrator.plan.model import Endpoint, Plan
-from migrator.plan.placeholders import leading_to
+from migrator.plan.placeholders import endpoint_url, leading_to
 from migrator.project.settings_probe import probe
 from migrator.redaction import redact_url
-from migrator.wire.broker_url import BrokerKind, broker_kind, read_broker_url
+from migrator.wire.broker_url import BrokerKind, BrokerUrl, broker_kind, read_broker_url
+from migrator.wire.message import System
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,9 +40,9 @@ class ScratchEnvironment:
 
     def on_redis(self, real: str) -> str:
         """Return the scratch URL for a URL of Redis, with the same database number or, as the real one, with none."""
-        number = read_broker_url(real).path.strip("/")
-        url = self.redis[server_of(real)].url(int(number) if number.isdigit() else 0)
-        return url if number else url.rpartition("/")[0]
+        read = _read(real)
+        url = self.redis[server_of(real)].url(read.database if read else 0)
+        return url if read and read.has_database else url.rpartition("/")[0]
 
     def on_rabbitmq(self, real: str) -> str:
         """Return the scratch URL for a URL of RabbitMQ; any scratch one if its virtual host is not in the plan."""
@@ -160,15 +161,21 @@ def require_scratch(plan: Plan, environ: dict[str, str], scratch: ScratchEnviron
 
 def server_of(url: str) -> tuple[str, int | str]:
     """Return host and port of a URL; what can't be read is a server of its own."""
-    try:
-        read = read_broker_url(url)
-    except UsageError:
-        return url, ""
-    return read.host, read.port or read.scheme
+    read = _read(url)
+    return (read.host, read.port or read.socket or read.scheme) if read else (url, "")
 
 
 def _address(url: str) -> tuple[str, int | str, str]:
-    return *server_of(url), read_broker_url(url).path
+    read = _read(url)
+    return *server_of(url), read.virtual_host if read else ""
+
+
+def _read(url: str) -> BrokerUrl | None:
+    """Read a URL of which it is not known who uses it; None if neither library can."""
+    for system in System:
+        with suppress(UsageError):
+            return read_broker_url(url, system)
+    return None
 
 
 def _use_given(

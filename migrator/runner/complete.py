@@ -15,7 +15,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from migrator.brokers.connect import connect, endpoint_url, is_on_rabbitmq
+from migrator.brokers.connect import connect, is_on_rabbitmq
 from migrator.brokers.rabbitmq.cleanup import removable, remove
 from migrator.brokers.rabbitmq.server import RabbitmqServer
 from migrator.brokers.redis.heartbeats import connection
@@ -23,6 +23,7 @@ from migrator.brokers.redis.keys import LEDGER, RUNS, quarantine_key
 from migrator.errors import ExitCode
 from migrator.events import Listener, ignore
 from migrator.plan.model import Endpoint, Plan
+from migrator.plan.placeholders import endpoint_url
 from migrator.plan.processes import Role
 from migrator.project.legacy_tree import legacy_trees, remove_legacy_trees
 from migrator.report import Finding, Report

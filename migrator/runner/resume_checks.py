@@ -6,7 +6,6 @@ would otherwise make a rollback empty queues of another server. Places are recor
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,21 +13,19 @@ import orjson
 
 from migrator.errors import RefusedError
 from migrator.plan.model import Endpoint, Plan
-from migrator.plan.placeholders import expand
+from migrator.plan.placeholders import endpoint_url
 from migrator.project.commands import manage
-from migrator.redaction import redact
 from migrator.runner.state import MigrationState, RunState
 from migrator.state.journal import EntryKind, JournalEntry, Phase
 from migrator.state.proof import source_digest
 from migrator.steps.protocol import Context
+from migrator.wire.broker_url import BrokerKind, read_broker_url
 
 _DATABASES = (
     "import json; from django.conf import settings; "
     "print(json.dumps({a: '%s@%s:%s' % (d.get('NAME'), d.get('HOST') or '', d.get('PORT') or '') "
     "for a, d in settings.DATABASES.items()}))"
 )
-_DEFAULTS = {"redis": (":6379", "/0"), "rediss": (":6379", "/0"), "amqp": (":5672", "/"), "amqps": (":5671", "/")}
-_URL = re.compile(r"(?P<scheme>[a-z+]+)://(?P<host>[^/:?;,]*)(?P<port>:\d+)?(?P<path>/[^?;,]*)?(?P<rest>.*)")
 
 
 def begun_with(plan: Plan, *, environ: Mapping[str, str]) -> dict[str, Any]:
@@ -39,15 +36,12 @@ def begun_with(plan: Plan, *, environ: Mapping[str, str]) -> dict[str, Any]:
 
 def place_of(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
     """Return an endpoint's URL as one says it to another: no user, no password, default port and database written."""
-    url = expand(endpoint.url, environ, where=f"{_name(endpoint)}.broker")
-    text = redact(url).replace("://***@", "://")
-    parts = _URL.fullmatch(text)
-    if parts is None:
-        return text
-    port, path = _DEFAULTS.get(parts["scheme"], ("", ""))
-    given = parts["path"] or ""
-    host = "127.0.0.1" if parts["host"] == "localhost" else parts["host"]
-    return f"{parts['scheme']}://{host}{parts['port'] or port}{given if given.strip('/') else path}{parts['rest']}"
+    read = read_broker_url(endpoint_url(endpoint, environ))
+    if read.socket:
+        return f"{read.scheme}://{read.socket}?virtual_host={read.database}"
+    host = "127.0.0.1" if read.host == "localhost" else read.host
+    space = read.virtual_host.removeprefix("/") if read.kind is BrokerKind.RABBITMQ else read.database
+    return f"{read.scheme}://{host}:{read.port}/{space}"
 
 
 def require_same_plan(plan: Plan, state: RunState) -> None:

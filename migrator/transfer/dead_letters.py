@@ -18,13 +18,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from migrator.brokers.connect import connect, endpoint_url
+from migrator.brokers.connect import connect
 from migrator.brokers.rabbitmq.broker import RabbitmqBroker
 from migrator.brokers.rabbitmq.codec import body_of
 from migrator.brokers.rabbitmq.queues import dead_queue
 from migrator.brokers.rabbitmq.server import count
 from migrator.brokers.redis.keys import dramatiq_list
 from migrator.plan.model import Endpoint, Plan
+from migrator.plan.placeholders import endpoint_url
 from migrator.transfer.scope import planned_names
 from migrator.translation.result import Translator
 from migrator.translation.translators import forward

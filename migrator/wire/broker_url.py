@@ -1,17 +1,21 @@
 """One reading of a broker's URL: the kind of server, where it is, whose account is used, and what of it may be shown.
 
-Source: kombu/utils/url.py and kombu/transport/redis.py (``redis+socket://…?virtual_host=``); redis/connection.py
-(``parse_url``); https://www.rabbitmq.com/docs/uri-spec.
+What a URL means is decided by the library that the worker reads it with (:mod:`migrator.wire.url_readings`).
+:func:`normal_url` writes that down once, so everything of ours reads every URL as Celery does.
+
+Source: kombu/connection.py (a list of servers is separated by ``;``); dramatiq/brokers/rabbitmq.py (likewise).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from migrator.errors import UsageError
 from migrator.redaction import HIDDEN, redact_url
+from migrator.wire.message import System
+from migrator.wire.url_readings import AMQP_READINGS, REDIS_READINGS, ServerAddress, UnreadableUrlError
 
 
 class BrokerKind(StrEnum):
@@ -23,69 +27,120 @@ class BrokerKind(StrEnum):
 
 _KINDS = {
     **dict.fromkeys(("redis", "rediss", "valkey", "valkeys", "unix", "redis+socket"), BrokerKind.REDIS),
-    **dict.fromkeys(("amqp", "amqps", "pyamqp"), BrokerKind.RABBITMQ),
+    **dict.fromkeys(("amqp", "amqps", "pyamqp", "librabbitmq"), BrokerKind.RABBITMQ),
 }
-_PORTS = {"redis": 6379, "rediss": 6379, "valkey": 6379, "valkeys": 6379, "amqp": 5672, "pyamqp": 5672, "amqps": 5671}
+_READINGS = {BrokerKind.REDIS: REDIS_READINGS, BrokerKind.RABBITMQ: AMQP_READINGS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BrokerUrl:
-    """A URL, taken apart and decoded. Of a list with ``;`` it is the first."""
+class BrokerUrl(ServerAddress):
+    """A URL, taken apart and decoded."""
 
+    #: As it is given; of a list the first.
     text: str = field(repr=False)
     scheme: str
     #: None if no broker module reads this scheme.
     kind: BrokerKind | None
     #: The URL without user, password and options.
     where: str
-    host: str
-    #: 0 if neither given nor known for the scheme.
-    port: int
-    user: str
-    password: str = field(repr=False)
-    #: RabbitMQ: the virtual host, ``/`` by default, as Celery and Dramatiq both read it. Redis: the path, undecoded.
-    path: str
+    #: The servers to try if that one does not answer, as the workers do.
+    others: tuple[BrokerUrl, ...] = ()
 
     @property
-    def is_encrypted(self) -> bool:
-        """Tell whether RabbitMQ is reached by TLS."""
-        return self.scheme == "amqps"
+    def has_database(self) -> bool:
+        """Tell whether the text names a database or virtual host, which may be the default one."""
+        return bool(self.socket) or urlsplit(self.text).path not in ("", "/")
 
     def with_virtual_host(self, name: str) -> str:
         """Return the URL with another virtual host."""
         return urlunsplit(urlsplit(self.text)._replace(path=f"/{quote(name, safe='')}"))
 
+    @property
+    def address(self) -> ServerAddress:
+        """Where the server is and as whom it is used: equal for two texts that mean the same."""
+        return ServerAddress(**{item.name: getattr(self, item.name) for item in fields(ServerAddress)})
+
 
 def broker_kind(url: str) -> BrokerKind | None:
     """Return the kind of server that a URL names; None if no broker module reads its scheme."""
-    return _KINDS.get(url.partition("://")[0])
+    return _KINDS.get(url.partition("://")[0].lower())
 
 
-def read_broker_url(url: str) -> BrokerUrl:
-    """Take a URL apart.
+def read_broker_url(url: str, system: System = System.CELERY) -> BrokerUrl:
+    """Take a URL apart as the workers of a system do, and refuse what they can't read.
 
     Raises:
         UsageError: It can't be read; no part of a password is shown.
     """
-    text = url.split(";", maxsplit=1)[0].strip()
-    where, kind = redact_url(text), broker_kind(text)
+    first, *others = (_read(text, system) for text in [text for text in url.split(";") if text] or [url])
+    if not others:
+        return first
+    if first.kind is BrokerKind.REDIS:
+        what = "this is a list of Redis servers, each of which may hold messages"
+        raise UsageError(first.where, what, found=f"{1 + len(others)} URLs", remedy="name the one that is used")
+    spaces = {(server.kind, server.virtual_host) for server in (first, *others)}
+    if len(spaces) > 1:
+        what, remedy = "the servers of a list are not one cluster", "name those with the queues of this plan"
+        found = ", ".join(server.where for server in (first, *others))
+        raise UsageError(first.where, what, found=found, remedy=remedy)
+    return replace(first, others=tuple(others))
+
+
+def normal_url(url: str, system: System) -> str:
+    """Return a URL that means to Celery what ``url`` means to the workers of a system; where it does, itself.
+
+    Raises:
+        UsageError: As :func:`read_broker_url`.
+    """
+    read = read_broker_url(url, system)
+    if read.kind is None:
+        return url
+    servers = (read, *read.others)
+    return ";".join(server.text if _is_normal(server) else _normal_text(server) for server in servers)
+
+
+def _is_normal(server: BrokerUrl) -> bool:
+    if server.scheme not in ("redis", "rediss", "redis+socket", "amqp", "amqps", "pyamqp"):
+        return False
     try:
-        parts = urlsplit(text)
-        port = parts.port or _PORTS.get(parts.scheme, 0)
+        return _read(server.text, System.CELERY).address == server.address
+    except UsageError:
+        return False
+
+
+def _normal_text(server: BrokerUrl) -> str:
+    account = f"{quote(server.user, safe='')}:{quote(server.password, safe='')}@"
+    account = account if server.user or server.password else ""
+    options = dict(server.tls or {})
+    if server.socket:
+        query = urlencode({"virtual_host": server.database, **options})
+        return f"redis+socket://{account}{quote(server.socket)}?{query}"
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    if server.kind is BrokerKind.REDIS:
+        scheme, space = "redis", str(server.database)
+    else:
+        scheme, space = "amqp", quote(server.virtual_host, safe="")
+    query = f"?{urlencode(options)}" if options else ""
+    return f"{scheme}{'s' if server.tls is not None else ''}://{account}{host}:{server.port}/{space}{query}"
+
+
+def _read(text: str, system: System) -> BrokerUrl:
+    where, kind, scheme = redact_url(text), broker_kind(text), text.partition("://")[0].lower()
+    address = ServerAddress(host="", port=0, user="", password="")
+    try:
+        if kind is not None and HIDDEN in where:
+            raise ValueError
+        if kind is not None:
+            address = _READINGS[kind][system](scheme, text)
+        elif "://" in text:
+            parts = urlsplit(text)
+            address = replace(address, host=parts.hostname or "localhost", port=parts.port or 0)
     except ValueError as error:
+        if isinstance(error, UnreadableUrlError):
+            raise UsageError(where, str(error), remedy=error.remedy) from None
         raise not_a_url(where, kind.value if kind else "broker", error) from None
-    guest = "guest" if kind is BrokerKind.RABBITMQ else ""
-    return BrokerUrl(
-        text=text,
-        scheme=parts.scheme,
-        kind=kind,
-        where=where,
-        host=parts.hostname or "localhost",
-        port=port,
-        user=unquote(parts.username or guest),
-        password=unquote(parts.password or guest),
-        path=(unquote(parts.path[1:]) or "/") if kind is BrokerKind.RABBITMQ else parts.path,
-    )
+    known = {item.name: getattr(address, item.name) for item in fields(ServerAddress)}
+    return BrokerUrl(text=text, scheme=scheme, kind=kind, where=where, **known)
 
 
 def not_a_url(where: str, kind: str, error: ValueError) -> UsageError:

@@ -16,11 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from migrator.brokers.rabbitmq.server import tls_options
 from migrator.errors import UnreachableError
 from migrator.plan.model import Endpoint
-from migrator.plan.placeholders import expand
+from migrator.plan.placeholders import endpoint_url
 from migrator.redaction import redact
-from migrator.wire.broker_url import BrokerKind, broker_kind
+from migrator.wire.broker_url import BrokerKind, read_broker_url
 
 REPLY_TIMEOUT_S = 1.0
 
@@ -54,10 +55,15 @@ def control(endpoint: Endpoint, environ: Mapping[str, str]) -> Iterator[Control]
     from kombu.exceptions import OperationalError
     from redis.exceptions import RedisError
 
-    url = expand(endpoint.url, environ, where=f"{endpoint.side.value}.{endpoint.system.value}.broker")
+    url = endpoint_url(endpoint, environ)
+    read = read_broker_url(url)
     app = Celery("migrator-control", broker=url, set_as_current=False)
     options: dict[str, Any] = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
-    if broker_kind(url) is BrokerKind.REDIS or url.startswith("sentinel"):
+    if read.kind is BrokerKind.RABBITMQ:
+        # kombu hands options of TLS in a URL on under names that py-amqp does not know.
+        url = ";".join(server.text.partition("?")[0] for server in (read, *read.others))
+        app.conf.update(broker_use_ssl=tls_options(read) or False)
+    else:
         options |= {"socket_timeout": 5, "socket_connect_timeout": 3}
         options |= {"global_keyprefix": endpoint.key_prefix} if endpoint.key_prefix else {}
         options |= {"sep": endpoint.priority_separator, "priority_steps": list(endpoint.priority_steps)}

@@ -16,8 +16,9 @@ import orjson
 from migrator.brokers.redis.heartbeats import connection
 from migrator.errors import UnreachableError
 from migrator.plan.model import Endpoint, OperationKind, Plan, TaskMapping
-from migrator.plan.placeholders import expand
+from migrator.plan.placeholders import endpoint_url
 from migrator.plan.processes import Process
+from migrator.wire.broker_url import BrokerKind, read_broker_url
 from migrator.wire.message import System
 from migrator.workers import celery_control, drain
 
@@ -72,12 +73,11 @@ def obstacles(plan: Plan, environ: Mapping[str, str]) -> Iterator[tuple[str, str
     if legacy is None:
         yield "there is no legacy Celery whose messages could arrive late", "no [legacy.celery]"
         return
-    there, here = _url(legacy, environ), _url(plan.unified, environ)
-    schemes = there.partition("://")[0], here.partition("://")[0]
-    if schemes[1] not in ("redis", "rediss", "unix"):
-        yield "the unified broker is not Redis, where names and counts are stored", schemes[1]
-    elif there != here:
-        yield "unified workers can't consume a queue on another broker", f"{schemes[0]} and {schemes[1]}, two URLs"
+    there, here = (read_broker_url(endpoint_url(endpoint, environ)) for endpoint in (legacy, plan.unified))
+    if here.kind is not BrokerKind.REDIS:
+        yield "the unified broker is not Redis, where names and counts are stored", here.scheme
+    elif there.address != here.address:
+        yield "unified workers can't consume a queue on another broker", f"{there.scheme} and {here.scheme}, two URLs"
     steps = (
         (legacy.priority_separator, legacy.priority_steps),
         (
@@ -171,10 +171,6 @@ def missing(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tupl
     with celery_control.control(plan.unified, environ) as app:
         consumed = _consumed(app, node)
     return tuple(name for name in queues(plan) if name not in consumed)
-
-
-def _url(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
-    return expand(endpoint.url, environ, where=f"{endpoint.side.value}.{endpoint.system.value}.broker")
 
 
 def _consumed(app: celery_control.Control, node: str) -> tuple[str, ...]:

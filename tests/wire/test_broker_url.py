@@ -35,14 +35,16 @@ def test_the_scheme_says_which_server_it_is(url: str, kind: BrokerKind | None) -
         ("amqp://h", ("h", 5672, "guest", "guest", "/")),
         ("amqp://h/", ("h", 5672, "guest", "guest", "/")),
         ("amqps://me:a%2Fb@h/shop%2Forders", ("h", 5671, "me", "a/b", "shop/orders")),
-        ("amqp://me:x@a:1/v;amqp://b:2/w", ("a", 1, "me", "x", "v")),
-        ("redis://:pw@h:7000/3", ("h", 7000, "", "pw", "/3")),
-        ("valkeys://h", ("h", 6379, "", "", "")),
+        ("amqp://me:x@a:1/v;amqp://b:2/v", ("a", 1, "me", "x", "v")),
+        ("redis://:pw@h:7000/3", ("h", 7000, "", "pw", 3)),
+        ("valkeys://h", ("h", 6379, "", "", 0)),
     ],
 )
-def test_the_parts_are_decoded_and_have_their_defaults(url: str, expected: tuple[str, int, str, str, str]) -> None:
+def test_the_parts_are_decoded_and_have_their_defaults(
+    url: str, expected: tuple[str, int, str, str, str | int]
+) -> None:
     read = read_broker_url(url)
-    assert (read.host, read.port, read.user, read.password, read.path) == expected
+    assert (read.host, read.port, read.user, read.password, read.virtual_host or read.database) == expected
 
 
 @pytest.mark.parametrize(

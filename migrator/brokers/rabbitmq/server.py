@@ -9,6 +9,7 @@ ready messages and the consumers, not what is unacknowledged).
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import amqp
 
 from migrator.brokers.rabbitmq.frame_buffer import buffered
 from migrator.errors import InterruptedRunError, RefusedError, UnreachableError
-from migrator.wire.broker_url import read_broker_url
+from migrator.wire.broker_url import BrokerUrl, read_broker_url
 
 CONNECT_TIMEOUT_S = 5.0
 #: The longest wait for one answer; the server blocks publishers while it is short of memory or disk.
@@ -44,25 +45,30 @@ class RabbitmqServer:
     """Opens connections to one virtual host.
 
     Args:
-        url: ``amqp://``, ``amqps://`` or ``pyamqp://``; of a list with ``;`` only the first URL is used.
+        url: As :func:`migrator.plan.placeholders.endpoint_url` returns it; the servers of a list are tried in turn.
     """
 
     def __init__(self, url: str) -> None:
         read = read_broker_url(url)
         self.where = read.where
-        self.virtual_host = read.path
-        self._options = {
-            "host": f"{read.host}:{read.port or 5672}",
-            "userid": read.user,
-            "password": read.password,
-            "virtual_host": read.path,
-            "ssl": read.is_encrypted,
-        }
+        self.virtual_host = read.virtual_host
+        self._servers = (read, *read.others)
 
     def open(self, *, heartbeat_s: int = 0) -> Any:
-        """Return a new connection; py-amqp's errors propagate."""
+        """Return a new connection, to the first server that answers; py-amqp's errors propagate."""
+        *first, last = self._servers
+        for server in first:
+            with suppress(OSError):
+                return self._open(server, heartbeat_s)
+        return self._open(last, heartbeat_s)
+
+    def _open(self, server: BrokerUrl, heartbeat_s: int) -> Any:
         connection: Any = amqp.Connection(
-            **self._options,
+            host=f"{server.host}:{server.port}",
+            userid=server.user,
+            password=server.password,
+            virtual_host=server.virtual_host,
+            ssl=tls_options(server) or False,
             login_method="PLAIN",
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=ANSWER_TIMEOUT_S,
@@ -103,6 +109,17 @@ class RabbitmqServer:
         """Return what distinguishes this broker and virtual host from any other."""
         properties = connection.server_properties
         return f"rabbitmq:{properties.get('cluster_name', self.where)}{self.virtual_host}"
+
+
+def tls_options(server: BrokerUrl) -> dict[str, Any]:
+    """Return the options of TLS as py-amqp, and Celery's ``broker_use_ssl``, have them; none without TLS."""
+    if server.tls is None:
+        return {}
+    options: dict[str, Any] = {"cert_reqs": ssl.VerifyMode[f"CERT_{server.tls['ssl_cert_reqs'].upper()}"]}
+    files = {"ssl_ca_certs": "ca_certs", "ssl_certfile": "certfile", "ssl_keyfile": "keyfile"}
+    options |= {name: server.tls[given] for given, name in files.items() if given in server.tls}
+    checks = server.tls["ssl_check_hostname"] == "true" and options["cert_reqs"] is not ssl.CERT_NONE
+    return options | ({"server_hostname": server.host} if checks else {})
 
 
 @contextmanager

@@ -1,30 +1,30 @@
-"""The client, and URLs of Redis servers: shown without secrets, and read as Celery and Dramatiq read them.
+"""The client of a Redis server, and a URL as redis-py has it.
 
-Source: kombu/transport/redis.py and kombu/utils/url.py (``redis+socket://…?virtual_host=``, ``ssl_cert_reqs=CERT_…``);
-redis-py (redis/connection.py: ``parse_url``).
+Source: redis-py (redis/connection.py: ``parse_url``).
 """
 
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import quote, urlencode
 
 import redis
 
-#: Schemes of Celery and Valkey, and their names in redis-py.
-_SCHEMES = {"valkey": "redis", "valkeys": "rediss", "redis+socket": "unix"}
+from migrator.wire.broker_url import read_broker_url
 
 
 def client_url(url: str) -> str:
-    """Return a URL in the form that redis-py accepts, which is not always the form that Celery accepts."""
-    scheme, _, rest = url.partition("://")
-    address, sign, query = rest.partition("?")
-    options = dict(parse_qsl(query, keep_blank_values=True))
-    if scheme == "redis+socket" and "virtual_host" in options:
-        options["db"] = options.pop("virtual_host").lstrip("/")
-    if "ssl_cert_reqs" in options:
-        options["ssl_cert_reqs"] = options["ssl_cert_reqs"].removeprefix("CERT_").lower()
-    return f"{_SCHEMES.get(scheme, scheme)}://{address}" + (f"?{urlencode(options)}" if sign else "")
+    """Return a URL that means to redis-py what ``url`` means to Celery.
+
+    Raises:
+        UsageError: Celery can't read it.
+    """
+    read = read_broker_url(url)
+    account = f"{quote(read.user, safe='')}:{quote(read.password, safe='')}@" if read.user or read.password else ""
+    host = f"[{read.host}]" if ":" in read.host else quote(read.host)
+    scheme = "unix" if read.socket else "redis" if read.tls is None else "rediss"
+    place = quote(read.socket) if read.socket else f"{host}:{read.port}/"
+    return f"{scheme}://{account}{place}?{urlencode({'db': read.database, **(read.tls or {})})}"
 
 
 class Client(redis.Redis):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from migrator.brokers.redis.client import client_url
 from migrator.errors import UnreachableError
 from migrator.plan.model import Endpoint
-from migrator.plan.placeholders import expand
+from migrator.plan.placeholders import endpoint_url
 from migrator.redaction import redact
 from migrator.wire.broker_url import BrokerKind, broker_kind
 
@@ -36,7 +36,7 @@ def connection(endpoint: Endpoint, environ: Mapping[str, str]) -> Iterator[redis
     """
     import redis as library
 
-    url = expand(endpoint.url, environ, where=f"{endpoint.side.value}.{endpoint.system.value}.broker")
+    url = endpoint_url(endpoint, environ)
     if broker_kind(url) is not BrokerKind.REDIS:
         yield None
         return

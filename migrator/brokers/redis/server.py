@@ -24,7 +24,6 @@ from migrator.brokers.redis.client import Client, client_url
 from migrator.errors import InterruptedRunError, RefusedError, UnreachableError
 from migrator.redaction import redact_url
 from migrator.report import Finding, Severity
-from migrator.wire.broker_url import not_a_url
 
 TIMEOUT_S = 15.0
 #: Errors that mean that the connection is gone and the outcome of the last command is unknown.
@@ -42,22 +41,19 @@ class RedisServer:
     """A client for one database of one server.
 
     Args:
-        url: ``redis://``, ``rediss://``, ``valkey://``, ``unix://`` or Celery's ``redis+socket://``.
+        url: As :func:`migrator.plan.placeholders.endpoint_url` returns it.
     """
 
     def __init__(self, url: str) -> None:
         self.where = redact_url(url)
-        try:
-            # Typed loosely: redis-py's answers are unions of every mode that it knows.
-            self.client: Any = Client.from_url(
-                client_url(url),
-                socket_timeout=TIMEOUT_S,
-                socket_connect_timeout=5.0,
-                retry=Retry(NoBackoff(), 0),
-                health_check_interval=0,
-            )
-        except ValueError as error:
-            raise not_a_url(self.where, "Redis", error) from None
+        # Typed loosely: redis-py's answers are unions of every mode that it knows.
+        self.client: Any = Client.from_url(
+            client_url(url),
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=5.0,
+            retry=Retry(NoBackoff(), 0),
+            health_check_interval=0,
+        )
         #: Number of our run on this server while we hold its lock (:mod:`migrator.transfer.lock`).
         self.run_number = 0
         self.database = int(self.client.connection_pool.connection_kwargs.get("db") or 0)

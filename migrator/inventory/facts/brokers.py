@@ -65,7 +65,7 @@ class SourceFacts:
         fact = _agreed(found, "the broker") or Fact(value=_DEFAULT_URLS[system])
         if not isinstance(fact.value, str):
             return Fact(value=f"{DECIDE}: one of {fact.value}", where=fact.where)
-        problem = broker_url_problem(fact.value) if fact.known else ""
+        problem = broker_url_problem(fact.value, system) if fact.known else ""
         return Fact(value=f"{DECIDE}: {fact.value} {problem}", where=fact.where) if problem else fact
 
     def namespace(self) -> Fact | None:

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from migrator.brokers.connect import endpoint_url
+from migrator.plan.placeholders import endpoint_url
 from migrator.report import Finding
 from migrator.steps.protocol import Context, error
 from migrator.wire.broker_url import BrokerKind, broker_kind, read_broker_url
@@ -19,13 +19,13 @@ from migrator.wire.broker_url import BrokerKind, broker_kind, read_broker_url
 def broker_findings(context: Context, settings: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield an error if the probed app's broker is another server, database or virtual host than the plan's."""
     given, planned = settings.get("broker"), read_broker_url(endpoint_url(context.plan.unified, context.environ))
-    if given is None or planned.scheme in ("unix", "redis+socket"):
+    if given is None or planned.socket:
         return
     kind = broker_kind(f"{given['transport']}://")
     if kind is None:  # such as sentinel, which the plan names otherwise
         return
     same = kind is planned.kind and given["port"] == planned.port and _share(given["host"], planned.host)
-    if same and _space(kind, str(given["virtual_host"])) == _space(kind, planned.path):
+    if same and _space(kind, str(given["virtual_host"])) == _space(kind, planned.virtual_host or str(planned.database)):
         return
     yield error(
         "BROKER-OTHER",

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 
-from migrator.brokers.connect import connect, endpoint_url, is_on_rabbitmq
+from migrator.brokers.connect import connect, is_on_rabbitmq
 from migrator.brokers.control_listeners import listeners
 from migrator.brokers.redis import heartbeats
 from migrator.errors import MigratorError
 from migrator.plan.model import Endpoint
+from migrator.plan.placeholders import endpoint_url
 from migrator.plan.processes import Process, Role
 from migrator.report import Finding, Report
 from migrator.steps.protocol import Context, error, findings_report, warning
+from migrator.wire.broker_url import read_broker_url
 from migrator.wire.message import Side, System
+from migrator.wire.url_readings import ServerAddress
 from migrator.workers import celery_control
 from migrator.workers.absent import REMEDY, absent_workers
 from migrator.workers.drivers.process_record import living
@@ -149,11 +153,17 @@ def _works_here(context: Context, process: Process, endpoint: Endpoint) -> bool:
     own = endpoint_of(context.plan, process)
     if process.role is not Role.WORKER or own is None or own.system is not System.CELERY:
         return False
-    return endpoint_url(own, context.environ) == endpoint_url(endpoint, context.environ)
+    return _place(context, own) == _place(context, endpoint)
 
 
 def _distinct(context: Context, endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
-    chosen: dict[tuple[str, System, str], Endpoint] = {}
+    chosen: dict[object, Endpoint] = {}
     for endpoint in endpoints:
-        chosen.setdefault((endpoint_url(endpoint, context.environ), endpoint.system, endpoint.key_prefix), endpoint)
+        chosen.setdefault(_place(context, endpoint), endpoint)
     return tuple(chosen.values())
+
+
+def _place(context: Context, endpoint: Endpoint) -> tuple[ServerAddress, System, str]:
+    """Return what two endpoints share whose workers hear the same control messages."""
+    read = read_broker_url(endpoint_url(endpoint, context.environ))
+    return replace(read.address, user="", password="", tls=None), endpoint.system, endpoint.key_prefix

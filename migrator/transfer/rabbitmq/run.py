@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from migrator.brokers.connect import endpoint_url
 from migrator.brokers.rabbitmq.queues import RabbitQueue
 from migrator.brokers.rabbitmq.server import count
 from migrator.brokers.rabbitmq.staging_headers import public_copy
 from migrator.errors import RefusedError
 from migrator.events import Listener
 from migrator.plan.model import Plan
+from migrator.plan.placeholders import endpoint_url
 from migrator.report import Severity
 from migrator.transfer.batch import Work
 from migrator.transfer.delayed import release_parked

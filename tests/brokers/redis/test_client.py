@@ -57,7 +57,7 @@ def test_no_part_of_a_secret_is_shown_for_rabbitmq(url: str) -> None:
 
 
 def test_celerys_forms_are_read(tmp_path: Path) -> None:
-    assert client_url("valkeys://host/1?ssl_cert_reqs=CERT_NONE") == "rediss://host/1?ssl_cert_reqs=none"
+    assert client_url("valkeys://host/1?ssl_cert_reqs=CERT_NONE") == "rediss://host:6379/?db=1&ssl_cert_reqs=none"
     socket = tmp_path / "s"
     with embedded_server(folder=tmp_path / "server", arguments=("--unixsocket", str(socket))) as server:
         there = RedisServer(f"redis+socket://{socket}?virtual_host=2")
