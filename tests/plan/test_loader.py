@@ -197,7 +197,7 @@ def test_urls_names_and_paths_that_can_not_hold_are_refused(tmp_path: Path, old:
 
 
 @pytest.mark.parametrize(
-    "url", ["${BROKER}", "${B}://x/0", "${S:-redis://h}/1", "unix:///run/redis.sock", "pyamqp://h//"]
+    "url", ["${BROKER}", "${B}://x/0", "${S:-redis://h}/1", "redis+socket:///run/redis.sock", "pyamqp://h//"]
 )
 def test_a_url_that_the_environment_completes_is_accepted(tmp_path: Path, url: str) -> None:
     assert load_plan(changed(tmp_path, (URL, f'broker = "{url}"'))).endpoint(System.CELERY) is not None
