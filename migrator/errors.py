@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable
 from enum import IntEnum
 
+from migrator.plain_text import one_line
+
 
 class ExitCode(IntEnum):
     """The exit codes; they mean the same for every command."""
@@ -22,6 +24,8 @@ class ExitCode(IntEnum):
     REFUSED = 4
     #: Interrupted; the same command resumes.
     INTERRUPTED = 5
+    #: An error of the tool itself.
+    INTERNAL = 70
 
 
 class MigratorError(Exception):
@@ -65,7 +69,7 @@ class PlanError(UsageError):
         self.problems = problems
 
     def __str__(self) -> str:
-        return "\n".join([super().__str__(), *(f"  {problem}" for problem in self.problems)])
+        return "\n".join([super().__str__(), *(f"  {one_line(problem)}" for problem in self.problems)])
 
 
 class UnreachableError(MigratorError):
@@ -87,13 +91,13 @@ class InterruptedRunError(MigratorError):
 
 
 def sentence(*, where: str, what: str, found: str = "", remedy: str = "") -> str:
-    """Return ``where: what (found); remedy`` without the empty parts."""
+    """Return ``where: what (found); remedy`` without the empty parts, on one line."""
     text = f"{where}: {what}" if where else what
     if found:
         text += f" ({found})"
     if remedy:
         text += f"; {remedy}"
-    return text
+    return one_line(text)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -48,7 +48,7 @@ def test_a_finding_reads_where_what_found_remedy() -> None:
 
 
 def test_every_failure_has_its_exit_code() -> None:
-    assert [int(code) for code in ExitCode] == [0, 1, 2, 3, 4, 5]
+    assert [int(code) for code in ExitCode] == [0, 1, 2, 3, 4, 5, 70]
     assert UsageError("a", "b").exit_code is ExitCode.USAGE
     assert UnreachableError("a", "b").exit_code is ExitCode.UNREACHABLE
     assert RefusedError("a", "b").exit_code is ExitCode.REFUSED

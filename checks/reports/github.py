@@ -10,6 +10,7 @@ import html
 from collections.abc import Iterator
 
 from checks.compare.report import ParityReport, summary_lines
+from migrator.plain_text import github_text, one_line
 from migrator.report import Mismatch, Outcome, Severity
 
 SUMMARY_LIMIT_BYTES = 1024 * 1024
@@ -41,7 +42,7 @@ def step_summary(report: ParityReport, *, limit_bytes: int = SUMMARY_LIMIT_BYTES
     room = limit_bytes - len(note.encode())
     lines: list[str] = []
     for line in _markdown(report):
-        size = len(line.encode()) + 1
+        size = len(line.encode(errors="backslashreplace")) + 1
         if size > room:
             return "\n".join(lines) + note
         room -= size
@@ -78,15 +79,12 @@ def _values(mismatch: Mismatch) -> str:
 
 def _cell(text: str) -> str:
     """Return text escaped for Markdown and HTML."""
-    shown = html.escape(text[:TEXT_LIMIT], quote=False).replace("\n", " ").replace("\r", " ")
+    shown = html.escape(one_line(" ".join(text[:TEXT_LIMIT].splitlines())), quote=False)
     for character in "\\`*_[]|":
         shown = shown.replace(character, f"\\{character}")
     return shown
 
 
 def _command(kind: str, title: str, text: str) -> str:
-    def escaped(value: str) -> str:
-        return value.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-    heading = escaped(title[:200]).replace(":", "%3A").replace(",", "%2C")
-    return f"::{kind} title={heading}::{escaped(text[:TEXT_LIMIT])}"
+    heading = github_text(title[:200]).replace(":", "%3A").replace(",", "%2C")
+    return f"::{kind} title={heading}::{github_text(text[:TEXT_LIMIT])}"

@@ -7,17 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from checks.compare.compare import detail
 from checks.compare.experiment import Comparison
 from checks.compare.report import SCHEMA, NoisyPath, ParityReport, summary_lines
+from migrator.plain_text import json_document, one_line, plain_lines
 from migrator.report import Mismatch, Outcome, Severity
 
 #: Longest text of one failure in JUnit XML.
 TEXT_LIMIT = 8_000
-#: Characters that XML 1.0 can't hold, as a table for ``str.translate``.
-_UNPRINTABLE = {code: "\N{REPLACEMENT CHARACTER}" for code in range(32) if code not in (9, 10, 13)}
 
 
 def write_reports(report: ParityReport, folder: Path) -> dict[str, str]:
@@ -27,11 +24,11 @@ def write_reports(report: ParityReport, folder: Path) -> dict[str, str]:
 
     folder.mkdir(parents=True, exist_ok=True)
     documents = {
-        "json": ("parity.json", orjson.dumps(document(report), option=orjson.OPT_INDENT_2) + b"\n"),
+        "json": ("parity.json", f"{json_document(document(report))}\n".encode()),
         "junit": ("parity.junit.xml", junit(report)),
-        "html": ("parity.html", page(report).encode()),
-        "annotations": ("parity.annotations.txt", workflow_commands(report).encode()),
-        "summary": ("parity.summary.md", step_summary(report).encode()),
+        "html": ("parity.html", page(report).encode(errors="backslashreplace")),
+        "annotations": ("parity.annotations.txt", workflow_commands(report).encode(errors="backslashreplace")),
+        "summary": ("parity.summary.md", step_summary(report).encode(errors="backslashreplace")),
     }
     files = {}
     for kind, (name, data) in documents.items():
@@ -80,11 +77,14 @@ def junit(report: ParityReport) -> bytes:
         suite = ET.SubElement(top, "testsuite", name="run")
         element = ET.SubElement(suite, "testcase", classname="parity", name="the run itself")
         text = "\n".join(map(str, errors)) or "nothing was compared"
-        ET.SubElement(element, "failure", message="the run is not green").text = _printable(text)
+        ET.SubElement(element, "failure", message="the run is not green").text = _shortened(text)
     for suite in top:
         suite.set("tests", str(len(suite)))
         for kind, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
             suite.set(kind, str(sum(case.find(tag) is not None for case in suite)))
+    for element in top.iter():
+        element.attrib = {name: one_line(value) for name, value in element.attrib.items()}
+        element.text = plain_lines(element.text) if element.text else None
     data: bytes = ET.tostring(top, encoding="utf-8", xml_declaration=True)
     return data + b"\n"
 
@@ -99,13 +99,13 @@ def _junit_case(suite: ET.Element, comparison: Comparison) -> None:
     )
     waived = [item for item in comparison.mismatches if item.outcome is Outcome.WAIVED]
     if waived:
-        ET.SubElement(element, "system-out").text = _printable("\n".join(f"{m.path}: {m.reason}" for m in waived))
+        ET.SubElement(element, "system-out").text = _shortened("\n".join(f"{m.path}: {m.reason}" for m in waived))
     differing = [item for item in comparison.mismatches if item.outcome is not Outcome.WAIVED]
     if differing:
         tag = "error" if comparison.outcome is Outcome.NOT_COMPARED else "failure"
         message = ", ".join(item.path for item in differing)[:500]
-        found = ET.SubElement(element, tag, message=_printable(message))
-        found.text = _printable("\n".join(_difference(item) for item in differing))
+        found = ET.SubElement(element, tag, message=_shortened(message))
+        found.text = _shortened("\n".join(_difference(item) for item in differing))
 
 
 def _comparison(comparison: Comparison) -> Mapping[str, Any]:
@@ -138,6 +138,5 @@ def _difference(mismatch: Mismatch) -> str:
     return "\n".join(lines)
 
 
-def _printable(text: str) -> str:
-    shortened = text if len(text) <= TEXT_LIMIT else f"{text[:TEXT_LIMIT]}… ({len(text)} characters)"
-    return shortened.translate(_UNPRINTABLE)
+def _shortened(text: str) -> str:
+    return text if len(text) <= TEXT_LIMIT else f"{text[:TEXT_LIMIT]}… ({len(text)} characters)"

@@ -7,14 +7,13 @@ Shape: ``{"version": 1, "runs": [{"id", "commit", "plan", "at", "patch", "undone
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 from migrator.errors import UsageError
 from migrator.plan.model import Plan
@@ -63,7 +62,7 @@ def read_record(plan: Plan) -> tuple[RunRecord, ...]:
     """
     file = record_file(plan)
     try:
-        document = orjson.loads(file.read_bytes())
+        document = json.loads(file.read_bytes())
         runs = tuple(_run(item) for item in document["runs"])
     except FileNotFoundError:
         return ()
@@ -79,7 +78,7 @@ def read_record(plan: Plan) -> tuple[RunRecord, ...]:
 def record_bytes(runs: Sequence[RunRecord]) -> bytes:
     """Return the record as it is written."""
     document = {"version": VERSION, "runs": [_document(run) for run in runs]}
-    return orjson.dumps(document, option=orjson.OPT_INDENT_2)
+    return json.dumps(document, indent=2).encode()  # names of files may hold surrogates, which only this writes
 
 
 def created_files(runs: Sequence[RunRecord]) -> dict[str, str]:

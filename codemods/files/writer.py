@@ -6,6 +6,7 @@ A run that finds an intent completes it; one that finds only preparations remove
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import uuid
@@ -13,8 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 from codemods.files.record import (
     RunRecord,
@@ -60,7 +59,7 @@ def write_all(
     folders = [str(f.relative_to(plan.folder)) for f in _missing_folders(plan, contents)]
     intent: dict[str, Any] = {"state": "prepare", "run": run, "entries": entries, "folders": folders}
     intent["record"] = record_bytes(runs).decode()
-    write_durably(intent_file(plan), orjson.dumps(intent))
+    write_durably(intent_file(plan), json.dumps(intent).encode())
     try:
         for file, entry in zip(contents, entries, strict=True):
             if file in before:
@@ -71,7 +70,7 @@ def write_all(
         _abandon(plan, intent)
         raise
     with _signals_waiting():
-        write_durably(intent_file(plan), orjson.dumps({**intent, "state": "commit"}))
+        write_durably(intent_file(plan), json.dumps({**intent, "state": "commit"}).encode())
         _commit(plan, entries)
         write_durably(record_file(plan), intent["record"].encode())
         intent_file(plan).unlink()
@@ -85,7 +84,7 @@ def recover(plan: Plan) -> str:
     """
     file = intent_file(plan)
     try:
-        intent = orjson.loads(file.read_bytes())
+        intent = json.loads(file.read_bytes())
     except FileNotFoundError:
         return ""
     except ValueError:

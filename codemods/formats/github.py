@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from codemods.formats.places import place
 from codemods.report import Mode, RewriteReport
+from migrator.plain_text import github_text
 from migrator.report import Severity
 
 LIMIT = 10
@@ -33,18 +34,14 @@ def as_github(report: RewriteReport) -> str:
     if cut:
         counts = ", ".join(f"{count} more {kind}s" for kind, count in cut.items())
         shown.append(
-            f"::notice title=migrator::{_message(f'{counts} are not shown here; see the json or sarif format')}"
+            f"::notice title=migrator::{github_text(f'{counts} are not shown here; see the json or sarif format')}"
         )
     return "".join(f"{line}\n" for line in shown)
 
 
 def _command(kind: str, path: str, line: int, title: str, text: str) -> str:
-    return f"::{kind} file={_property(path)},line={line},title={_property(title)}::{_message(text)}"
-
-
-def _message(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return f"::{kind} file={_property(path)},line={line},title={_property(title)}::{github_text(text)}"
 
 
 def _property(text: str) -> str:
-    return _message(text).replace(":", "%3A").replace(",", "%2C")
+    return github_text(text).replace(":", "%3A").replace(",", "%2C")

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import orjson
-
 from codemods.formats.places import place
 from codemods.report import RewriteReport
+from migrator.plain_text import json_document
 
 SCHEMA_VERSION = 1
 
@@ -48,4 +47,4 @@ def as_json(report: RewriteReport, *, next_steps: Sequence[str] = ()) -> str:
         "elapsed_s": round(report.elapsed_s, 3),
         "next_steps": list(next_steps),
     }
-    return orjson.dumps(document, option=orjson.OPT_INDENT_2).decode("utf-8")
+    return json_document(document)

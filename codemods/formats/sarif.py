@@ -6,15 +6,15 @@ Source: https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
 from __future__ import annotations
 
 import hashlib
+import os
 from typing import Any
 from urllib.parse import quote
-
-import orjson
 
 from codemods.formats.places import place
 from codemods.plan.reason_codes import REASONS
 from codemods.report import Mode, RewriteReport
 from migrator import __version__
+from migrator.plain_text import json_document
 from migrator.report import Finding, Severity
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -45,7 +45,7 @@ def as_sarif(report: RewriteReport) -> str:
         "invocations": [{"executionSuccessful": not report.unparsable, "exitCode": int(report.exit_code)}],
     }
     document = {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
-    return orjson.dumps(document, option=orjson.OPT_INDENT_2).decode("utf-8")
+    return json_document(document)
 
 
 def _rule(code: str) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def _result(finding: Finding) -> dict[str, Any]:
         + (f" ({finding.found})" if finding.found else "")
         + (f"; {finding.remedy}" if finding.remedy else "")
     )
-    mark = hashlib.sha256(f"{finding.code}\0{path}\0{finding.found}".encode()).hexdigest()
+    mark = hashlib.sha256(f"{finding.code}\0{path}\0{finding.found}".encode(errors="surrogateescape")).hexdigest()
     return {
         "ruleId": finding.code,
         "level": _LEVELS[finding.severity],
@@ -92,7 +92,7 @@ def _would(path: str) -> dict[str, Any]:
 def _location(path: str, line: int) -> dict[str, Any]:
     return {
         "physicalLocation": {
-            "artifactLocation": {"uri": quote(path), "uriBaseId": "PROJECT"},
+            "artifactLocation": {"uri": quote(os.fsencode(path)), "uriBaseId": "PROJECT"},
             "region": {"startLine": line},
         }
     }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from migrator.cli.output import Answer, finish, format_option
+from migrator.cli.output import Answer, finish, format_option, say
 
 if TYPE_CHECKING:
     from migrator.demo.run_demo import DemoResult
@@ -54,7 +54,7 @@ def command(
     folder = Path(tempfile.mkdtemp(prefix="migrator-demo-")) / "scratch" if keep else None
     options = DemoOptions(messages=messages, seed=seed, fixtures=fixtures, redis_url=redis_url or None, keep=folder)
     if keep:
-        click.echo(f"scratch system: {folder}", err=True)
+        say(f"scratch system: {folder}", err=True)
     with shown_progress(quiet=output_format == "json" and not os.isatty(2)) as listener:
         result = run_demo(options, listener)
     finish(_answer(result, keep=keep), output_format)

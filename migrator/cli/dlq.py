@@ -107,7 +107,11 @@ def _lines(document: dict[str, Any]) -> list[str]:
             return ["no dead letters"]
         columns = list(failures[0])
         return table("", columns, [[failure[name] for name in columns] for failure in failures])
-    lines = []
-    for name, value in document.items():
-        lines += [f"{name}: {value}"] if not isinstance(value, list) else [f"{name}:", *(f"  {item}" for item in value)]
-    return lines
+    return [line for name, value in document.items() for line in _value(name, value)]
+
+
+def _value(name: str, value: object) -> list[str]:
+    """Return a value as lines; those of a text of several, such as a traceback, and of a list are indented."""
+    parts = value if isinstance(value, list) else str(value).splitlines()
+    several = isinstance(value, list) or len(parts) > 1
+    return [f"{name}:", *(f"  {part}" for part in parts)] if several else [f"{name}: {value}"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from typing import NoReturn
 
@@ -86,4 +87,7 @@ def main() -> NoReturn:
     """Run the command line; an error is printed as one sentence on stderr, with the documented exit code."""
     from migrator.cli.output import run
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding lacks
     sys.exit(run(group))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from migrator.errors import ExitCode, MigratorError, RefusedError, UsageError
+from migrator.errors import ExitCode, MigratorError, RefusedError, UsageError, sentence
+from migrator.plain_text import Verbatim, json_document, one_line
 
 if TYPE_CHECKING:
     from migrator.plan.model import Plan
@@ -96,8 +99,16 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise RefusedError("confirmation", "there is no terminal to ask on", remedy="add --yes")
-    if not click.confirm(question, err=True):
+    if not click.confirm(one_line(question), err=True):
         raise RefusedError("confirmation", "not confirmed", remedy="nothing was changed")
+
+
+def say(line: str, *, err: bool = False) -> None:
+    """Print one line: nothing in it acts on the terminal, or forges another line."""
+    text = line if isinstance(line, Verbatim) else one_line(line)
+    if "GITHUB_ACTIONS" in os.environ:  # its runner obeys lines of the log
+        text = re.sub(r"##(?=\[)|^\s*:(?=:)", r"\g<0> ", text)
+    click.echo(text, err=err)
 
 
 def finish(answer: Answer, output_format: str) -> NoReturn:
@@ -106,20 +117,18 @@ def finish(answer: Answer, output_format: str) -> NoReturn:
         echo_json({"exit_code": int(answer.exit_code), **answer.data, "next_steps": list(answer.next_steps)})
     else:
         for line in answer.lines:
-            click.echo(line)
+            say(line)
         if answer.next_steps:
-            click.echo("\nnext: " + answer.next_steps[0])
+            say("")
+            say("next: " + answer.next_steps[0])
             for step in answer.next_steps[1:]:
-                click.echo("      " + step)
+                say("      " + step)
     raise SystemExit(int(answer.exit_code))
 
 
 def echo_json(data: Mapping[str, Any]) -> None:
     """Print one JSON document with its schema version first."""
-    import orjson
-
-    document = {"schema": SCHEMA, **data}
-    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=str).decode())
+    click.echo(json_document({"schema": SCHEMA, **data}))
 
 
 def run(command: click.Command) -> int:
@@ -145,12 +154,13 @@ def run(command: click.Command) -> int:
     except MigratorError as error:
         return _failed(str(error), "", error.exit_code, json_wanted)
     except PermissionError as error:
-        where = error.filename or "the system"
-        hint = "run the same command again as the user that owns it"
-        return _failed(f"{where}: no permission ({error.strerror})", hint, ExitCode.REFUSED, json_wanted)
+        text = sentence(where=str(error.filename or "the system"), what="no permission", found=error.strerror or "")
+        return _failed(text, "run the same command again as the user that owns it", ExitCode.REFUSED, json_wanted)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(ExitCode.INTERRUPTED)
+    except Exception as error:  # noqa: BLE001  # whatever it is: no traceback on a screen, nor its secrets
+        return _unexpected(error, json_wanted)
 
 
 def _failed(message: str, hint: str, code: ExitCode, json_wanted: bool) -> int:
@@ -158,8 +168,31 @@ def _failed(message: str, hint: str, code: ExitCode, json_wanted: bool) -> int:
         echo_json({"exit_code": int(code), "error": message, "next_steps": [hint] if hint else []})
     else:
         click.secho("error: ", fg="red", bold=True, err=True, nl=False)
-        click.echo(message + (f"; {hint}" if hint else ""), err=True)
+        for line in (message + (f"; {hint}" if hint else "")).split("\n"):
+            say(line, err=True)
     return int(code)
+
+
+def _unexpected(error: Exception, json_wanted: bool) -> int:
+    """Say in one sentence that the disk is full, or that the tool has an error; that one is described in a file."""
+    import tempfile
+    import traceback
+
+    from migrator import __version__
+    from migrator.redaction import redact
+
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        text = sentence(where=str(error.filename or ""), what="the disk is full")
+        hint = "nothing is lost; free some space and run the same command again"
+        return _failed(text, hint, ExitCode.INTERRUPTED, json_wanted)
+    folder = find_plan(Path.cwd()).parent / ".migrator"
+    where = folder if os.access(folder, os.W_OK) else None
+    with tempfile.NamedTemporaryFile("wb", prefix="error-", suffix=".txt", delete=False, dir=where) as file:
+        about = f"migrator {__version__}, Python {sys.version}\n{' '.join(sys.argv)}\n\n{traceback.format_exc()}"
+        file.write(redact(about).encode(errors="backslashreplace"))  # readable by its owner only
+    text = sentence(where="migrator", what="an error of the tool", found=redact(f"{type(error).__name__}: {error}"))
+    hint = f"{file.name} describes it; `migrator status` says where the migration stands"
+    return _failed(text, hint, ExitCode.INTERNAL, json_wanted)
 
 
 def existing_plan_folder(plan: Plan) -> Path:

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import click
-
+from migrator.cli.output import say
 from migrator.events import Event, EventKind, Listener
+from migrator.plain_text import one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -51,8 +51,10 @@ def _live() -> Iterator[Progress]:
     from rich.table import Column
 
     console = Console(stderr=True, no_color="NO_COLOR" in os.environ)
-    step = TextColumn("{task.fields[step]}", table_column=Column(no_wrap=True))
-    what = TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"))
+    step = TextColumn("{task.fields[step]}", markup=False, table_column=Column(no_wrap=True))
+    what = TextColumn(
+        "{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
+    )
     columns: tuple[ProgressColumn, ...] = (step, what)
     if console.width >= WIDE:
         columns = (SpinnerColumn(finished_text="[green]✓"), step, BarColumn(bar_width=16), what, TimeElapsedColumn())
@@ -70,8 +72,6 @@ class LiveView:
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
-        from rich.markup import escape
-
         if event.kind is EventKind.STEP_STARTED:
             self._ended.discard(event.step)
         if event.kind in _MARKS:
@@ -79,8 +79,8 @@ class LiveView:
         elif event.step not in self._ended and event.text:
             row = self._rows.get(event.step)
             if row is None:
-                row = self._rows[event.step] = self._progress.add_task("", total=None, step=event.step)
-            self._progress.update(row, description=escape(event.text))
+                row = self._rows[event.step] = self._progress.add_task("", total=None, step=one_line(event.step))
+            self._progress.update(row, description=one_line(event.text))
             if event.kind is EventKind.PROGRESS:
                 self._progress.update(row, completed=event.done, total=event.total)
 
@@ -95,12 +95,13 @@ class LiveView:
 
     def _end(self, event: Event) -> None:
         """Print the step's last line above the view and remove its row."""
-        from rich.markup import escape
+        from rich.text import Text
 
         mark = _MARKS[event.kind]
         colour = {"FAIL": "bold red", "undo": "yellow", "done": "green"}.get(mark, "dim")
-        elapsed = f" [dim]({event.elapsed_s:.1f} s)[/dim]" if event.elapsed_s else ""
-        self._progress.console.print(f"[{colour}]{mark}[/]  {event.step:<20} {escape(event.text)}{elapsed}")
+        elapsed = f" ({event.elapsed_s:.1f} s)" if event.elapsed_s else ""
+        line = Text.assemble((mark, colour), one_line(f"  {event.step:<20} {event.text}"), (elapsed, "dim"))
+        self._progress.console.print(line)
         row = self._rows.pop(event.step, None)
         if row is not None:
             self._progress.remove_task(row)
@@ -124,4 +125,4 @@ class PlainView:
         mark = _MARKS.get(event.kind, "    ")
         elapsed = f" ({event.elapsed_s:.1f} s)" if event.kind in _MARKS and event.elapsed_s else ""
         count = f" {event.done:,}" + (f"/{event.total:,}" if event.total else "") if event.done else ""
-        click.echo(f"{mark}  {event.step}: {event.text}{count}{elapsed}", err=True)
+        say(f"{mark}  {event.step}: {event.text}{count}{elapsed}", err=True)

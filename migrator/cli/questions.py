@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from migrator.cli.output import say
+from migrator.plain_text import one_line
+
 if TYPE_CHECKING:
     from migrator.events import Listener
     from migrator.plan.model import Plan
@@ -29,9 +32,10 @@ def ask_kill(listener: Listener, *, yes: bool) -> Callable[[Process, str], bool]
     def ask(process: Process, text: str) -> bool:
         # The live view would overwrite the question.
         with getattr(listener, "paused", nullcontext)():
-            click.echo(f"\n{text}", err=True)
+            say("", err=True)
+            say(text, err=True)
             return click.confirm(
-                f"Kill {process.name} (no stops the run here; it can be resumed)?", default=False, err=True
+                f"Kill {one_line(process.name)} (no stops the run here; it can be resumed)?", default=False, err=True
             )
 
     return ask
@@ -46,7 +50,7 @@ def kill_question(plan: Plan, *, kills: tuple[str, ...], yes: bool, listener: Li
         text = consequences(plan, process, environ=os.environ)
         if yes:
             if process.name in kills:
-                click.echo(f"killing: {text}", err=True)
+                say(f"killing: {text}", err=True)
             return process.name in kills
         question = ask_kill(listener, yes=False)
         return question is not None and question(process, text)

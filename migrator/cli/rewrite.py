@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from migrator.cli.output import Answer, existing_plan_folder, finish, format_option, plan_option
+from migrator.cli.output import Answer, existing_plan_folder, finish, format_option, plan_option, say
+from migrator.plain_text import plain_lines
 
 if TYPE_CHECKING:
     from codemods.report import RewriteReport
@@ -53,9 +55,9 @@ def command(
     from codemods.runner import rewrite
     from migrator.errors import UsageError
 
-    existing_plan_folder(plan)
     if check + diff + undo > 1:
         raise UsageError("rewrite-imports", "--check, --diff and --undo can't be combined")
+    existing_plan_folder(plan)
     if undo:
         finish(_undone(plan), "json" if output_format == "json" else "text")
     mode = Mode.CHECK if check else Mode.DIFF if diff else Mode.WRITE
@@ -65,10 +67,19 @@ def command(
         _prepare(plan, unseen)
     report = rewrite(plan, paths=paths, mode=mode, text=text, mark=mark, while_parsing=while_parsing)
     report = replace(report, findings=(*report.findings, *unseen))
+    _print(report, output_format)
+
+
+def _print(report: RewriteReport, output_format: str) -> NoReturn:
+    """Print the report and exit."""
+    from codemods.report import Mode
+
     next_steps = _next_steps(report)
     if output_format != "text":
         click.echo(_document(report, output_format, next_steps))
         raise SystemExit(int(report.exit_code))
+    if report.mode is Mode.DIFF:  # for `git apply`, unless a person reads it
+        click.echo(plain_lines(report.diff) if sys.stdout.isatty() else report.diff, nl=False)
     finish(Answer(exit_code=report.exit_code, lines=_lines(report), next_steps=next_steps), output_format)
 
 
@@ -77,7 +88,7 @@ def _prepare(plan: Plan, unseen: list[Finding]) -> None:
     from codemods.runner import finish_interrupted
 
     if finished := finish_interrupted(plan):
-        click.echo(f"{finished} first", err=True)
+        say(f"{finished} first", err=True)
     _require_complete(plan, unseen)
 
 
@@ -119,7 +130,7 @@ def _lines(report: RewriteReport) -> list[str]:
 
     writes = report.mode is Mode.WRITE
     verb = "rewrote" if writes else "would rewrite"
-    lines = report.diff.splitlines() if report.mode is Mode.DIFF else []
+    lines = []
     for change in report.changed:
         lines.append(f"{verb} {change.shown} ({sum(change.edits.values())} edits)")
     lines += [f"{'created' if writes else 'would create'} {shown}" for shown in report.created]

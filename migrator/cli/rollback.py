@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from migrator.cli.output import confirm, finish, format_option, plan_option, yes_option
+from migrator.cli.output import confirm, finish, format_option, plan_option, say, yes_option
 from migrator.cli.questions import ask_kill
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def command(
     if dry_run or planned.outcome.value == "unchanged":
         finish(run_answer(planned), output_format)
     for text in planned.cannot_undo:
-        click.echo(f"can't be undone: {text}", err=True)
+        say(f"can't be undone: {text}", err=True)
     confirm(f"Roll {', '.join(tasks) or f'run {planned.run}'} of {plan.name} back?", yes=yes)
     with shown_progress(quiet=output_format == "json") as listener:
         options = RunOptions(tasks=tasks, hooks=hooks, ask_kill=ask_kill(listener, yes=yes))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from migrator.cli.output import Answer, find_plan, finish, format_option
+from migrator.cli.output import Answer, find_plan, finish, format_option, say
 
 if TYPE_CHECKING:
     from migrator.errors import UsageError
@@ -72,7 +72,8 @@ def _without_plan(file: Path, problem: UsageError, output_format: str) -> NoRetu
     from migrator.runner.preparation import Stage
 
     if output_format == "text":
-        click.echo(f"error: {problem}", err=True)
+        for line in str(problem).split("\n"):
+            say(f"error: {line}", err=True)
     if file.is_file():
         lines, stage, step = [f"{file}: drafted, and not complete: see the problems"], Stage.DRAFTED, f"edit {file}"
     else:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from migrator.plain_text import Verbatim, one_line
 from migrator.report import Finding, Report, Severity
 
 #: Width of output to a file or a pipe: no line is folded, so that lines can be searched.
@@ -28,7 +29,8 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     from rich.table import Table
     from rich.text import Text
 
-    names, cells = [name.lstrip("#") for name in columns], [[str(cell) for cell in row] for row in rows]
+    names, cells = [name.lstrip("#") for name in columns], [[one_line(str(cell)) for cell in row] for row in rows]
+    title = one_line(title)
     if _least_width(names, cells) > _width():
         return [*([title] if title else []), *(line for row in cells for line in _block(names, row))]
     result = Table(title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
@@ -97,11 +99,10 @@ def grouped_finding_lines(findings: Iterable[Finding]) -> list[str]:
 
 
 def _finding(finding: Finding) -> list[str]:
-    text = f"  {finding.where}: {finding.what}" + (f" ({finding.found})" if finding.found else "")
-    remedy = f"         do: {finding.remedy}" if finding.remedy else ""
+    text = one_line(f"  {finding.where}: {finding.what}" + (f" ({finding.found})" if finding.found else ""))
+    remedy = one_line(f"         do: {finding.remedy}") if finding.remedy else ""
     if not sys.stdout.isatty():  # neither colour nor folding
-        plain = f"{finding.severity.value:<8}{finding.code}{text}\n{remedy}"
-        return [line.rstrip() for line in plain.splitlines() if line.strip()]
+        return [f"{finding.severity.value:<8}{finding.code}{text}", *([remedy] if remedy else [])]
     from rich.text import Text
 
     head = Text.assemble((f"{finding.severity.value:<8}", _STYLES[finding.severity]), (finding.code, "bold"), text)
@@ -126,6 +127,7 @@ def _width() -> int:
 
 
 def _rendered(renderable: object) -> list[str]:
+    """Return lines of something whose texts are :func:`one_line` each."""
     from rich.console import Console
 
     terminal = sys.stdout.isatty()
@@ -139,4 +141,4 @@ def _rendered(renderable: object) -> list[str]:
     )
     with console.capture() as capture:
         console.print(renderable)
-    return [line.rstrip() for line in capture.get().splitlines() if line.strip()]
+    return [Verbatim(line.rstrip()) for line in capture.get().splitlines() if line.strip()]

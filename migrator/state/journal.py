@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 
 from migrator.errors import InterruptedRunError, RefusedError, UsageError
+from migrator.plain_text import json_bytes
 from migrator.plan.model import Plan
 from migrator.redaction import redact
 from migrator.state.state_folder import ensure_ignored, operator
@@ -132,7 +133,7 @@ class Journal:
             "host": self.host,
             "plan": self.plan,
         }
-        _append(self.file, orjson.dumps(document, default=str) + b"\n")
+        _append(self.file, json_bytes(document) + b"\n")
 
     def entries(self, run: int | None = None) -> tuple[JournalEntry, ...]:
         """Return all entries, or those of one run, oldest first."""

@@ -201,7 +201,7 @@ def _source_files(root: Path) -> list[Path]:
 
 def _add(total: Any, name: str, file: Path) -> None:
     data = file.read_bytes()
-    total.update(f"{len(name)} {name} {len(data)} ".encode() + data)
+    total.update(f"{len(name)} {name} {len(data)} ".encode(errors="surrogateescape") + data)
 
 
 def _digest(proof: Proof) -> str:

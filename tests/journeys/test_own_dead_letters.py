@@ -187,12 +187,17 @@ def test_only_what_any_project_can_use_is_installed(project: Project) -> None:
 def test_a_call_that_fails_for_good_is_kept_shown_and_sent_again(project: Project) -> None:
     manage(project, "migrate", "--verbosity", "0")
     with worker(project):
-        send = "from app.jobs import bill; bill.delay(7, currency='USD'); bill.app.send_task('shop.gone', (1,))"
+        unknown = r"shop.gone[/b]\x1b]52;c;x\x07\nbalance 0"
+        send = f"from app.jobs import bill; bill.delay(7, currency='USD'); bill.app.send_task('{unknown}', (1,))"
         manage(project, "shell", "-c", send)
         wait_until(lambda: _rows(project.folder / "db.sqlite3") == 2, what="two dead letters")
         rows = {row["task_name"]: row for row in dead_letters(project)}
         assert rows["shop.bill"]["exception"] == "ValueError: no price for 7"
-        assert "no task of this name is registered" in rows["shop.gone"]["exception"]
+        (gone,) = rows.keys() - {"shop.bill"}
+        assert "no task of this name is registered" in rows[gone]["exception"]
+        for words in (("list",), ("show", str(rows[gone]["id"]))):
+            told = project.migrator("dlq", *words)
+            assert unknown in told.stdout and "\x1b" not in told.stdout, told.stderr
         number = str(rows["shop.bill"]["id"])
         shown = project.migrator("dlq", "show", number)
         assert shown.returncode == 0 and "USD" in shown.stdout and "Traceback" in shown.stdout
