@@ -26,8 +26,6 @@ class Owner:
     claimed: int
     #: Score of its last heartbeat, in ms of *its* clock; None if it has none.
     heartbeat_ms: int | None
-    #: How long ago that was by the server's clock; None if unknown.
-    silent_s: float | None
     #: How many processes it stands for: RabbitMQ reports how many consume a queue, not which.
     consumers: int = 1
 

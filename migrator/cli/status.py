@@ -52,7 +52,11 @@ def command(plan_file: Path | None, output_format: str) -> None:
         lines += [f"{word}: {', '.join(steps)}" for word, steps in (("done", now.done), ("left", now.left)) if steps]
     waiting = "; ".join(f"{name} {count:,}" for name, count in now.waiting.items())
     lines.append(f"messages: {waiting or ('unknown' if now.problems else 'none wait')}")
-    running = [f"{p.name} ({p.state}, pid {p.pid or 'unknown'})" for p in now.processes if p.state != "stopped"]
+    running = [
+        f"{p.name} ({p.state}, {p.problem or 'pid ' + str(p.pid or 'unknown')})"
+        for p in now.processes
+        if p.state != "stopped"
+    ]
     lines.append(f"processes: {', '.join(running) or 'none of the plan is running'}")
     stays = _stays(plan)
     lines += [f"{len(stays)} tasks stay: outside of the plan's scope"] if plan.scope else []

@@ -95,6 +95,6 @@ def _answer(states: Sequence[ProcessState], code: int) -> Answer:
     columns = ["process", "side", "role", "state", "#pid", "#children", "#age", "log"]
     return Answer(
         exit_code=ExitCode(code),
-        lines=table("", columns, rows),
+        lines=[*table("", columns, rows), *(state.problem for state in states if state.problem)],
         data={"processes": [asdict(state) for state in states]},
     )

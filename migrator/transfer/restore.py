@@ -20,6 +20,7 @@ from migrator.wire.message import Side
 from migrator.wire.queue_address import QueueAddress
 
 _PAGE = 200
+_LOOK_S = 0.5
 
 
 def restore_quarantined(connections: Connections, sides: Collection[Side], token: str) -> int:
@@ -118,20 +119,19 @@ def _reclaim_ids(broker: DramatiqRedis, queues: Collection[str], token: str, sil
 
 
 def _watch(broker: DramatiqRedis, owners: list[Owner], silence_s: float) -> None:
-    """Wait until every owner has been silent long enough, judged by heartbeats on the server, not by any clock."""
-    recent = [owner for owner in owners if owner.silent_s is None or owner.silent_s < 60]
-    if not recent or silence_s <= 0:
-        return
-    time.sleep(silence_s)
-    beats = {(owner.id, owner.queue, owner.delayed): owner.heartbeat_ms for owner in broker.owners()}
-    for owner in recent:
-        if beats.get((owner.id, owner.queue, owner.delayed), owner.heartbeat_ms) != owner.heartbeat_ms:
-            raise RefusedError(
-                f"{broker.where} {owner.queue}",
-                "a Dramatiq worker is still alive and holds messages",
-                found=f"worker {owner.id}, {owner.claimed} messages",
-                remedy="stop the old workers, then run again",
-            )
+    """Wait until every owner has been silent long enough: its heartbeat must not move, whatever its clock says."""
+    end = time.monotonic() + silence_s
+    while owners and (left_s := end - time.monotonic()) > 0:
+        time.sleep(min(left_s, _LOOK_S))
+        beats = {(owner.id, owner.queue, owner.delayed): owner.heartbeat_ms for owner in broker.owners()}
+        for owner in owners:
+            if beats.get((owner.id, owner.queue, owner.delayed), owner.heartbeat_ms) != owner.heartbeat_ms:
+                raise RefusedError(
+                    f"{broker.where} {owner.queue}",
+                    "a Dramatiq worker is still alive and holds messages",
+                    found=f"worker {owner.id}, {owner.claimed} messages",
+                    remedy="stop the old workers, then run again",
+                )
 
 
 def _reclaim_unacked(broker: CeleryRedis, queues: Collection[str], token: str) -> int:

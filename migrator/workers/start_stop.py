@@ -17,6 +17,7 @@ from migrator.plan.processes import Driver, Process, Role
 from migrator.wire.message import Side
 from migrator.workers import drain
 from migrator.workers.drivers.command import process_named
+from migrator.workers.drivers.likeness import StrangerError
 from migrator.workers.drivers.process_identity import Identity, age_s, descendants
 from migrator.workers.drivers.process_record import ProcessRecord, living, read_record
 from migrator.workers.kill import kill, stuck
@@ -34,7 +35,8 @@ class ProcessState:
     name: str
     side: Side
     role: Role
-    #: ``running``, ``stopping``, ``stopped``, ``orphaned`` (the parent is gone, children are not) or ``unknown``.
+    #: ``running``, ``stopping``, ``stopped``, ``orphaned`` (the parent is gone, children are not), ``stranger`` (its
+    #: pidfile or record names another process) or ``unknown``.
     state: str
     #: None when it does not run.
     pid: int | None = None
@@ -43,6 +45,8 @@ class ProcessState:
     #: Seconds since it started.
     age_s: float = 0.0
     log: str = ""
+    #: Why it is a stranger.
+    problem: str = ""
 
 
 def list_processes(
@@ -111,6 +115,9 @@ def stop_side(
         ask_kill: Asked about each process that has not ended in its time; if the answer is yes, it is killed.
     """
     chosen = _chosen(plan, side, names)
+    for process in chosen:
+        # One that is a stranger's refuses the whole, before anybody is told to stop.
+        current(plan, process, environ=environ)
     for is_worker in (False, True):
         group = [process for process in chosen if (process.role is Role.WORKER) is is_worker]
         for process in group:
@@ -149,6 +156,10 @@ def _chosen(plan: Plan, side: Side, names: Sequence[str]) -> tuple[Process, ...]
 def _known(plan: Plan, process: Process, environ: Mapping[str, str], problems: list[str] | None) -> ProcessState:
     try:
         return state_of(plan, process, environ=environ)
+    except StrangerError as stranger:
+        return ProcessState(
+            name=process.name, side=process.side, role=process.role, state="stranger", problem=str(stranger)
+        )
     except MigratorError as failure:
         if problems is None:
             raise

@@ -83,7 +83,6 @@ def find_owners(server: RabbitmqServer, management: Management | None, endpoint:
                     delayed=at.address.delayed,
                     claimed=details.unacknowledged if details else 0,
                     heartbeat_ms=None,
-                    silent_s=None,
                     consumers=counted.consumers,
                 )
             )

@@ -85,7 +85,7 @@ class CeleryRedis:
             for queue, _, _, _ in self.unacked():
                 claimed[queue] = claimed.get(queue, 0) + 1
         return tuple(
-            Owner(id="", queue=queue, delayed=False, claimed=number, heartbeat_ms=None, silent_s=None)
+            Owner(id="", queue=queue, delayed=False, claimed=number, heartbeat_ms=None)
             for queue, number in sorted(claimed.items())
         )
 

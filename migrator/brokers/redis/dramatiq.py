@@ -114,13 +114,11 @@ class DramatiqRedis:
                 name.decode(): int(score)
                 for name, score in client.zrange(f"{self.endpoint.namespace}:__heartbeats__", 0, -1, withscores=True)
             }
-            now_s, micros = client.time()
             found: list[Owner] = []
             for name in sorted(set(beats) | self._forgotten_owners()):
                 for redis_queue in sources(self.endpoint):
                     claimed = client.scard(acks_key(self.endpoint, name, redis_queue.address))
                     beat = beats.get(name)
-                    silent_s = None if beat is None else now_s + micros / 1e6 - beat / 1000
                     if claimed:
                         found.append(
                             Owner(
@@ -129,7 +127,6 @@ class DramatiqRedis:
                                 delayed=redis_queue.address.delayed,
                                 claimed=claimed,
                                 heartbeat_ms=beat,
-                                silent_s=silent_s,
                             )
                         )
         return tuple(found)

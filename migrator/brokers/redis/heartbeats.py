@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from migrator.brokers.redis.client import client_url
 from migrator.errors import UnreachableError
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     import redis
 
 
-#: A broker id whose last heartbeat is older than this counts as dead (the library's own limit).
-HEARTBEAT_TIMEOUT_S = 60.0
+#: A worker that has sent no heartbeat for so long while we looked is dead: each of its consumers sends one a second.
+SILENCE_S = 6.0
+_LOOK_S = 0.5
 
 
 @contextmanager
@@ -75,11 +76,30 @@ def claimed(endpoint: Endpoint, environ: Mapping[str, str]) -> dict[str, int]:
     return {owner: count for owner, count in counts.items() if count}
 
 
-def living_holders(endpoint: Endpoint, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the broker ids that hold claimed messages and sent a heartbeat within the timeout."""
-    owners = claimed(endpoint, environ)
-    fresh = set(heartbeats_since(endpoint, environ, since=time.time() - HEARTBEAT_TIMEOUT_S))
-    return tuple(owner for owner in owners if owner in fresh)
+def living_holders(endpoint: Endpoint, environ: Mapping[str, str], *, besides: int) -> tuple[str, ...]:
+    """Return the broker ids that hold claimed messages and whose heartbeats move while we look.
+
+    A heartbeat is the time of the worker's own clock, which may be anything: only that it moves shows life. Nobody is
+    looked at twice where at most ``besides`` ids hold messages: so many are expected.
+    """
+    holders = set(claimed(endpoint, environ))
+    if len(holders) <= besides:
+        return ()
+    first, moved = _heartbeats(endpoint, environ), set[str]()
+    end = time.monotonic() + SILENCE_S
+    while len(moved) <= besides and time.monotonic() < end:
+        time.sleep(_LOOK_S)
+        now = _heartbeats(endpoint, environ)
+        moved |= {owner for owner in holders if now.get(owner) != first.get(owner)}
+    return tuple(sorted(moved))
+
+
+def _heartbeats(endpoint: Endpoint, environ: Mapping[str, str]) -> dict[str, float]:
+    with connection(endpoint, environ) as client:
+        if client is None:
+            return {}
+        found: Any = client.zrange(f"{endpoint.namespace}:__heartbeats__", 0, -1, withscores=True)
+        return {_text(owner): float(beat) for owner, beat in found}
 
 
 def _text(value: object) -> str:

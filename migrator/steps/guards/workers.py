@@ -7,7 +7,7 @@ claimed messages counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ from migrator.brokers.redis import heartbeats
 from migrator.errors import MigratorError
 from migrator.plan.model import Endpoint
 from migrator.plan.placeholders import endpoint_url
-from migrator.plan.processes import Process, Role
+from migrator.plan.processes import Driver, Process, Role
 from migrator.report import Finding, Report
 from migrator.steps.protocol import Context, error, findings_report, warning
 from migrator.wire.broker_url import read_broker_url
@@ -25,7 +25,9 @@ from migrator.wire.message import Side, System
 from migrator.wire.url_readings import ServerAddress
 from migrator.workers import celery_control
 from migrator.workers.absent import REMEDY, absent_workers
-from migrator.workers.drivers.process_record import living
+from migrator.workers.drivers.command import process_named
+from migrator.workers.drivers.likeness import has_one_thread
+from migrator.workers.drivers.process_record import living, read_record
 from migrator.workers.node_names import endpoint_of
 from migrator.workers.start_stop import ProcessState, list_processes
 
@@ -53,7 +55,9 @@ def guard(context: Context) -> Report:
 def _states(states: Iterable[ProcessState]) -> Iterator[Finding]:
     for state in states:
         where = f"process {state.name}"
-        if state.state == "orphaned":
+        if state.state == "stranger":
+            yield error("PROCESS-STRANGER", where, state.problem)
+        elif state.state == "orphaned":
             pids = ", ".join(str(pid) for pid in state.children)
             remedy = f"migrator workers stop {state.name}"
             yield error(
@@ -80,10 +84,8 @@ def _unknown(
     here = {process.name for process in context.plan.processes if _works_here(context, process, endpoint)}
     with celery_control.control(endpoint, context.environ) as app:
         nodes = celery_control.all_nodes(app)
-        silent = [s for s in states if s.name in here and s.state == "running" and s.node and s.node not in nodes]
-        for state in silent:
-            where, found = f"process {state.name}", state.node
-            yield error("WORKER-SILENT", where, "does not answer", found=found, remedy=f"see {state.log}")
+        silent = [s for s in states if s.name in here and s.state == "running" and not _answers(s, nodes)]
+        yield from (_silent(context, state) for state in silent)
         # Counted after the answers, so one that ends in between is no stranger.
         elsewhere = [s for s in states if s.name in _unplaced(context) and s.state == "running" and s.node not in nodes]
         strangers = listeners(endpoint, context.environ) - len(nodes) - len(silent) - len(elsewhere)
@@ -110,20 +112,41 @@ def _unknown(
                 )
 
 
+def _answers(state: ProcessState, nodes: Mapping[str, int]) -> bool:
+    """True if a Celery worker answers: by its name, or by a pid where its name isn't known."""
+    return state.node in nodes if state.node else bool({state.pid, *state.children} & set(nodes.values()))
+
+
+def _silent(context: Context, state: ProcessState) -> Finding:
+    where, found = f"process {state.name}", state.node or f"pid {state.pid}"
+    record = read_record(context.plan, state.name)
+    busy = record is not None and has_one_thread(record.identity)
+    ours = process_named(context.plan, state.name).driver is Driver.COMMAND
+    if busy:
+        found = f"{found}, --pool=solo"
+        what = "runs a task in its only thread, and answers nothing before that has ended"
+        if ours:
+            remedy = "nothing: SIGTERM lets it finish; or wait until it is idle"
+            return warning("WORKER-BUSY", where, what, found=found, remedy=remedy)
+        return error("WORKER-BUSY", where, what, found=found, remedy="wait until it is idle, then run again")
+    remedy = f"see {state.log or 'its log'}"
+    return error("WORKER-SILENT", where, "does not answer", found=found, remedy=remedy)
+
+
 def _unknown_dramatiq(context: Context, endpoint: Endpoint, states: Iterable[ProcessState]) -> Iterator[Finding]:
     workers = {p.name for p in context.plan.select(side=Side.LEGACY, role=Role.WORKER) if p.system is System.DRAMATIQ}
     children = sum(len(state.children) for state in states if state.name in workers)
     if is_on_rabbitmq(endpoint, context.environ):
         yield from _unknown_consumers(context, endpoint, children)
         return
-    holders = heartbeats.living_holders(endpoint, context.environ)
+    holders = heartbeats.living_holders(endpoint, context.environ, besides=children)
     if len(holders) > children:
         yield error(
             "WORKER-UNKNOWN",
             f"dramatiq namespace {endpoint.namespace}",
             f"{len(holders)} living processes hold messages",
             found=f"the plan's workers have {children} children",
-            remedy="stop the other worker, or add it to the plan; one that has just died counts for a minute",
+            remedy="stop the other worker, or add it to the plan",
         )
 
 

@@ -26,6 +26,7 @@ from migrator.project.legacy_tree import in_tree, legacy_folder, own_paths
 from migrator.report import Finding
 from migrator.state.state_folder import ensure_state_folder
 from migrator.wire.message import Side
+from migrator.workers.drivers.likeness import StrangerError, command_line, require_likeness, require_pidfile
 from migrator.workers.drivers.process_identity import Identity, boot_id, descendants, identify, started_at, wait_gone
 from migrator.workers.drivers.process_record import (
     ProcessRecord,
@@ -48,6 +49,11 @@ def current(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> Proc
     """Return the living process of that name: ours by its record, or somebody else's by its pidfile."""
     record = read_record(plan, process.name)
     if record is not None and record.alive:
+        file = record_file(plan, process.name)
+        # Until it becomes the worker, it is the launcher, which is given this file.
+        if str(file) not in command_line(record.identity):
+            remedy = "stop it yourself if it may go, and delete the record; or put the plan's command back"
+            require_likeness(process, record.identity, where=str(file), remedy=remedy)
         return record
     return adopt(plan, process, environ=environ) if process.pidfile else None
 
@@ -96,7 +102,7 @@ def adopt(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> Proces
     """Take over a process that somebody else started and that wrote its pid to the plan's pidfile.
 
     Raises:
-        RefusedError: The pidfile names a process that is younger than the file: the pid was reused.
+        StrangerError: The pidfile names a process that is not the plan's, or younger than the file: the pid was reused.
     """
     text = fill(plan, process.pidfile, environ=environ, where=f"process {process.name}: pidfile")
     file = plan.folder / process.directory / text
@@ -110,12 +116,14 @@ def adopt(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> Proces
         return None
     began_at = started_at(identity)
     if began_at > written_at + 5:
-        raise RefusedError(
+        raise StrangerError(
             str(file),
             f"names pid {pid}, which started after the file was written",
             found="the pid was reused by another process",
             remedy="delete the stale file",
         )
+    folders = (plan.folder, plan.folder / process.directory)
+    require_pidfile(process, identity, file=file, folders=folders, environ=environ)
     record = ProcessRecord(
         name=process.name, node="", pid=pid, start_ticks=identity.start_ticks, boot_id=boot_id(), started_at=began_at
     )

@@ -17,6 +17,7 @@ from migrator.plan.processes import Process, Role
 from migrator.report import Finding, Severity
 from migrator.state.state_folder import ensure_state_folder
 from migrator.wire.message import System
+from migrator.workers.drivers.likeness import require_likeness
 from migrator.workers.drivers.process_identity import Identity, descendants, started_at
 from migrator.workers.drivers.process_record import ProcessRecord, read_record, set_aside, write_record
 from migrator.workers.drivers.terminate import send_sigterm
@@ -33,7 +34,13 @@ def remember(
     Args:
         stopping: The manager has told it to stop.
         log_offset: Where its own output begins; by default at the end, for a process that was found running.
+
+    Raises:
+        StrangerError: It does something else than the plan says.
     """
+    where = f"process {process.name}: {process.driver.value} {process.program or process.unit}"
+    remedy = f"correct `{'program' if process.program else 'unit'}` or the rest of this [[process]] in the plan"
+    require_likeness(process, identity, where=where, remedy=remedy)
     last = read_record(plan, process.name)
     if last is not None and last.identity == identity:
         record = last

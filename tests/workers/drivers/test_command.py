@@ -9,12 +9,14 @@ import sys
 import time
 import urllib.request
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import time_machine
 from shop import Shop, eventually
 
 from migrator.errors import RefusedError, UnreachableError, UsageError
+from migrator.plan.model import Plan
 from migrator.plan.processes import Process
 from migrator.wire.message import Side
 from migrator.workers import readiness
@@ -29,6 +31,12 @@ def process(shop: Shop, name: str, *arguments: str, **changes: object) -> Proces
     """A process of the shop's plan with another command."""
     found = command.process_named(shop.plan, name)
     return replace(found, command=("{python}", "-c", *arguments) if arguments else found.command, **changes)
+
+
+def with_process(shop: Shop, changed: Process) -> Plan:
+    """The shop's plan with a process that has another command."""
+    others = (changed if each.name == changed.name else each for each in shop.plan.processes)
+    return replace(shop.plan, processes=tuple(others))
 
 
 def test_starting_twice_gives_the_same_process(shop: Shop) -> None:
@@ -49,7 +57,8 @@ def test_the_age_of_a_process_does_not_depend_on_the_wall_clock(shop: Shop, wron
     began = time.monotonic()
     command.start(shop.plan, sleeper, environ=shop.environ)
     with time_machine.travel(time.time() + wrong_s, tick=True):
-        (found,) = (state for state in list_processes(shop.plan, environ=shop.environ) if state.name == "old-web")
+        plan = with_process(shop, sleeper)
+        (found,) = (state for state in list_processes(plan, environ=shop.environ) if state.name == "old-web")
         assert 0 <= found.age_s < 60
         # It names no port, so it must have lived for a second.
         wait_ready(shop.plan, sleeper, environ=shop.environ, timeout_s=30)
@@ -112,7 +121,7 @@ def test_a_process_that_ignores_the_signal_is_left_alone_after_a_bounded_wait(sh
     assert record.alive, "nothing stronger than SIGTERM may be sent"
     # Another process can take its name meanwhile; the old one is still tracked.
     second = command.start(shop.plan, stubborn, environ=shop.environ)
-    states = {state.pid: state.state for state in list_processes(shop.plan, environ=shop.environ)}
+    states = {state.pid: state.state for state in list_processes(with_process(shop, stubborn), environ=shop.environ)}
     assert states[second.pid] == "running"
     assert states[record.pid] == "stopping"
 
@@ -208,22 +217,24 @@ def test_orphans_of_a_killed_parent_are_seen_and_can_be_stopped(shop: Shop) -> N
     assert all(identify(pid) is None for pid in state.children)
 
 
-def test_a_pidfile_of_somebody_else_is_adopted_unless_the_pid_was_reused(shop: Shop) -> None:
+def test_a_process_of_a_pidfile_is_adopted_unless_the_pid_was_reused(shop: Shop) -> None:
     foreign = process(shop, "old-web", pidfile="web.pid")
     file = shop.folder / "src" / "web.pid"
-    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    line = [sys.executable, "web.py", "legacy", f"127.0.0.1:{shop.environ['SHOP_PORT']}"]
+    web = subprocess.Popen(line, cwd=shop.folder / "src", env=shop.environ)
     try:
-        file.write_text(f"{sleeper.pid}\n")
+        eventually(lambda: "web.py" in Path(f"/proc/{web.pid}/cmdline").read_text())
+        file.write_text(f"{web.pid}\n")
         record = command.current(shop.plan, foreign, environ=shop.environ)
         assert record is not None
-        assert record.pid == sleeper.pid
+        assert record.pid == web.pid
         command.record_file(shop.plan, "old-web").unlink()
         os.utime(file, (1, 1))
         with pytest.raises(RefusedError, match="the pid was reused by another process"):
             command.current(shop.plan, foreign, environ=shop.environ)
     finally:
-        sleeper.kill()
-        sleeper.wait(10)
+        web.kill()
+        web.wait(10)
 
 
 def test_a_name_that_the_plan_does_not_have(shop: Shop) -> None:
