@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from migrator.errors import UsageError
     from migrator.plan.model import Plan
     from migrator.runner.status import MigrationStatus
+    from migrator.workers.start_stop import ProcessState
 
 
 @click.command("status")
@@ -52,11 +53,7 @@ def command(plan_file: Path | None, output_format: str) -> None:
         lines += [f"{word}: {', '.join(steps)}" for word, steps in (("done", now.done), ("left", now.left)) if steps]
     waiting = "; ".join(f"{name} {count:,}" for name, count in now.waiting.items())
     lines.append(f"messages: {waiting or ('unknown' if now.problems else 'none wait')}")
-    running = [
-        f"{p.name} ({p.state}, {p.problem or 'pid ' + str(p.pid or 'unknown')})"
-        for p in now.processes
-        if p.state != "stopped"
-    ]
+    running = [_shown(state) for state in now.processes if state.state != "stopped"]
     lines.append(f"processes: {', '.join(running) or 'none of the plan is running'}")
     stays = _stays(plan)
     lines += [f"{len(stays)} tasks stay: outside of the plan's scope"] if plan.scope else []
@@ -69,6 +66,11 @@ def command(plan_file: Path | None, output_format: str) -> None:
         data["moving"] |= {"rate": now.moving.rate, "left": now.moving.left, "left_s": now.moving.left_s}
     code = ExitCode.UNREACHABLE if now.problems else ExitCode.CLEAN
     finish(Answer(exit_code=code, lines=lines, data=data, next_steps=now.next_steps), output_format)
+
+
+def _shown(process: ProcessState) -> str:
+    who = process.problem or f"pid {process.pid or 'unknown'}"
+    return f"{process.name} ({process.state}, {who})"
 
 
 def _without_plan(file: Path, problem: UsageError, output_format: str) -> NoReturn:
