@@ -10,7 +10,7 @@ ROUNDS ?= 5
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-servers compiled demo test journeys lint fmt types contracts bench chaos faults fuzz mutation alarms docs check clean
+.PHONY: help setup setup-servers compiled demo test journeys installation lint fmt types contracts bench chaos faults fuzz mutation alarms docs check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed (found {v[0]}.{v[1]}); run make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary --editable . --group dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary --editable ".[sample]" --group dev
 	@touch $(STAMP)
 
 setup: $(STAMP) ## create the virtual environment
@@ -46,10 +46,13 @@ demo: $(STAMP) ## run the whole migration on the sample project: forward, back a
 	$(BIN)/migrator demo --messages $(MESSAGES) $(ARGS)
 
 test: $(STAMP) ## run all tests but the journeys
-	$(BIN)/python -m pytest -n 7 --dist loadgroup -m "not journey" $(ARGS)
+	$(BIN)/python -m pytest -n 7 --dist loadgroup -m "not journey and not installation" $(ARGS)
 
 journeys: $(STAMP) ## migrate whole projects by the installed command, with real workers under load
 	$(BIN)/python -m pytest -n 2 -m journey $(ARGS)
+
+installation: $(STAMP) ## install the built wheel in each documented way into empty environments
+	$(BIN)/python -m pytest -m installation $(ARGS)
 
 compiled: $(STAMP) ## compile packages and tests, which each process of `make test` would otherwise do for itself
 	@$(BIN)/python -m compileall -q migrator codemods checks

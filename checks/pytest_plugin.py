@@ -1,4 +1,4 @@
-"""Collect each parity case as a test item: ``pytest --parity``.
+"""Parity cases as the test items of ``pytest --parity`` (:mod:`migrator.pytest_plugin`).
 
 The check itself runs once, for the selected items, when the first of them runs; with several pytest-xdist workers, one
 of them runs it and the others wait for its report.
@@ -25,27 +25,9 @@ class ParityError(Exception):
     """The unified task behaves differently from the legacy one."""
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--parity`` and ``--parity-plan``."""
-    group = parser.getgroup("parity", "parity of legacy and unified Celery tasks")
-    group.addoption("--parity", action="store_true", help="Collect the parity cases of a migration plan as test items.")
-    group.addoption(
-        "--parity-plan", default="migration.toml", metavar="FILE", help="The plan (default: migration.toml)."
-    )
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker."""
-    config.addinivalue_line("markers", "parity: a parity case; collected with --parity")
-
-
-def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Add the parity cases to the collected items."""
-    if config.getoption("--parity"):
-        plan_file = Path(config.getoption("--parity-plan"))
-        full = plan_file if plan_file.is_absolute() else config.invocation_params.dir / plan_file
-        collector = _Cases.from_parent(session, name="parity", path=full.resolve())
-        items.extend(collector.collect())
+def collect(session: pytest.Session, plan_file: Path) -> list[pytest.Item]:
+    """Return the items of a plan."""
+    return _Cases.from_parent(session, name="parity", path=plan_file).collect()
 
 
 class _Cases(pytest.Collector):

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of executables named after events, such as before-transfer; one that fails vetoes.",
 )
-@plan_option
+@lambda function: plan_option(function, runs_project=True)
 @yes_option
 @format_option
 def command(

@@ -40,13 +40,22 @@ def short_path(file: Path) -> Path:
     return file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
 
 
-def plan_option(function: F) -> F:
-    """Add ``--plan``; the command receives the loaded plan."""
+def plan_option(function: F, *, runs_project: bool = False) -> F:
+    """Add ``--plan``; the command receives the loaded plan.
+
+    Args:
+        function: The command.
+        runs_project: It runs code of the project, so its packages must not be called like those of the tool.
+    """
 
     def load(ctx: click.Context, param: click.Parameter, value: Path | None) -> Plan:
         from migrator.plan.loader import load_plan
+        from migrator.project.shared_environment import refuse_namesakes
 
-        return load_plan(value or find_plan(Path.cwd()))
+        plan = load_plan(value or find_plan(Path.cwd()))
+        if runs_project:
+            refuse_namesakes(plan, os.environ)
+        return plan
 
     return click.option(
         "--plan",

@@ -73,7 +73,7 @@ FORMATS = ("text", "json", "junit", "github")
 @click.option(
     "--capture", is_flag=True, help="Write cases from waiting messages of the live brokers, without running any."
 )
-@plan_option
+@lambda function: plan_option(function, runs_project=True)
 @lambda function: format_option(function, FORMATS)
 def command(
     cases: Path | None,

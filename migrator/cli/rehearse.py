@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     show_envvar=True,
     help="Use this empty virtual host instead of creating one on the real RabbitMQ.",
 )
-@plan_option
+@lambda function: plan_option(function, runs_project=True)
 @format_option
 def command(plan: Plan, output_format: str, **chosen: Any) -> None:
     """Rehearse cutover, rollback and cutover again on scratch copies.

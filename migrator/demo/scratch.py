@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from migrator.errors import UsageError
@@ -15,6 +17,8 @@ from migrator.plan.model import Plan
 from migrator.project.commands import manage as manage_project
 
 GIT_TIMEOUT_S = 60.0
+#: What the sample imports; the extra ``sample`` installs them.
+SAMPLE_PACKAGES = ("django", "dramatiq", "httpx", "talib")
 IDENTITY = ("-c", "user.name=migrator demo", "-c", "user.email=demo@localhost", "-c", "commit.gpgsign=false")
 
 
@@ -42,15 +46,21 @@ def find_fixtures(given: Path | None) -> Path:
     """Return the folder with ``legacy_project`` and ``market``.
 
     Raises:
-        UsageError: There is no such folder; an installed package does not include the sample.
+        UsageError: There is no such folder, as an installed package does not include the sample, or packages that the
+            sample imports are not installed.
     """
     folder = given or Path(__file__).parents[2] / "fixtures"
     if not (folder / "legacy_project" / "migration.toml").is_file():
         raise UsageError(
             str(folder),
             "the sample project is not here",
-            remedy="run the demo in a checkout of the source, or give its folder with --fixtures",
+            remedy="run the demo in a checkout, or give --fixtures: its folder of that name, or that of the unpacked "
+            "source distribution",
         )
+    absent = [name for name in SAMPLE_PACKAGES if find_spec(name) is None]
+    if absent:
+        what = f"the sample needs packages that are not in this environment: {', '.join(absent)}"
+        raise UsageError(sys.prefix, what, remedy="install `taskqueue-migrator[sample]`")
     return folder
 
 

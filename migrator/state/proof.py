@@ -27,7 +27,7 @@ SCHEMA = 1
 FRESH = timedelta(hours=24)
 #: A clock may run ahead by this much before a proof counts as being from the future.
 SKEW = timedelta(minutes=5)
-PACKAGES = ("migrator", "celery", "dramatiq", "Django", "kombu", "redis")
+PACKAGES = ("taskqueue-migrator", "celery", "dramatiq", "Django", "kombu", "redis")
 #: What the behaviour of a project can follow from; anything else in its tree comes and goes while it runs.
 SOURCE_SUFFIXES = frozenset(
     {".py", ".pyi", ".toml", ".json", ".yaml", ".yml", ".cfg", ".ini", ".html", ".txt", ".sql", ".lua", ".csv"}

@@ -71,7 +71,7 @@ def test_the_pre_commit_hook_runs_where_the_plan_is(plan: Plan) -> None:
 
 
 def pytest_run(plan: Plan, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "-p", "checks.pytest_plugin", "-p", "no:cacheprovider", "--parity"]
+    command = [sys.executable, "-m", "pytest", "-p", "migrator.pytest_plugin", "-p", "no:cacheprovider", "--parity"]
     return run([*command, "--rootdir", str(plan.folder), "-c", os.devnull, *options], plan.folder)
 
 
@@ -104,7 +104,7 @@ def test_workers_share_one_run(plan: Plan) -> None:
 
 def test_without_the_option_nothing_is_collected(plan: Plan) -> None:
     done = run(
-        [sys.executable, "-m", "pytest", "-p", "checks.pytest_plugin", "-c", os.devnull, "--collect-only", "-q"],
+        [sys.executable, "-m", "pytest", "-p", "migrator.pytest_plugin", "-c", os.devnull, "--collect-only", "-q"],
         plan.folder,
     )
     assert "no tests collected" in done.stdout

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from own_environment import project_python
 from small_projects import NAMESAKES, NAMESAKES_WORKERS, make_project
 
 #: What the settings say, and what the plan says, of a server that doesn't exist.
@@ -39,7 +40,8 @@ def test_parity_needs_no_word_about_the_broker(form: str, *, through_broker: boo
     if url.startswith("amqp"):
         actors = files["src/tasks/actors.py"].replace("redis import RedisBroker", "rabbitmq import RabbitmqBroker")
         files["src/tasks/actors.py"] = actors.replace("RedisBroker(", "RabbitmqBroker(")
-    project = make_project(tmp_path / "project", files)
+    environ = {"MIGRATOR_PYTHON": str(project_python(tmp_path / "venv"))}
+    project = make_project(tmp_path / "project", files, environ)
     options = ["--through-broker"] if through_broker else []
     done = project.migrator("parity-check", "--format", "json", *options)
     report = json.loads(done.stdout)["parity"]

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from own_environment import project_python
 from small_projects import IN_PLACE, NAMESAKES, NAMESAKES_WORKERS, SAME_KEY, SRC_ROOT, Project, make_project
 
 SAMPLE = Path(__file__).parents[2] / "fixtures" / "legacy_project"
@@ -156,7 +157,8 @@ def test_a_plan_key_of_an_earlier_version_is_refused_with_its_new_name(tmp_path:
 
 @pytest.mark.parametrize("through_broker", [False, True], ids=["alone", "through workers"])
 def test_packages_called_as_the_tools_own_are_the_projects(tmp_path: Path, through_broker: bool) -> None:
-    project = make_project(tmp_path, NAMESAKES)
+    environ = {"MIGRATOR_PYTHON": str(project_python(tmp_path / "venv"))}
+    project = make_project(tmp_path / "project", NAMESAKES, environ)
     options = ["--through-broker"] if through_broker else []
     if through_broker:
         plan = project.folder / "migration.toml"

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from journey import Journey, Traffic, changed_lines, open_journey, redis_that_survives, start_traffic
+from own_environment import project_python
 from waiting import wait_until
 
 from migrator.embedded_redis import free_port
@@ -35,6 +36,8 @@ def journey(tmp_path: Path) -> Iterator[Journey]:
         environ = {
             "REDIS_URL": server.url(0),
             "PORT": str(free_port()),
+            # One of its packages is called `checks`.
+            "MIGRATOR_PYTHON": str(project_python(tmp_path / "venv")),
             "SHOPFRONT_DB": str(tmp_path / "shopfront.sqlite3"),
         }
         with open_journey(tmp_path, REPOSITORY, environ) as opened:
