@@ -80,6 +80,7 @@ def test_each_way_of_the_readme_installs_the_command(command: str, version: str,
         "PATH": f"{programs}:/usr/bin:/bin",
         "PIPX_DEFAULT_PYTHON": str(python),
         "UV_PYTHON": str(python),
+        "PIP_NO_COMPILE": "1",  # of what is imported once, each module is compiled then
         **{name: os.environ.get(name) or str(Path.home() / path) for name, path in caches.items()},
     }
     home.mkdir()
@@ -90,7 +91,7 @@ def test_each_way_of_the_readme_installs_the_command(command: str, version: str,
     assert call(migrator, "--version", folder=tmp_path, **environ).stdout.startswith("migrator, version ")
     drafted = make_project(tmp_path / "drafted", IN_PLACE)
     listed = call(migrator, "inspect", folder=drafted.folder, **environ)
-    assert listed.returncode == 0 and "app.tasks" in listed.stdout, listed.stderr
+    assert listed.returncode == 0 and "ping" in listed.stdout, listed.stderr
     rewritten = call(migrator, "rewrite-imports", folder=project.folder, **environ)
     assert "from orders.tasks import" in (project.folder / "src/orders/views.py").read_text(), rewritten.stderr
     same = call(migrator.resolve().with_name("python"), "-m", "migrator", "--version", folder=project.folder, **environ)
