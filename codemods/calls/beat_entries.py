@@ -238,11 +238,20 @@ def _arguments_differ(
     context: FileContext, target: Target | None, planned: ScheduleEntry, given: dict[str, Item]
 ) -> bool:
     """True if the arguments are written out and mean others than the plan's; one that says none has no opinion."""
+    try:
+        args, kwargs = list(_value(context, given.get("args"), [])), dict(_value(context, given.get("kwargs"), {}))
+    except (ValueError, TypeError):
+        return False
+    return means_other_arguments(context, target, planned, args, kwargs)
+
+
+def means_other_arguments(
+    context: FileContext, target: Target | None, planned: ScheduleEntry, args: list[Any], kwargs: dict[str, Any]
+) -> bool:
+    """True if legacy arguments are others than those that the plan's entry has, if it has any."""
     if not planned.kwargs:
         return False
     try:
-        args = list(_value(context, given.get("args"), []))
-        kwargs = dict(_value(context, given.get("kwargs"), {}))
         named = [t.unified_parameters for t in context.index.targets.values() if t.unified == planned.task]
         if target is not None and target.operations:
             kwargs = adapt(as_mapping(target), args, kwargs)[1]

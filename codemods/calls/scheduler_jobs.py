@@ -15,7 +15,7 @@ from codemods.editing.context import FileContext, LeaveError
 from codemods.editing.literals import argument
 from codemods.plan.plan_index import PlanIndex
 from codemods.resolve.name_resolution import Values, Where, text_of
-from codemods.schedules.job_triggers import job_text, trigger_text
+from codemods.schedules.job_triggers import job_text, scheduling, trigger_text
 from codemods.syntax.source import UnparsableError, read_source
 from migrator.inventory.source_files import module_name
 
@@ -50,7 +50,7 @@ def _jobs(context: FileContext) -> Iterator[tuple[str, str]]:
         yield (text_of(named.value) if named is not None else None) or leaf, job_text(context, trigger, call.args)
     for node in context.tree.definitions:
         for decorator in node.decorators if isinstance(node, cst.FunctionDef) else ():
-            if context.values.only(getattr(decorator.decorator, "func", decorator.decorator)).startswith("dramatiq_"):
+            if scheduling(context, getattr(decorator.decorator, "func", decorator.decorator)).startswith("dramatiq_"):
                 yield node.name.value, trigger_text(context, decorator.decorator)
             elif (periodic := _periodic(context, decorator.decorator)) is not None:
                 yield node.name.value, trigger_text(context, periodic)
@@ -61,6 +61,8 @@ def _sent(node: cst.BaseExpression | None) -> str:
     if isinstance(node, cst.Attribute):
         node = node.value
         return node.attr.value if isinstance(node, cst.Attribute) else getattr(node, "value", "")
+    if (text := text_of(node)) is not None:
+        return text.rpartition(".")[0].replace(":", ".").rpartition(".")[2]
     return node.value if isinstance(node, cst.Name) else ""
 
 

@@ -20,6 +20,7 @@ from codemods.editing.context import FileContext, LeaveError
 from codemods.editing.statements import remove_line
 from codemods.plan.plan_index import Target
 from codemods.protocol import Rewrite
+from codemods.schedules.job_triggers import scheduling
 
 _SCHEDULERS = frozenset({"dramatiq_crontab.cron", "dramatiq_crontab.interval"})
 
@@ -67,7 +68,7 @@ def _remove_scheduler_jobs(context: FileContext, node: cst.FunctionDef, target: 
     """Remove the decorators of dramatiq-crontab; they send actors only."""
     for decorator in node.decorators:
         schedule = decorator.decorator
-        if not isinstance(schedule, cst.Call) or context.values.only(schedule.func) not in _SCHEDULERS:
+        if not isinstance(schedule, cst.Call) or scheduling(context, schedule.func) not in _SCHEDULERS:
             continue
         check_scheduled(context, target, schedule)
         remove_line(context, decorator)

@@ -46,6 +46,16 @@ def job_text(context: FileContext, trigger: cst.Arg | None, args: Sequence[cst.A
     return trigger_text(context, trigger.value)
 
 
+def scheduling(context: FileContext, node: cst.BaseExpression) -> str:
+    """Return the dotted path of what schedules; what the file itself defines where that can't be imported is no other.
+
+    ``try: from dramatiq_crontab import cron``, ``except ImportError: def cron(…)``.
+    """
+    own = f"{context.values.where.module}."
+    found = {path for path in context.values.dotted(node) if not path.startswith(own)}
+    return found.pop() if len(found) == 1 else ""
+
+
 def trigger_text(context: FileContext, node: cst.BaseExpression, depth: int = 0) -> str:
     """Return a trigger object, or the call of a scheduling decorator, as the plan writes it; empty if it can't be."""
     if isinstance(node, cst.Name) and depth < 5:
@@ -54,7 +64,7 @@ def trigger_text(context: FileContext, node: cst.BaseExpression, depth: int = 0)
         return trigger_text(context, value, depth + 1) if value is not None else ""
     if not isinstance(node, cst.Call):
         return ""
-    made = context.values.only(node.func)
+    made = scheduling(context, node.func)
     first = text_of(node.args[0].value) if node.args else None
     if made == "periodiq.cron":
         return from_periodiq(first or "")

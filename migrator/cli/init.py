@@ -141,12 +141,14 @@ def _decisions(decisions: list[tuple[int, str, str]]) -> list[str]:
 def _draft(folder: Path, root: str, inventory: Inventory, scope: tuple[str, ...], into: str) -> tuple[str, list[str]]:
     """Return the text of the plan, and what is to be said about processes."""
     from codemods.calls.scheduler_jobs import read_scheduler_jobs
+    from migrator.inventory.chosen_programs import choose
+    from migrator.inventory.clocks import clock_roles
     from migrator.inventory.deployment_files import find_programs
     from migrator.inventory.draft_plan import Subject, draft_plan
-    from migrator.inventory.draft_processes import application, choose
+    from migrator.inventory.draft_processes import application
     from migrator.inventory.settings_module import choose_settings
 
-    programs, unread = find_programs(folder)
+    programs, unread = find_programs(folder, clock_roles(folder / root, inventory))
     settings, candidates = choose_settings(folder, folder / root, programs)
     facts = _facts(folder / root, candidates)
     chosen, left = choose(programs)

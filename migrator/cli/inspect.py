@@ -31,13 +31,14 @@ def command(path: Path, output_format: str) -> None:
     """
     from migrator.cli.output import find_plan
     from migrator.errors import ExitCode
+    from migrator.inventory.clocks import clock_roles
     from migrator.inventory.deployment_files import find_programs
     from migrator.inventory.draft_plan import import_root
     from migrator.inventory.scan import scan
 
     root = path.resolve() / import_root(path.resolve())
     found = scan(root)
-    programs = find_programs(path.resolve())
+    programs = find_programs(path.resolve(), clock_roles(root, found))
     plan_file = find_plan(path.resolve())
     waiting, problem = _waiting(plan_file) if plan_file.is_file() else ([], "not counted, there is no plan")
     next_steps = ["migrator rewrite-imports --diff"] if plan_file.is_file() else ["migrator init"]

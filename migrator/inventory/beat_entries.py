@@ -19,6 +19,8 @@ from pathlib import Path
 from migrator.inventory.module_facts import ModuleFacts
 
 _SENDS = frozenset({"send", "delay"})
+#: Methods of APScheduler that add a job.
+JOBS = frozenset({"add_job", "scheduled_job"})
 #: Calls that take settings, by keyword or as a dict.
 _TAKE_SETTINGS = frozenset({"update", "config_from_object", "add_defaults", "Celery"})
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -38,6 +40,8 @@ class ScheduleDefinition:
     line: int
     #: True for an entry of beat's schedule, False for a job of another scheduler.
     beat: bool = True
+    #: True for a job that a process of the project's own adds to its scheduler.
+    added: bool = False
     #: Dotted name of what has the ``conf`` that it is given to; empty for settings.
     owner: str = ""
     #: What the entry says besides, such as its ``options``: key and source text, empty if that is no literal.
@@ -181,14 +185,24 @@ def _called(facts: ModuleFacts, node: ast.Call, tasks: frozenset[str]) -> Iterat
         task = _signature(facts, node.args[1])
         found = _definition(facts, facts.text(named) or task, task, node.lineno)
         yield replace(found, beat=True, owner=facts.dotted(node.func.value))
-    elif node.func.attr in {"add_job", "scheduled_job"}:
-        job = node.args[0] if node.args else next((k.value for k in node.keywords if k.arg == "func"), None)
-        named = next((keyword.value for keyword in node.keywords if keyword.arg == "id"), None)
-        if isinstance(job, ast.Attribute) and job.attr in _SENDS:
-            task = _leaf(job.value)
-            yield _definition(facts, facts.text(named) or task, task, node.lineno)
-        elif isinstance(job, ast.Name) and (task := _only_sends(facts, _function(facts, job.id))) in tasks:
-            yield _definition(facts, facts.text(named) or job.id, task, node.lineno)
+    elif node.func.attr in JOBS:
+        yield from _job(facts, node, tasks)
+
+
+def _job(facts: ModuleFacts, node: ast.Call, tasks: frozenset[str]) -> Iterator[ScheduleDefinition]:
+    """A job that is the method of a task which sends it, also as text, or a function that does nothing else."""
+    job = node.args[0] if node.args else next((k.value for k in node.keywords if k.arg == "func"), None)
+    named = next((keyword.value for keyword in node.keywords if keyword.arg == "id"), None)
+    task = own = ""
+    if isinstance(job, ast.Attribute) and job.attr in _SENDS:
+        task = own = _leaf(job.value)
+    elif isinstance(job, ast.Name):
+        task, own = _only_sends(facts, _function(facts, job.id)), job.id
+    elif isinstance(job, ast.Constant) and ":" in str(job.value):
+        path, _, method = str(job.value).rpartition(".")
+        task = own = path.replace(":", ".").rpartition(".")[2] if method in _SENDS else ""
+    if task in tasks:
+        yield replace(_definition(facts, facts.text(named) or own, task, node.lineno), added=True)
 
 
 def _given(facts: ModuleFacts, node: ast.Call, owner: str) -> Iterator[ScheduleDefinition]:
@@ -235,7 +249,7 @@ def _decorated(facts: ModuleFacts, node: Function, tasks: frozenset[str]) -> Ite
             task = _only_sends(facts, node)
             named = next((keyword.value for keyword in decorator.keywords if keyword.arg == "id"), None)
             if task in tasks:
-                yield _definition(facts, facts.text(named) or node.name, task, node.lineno)
+                yield replace(_definition(facts, facts.text(named) or node.name, task, node.lineno), added=True)
 
 
 def _function(facts: ModuleFacts, name: str) -> Function | None:
@@ -245,11 +259,41 @@ def _function(facts: ModuleFacts, name: str) -> Function | None:
 
 def _only_sends(facts: ModuleFacts, node: Function | None) -> str:
     """Return the task that a function sends, if it does nothing else."""
+    call = sending(node)
+    return facts.dotted(call.func.value).rpartition(".")[2] if call and isinstance(call.func, ast.Attribute) else ""
+
+
+def sending(node: Function | None) -> ast.Call | None:
+    """Return the call by which a function sends something, if it does nothing else."""
     body = node.body[1:] if node is not None and ast.get_docstring(node) else node.body if node is not None else []
     value = body[0].value if len(body) == 1 and isinstance(body[0], (ast.Expr, ast.Return)) else None
-    if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr in _SENDS:
-        return facts.dotted(value.func.value).rpartition(".")[2]
-    return ""
+    method = value.func.attr if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) else ""
+    return value if isinstance(value, ast.Call) and method in _SENDS else None
+
+
+def job_parts(facts: ModuleFacts, entry: ScheduleDefinition) -> dict[str, ast.expr]:
+    """Return the ``args`` and ``kwargs`` of a job that a process adds; a key without name where they depend."""
+    for node in facts.nodes:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.lineno == entry.line:
+            return _sent(node, {})
+        if isinstance(node, ast.Call) and node.lineno == entry.line and getattr(node.func, "attr", "") in JOBS:
+            given: dict[str, ast.expr] = dict(zip(("func", "trigger", "args", "kwargs"), node.args, strict=False))
+            given |= {item.arg or "": item.value for item in node.keywords}
+            found = {key: value for key, value in given.items() if key in ("args", "kwargs")}
+            job = given.get("func")
+            return _sent(_function(facts, job.id), found) if isinstance(job, ast.Name) else found
+    return {}
+
+
+def _sent(node: Function | None, given: dict[str, ast.expr]) -> dict[str, ast.expr]:
+    """Return what a function that only sends gives the task; it depends where the function has parameters itself."""
+    call = sending(node)
+    if call is None or node is None:
+        return {}
+    if given or ast.unparse(node.args) or any(item.arg is None for item in call.keywords):
+        return {"": call}
+    keys: list[ast.expr | None] = [ast.Constant(item.arg) for item in call.keywords]
+    return {"args": ast.List(call.args), "kwargs": ast.Dict(keys, [item.value for item in call.keywords])}
 
 
 def _definition(facts: ModuleFacts, entry: str, task: str, line: int) -> ScheduleDefinition:

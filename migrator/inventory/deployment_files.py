@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from migrator.inventory.deployment.ini_files import supervisor, systemd
@@ -11,14 +12,22 @@ from migrator.inventory.deployment.line_files import dockerfile, procfile, scrip
 from migrator.inventory.deployment.program import Found, Program, UnreadProgram
 from migrator.inventory.deployment.yaml_files import manifests, mentions
 from migrator.inventory.source_files import files
+from migrator.plan.processes import Role
+from migrator.wire.message import System
 
 _LARGEST_BYTES = 256 * 1024
 _SHEBANG = "#!"
 Reader = Callable[[Path, str], Iterator[Found]]
 
 
-def find_programs(folder: Path) -> tuple[tuple[Program, ...], tuple[UnreadProgram, ...]]:
+def find_programs(
+    folder: Path, role: Callable[[str], Role | None] = lambda _: None
+) -> tuple[tuple[Program, ...], tuple[UnreadProgram, ...]]:
     """Return the workers, schedulers and producers that deployment files below a folder name, and what can't be read.
+
+    Args:
+        folder: Where they are looked for.
+        role: Tells the role of a command of the project's own; None for one that has nothing to do with messages.
 
     Raises:
         OSError: A folder or a file can't be read.
@@ -26,8 +35,16 @@ def find_programs(folder: Path) -> tuple[tuple[Program, ...], tuple[UnreadProgra
     found: list[Found] = []
     for file, text, reader in _read(folder):
         found += reader(file, text) if reader is not None else ()
-    programs = tuple(item for item in found if isinstance(item, Program))
+    programs = tuple(own for item in found if isinstance(item, Program) and (own := _with_role(item, role)))
     return programs, tuple(item for item in found if isinstance(item, UnreadProgram))
+
+
+def _with_role(program: Program, role: Callable[[str], Role | None]) -> Program | None:
+    found = role(program.started.own) if program.started.own else program.role
+    if found is None or found is program.role:
+        return program if found is not None else None
+    system = System.DRAMATIQ if found is Role.SCHEDULER else None
+    return replace(program, started=replace(program.started, role=found, system=system))
 
 
 def deployment_texts(folder: Path) -> Iterator[tuple[Path, str]]:

@@ -8,7 +8,7 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Table
 
-from migrator.inventory.draft_processes import Chosen
+from migrator.inventory.chosen_programs import Chosen
 from migrator.inventory.facts.brokers import Fact
 from migrator.inventory.facts.project import ProjectFacts
 from migrator.inventory.facts.task_options import TaskOptions, queue_of

@@ -11,9 +11,10 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Table
 
+from migrator.inventory.chosen_programs import Chosen
 from migrator.inventory.draft_endpoints import legacy_endpoint, unified_endpoint
 from migrator.inventory.draft_policies import actor_priorities, add_policy
-from migrator.inventory.draft_processes import Chosen, DraftScope, process_tables
+from migrator.inventory.draft_processes import DraftScope, process_tables
 from migrator.inventory.draft_schedule import draft_schedule
 from migrator.inventory.facts.project import ProjectFacts
 from migrator.inventory.facts.task_options import TaskOptions, task_options, with_route
@@ -133,6 +134,7 @@ def _add_processes(document: tomlkit.TOMLDocument, chosen: Sequence[Chosen], sub
         queues=tuple(plan["unified"]["queues"]),
         legacy={System(name): tuple(table["queues"]) for name, table in plan["legacy"].items()},
         moves=_moves(plan),
+        scheduled="schedule" in plan,
     )
     document["process"] = _array(process_tables(chosen, scope))
 

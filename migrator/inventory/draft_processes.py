@@ -10,6 +10,7 @@ from pathlib import Path
 import tomlkit
 from tomlkit.items import Table
 
+from migrator.inventory.chosen_programs import Chosen
 from migrator.inventory.deployment.command_words import Started, option
 from migrator.inventory.deployment.program import Manager, Program
 from migrator.inventory.deployment.settings_texts import VARIABLE
@@ -38,15 +39,6 @@ _IN_CONTAINERS = frozenset({Manager.KUBERNETES, Manager.COMPOSE, Manager.DOCKERF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
-    """A process that goes into the draft."""
-
-    program: Program
-    #: Where the same process is described once more.
-    also: tuple[Program, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DraftScope:
     """What the drafted processes are for."""
 
@@ -60,45 +52,8 @@ class DraftScope:
     legacy: Mapping[System, tuple[str, ...]]
     #: The unified queues of the tasks that a legacy queue has.
     moves: Mapping[tuple[System, str], set[str]]
-
-
-def choose(programs: Sequence[Program]) -> tuple[tuple[Chosen, ...], tuple[tuple[Program, str], ...]]:
-    """Return each process once, and those that stay out of the draft with the reason."""
-    drafted: list[Program] = []
-    also: dict[int, list[Program]] = {}
-    left: list[tuple[Program, str]] = []
-    for manager in Manager:
-        before = list(drafted)
-        for program in (item for item in programs if item.manager is manager):
-            same = [item for item in drafted if item.manager is manager and _named_alike(item, program)]
-            same = same or [item for item in before if _alike(item, program)]
-            if same:
-                also.setdefault(id(same[0]), []).append(program)
-            elif program.doubt:
-                left.append((program, program.doubt))
-            elif before and (program.role is Role.PRODUCER or any(_one_kind(item, program) for item in before)):
-                others = before[0].manager.value
-                left.append((program, f"{others} has none that is its equal; if it runs, write it as a [[process]]"))
-            else:
-                drafted.append(program)
-    for program, _ in left:
-        for item in [item for item in drafted if item.manager is not program.manager and _alike(item, program)][:1]:
-            also.setdefault(id(item), []).append(program)
-    return tuple(Chosen(program=item, also=tuple(also.get(id(item), ()))) for item in drafted), tuple(left)
-
-
-def _one_kind(one: Program, other: Program) -> bool:
-    return (one.role, one.system) == (other.role, other.system)
-
-
-def _named_alike(one: Program, other: Program) -> bool:
-    return one.name == other.name and _one_kind(one, other) and one.file != other.file
-
-
-def _alike(one: Program, other: Program) -> bool:
-    """Tell whether two managers describe the same process."""
-    read = set(one.started.queues), set(other.started.queues)
-    return _one_kind(one, other) and (read[0] == read[1] or not all(read))
+    #: The plan has entries of a schedule.
+    scheduled: bool = False
 
 
 def process_tables(chosen: Sequence[Chosen], scope: DraftScope) -> Iterator[Table]:
@@ -106,8 +61,14 @@ def process_tables(chosen: Sequence[Chosen], scope: DraftScope) -> Iterator[Tabl
     for item in chosen:
         yield _legacy(item, scope)
     for role in (Role.WORKER, Role.SCHEDULER):
-        for queues, group in _groups(chosen, role, scope).items():
+        groups = _groups(chosen, role, scope)
+        for queues, group in groups.items():
             yield _unified(role, queues, group, scope)
+        if role is Role.SCHEDULER and scope.scheduled and not groups:
+            workers = [item.program for item in chosen if item.program.role is Role.WORKER]
+            embedded = any({"-B", "--beat"} & set(item.started.options) for item in workers)
+            for model in workers[: 0 if embedded else 1]:
+                yield _new_scheduler(model, scope)
     for item in chosen:
         if item.program.role is Role.PRODUCER:
             yield _producer(item.program, scope)
@@ -198,6 +159,14 @@ def unified_command(role: Role, model: Started, app: str) -> list[str]:
         elif not any(word.startswith(f"{name}=" if name.startswith("--") else name) for name in _OWN[role]):
             kept.append(_reference(word))
     return [*program, "-A", app, _WORDS[role], *kept]
+
+
+def _new_scheduler(model: Program, scope: DraftScope) -> Table:
+    """Return the process that sends the plan's schedule, where the project has none yet: run as its worker is."""
+    options = replace(model.started, role=Role.SCHEDULER, system=None, options=())
+    table = _unified(Role.SCHEDULER, scope.queues, [replace(model, started=options, stop_timeout_s=None)], scope)
+    table["name"].comment("sends the plan's schedule: no process was found that does nothing else")
+    return table
 
 
 def _capacity(group: Sequence[Program]) -> str:

@@ -31,42 +31,47 @@ def draft_schedule(
         values: Reads their times and arguments.
         jobs: When jobs of other schedulers run, by ``module:entry``, as the plan writes it.
     """
-    by_name: dict[str, ScheduleDefinition] = {}
+    by_name: dict[str, dict[int, ScheduleDefinition]] = {}
     for entry in entries:
-        by_name.setdefault(entry.name, entry)
-    often = Counter(_name(entry, beat=name not in jobs) for name, entry in by_name.items())
+        by_name.setdefault(entry.name, {}).setdefault(entry.line, entry)
+    often = Counter(_name(next(iter(same.values()))) for same in by_name.values())
     kept, left = [], []
-    for name, entry in by_name.items():
+    for name, same in by_name.items():
+        entry = next(iter(same.values()))
         found = _successor(entry, tasks)
-        facts = None if name in jobs else entry_facts(entry, values)
-        if found is None or (facts is None and name not in jobs):
-            left.append(_undecided(entry, unknown=found is None))
+        facts = entry_facts(entry, values, jobs.get(name, ""))
+        if found is None or facts is None or len(same) > 1:
+            left.append(_undecided(entry, sorted(same), unknown=found is None))
             continue
         task, unified = found
         table = tomlkit.table()
-        own = _name(entry, beat=name not in jobs)
+        own = _name(entry)
         table["name"] = own if often[own] == 1 else name.replace(":", "-")
         table["task"] = unified
-        for key, value in _body(facts, jobs.get(name, ""), task):
+        for key, value in _body(facts, task):
             table[key] = value
         table["replaces"] = [name]
-        if facts is not None and facts.options:
+        if facts.options:
             table["replaces"].comment(f"its options stay: {facts.options}")
         kept.append(table)
     return kept, left
 
 
-def _undecided(entry: ScheduleDefinition, *, unknown: bool) -> Table:
+def _undecided(entry: ScheduleDefinition, lines: Sequence[int], *, unknown: bool) -> Table:
     table = tomlkit.table()
     table["name"] = entry.name
+    if len(lines) > 1:
+        places = ", ".join(map(str, lines))
+        table["reason"] = f"{DECIDE}: lines {places} are called so: give each a name of its own there, and draft again"
+        return table
     why = f"its task {entry.task or '(computed)'} is none of the plan's" if unknown else "its time can't be read"
     table["reason"] = f"{DECIDE}: {why}: move it under [[schedule]] with `replaces`, or say why it is dropped"
     return table
 
 
-def _name(entry: ScheduleDefinition, *, beat: bool) -> str:
+def _name(entry: ScheduleDefinition) -> str:
     own = entry.name.partition(":")[2]
-    return own if beat else re.sub(r"[^a-z0-9]+", "-", own.lower()).strip("-")
+    return own if entry.beat else re.sub(r"[^a-z0-9]+", "-", own.lower()).strip("-")
 
 
 def _successor(entry: ScheduleDefinition, tasks: Successors) -> tuple[LegacyDefinition, str] | None:
@@ -76,12 +81,8 @@ def _successor(entry: ScheduleDefinition, tasks: Successors) -> tuple[LegacyDefi
     return found[0] if len({unified for _, unified in found}) == 1 else None
 
 
-def _body(facts: EntryFacts | None, job: str, task: LegacyDefinition) -> Iterator[tuple[str, object]]:
+def _body(facts: EntryFacts, task: LegacyDefinition) -> Iterator[tuple[str, object]]:
     """Yield the time of an entry, and its arguments by name."""
-    if facts is None:
-        key, _, value = job.partition(" = ")
-        yield key, value.strip('"') if key == "crontab" else float(value)
-        return
     if facts.every_s is not None:
         yield "every_s", facts.every_s
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import partial
 
 from migrator.errors import RefusedError
+from migrator.inventory.retired_imports import retired_imports
 from migrator.project.commands import git
 from migrator.report import Report
 from migrator.steps.actions.git_commit import commit_paths, find_commit
@@ -17,13 +18,13 @@ NAME = "retire_files"
 
 
 def check(context: Context) -> Report:
-    """The files are as they were committed."""
+    """The files are as they were committed, and nothing that stays needs them."""
     files = context.plan.project.retire
     if not files:
         return findings_report("files to retire", ())
     changed = git(context.plan, "status", "--porcelain", "--", *files, environ=context.environ)
     ours = bool(changed) and all(line.strip().startswith("D ") for line in changed.splitlines())
-    findings = []
+    findings = list(retired_imports(context.plan))
     if changed and not ours:
         findings.append(
             error(

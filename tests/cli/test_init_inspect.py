@@ -12,6 +12,7 @@ import pytest
 from migrator.inventory.plan_check import check_complete
 from migrator.inventory.scan import scan
 from migrator.plan.loader import load_plan
+from migrator.plan.processes import Role
 from migrator.wire.message import System
 
 MIGRATOR = Path(sys.executable).with_name("migrator")
@@ -211,10 +212,11 @@ def test_a_procfile_becomes_commands(project: Path) -> None:
     (project / "Procfile").write_text(PROCFILE)
     assert migrator(project, "init").returncode == 0
     plan = load_plan(project / "migration.toml", draft=True)
-    web, worker, new_worker, new_web = plan.processes
+    web, worker, new_worker, beat, new_web = plan.processes
     assert (web.command[-1], web.directory, new_web.command) == ("0.0.0.0:${PORT:-5000}", "src", web.command)
     assert worker.command == ("celery", "-A", "shop.celery_jobs", "worker", "-n", "{node}")
-    assert new_worker.command[:5] == ("{python}", "-m", "celery", "-A", "shop.celery_jobs")
+    assert new_worker.command[:5] == beat.command[:5] == ("{python}", "-m", "celery", "-A", "shop.celery_jobs")
+    assert beat.role is Role.SCHEDULER
 
 
 def test_without_deployment_files_the_draft_names_what_is_missing(project: Path) -> None:

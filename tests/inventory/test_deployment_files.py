@@ -17,6 +17,8 @@ def seen(text: str) -> list[str]:
             found.append(f"? {line.why}")
             continue
         started = line.started
+        if started.own:
+            continue  # what it does is not known from the line
         system = started.system.value if started.system else ""
         parts = [started.role.value, system, ",".join(started.queues), str(started.concurrency or "")]
         found.append(" ".join(part for part in parts if part))

@@ -20,6 +20,7 @@ from migrator.wire.message import System
 _SERVERS = frozenset(
     {"gunicorn", "uvicorn", "daphne", "hypercorn", "granian", "waitress-serve", "uwsgi", "runserver", "runserver_plus"}
 )
+_MANAGE = frozenset({"manage.py", "django-admin", "django-admin.py"})
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*|\{python\}")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _VARIABLE = re.compile(r"\$|\{\{|%\(")
@@ -75,6 +76,8 @@ class Started:
     #: Messages that it runs at a time, as its options say, and how; None where they leave it to the machine.
     concurrency: int | None = None
     concurrency_text: str = ""
+    #: The project's own that it starts: ``manage.py NAME``, a module or the path of a script; empty for known programs.
+    own: str = ""
 
 
 class UnknownCommandError(Exception):
@@ -103,7 +106,9 @@ def read_command(words: Sequence[str]) -> Started | None:
             and _MENTION.search(" ".join(head[1:]))
         ):
             raise UnknownCommandError(f"starts a worker by {head[0]!r}, which is not known")
-        return None
+        own = _own(head)
+        started = Started(role=Role.PRODUCER, system=None, command=tuple(command), environment=environment, own=own)
+        return started if own else None
     role, system, options = found
     read = _dramatiq if system is System.DRAMATIQ else _celery
     queues, concurrency, text = read(options) if role is Role.WORKER else ((), None, "")
@@ -166,12 +171,23 @@ def _program(head: list[str]) -> tuple[Role, System | None, list[str]] | None:
             name, rest = PurePosixPath(rest[0]).name if rest else "", rest[1:]
             if name not in {"manage.py", "celery", "dramatiq"} | _SERVERS:
                 return None
-    if name in {"manage.py", "django-admin", "django-admin.py"}:
+    if name in _MANAGE:
         rest = _after_options(rest, frozenset({"--settings", "--pythonpath"}))
         name, rest = rest[0] if rest else "", rest[1:]
         if name == "crontab":
             return Role.SCHEDULER, System.DRAMATIQ, rest
     return _named(name, rest)
+
+
+def _own(head: list[str]) -> str:
+    """Return what of the project itself a command line starts; empty for anything else."""
+    rest = _python_rest(head[1:]) if head and _is_python(PurePosixPath(head[0]).name) else head
+    module = rest[:1] == ["-m"]
+    name = rest[1] if module and len(rest) > 1 else rest[0] if rest else ""
+    if PurePosixPath(name).name in _MANAGE or (module and name == "django"):
+        words = _after_options(rest[2 if module else 1 :], frozenset({"--settings", "--pythonpath"}))
+        return f"manage.py {words[0]}" if words else ""
+    return name if (module or name.endswith(".py")) and not name.startswith("-") else ""
 
 
 def _python_rest(rest: list[str]) -> list[str]:

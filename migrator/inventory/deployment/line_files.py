@@ -37,7 +37,7 @@ def script(file: Path, text: str) -> Iterator[Found]:
             variable = isinstance(found, UnreadProgram) and "variable" in found.why
             if isinstance(found, UnreadProgram) and not variable:
                 yield found
-            elif isinstance(found, Program) and found.role is not Role.PRODUCER:
+            elif isinstance(found, Program) and (found.role is not Role.PRODUCER or found.started.own):
                 environment = {**exported, **found.environment}
                 yield replace(found, directory=found.directory or directory, environment=environment)
         if (given := _EXPORT.fullmatch(line)) and not re.search(r"\$\(|`", given["value"]):

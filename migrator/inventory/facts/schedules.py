@@ -6,11 +6,12 @@ Source: ``celery/schedules.py`` (``crontab``: what isn't given means every), ``c
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from migrator.inventory.beat_entries import ScheduleDefinition
+from migrator.inventory.beat_entries import ScheduleDefinition, job_parts
 from migrator.inventory.module_facts import ModuleFacts
 from migrator.inventory.static_values import StaticValues, UnknownValueError
 from migrator.plan.crontab import crontab_problem
@@ -35,19 +36,25 @@ class EntryFacts:
     problem: str = ""
 
 
-def entry_facts(entry: ScheduleDefinition, values: StaticValues) -> EntryFacts | None:
-    """Return what a beat entry says; None if it is none, or can't be found again."""
+def entry_facts(entry: ScheduleDefinition, values: StaticValues, job: str = "") -> EntryFacts | None:
+    """Return what an entry says; None if its time can't be found.
+
+    Args:
+        entry: Of beat, or a job of another scheduler.
+        values: Reads its parts.
+        job: When a job runs, as the plan writes it.
+    """
     facts = values.load(entry.name.partition(":")[0])
     if facts is None or facts.file != entry.file:
         return None
-    given = next(_found(facts, entry), None)
-    if given is None or "schedule" not in given:
+    given = next(_found(facts, entry), None) if entry.beat else job_parts(facts, entry) if entry.added else {}
+    if given is None or not (job or "schedule" in given):
         return None
-    if "" in given:
-        return EntryFacts(problem="a part of it is unpacked or computed")
     time: dict[str, Any] = {}
     try:
-        time = _time(facts, given["schedule"], values)
+        time = _checked(tomllib.loads(job) if job else _timed(facts, given["schedule"], values))
+        if "" in given:
+            return EntryFacts(**time, problem="a part of it is unpacked or computed")
         args = values.of(facts, given["args"]) if "args" in given else []
         kwargs = values.of(facts, given["kwargs"]) if "kwargs" in given else {}
     except UnknownValueError as error:
@@ -104,17 +111,16 @@ def _added(call: ast.Call) -> dict[str, ast.expr]:
     return found
 
 
-def _time(facts: ModuleFacts, node: ast.expr, values: StaticValues) -> dict[str, Any]:
-    """Return a schedule as the plan's key and value.
+def _checked(time: dict[str, Any]) -> dict[str, Any]:
+    """Return the plan's key and value for a time.
 
     Raises:
-        UnknownValueError: It can't be known, or the plan can't say it.
+        UnknownValueError: The plan can't say it.
     """
-    found = _timed(facts, node, values)
-    text = str(found.get("crontab", ""))
+    text = str(time.get("crontab", ""))
     if "${" in text or (text and crontab_problem(text)):
         raise UnknownValueError(f"{text}: {'the environment' if '${' in text else crontab_problem(text)}")
-    return found
+    return time
 
 
 def _timed(facts: ModuleFacts, node: ast.expr, values: StaticValues) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from migrator.errors import MigratorError
 from migrator.inventory.plan_check import check_complete
+from migrator.inventory.retired_imports import retired_imports
 from migrator.inventory.scan import scan
 from migrator.project.commands import git
 from migrator.report import Finding, Report, merge
@@ -29,6 +30,7 @@ def guard(context: Context) -> Report:
         else check_complete(context.plan, scan(context.plan.source_root))
     )
     parts = [proof, complete, findings_report("git", list(_git(context)))]
+    parts.append(findings_report("files to retire", list(retired_imports(context.plan))))
     if options.check_source is not None:
         parts.append(options.check_source())
     else:
