@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import sys
 from typing import NoReturn
 
@@ -86,7 +87,9 @@ def group() -> None:
 def main() -> NoReturn:
     """Run the command line; an error is printed as one sentence on stderr, with the documented exit code."""
     from migrator.cli.output import run
+    from migrator.redaction import know_environment
 
+    know_environment(os.environ)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding lacks

@@ -15,6 +15,7 @@ import click
 
 from migrator.errors import ExitCode, MigratorError, RefusedError, UsageError, sentence
 from migrator.plain_text import Verbatim, json_document, one_line
+from migrator.redaction import redact
 
 if TYPE_CHECKING:
     from migrator.plan.model import Plan
@@ -114,7 +115,7 @@ def confirm(question: str, *, yes: bool) -> None:
 
 def say(line: str, *, err: bool = False) -> None:
     """Print one line: nothing in it acts on the terminal, or forges another line."""
-    text = line if isinstance(line, Verbatim) else one_line(line)
+    text = redact(line if isinstance(line, Verbatim) else one_line(line))
     if "GITHUB_ACTIONS" in os.environ:  # its runner obeys lines of the log
         text = re.sub(r"##(?=\[)|^\s*:(?=:)", r"\g<0> ", text)
     click.echo(text, err=err)
@@ -137,7 +138,7 @@ def finish(answer: Answer, output_format: str) -> NoReturn:
 
 def echo_json(data: Mapping[str, Any]) -> None:
     """Print one JSON document with its schema version first."""
-    click.echo(json_document({"schema": SCHEMA, **data}))
+    click.echo(redact(json_document({"schema": SCHEMA, **data})))
 
 
 def run(command: click.Command) -> int:
@@ -188,7 +189,6 @@ def _unexpected(error: Exception, json_wanted: bool) -> int:
     import traceback
 
     from migrator import __version__
-    from migrator.redaction import redact
 
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         text = sentence(where=str(error.filename or ""), what="the disk is full")

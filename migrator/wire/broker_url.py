@@ -13,7 +13,7 @@ from enum import StrEnum
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from migrator.errors import UsageError
-from migrator.redaction import HIDDEN, redact_url
+from migrator.redaction import HIDDEN, know, redact_url
 from migrator.wire.message import System
 from migrator.wire.url_readings import AMQP_READINGS, REDIS_READINGS, ServerAddress, UnreadableUrlError
 
@@ -139,6 +139,7 @@ def _read(text: str, system: System) -> BrokerUrl:
         if isinstance(error, UnreadableUrlError):
             raise UsageError(where, str(error), remedy=error.remedy) from None
         raise not_a_url(where, kind.value if kind else "broker", error) from None
+    know(address.password)
     known = {item.name: getattr(address, item.name) for item in fields(ServerAddress)}
     return BrokerUrl(text=text, scheme=scheme, kind=kind, where=where, **known)
 
