@@ -1,6 +1,7 @@
 """What stays in the tree and imports a module that the plan retires: it would fail as soon as the file is gone.
 
-An import that expects to fail, in ``try`` with ``except ImportError``, and one for type checkers alone don't count.
+An import that expects to fail, in ``try`` with ``except ImportError``, and one for type checkers alone don't count. One
+of nothing but tasks that the plan retires with a reason is a warning: the rewrite lists each of their uses.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ def retired_imports(plan: Plan) -> Iterator[Finding]:
     folders = [place for place in going if place.is_dir()]
     gone = {module_name(root, file) for file in (*going, *(file for place in folders for file in python_files(place)))}
     gone -= {""}
+    without_successor = {task.path for task in plan.retired}
     words = [name.rpartition(".")[2].encode() for name in gone]
     for file in python_files(root) if gone else ():
         if any(file == place or file.is_relative_to(place) for place in going):
@@ -37,11 +39,13 @@ def retired_imports(plan: Plan) -> Iterator[Finding]:
                 continue
             module, package = module_name(root, file), file.stem == "__init__"
             for node in _imports(tree.body):
-                found = next((name for name in _named(node, module, package=package) if name in gone), "")
+                named = list(_named(node, module, package=package))
+                found = next((name for name in named if name in gone), "")
                 if found:
+                    told = {f"{found}.{alias.name}" for alias in node.names} <= without_successor
                     yield Finding(
                         code="RETIRE-IMPORTED",
-                        severity=Severity.ERROR,
+                        severity=Severity.WARNING if told else Severity.ERROR,
                         where=f"{file.relative_to(plan.folder)}:{node.lineno}",
                         what="imports a module that the plan retires, and would fail without it",
                         found=found,

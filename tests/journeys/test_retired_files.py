@@ -95,5 +95,16 @@ def test_what_stays_needs_no_file_that_goes(tmp_path: Path, place: str) -> None:
     assert "(sales.old)" in line
 
 
+def test_an_import_of_nothing_but_retired_tasks_is_told(tmp_path: Path) -> None:
+    """The rewrite lists their uses, and whether they matter is decided there."""
+    task = '\n\n@app.task(name="audit")\ndef audit():\n    return 1\n'
+    plan = KIOSK["migration.toml"] + '\n[[retired]]\nsystem = "celery"\nname = "audit"\npath = "sales.old.audit"\n'
+    more = {"sales/old.py": KIOSK["sales/old.py"] + task, "migration.toml": plan + 'reason = "nobody reads it"\n'}
+    views = "from sales.old import audit\n\n\ndef view(request):\n    audit.delay()\n"
+    project = make_project(tmp_path, {**KIOSK, **more, "sales/audits.py": views})
+    (line,) = refused(project)
+    assert line.startswith("warning") and "sales/audits.py:1" in line
+
+
 def test_an_import_that_may_fail_is_no_reason(tmp_path: Path) -> None:
     assert refused(make_project(tmp_path, {**KIOSK, **HARMLESS})) == []
