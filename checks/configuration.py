@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from migrator.errors import PlanError, UsageError
+from migrator.plan.interpreter import ProjectPython
 from migrator.plan.model import Plan
 from migrator.plan.placeholders import filled, leading_to
 from migrator.plan.toml_table import Problems, TomlTable
@@ -105,11 +105,14 @@ def broker_environment(plan: Plan, server: str) -> dict[str, str]:
     return values
 
 
-def fixture_command(configuration: Configuration, *, port_file: Path) -> list[str]:
+def fixture_command(configuration: Configuration, python: ProjectPython, *, port_file: Path) -> list[str]:
     """Return the argument list that starts the fixture server."""
-    placeholders = {"{python}": sys.executable, "{port_file}": str(port_file), "{folder}": str(configuration.folder)}
-    command = []
+    placeholders = {"{port_file}": str(port_file), "{folder}": str(configuration.folder)}
+    command: list[str] = []
     for part in configuration.upstream:
+        if part == "{python}":
+            command += python.command
+            continue
         for name, value in placeholders.items():
             part = part.replace(name, value)  # noqa: PLW2901 - each placeholder in turn
         command.append(part)

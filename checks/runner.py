@@ -31,8 +31,9 @@ from migrator.events import Listener, ignore
 from migrator.inventory.in_place import waiting
 from migrator.inventory.source_files import module_file, module_files
 from migrator.plan.model import Plan
+from migrator.project.commands import ask_agent
 from migrator.report import Finding, Severity
-from migrator.state.proof import discard_proof, paths_digest, source_digest, tool_versions, write_proof
+from migrator.state.proof import discard_proof, paths_digest, source_digest, write_proof
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +92,7 @@ def parity_check(
     cases, whole = _selected(chosen, options)
     load_waivers(configuration.waivers)  # problems in them are reported before anything is started
     request = _request(plan, configuration, (cases, whole), options)
+    versions = ask_agent(plan, "versions", folder=plan.source_root, environ=environ)
     seen = observe(request, environ=environ, processes=options.processes, listener=listener)
     waiting = read_waiting(plan, environ) if options.waiting and whole else None
     report = _judged(request, seen, waiting, options)
@@ -100,7 +102,7 @@ def parity_check(
         started_at=started_at.isoformat(timespec="seconds"),
         elapsed_s=time.monotonic() - started,
         facts={
-            **_facts(plan, configuration),
+            **_facts(plan, configuration, versions),
             **_run_options(options),
             "waiting": list(waiting.summary) if waiting else [],
         },
@@ -208,11 +210,11 @@ def _source_changed(plan: Plan, configuration: Configuration, source: str) -> tu
     return (Finding(code="PARITY-SOURCE-CHANGED", severity=Severity.ERROR, where=where, what=what, remedy=remedy),)
 
 
-def _facts(plan: Plan, configuration: Configuration) -> dict[str, Any]:
+def _facts(plan: Plan, configuration: Configuration, versions: Mapping[str, str]) -> dict[str, Any]:
     return {
         "source_digest": source_digest(plan, apart=case_paths(plan, configuration)),
         "cases_digest": paths_digest((configuration.cases,)),
-        "versions": tool_versions(),
+        "versions": versions,
         "cases_folder": str(configuration.cases.resolve()),
         "processors": os.cpu_count(),
     }
@@ -235,7 +237,9 @@ def _published(plan: Plan, report: ParityReport, configuration: Configuration) -
     folder = plan.state_folder / "reports"
     files = write_reports(report, folder if report.whole else folder / "partial")
     if report.ok and report.whole:
-        proof = write_proof(plan, case_paths=case_paths(plan, configuration), counts=report.counts)
+        proof = write_proof(
+            plan, case_paths=case_paths(plan, configuration), counts=report.counts, versions=report.facts["versions"]
+        )
         files["proof"] = str(plan.state_folder / "proof.json")
         return replace(report, facts={**report.facts, "proof_digest": proof.digest, "files": files})
     if not report.ok:

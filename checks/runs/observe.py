@@ -20,6 +20,7 @@ from checks.runs.scratch_server import scratch_databases
 from checks.waiting_messages import Waiting
 from migrator.embedded_redis import port_file_server
 from migrator.events import Event, EventKind, Listener
+from migrator.plan.interpreter import ProjectPython, project_python
 from migrator.plan.model import Plan
 from migrator.project.legacy_tree import legacy_folder
 from migrator.state.state_folder import ensure_state_folder
@@ -155,9 +156,13 @@ def _run_context(request: Request, environ: Mapping[str, str]) -> Iterator[RunCo
     logs = ensure_state_folder(request.plan) / "reports" / "parity-logs"
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
+    python = project_python(request.plan, environ)
     with tempfile.TemporaryDirectory(prefix="parity-") as name:
         folder = Path(name)
-        with fixture_server(request.configuration, folder) as upstream, scratch_databases(request.database) as prefix:
+        with (
+            fixture_server(request.configuration, python, folder) as upstream,
+            scratch_databases(request.database) as prefix,
+        ):
             yield RunContext(
                 plan=request.plan,
                 configuration=request.configuration,
@@ -167,6 +172,7 @@ def _run_context(request: Request, environ: Mapping[str, str]) -> Iterator[RunCo
                 environ={name: environ[name] for name in PASSED_VARIABLES if name in environ},
                 legacy_folder=legacy_folder(request.plan, environ=environ),
                 upstream=upstream,
+                python=python,
                 isolate=request.isolate,
                 through_broker=request.through_broker,
                 database=request.database,
@@ -185,12 +191,12 @@ def _to_describe(variant: Variant, plan: Plan) -> Mapping[str, Any]:
 
 
 @contextmanager
-def fixture_server(configuration: Configuration, scratch: Path) -> Iterator[str]:
+def fixture_server(configuration: Configuration, python: ProjectPython, scratch: Path) -> Iterator[str]:
     """Run the project's fixture server, if it has one, and yield its ``host:port``."""
     if not configuration.upstream:
         yield ""
         return
     port_file = scratch / "fixture.port"
-    command = fixture_command(configuration, port_file=port_file)
+    command = fixture_command(configuration, python, port_file=port_file)
     with port_file_server(command, port_file=port_file) as port:
         yield f"127.0.0.1:{port}"

@@ -18,11 +18,12 @@ from uuid import NAMESPACE_URL, uuid5
 
 from checks.cases.load import Call, Case
 from checks.configuration import Configuration, broker_environment
-from checks.runs.children import START_TIMEOUT_S, AgentProcess, start_child
 from checks.runs.through_broker import WorkerWithProducer, worker_arguments
 from migrator.embedded_redis import EmbeddedServer, embedded_server
+from migrator.plan.interpreter import ProjectPython
 from migrator.plan.model import Plan
-from migrator.project.commands import with_configuration
+from migrator.project.agent_process import START_TIMEOUT_S, AgentProcess, setup_error, start_agent
+from migrator.project.commands import project_modules, with_configuration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,8 @@ class RunContext:
     legacy_folder: Path
     #: ``host:port`` of the fixture server; empty if none.
     upstream: str
+    #: The project's interpreter.
+    python: ProjectPython
     #: A fresh process for each call.
     isolate: bool = False
     #: URL of a PostgreSQL server for the processes' databases, and the prefix of their names; empty for SQLite files.
@@ -114,10 +117,16 @@ def run_variant(
     """Yield each run with its observation, or with ``{"broken": reason}``.
 
     A call that hangs or ends its process loses only its own observation; the others go on in a new process.
+
+    Raises:
+        UnreachableError: The project's interpreter can't run the project.
     """
     waiting = list(reversed(runs) if variant.backwards else runs)
     while waiting and not run_context.stopped.is_set():
         with _agent(variant, run_context) as (agent, greeting):
+            failed = setup_error(run_context.python, greeting, project_modules(run_context.plan))
+            if failed and not variant.bare:
+                raise failed
             if "broken" in greeting or variant.bare:
                 for run in waiting:
                     yield run, greeting
@@ -148,15 +157,21 @@ def _agent(
 def _start_alone(
     variant: Variant, run_context: RunContext, server: EmbeddedServer, folder: Path
 ) -> tuple[AgentProcess, Callable[[], dict[str, Any]]]:
-    agent = start_child(
+    agent = start_agent(
+        run_context.python,
         "serve",
         (),
-        cwd=run_context.source_root(variant),
+        folder=run_context.source_root(variant),
         environment=_environment(variant, run_context, server, folder),
         log_file=run_context.logs / f"{variant.name}.log",
     )
     configuration = _agent_configuration(variant, run_context, server, folder)
-    return agent, lambda: agent.ask(configuration, START_TIMEOUT_S)
+
+    def greet() -> dict[str, Any]:
+        agent.greet()
+        return agent.ask(configuration, START_TIMEOUT_S)
+
+    return agent, greet
 
 
 def _start_with_worker(
@@ -167,10 +182,11 @@ def _start_with_worker(
     node = f"parity-{variant.name}@localhost"
     arguments = worker_arguments(plan, variant.system, node=node, state=folder, environ=environment)
     (folder / "producer").mkdir()
-    worker = start_child(
+    worker = start_agent(
+        run_context.python,
         "worker",
         arguments,
-        cwd=run_context.source_root(variant),
+        folder=run_context.source_root(variant),
         environment=environment,
         log_file=run_context.logs / f"{variant.name}-worker.log",
     )

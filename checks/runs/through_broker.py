@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from checks.runs.children import AgentProcess
 from migrator.errors import UsageError
 from migrator.plan.model import Endpoint, Plan
 from migrator.plan.placeholders import expand
 from migrator.plan.processes import Process, Role
+from migrator.project.agent_process import AgentProcess
 from migrator.wire.message import Side, System
 
 #: Added to the wait inside the worker, which knows better why no message arrived.
@@ -52,6 +52,8 @@ class WorkerWithProducer:
 
     def greet(self, to_worker: Mapping[str, Any], to_producer: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         """Send both their configuration and return the first failure, or the worker's answer."""
+        self.producer.greet()
+        self.worker.greet()
         failed = self.worker.send(to_worker) or self.producer.send(to_producer)
         answers = [failed] if failed else [agent.receive(timeout_s) for agent in (self.producer, self.worker)]
         return next((answer for answer in answers if "broken" in answer), answers[-1])
@@ -74,7 +76,9 @@ def worker_arguments(plan: Plan, system: str, *, node: str, state: Path, environ
     """
     side = Side.UNIFIED if system == "unified" else Side.LEGACY
     library = System.DRAMATIQ if system == "dramatiq" else System.CELERY
-    workers = [p for p in plan.processes if (p.side, p.role, p.system) == (side, Role.WORKER, library)]
+    # A unified worker is one of Celery, whether its process says so or not.
+    systems = (library, None) if side is Side.UNIFIED else (library,)
+    workers = [p for p in plan.select(side=side, role=Role.WORKER) if p.system in systems]
     known = [found for process in workers if (found := _after_library(process, library))]
     first = known[0] if known else _default(plan, side, library)
     placeholders = {"{node}": node, "{state}": str(state)}

@@ -7,6 +7,7 @@ a value that is too large is replaced by its size and digest.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -16,8 +17,6 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 from uuid import UUID
-
-import orjson
 
 #: Longest string that is kept whole.
 STRING_LIMIT = 65_536
@@ -68,7 +67,14 @@ def canonical(value: Any, frame: Frame, *, depth: int = 0) -> Any:
 
 def sort_key(value: Any) -> bytes:
     """Return a sort key for canonical values of any kind."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str)
+    return as_json(value)
+
+
+def as_json(value: Any) -> bytes:
+    """Return a canonical value as JSON; equal values give equal bytes."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str).encode(
+        "utf-8", "surrogatepass"
+    )
 
 
 def digest(value: Any) -> str:

@@ -101,9 +101,9 @@ class TaskAgent(TaskListener):
             self._finish()
 
 
-def run(pipes: tuple[int, int], arguments: Sequence[str]) -> None:
+def run(pipe: Any, arguments: Sequence[str]) -> None:
     """Run Celery's command line in this process."""
-    hook, agent = Hook(*pipes), TaskAgent()
+    hook, agent = Hook(pipe), TaskAgent()
     Task.Strategy = agent.strategy
     port = hook.session.configuration["redis_port"]
     signals.celeryd_init.connect(lambda instance, **_: use_for_celery(instance.app, port), weak=False)

@@ -15,6 +15,7 @@ from operator import itemgetter
 from typing import Any
 
 from .databases import Databases, make, redirect
+from .project_setup import ProjectSetupError
 from .tables import DatabaseLocation
 
 _RELATIVE = re.compile(r"@clock(?:(?P<sign>[+-])(?P<amount>\d+(?:\.\d+)?)(?P<unit>[smhdw]))?")
@@ -22,8 +23,21 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def set_up(settings_module: str, location: DatabaseLocation) -> Databases:
-    """Set up Django for this process, with databases of its own, and return them."""
+    """Set up Django for this process, with databases of its own, and return them.
+
+    Raises:
+        ProjectSetupError: The settings can't be imported, or the apps can't be loaded.
+    """
     os.environ["DJANGO_SETTINGS_MODULE"] = settings_module
+    try:
+        settings = _set_up_apart(location)
+    except Exception as error:
+        raise ProjectSetupError from error
+    _take_effect(settings)
+    return make(settings, location)
+
+
+def _set_up_apart(location: DatabaseLocation) -> Any:
     if os.environ.get("DJANGO_CONFIGURATION"):
         importlib.import_module("configurations.importer").install()
     import django
@@ -41,8 +55,7 @@ def set_up(settings_module: str, location: DatabaseLocation) -> Databases:
     settings.CACHES = caches
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     django.setup()
-    _take_effect(settings)
-    return make(settings, location)
+    return settings
 
 
 def _take_effect(settings: Any) -> None:

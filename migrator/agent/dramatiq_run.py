@@ -17,12 +17,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import dramatiq
+from dramatiq import worker
 from dramatiq.middleware import Retries
-from dramatiq.worker import ConsumerThread, Worker, WorkerThread
 
 from .recorder import RECORDER
 from .seeding import seed_randomness
 
+# Dramatiq 1.x has them as its own only.
+ConsumerThread: Any = getattr(worker, "ConsumerThread", None) or worker._ConsumerThread
+WorkerThread: Any = getattr(worker, "WorkerThread", None) or worker._WorkerThread
 FETCH_TIMEOUT_S = 5.0
 #: How long coroutines that an actor left running may go on.
 COROUTINE_TIMEOUT_S = 2.0
@@ -35,7 +38,7 @@ class InlineDramatiqWorker:
         self.broker = broker
         self.listener = ActorListener()
         attend(broker, self.listener)
-        self.worker = Worker(broker, worker_threads=1)
+        self.worker = worker.Worker(broker, worker_threads=1)
         broker.emit_after("process_boot")
         broker.emit_before("worker_boot", self.worker)
         broker.emit_after("worker_boot", self.worker)
@@ -58,7 +61,9 @@ class InlineDramatiqWorker:
         )
         try:
             consumer.handle_message(_fetch(consumer.consumer))
-            thread.process_message(self.worker.work_queue.get(timeout=FETCH_TIMEOUT_S).message)
+            item = self.worker.work_queue.get(timeout=FETCH_TIMEOUT_S)
+            # A tuple of priority and message in 1.x.
+            thread.process_message(item[1] if isinstance(item, tuple) else item.message)
         finally:
             consumer.consumer.close()
             self.listener.current = ""

@@ -21,9 +21,10 @@ from dramatiq.middleware import SkipMessage
 from .dramatiq_run import ActorListener, attend, finish_coroutines
 from .scratch_broker import use_for_dramatiq
 from .seeding import seed_randomness
+from .start import ParentPipe
 from .worker_protocol import Hook
 
-#: Passes the pipes and the plan's broker to the forked process: ``REQUESTS REPLIES BROKER``.
+#: Passes the pipe and the plan's broker to the forked process: the numbers of its ends, and the broker.
 VARIABLE = "PARITY_WORKER"
 
 
@@ -99,12 +100,12 @@ class Gate(dramatiq.Middleware):  # type: ignore[misc]  # Dramatiq has no type i
         self.agent.enter()
 
 
-def run(pipes: tuple[int, int], arguments: Sequence[str]) -> None:
+def run(pipe: Any, arguments: Sequence[str]) -> None:
     """Run Dramatiq's command line; its worker process imports :data:`broker` from here."""
     from dramatiq.cli import main, make_argument_parser
 
     options = make_argument_parser().parse_args(list(arguments))
-    os.environ[VARIABLE] = f"{pipes[0]} {pipes[1]} {options.broker}"
+    os.environ[VARIABLE] = f"{pipe.requests.fileno()} {pipe.replies.fileno()} {options.broker}"
     options.broker = f"{__name__}:broker"
     raise SystemExit(main(options))
 
@@ -117,7 +118,7 @@ def __getattr__(name: str) -> Any:
 
     requests, replies, path = os.environ[VARIABLE].split(" ", 2)
     agent = ActorAgent()
-    agent.hook = Hook(int(requests), int(replies))
+    agent.hook = Hook(ParentPipe(os.fdopen(int(requests), "rb"), os.fdopen(int(replies), "wb")))
     _, broker = import_broker(path)
     broker = use_for_dramatiq(broker, agent.hook.session.configuration["redis_port"])
     first = type(broker.middleware[0]) if broker.middleware else None

@@ -1,15 +1,13 @@
-"""Report which paths below a folder the project's settings name; run as a script in the project's folder.
+"""Report which paths below a folder the project's settings name; the arguments are the settings and the folder.
 
-Usage: paths_probe.py SETTINGS FOLDER
-
-The answer is one line of JSON, the last one: pairs of a setting and a path that stays inside of the folder when links
+The answer is pairs of a setting and a path that stays inside of the folder when links
 are followed, and that is a database or isn't there.
 """
 
+from __future__ import annotations
+
 import importlib
-import json
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,18 +16,15 @@ from typing import Any
 _READ = frozenset({"STATIC_ROOT", "STATICFILES_DIRS", "TEMPLATES", "LOCALE_PATHS", "FIXTURE_DIRS"})
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Import the settings and print the answer."""
+def answer(arguments: Sequence[str]) -> list[tuple[str, str]]:
+    """Import the settings and look at them."""
     os.environ["DJANGO_SETTINGS_MODULE"] = arguments[0]
-    sys.path[:] = [str(Path.cwd()), *(entry for entry in sys.path if Path(entry) != Path(__file__).parent)]
     if os.environ.get("DJANGO_CONFIGURATION"):
         importlib.import_module("configurations.importer").install()
     from django.conf import settings
 
     folder = Path(arguments[1]).resolve()
-    found = sorted({(name, str(path)) for name, path in _named(settings) if _is_own(name, path, folder)})
-    sys.stdout.write("\n" + json.dumps(found) + "\n")
-    return 0
+    return sorted({(name, str(path)) for name, path in _named(settings) if _is_own(name, path, folder)})
 
 
 def _named(settings: Any) -> Iterator[tuple[str, Path]]:
@@ -55,7 +50,3 @@ def _is_own(name: str, path: Path, folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return inside and (name == "DATABASES" or not path.exists())
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

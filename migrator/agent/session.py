@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,10 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import time_machine
-
 from . import django_setup
-from .canonical import Frame, canonical
+from .canonical import Frame, as_json, canonical
+from .clock import frozen
 from .guard import close_network, limit_resources
 from .http_fixture import Answers, serve, wait_until_answered
 from .recorder import RECORDER, attach_logs
@@ -42,8 +40,6 @@ class Session:
             os.environ[name] = value.replace("{http}", f"http://127.0.0.1:{port}")
         limit_resources()
         ports = {port, *configuration["ports"]}
-        os.chdir(configuration["source_root"])
-        sys.path.insert(0, configuration["source_root"])
         RECORDER.active = True
         close_network(frozenset(ports))
         location = DatabaseLocation(
@@ -73,7 +69,7 @@ class Session:
         began = time.monotonic()
         clock = datetime.fromisoformat(run["clock"])
         target = _resolve(run["path"])
-        with time_machine.travel(clock, tick=False):
+        with frozen(clock):
             self.prepare(run, clock)
             worker = self._inline_worker(target, run)
             started = time.monotonic()
@@ -112,7 +108,7 @@ class Session:
         """Send the message of a run as a producer of the project does; a worker takes it from the queue."""
         clock, target = datetime.fromisoformat(run["clock"]), _resolve(run["path"])
         _check_name(target, run)
-        with time_machine.travel(clock, tick=False):
+        with frozen(clock):
             if run["system"] == "dramatiq":
                 from .dramatiq_run import send
             else:
@@ -150,8 +146,6 @@ class Session:
         return self.inline_workers[id(owner)]
 
     def _observe(self, run: Mapping[str, Any], ended: Any) -> dict[str, Any]:
-        import orjson
-
         clock = datetime.fromisoformat(run["clock"])
         names = (
             (run["id"], "<message-id>"),
@@ -176,7 +170,7 @@ class Session:
         # Task names are kept: they are the subject of these.
         named = {"messages": RECORDER.messages, "dead_letters": RECORDER.dead_letters}
         result: dict[str, Any] = canonical(effects, frame) | canonical(named, replace(frame, names=names[:1]))
-        size = len(orjson.dumps(result))
+        size = len(as_json(result))
         if size > OBSERVATION_LIMIT_BYTES:
             raise ValueError(f"the observation takes {size} bytes, more than {OBSERVATION_LIMIT_BYTES}")
         return result

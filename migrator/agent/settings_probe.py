@@ -1,41 +1,35 @@
-"""Report which brokers and databases the project's own code would use; run as a script in the project's folder.
+"""Report which brokers and databases the project's own code would use; the arguments are the settings and modules.
 
 It reports what the project's modules are configured with after import, not what the plan assumes. Importing them opens
-no connection to a broker. The answer is one line of JSON, the last one.
-
-Usage: settings_probe.py SETTINGS [MODULE…]
+no connection to a broker.
 
 Source: celery/_state.py (`_get_active_apps`), kombu/connection.py (`alt`, `info`), dramatiq/broker.py (`get_broker`),
 dramatiq/brokers/rabbitmq.py (`parameters`: one or a list).
 """
 
+from __future__ import annotations
+
 import importlib
-import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from .project_setup import set_up
 
-def main(arguments: Sequence[str]) -> int:
-    """Import the project, read its settings and print the answer."""
-    os.environ["DJANGO_SETTINGS_MODULE"] = arguments[0]
-    # The project's folder, not this script's, whose modules have names of their own.
-    sys.path[:] = [str(Path.cwd()), *(entry for entry in sys.path if Path(entry) != Path(__file__).parent)]
-    importlib.import_module("configurations" if os.environ.get("DJANGO_CONFIGURATION") else "django").setup()
+
+def answer(arguments: Sequence[str]) -> dict[str, Any]:
+    """Import the project and read its settings."""
+    set_up(arguments[0])
     from django.conf import settings
 
     for name in arguments[1:]:
         importlib.import_module(name)
-    found = {
+    return {
         "brokers": [*_celery_brokers(), *_dramatiq_brokers()],
         "databases": [f"{given.get('NAME')}@{given.get('HOST') or ''}" for given in settings.DATABASES.values()],
         "others": {**_others(settings), **_results()},
     }
-    sys.stdout.write("\n" + json.dumps(found) + "\n")
-    return 0
 
 
 def _others(settings: Any) -> dict[str, str]:
@@ -87,7 +81,3 @@ def _dramatiq_brokers() -> Iterator[str]:
 
 def _address(scheme: str, host: Any, port: Any, virtual_host: Any) -> str:
     return f"{scheme}://{host}:{port}/{quote(str(virtual_host), safe='')}"
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,34 +1,30 @@
-"""Import what a process of the plan imports and report which tasks it would serve; run as a script in its folder.
+"""Import what a process of the plan imports and report which tasks it would serve.
 
-No connection is opened and no message is taken. The answer is one line of JSON, the last one: each task with its queue
-and the file that defines it, the queues that are read, and the schedule.
-
-Usage: staying_probe.py SETTINGS SYSTEM COMMAND…
+No connection is opened and no message is taken. The answer is each task with its queue and the file that defines it,
+the queues that are read, and the schedule; none for a command that is neither library's. The arguments are the
+settings, the system and the command.
 
 Source: dramatiq/cli.py (`make_argument_parser`, `import_broker`), rundramatiq of django_dramatiq
 (`discover_tasks_modules`), celery/bin/worker.py (`--queues`), celery/app/routes.py (`route`).
 """
 
+from __future__ import annotations
+
 import importlib
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .project_setup import set_up
 
-def main(arguments: Sequence[str]) -> int:
-    """Import and print the answer; 3 for a command that is neither library's."""
+
+def answer(arguments: Sequence[str]) -> Any:
+    """Import what the command imports."""
     settings, system, *words = arguments
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", settings)
-    # The project's folder as in its own command, not this script's, whose modules have names of their own.
-    sys.path[:] = [str(Path.cwd()), *(entry for entry in sys.path if Path(entry) != Path(__file__).parent)]
-    answer = _celery(words) if system == "celery" else _dramatiq(words)
-    if answer is None:
-        return 3
-    sys.stdout.write("\n" + json.dumps(answer) + "\n")
-    return 0
+    return _celery(words) if system == "celery" else _dramatiq(words)
 
 
 def _dramatiq(words: Sequence[str]) -> Any:
@@ -52,7 +48,7 @@ def _dramatiq(words: Sequence[str]) -> Any:
 
 
 def _of_django(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    _set_up()
+    set_up(os.environ["DJANGO_SETTINGS_MODULE"])
 
     Command = importlib.import_module("django_dramatiq.management.commands.rundramatiq").Command  # noqa: N806
     command = Command()
@@ -67,7 +63,7 @@ def _celery(words: Sequence[str]) -> Any:
         return None
     from celery.app.utils import find_app
 
-    _set_up()
+    set_up(os.environ["DJANGO_SETTINGS_MODULE"])
     app = find_app(application)
     app.loader.import_default_modules()
     app.finalize()
@@ -88,10 +84,6 @@ def _queue(app: Any, task: Any) -> str:
     return str(getattr(queue, "name", queue) or app.conf.task_default_queue)
 
 
-def _set_up() -> None:
-    importlib.import_module("configurations" if os.environ.get("DJANGO_CONFIGURATION") else "django").setup()
-
-
 def _option(words: Sequence[str], short: str, long: str) -> str:
     for word, after in zip(words, [*words[1:], ""]):  # `strict` needs Python 3.10
         if word in (short, long):
@@ -106,7 +98,3 @@ def _option(words: Sequence[str], short: str, long: str) -> str:
 def _file(function: Callable[..., Any]) -> str:
     module = sys.modules.get(getattr(function, "__module__", ""))
     return str(getattr(module, "__file__", "") or "")
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""A project's own worker, observed from inside: ``start.py worker REQUESTS REPLIES LIBRARY …``.
+"""A project's own worker, observed from inside; the first argument is the library, the others are its own.
 
 The library's own command line runs here with the plan's arguments. A second thread creates the initial state of each
 case, waits until the worker has processed the one message of that case, and answers with what was observed.
@@ -6,15 +6,24 @@ case, waits until the worker has processed the one message of that case, and ans
 
 from __future__ import annotations
 
-import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+from .project_setup import failure
 
 
-def main() -> int:
+def main(pipe: Any, arguments: Sequence[str]) -> int:
     """Run the worker until the parent closes the pipe."""
-    requests, replies, library, *arguments = sys.argv[1:]
-    if library == "dramatiq":
-        from .dramatiq_worker import run
-    else:
-        from .celery_worker import run
-    run((int(requests), int(replies)), arguments)
+    library, *rest = arguments
+    try:
+        if library == "dramatiq":
+            from .dramatiq_worker import run
+        else:
+            from .celery_worker import run
+    except ImportError as error:
+        traceback.print_exc()
+        pipe.write(failure(error))
+        return 1
+    run(pipe, rest)
     return 0

@@ -1,39 +1,40 @@
-"""Import what a unified worker imports and report what it would do; run as a script in the project's folder.
+"""Import what a unified worker imports and report what it would do.
 
 Each task of the plan is sent once to a broker in memory: name, queue and priority on the wire are those of a real
-message. No connection is opened. The answer is one line of JSON, the last one.
-
-Usage: worker_probe.py SETTINGS APP [TASK=PATH…]
+message. No connection is opened. The arguments are the settings, the app, and ``TASK=PATH`` for each task.
 
 Source: celery/loaders/base.py (`import_default_modules`), celery/app/base.py (`send_task`), celery/app/amqp.py
 (`before_task_publish` comes with the properties of the message).
 """
 
+from __future__ import annotations
+
 import importlib
-import json
-import os
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from . import versions
+from .project_setup import set_up
 
-def main(arguments: Sequence[str]) -> int:
-    """Import the app, send each task once and print the answer."""
+
+def answer(arguments: Sequence[str]) -> dict[str, Any]:
+    """Import the app and send each task once."""
     settings, name, *tasks = arguments
-    os.environ["DJANGO_SETTINGS_MODULE"] = settings
-    # As with `python -m celery`: the project's folder, not this script's, whose modules have names of their own.
-    sys.path[:] = [str(Path.cwd()), *(entry for entry in sys.path if Path(entry) != Path(__file__).parent)]
-    importlib.import_module("configurations" if os.environ.get("DJANGO_CONFIGURATION") else "django").setup()
+    set_up(settings)
     paths = dict(task.split("=", 1) for task in tasks)
     app = _application(name, paths)
     app.loader.import_default_modules()
     app.finalize()
-    answer = {"app": str(app.main), "registered": sorted(app.tasks), "settings": _settings(app)}
     known = [task for task in paths if task in app.tasks]
-    answer["retries"] = {name: _retries(app.tasks[name]) for name in known}
-    sys.stdout.write("\n" + json.dumps({**answer, "sent": _sent(app, known), "schedule": _schedule(app)}) + "\n")
-    return 0
+    return {
+        "app": str(app.main),
+        "registered": sorted(app.tasks),
+        "settings": _settings(app),
+        "retries": {name: _retries(app.tasks[name]) for name in known},
+        "sent": _sent(app, known),
+        "schedule": _schedule(app),
+        "versions": versions.answer(()),
+    }
 
 
 def _application(name: str, paths: Mapping[str, str]) -> Any:
@@ -76,7 +77,7 @@ def _retries(task: Any) -> dict[str, Any]:
     }
 
 
-def _broker(app: Any) -> "dict[str, Any] | None":
+def _broker(app: Any) -> dict[str, Any] | None:
     """Return where the app reads messages; None if that is one of several servers."""
     connection = app.connection_for_read()
     if len(connection.alt or ()) > 1:
@@ -106,7 +107,3 @@ def _sent(app: Any, names: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 def _schedule(app: Any) -> dict[str, str]:
     return {str(name): str(entry.get("task")) for name, entry in (app.conf.beat_schedule or {}).items()}
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
-import orjson
-import time_machine
-
+from .clock import freeze, unfreeze
+from .project_setup import failure
 from .recorder import attach_logs
 
 #: Prefix of kombu's routing tables, which a running worker declares only once.
@@ -42,9 +41,9 @@ class Agent(Protocol):
 class Hook:
     """The pipes to the parent process, and the session that runs need."""
 
-    def __init__(self, requests: int, replies: int) -> None:
-        self.requests, self.replies = os.fdopen(requests, "rb"), os.fdopen(replies, "wb")
-        configuration = orjson.loads(self.requests.readline())
+    def __init__(self, pipe: Any) -> None:
+        self.pipe = pipe
+        configuration = pipe.read()
         self.command = " ".join(configuration["worker"])
         try:
             from .session import Session
@@ -52,39 +51,31 @@ class Hook:
             self.session = Session(configuration)
         except BaseException as error:
             traceback.print_exc()
-            self.reply({"broken": f"the project can't be set up: {type(error).__name__}: {error}"})
+            self.pipe.write(failure(error))
             raise
         self.run: Mapping[str, Any] = {}
-        self.travel: Any = None
 
     def serve(self, agent: Agent) -> None:
         """Answer the parent from a thread, until it closes the pipe; then this process ends."""
         threading.Thread(target=self._serve, args=(agent,), name="parity", daemon=True).start()
 
-    def reply(self, document: Mapping[str, Any]) -> None:
-        """Write one line."""
-        self.replies.write(orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS) + b"\n")
-        self.replies.flush()
-
     def _serve(self, agent: Agent) -> None:
-        self.reply({"ready": True})
-        for line in iter(self.requests.readline, b""):
-            request = orjson.loads(line)
+        self.pipe.write({"ready": True})
+        for request in iter(self.pipe.read, None):
             try:
                 preparing = "prepare" in request
                 answer = self._prepare(request["prepare"], agent) if preparing else self._observe(request, agent)
             except Exception as error:  # noqa: BLE001 - the parent reports it
                 traceback.print_exc()
-                answer = {"broken": f"{type(error).__name__}: {error}"}
-                self._return_to_now()
-            self.reply(answer)
+                answer = {"broken": failure(error)["broken"]}
+                unfreeze()
+            self.pipe.write(answer)
         os._exit(0)
 
     def _prepare(self, run: Mapping[str, Any], agent: Agent) -> dict[str, Any]:
         self.began = time.monotonic()
         self.run, clock = run, datetime.fromisoformat(run["clock"])
-        self.travel = time_machine.travel(clock, tick=False)
-        self.travel.start()
+        freeze(clock)
         self.session.prepare(run, clock, preserved_keys=PRESERVED_KEYS)
         # A worker configures logging again; a handler that is attached already is not added twice.
         attach_logs()
@@ -95,22 +86,17 @@ class Hook:
         queue, timeout_s = request["observe"]["sent_to"], request["observe"]["timeout_s"]
         queues = agent.queues()
         if queue not in queues:
-            self._return_to_now()
+            unfreeze()
             names = ", ".join(sorted(queues)) or "none"
             return {"broken": f"the message went to queue {queue!r}, which `{self.command}` does not read ({names})"}
         if not agent.finished.wait(timeout_s):
             what = "did not finish" if agent.started_at else "the worker did not take the message"
             return {"broken": f"{what} within {timeout_s:g} s and was stopped", "gone": True}
         if agent.broken:
-            self._return_to_now()
+            unfreeze()
             return {"broken": agent.broken}
         agent.finish_background_work()
         observation = self.session.observe(self.run, agent.ended)
-        self._return_to_now()
+        unfreeze()
         spent = {"duration_s": agent.finished_at - agent.started_at, "run_s": time.monotonic() - self.began}
         return {**observation, **spent}
-
-    def _return_to_now(self) -> None:
-        if self.travel is not None:
-            self.travel.stop()
-            self.travel = None

@@ -8,6 +8,7 @@ message for another destination is ignored); Redis PUBLISH.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import closing
 from uuid import uuid4
@@ -34,10 +35,13 @@ def listeners(endpoint: Endpoint, environ: Mapping[str, str]) -> int:
 
 
 def _message_for_nobody() -> bytes:
-    """Return a control message that every worker receives and ignores."""
+    """Return a control message that every worker receives and ignores.
+
+    The body is in base64: kombu before 5.4 knows no other encoding, and a worker with it ends over any other.
+    """
     return encode_json(
         {
-            "body": '{"method":"ping","arguments":{},"destination":["nobody"]}',
+            "body": b64encode(b'{"method":"ping","arguments":{},"destination":["nobody"]}').decode(),
             "content-type": "application/json",
             "content-encoding": "utf-8",
             "headers": {},
@@ -45,7 +49,7 @@ def _message_for_nobody() -> bytes:
                 "delivery_mode": 2,
                 "delivery_info": {"exchange": "celery.pidbox", "routing_key": ""},
                 "priority": 0,
-                "body_encoding": "utf-8",
+                "body_encoding": "base64",
                 "delivery_tag": uuid4().hex,
             },
         }

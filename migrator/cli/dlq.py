@@ -78,14 +78,9 @@ def _manage(plan: Plan, arguments: list[str]) -> tuple[dict[str, Any], bool]:
     import orjson
 
     from migrator.errors import UnreachableError
-    from migrator.plan.placeholders import fill
-    from migrator.project.commands import MANAGE_TIMEOUT_S, last_lines, run, with_settings
+    from migrator.project.commands import last_lines, run_manage
 
-    manage = [fill(plan, part, environ=os.environ, where="project.manage") for part in plan.project.manage]
-    call = [*manage, "taskfailures", "--format", "json", *arguments]
-    code, output, errors = run(
-        call, folder=plan.source_root, environ=with_settings(plan, os.environ), limit_s=MANAGE_TIMEOUT_S
-    )
+    code, output, errors = run_manage(plan, "taskfailures", "--format", "json", *arguments, environ=os.environ)
     try:
         document = orjson.loads(output)
     except orjson.JSONDecodeError as error:

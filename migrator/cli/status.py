@@ -55,16 +55,18 @@ def command(plan_file: Path | None, output_format: str) -> None:
     lines.append(f"messages: {waiting or ('unknown' if now.problems else 'none wait')}")
     running = [_shown(state) for state in now.processes if state.state != "stopped"]
     lines.append(f"processes: {', '.join(running) or 'none of the plan is running'}")
+    interpreter, unclear = _interpreter(plan)
+    lines.append(f"interpreter: {unclear or '{command} ({source})'.format(**interpreter)}")
     stays = _stays(plan)
     lines += [f"{len(stays)} tasks stay: outside of the plan's scope"] if plan.scope else []
     lines += ["complete: " + "; ".join(now.quiet)] if now.quiet else []
     lines += [f"unknown: {problem}" for problem in dict.fromkeys(now.problems)]
     data = dataclasses.asdict(now)
     data.pop("next_steps")
-    data |= {"stays": stays} if plan.scope else {}
+    data |= {"interpreter": interpreter, **({"stays": stays} if plan.scope else {})}
     if now.moving is not None:
         data["moving"] |= {"rate": now.moving.rate, "left": now.moving.left, "left_s": now.moving.left_s}
-    code = ExitCode.UNREACHABLE if now.problems else ExitCode.CLEAN
+    code = ExitCode.USAGE if unclear else ExitCode.UNREACHABLE if now.problems else ExitCode.CLEAN
     finish(Answer(exit_code=code, lines=lines, data=data, next_steps=now.next_steps), output_format)
 
 
@@ -86,6 +88,18 @@ def _without_plan(file: Path, problem: UsageError, output_format: str) -> NoRetu
         lines, stage, step = [f"{file.parent}: there is no plan yet"], Stage.NO_PLAN, "migrator init"
     data = {"stage": stage, "error": str(problem)}
     finish(Answer(exit_code=problem.exit_code, lines=lines, data=data, next_steps=(step,)), output_format)
+
+
+def _interpreter(plan: Plan) -> tuple[dict[str, str], str]:
+    """Return the project's interpreter and where it is from; or why it is not clear which it is."""
+    from migrator.errors import UsageError
+    from migrator.plan.interpreter import project_python
+
+    try:
+        found = project_python(plan, os.environ)
+    except UsageError as problem:
+        return {"command": "", "source": "", "problem": str(problem)}, str(problem)
+    return {"command": str(found), "source": found.source}, ""
 
 
 def _stays(plan: Plan) -> list[str]:

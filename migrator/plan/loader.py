@@ -114,6 +114,7 @@ def _project(table: TomlTable) -> Project:
         root=table.relative_path("root"),
         settings=table.dotted("settings"),
         manage=table.texts("manage", default=("{python}", "manage.py")),
+        python=table.words("python"),
         retire=table.relative_paths("retire"),
         install_package=(package := table.dotted("install_package", default="")),
         install_to=table.relative_path("install_to", default=""),

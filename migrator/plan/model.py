@@ -168,6 +168,8 @@ class Project:
     settings: str
     #: Argument list that runs ``manage.py``.
     manage: tuple[str, ...]
+    #: Argument list that starts the project's interpreter; empty to find it (:mod:`migrator.plan.interpreter`).
+    python: tuple[str, ...]
     #: Files that `complete` removes after a verified cutover.
     retire: tuple[str, ...]
     #: Package whose files are installed into the project, and the folder that receives them; empty if none.

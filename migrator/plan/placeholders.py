@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from migrator.errors import UsageError
+from migrator.plan.interpreter import project_python
 from migrator.plan.model import Endpoint, Plan
 from migrator.plan.toml_table import REFERENCE
 from migrator.wire.broker_url import broker_kind, normal_url
@@ -106,12 +106,22 @@ def _with_places(url: str, environ: Mapping[str, str]) -> tuple[str, list[tuple[
     return text + url[last:], places
 
 
-#: Names the interpreter for ``{python}`` when the project has its own.
-PYTHON_VARIABLE = "MIGRATOR_PYTHON"
+def fill_words(
+    plan: Plan, words: Iterable[str], *, environ: Mapping[str, str], where: str, node: str = ""
+) -> list[str]:
+    """Return an argument list with everything filled in; ``{python}`` may be several arguments."""
+    found: list[str] = []
+    for word in words:
+        if word == "{python}":
+            found += project_python(plan, environ).command
+        else:
+            found.append(fill(plan, word, environ=environ, where=where, node=node))
+    return found
 
 
 def fill(plan: Plan, text: str, *, environ: Mapping[str, str], where: str, node: str = "") -> str:
     """Return ``text`` with ``{python}``, ``{state}``, ``{node}`` and environment references filled in."""
-    python = environ.get(PYTHON_VARIABLE) or sys.executable
-    text = text.replace("{python}", python).replace("{state}", str(plan.state_folder)).replace("{node}", node)
+    if "{python}" in text:
+        text = text.replace("{python}", str(project_python(plan, environ)))
+    text = text.replace("{state}", str(plan.state_folder)).replace("{node}", node)
     return expand(text, environ, where=where)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -141,6 +142,18 @@ class TomlTable:
         if problem:
             self.problem(key, problem, f"found {redact_url(value)!r}")
         return value
+
+    def words(self, key: str) -> tuple[str, ...]:
+        """Return an argument list, or those of a string, as a shell splits it; none if absent."""
+        value = self.data.get(key)
+        if not isinstance(value, str):
+            return self.texts(key, default=())
+        try:
+            words = tuple(shlex.split(self.text(key)))
+        except ValueError as error:
+            self.problem(key, "can't be split into arguments", str(error))
+            return ()
+        return words
 
     def texts(self, key: str, default: tuple[str, ...] = _MISSING) -> tuple[str, ...]:
         """Return a list of strings."""

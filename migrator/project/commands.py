@@ -1,4 +1,4 @@
-"""Run git and the project's manage.py for a bounded time; an error has their last lines, without secrets."""
+"""Run git and the project's code for a bounded time; an error has the last lines of the output, without secrets."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
 
 from migrator.errors import MigratorError, RefusedError, UnreachableError
+from migrator.plan.interpreter import project_python
 from migrator.plan.model import Plan
-from migrator.plan.placeholders import fill
+from migrator.plan.placeholders import fill_words
+from migrator.project.agent_process import setup_error, start_agent, unusable
 from migrator.project.manage_server import ManageServer
 from migrator.redaction import redact
 
@@ -18,8 +22,13 @@ GIT_TIMEOUT_S = 60.0
 CONFIGURATION = "DJANGO_CONFIGURATION"
 _CONFIGURED = re.compile(rf"{CONFIGURATION}[\"']\s*,\s*[\"'](\w+)[\"']")
 MANAGE_TIMEOUT_S = 300.0
-SCRIPT_TIMEOUT_S = 60.0
-AGENT = Path(__file__).parents[1] / "agent"
+ANSWER_TIMEOUT_S = 60.0
+#: The last line of Python for a package that isn't there.
+_MISSING = re.compile(r"^ModuleNotFoundError: No module named '(?P<package>\w+)[.\w]*'\s*\Z", re.MULTILINE)
+
+
+class ProjectCodeError(RefusedError):
+    """A module of the project can't be imported, in an interpreter that can run the project."""
 
 
 def manage(plan: Plan, *arguments: str, environ: Mapping[str, str], manage_server: ManageServer | None = None) -> str:
@@ -33,15 +42,7 @@ def manage(plan: Plan, *arguments: str, environ: Mapping[str, str], manage_serve
     """
     where = f"manage.py {' '.join(arguments)}"
     answer = manage_server.call(arguments, limit_s=MANAGE_TIMEOUT_S) if manage_server is not None else None
-    if answer is None:
-        command = [fill(plan, part, environ=environ, where="project.manage") for part in plan.project.manage]
-        answer = run(
-            [*command, *arguments],
-            folder=plan.source_root,
-            environ=with_settings(plan, environ),
-            limit_s=MANAGE_TIMEOUT_S,
-        )
-    code, output, errors = answer
+    code, output, errors = answer or run_manage(plan, *arguments, environ=environ)
     if code != 0:
         raise UnreachableError(
             where,
@@ -50,6 +51,28 @@ def manage(plan: Plan, *arguments: str, environ: Mapping[str, str], manage_serve
             remedy=f"run it in {plan.source_root} to see the whole output",
         )
     return output
+
+
+def run_manage(plan: Plan, *arguments: str, environ: Mapping[str, str]) -> tuple[int, str, str]:
+    """Run ``manage.py`` in a process of its own and return exit status, output and errors.
+
+    Raises:
+        UnreachableError: It can't be executed, or the project's interpreter lacks a package of the project.
+    """
+    command = fill_words(plan, plan.project.manage, environ=environ, where="project.manage")
+    own = with_settings(plan, environ)
+    try:
+        answer = run([*command, *arguments], folder=plan.source_root, environ=own, limit_s=MANAGE_TIMEOUT_S)
+    except MigratorError as error:
+        if isinstance(error, UnreachableError):
+            raise
+        raise unusable(project_python(plan, environ), "can't be executed", error.found) from error
+    missing = _MISSING.search(answer[2]) if answer[0] else None
+    if missing is not None:
+        found = {"broken": missing[0], "missing": missing["package"]}
+        if failed := setup_error(project_python(plan, environ), found, project_modules(plan)):
+            raise failed
+    return answer
 
 
 def with_settings(plan: Plan, environ: Mapping[str, str]) -> dict[str, str]:
@@ -66,26 +89,44 @@ def with_configuration(plan: Plan, environ: Mapping[str, str]) -> dict[str, str]
     return {**environ, CONFIGURATION: found[1]} if found else dict(environ)
 
 
-def ask_script(
-    plan: Plan, script: str, *arguments: str, folder: Path, environ: Mapping[str, str]
-) -> tuple[int, str, str]:
-    """Run a script of the agent in the project's interpreter and return exit status, its last line and errors.
+def ask_agent(plan: Plan, question: str, *arguments: str, folder: Path, environ: Mapping[str, str]) -> Any:
+    """Ask the project's code a question, in its own interpreter, and return the answer.
 
     Args:
         plan: The plan.
-        script: Name of the script in ``migrator/agent``.
-        arguments: Of the script.
+        question: Name of a module of ``migrator/agent`` with a function ``answer``.
+        arguments: Of that function.
         folder: Where the project is imported from.
         environ: Of the process; the class of django-configurations is added.
 
     Raises:
-        MigratorError: It can't be executed, or takes longer than a minute.
+        UnreachableError: The interpreter can't run the agent or the project, or takes longer than a minute.
+        ProjectCodeError: A module that the question is about can't be imported.
     """
-    python = fill(plan, "{python}", environ=environ, where=script)
-    command = [python, str(AGENT / f"{script}.py"), *arguments]
-    own = with_configuration(plan, environ)
-    code, output, errors = run(command, folder=folder, environ=own, limit_s=SCRIPT_TIMEOUT_S)
-    return code, (output.strip().splitlines() or [""])[-1], errors or output
+    python, own = project_python(plan, environ), with_configuration(plan, environ)
+    with NamedTemporaryFile(prefix="agent-", suffix=".log") as log:
+        file = Path(log.name)
+        agent = start_agent(python, "ask", (question, *arguments), folder=folder, environment=own, log_file=file)
+        try:
+            agent.greet()
+            answer = agent.receive(ANSWER_TIMEOUT_S)
+            if failed := setup_error(python, answer, project_modules(plan)):
+                raise failed
+            if answer.get("gone"):
+                found = f"{answer['broken']}: {agent.last_line()}"
+                raise UnreachableError(f"the project's interpreter ({python})", "gave no answer", found=found)
+        finally:
+            agent.stop()
+    if "broken" in answer:
+        remedy = f"import it in {folder} by hand to see why"
+        raise ProjectCodeError(str(folder), "can't be imported", found=redact(answer["broken"]), remedy=remedy)
+    return answer["answer"]
+
+
+def project_modules(plan: Plan) -> tuple[str, ...]:
+    """Return the dotted names of modules of the project that the plan has."""
+    modules = [module for endpoint in (*plan.legacy, plan.unified) for module in endpoint.modules]
+    return (plan.project.settings, *modules, *(task.path for task in plan.tasks), *(m.path for m in plan.mappings()))
 
 
 def git(plan: Plan, *arguments: str, environ: Mapping[str, str]) -> str:

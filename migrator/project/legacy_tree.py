@@ -7,7 +7,6 @@ Source: git-worktree(1); gitignore(5); SQLite resolves links before it names its
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tarfile
@@ -18,7 +17,7 @@ from tempfile import TemporaryDirectory
 from migrator.errors import MigratorError, RefusedError
 from migrator.inventory.in_place import converted
 from migrator.plan.model import Plan
-from migrator.project.commands import ask_script, git, last_lines
+from migrator.project.commands import ask_agent, git
 from migrator.state.state_folder import ensure_state_folder
 
 #: Below the state folder: a tree for each commit, and beside it an empty file that says that it is whole.
@@ -68,14 +67,11 @@ def own_paths(plan: Plan, folder: Path, environ: Mapping[str, str]) -> tuple[str
     """Return the settings that lead a process of the legacy folder to files of its own, as ``NAME: path``.
 
     Raises:
-        RefusedError: The settings can't be imported there.
+        MigratorError: The settings can't be imported there.
     """
     words, root = (plan.project.settings, str(folder)), folder / plan.project.root
-    code, answer, errors = ask_script(plan, "paths_probe", *words, folder=root, environ=environ)
-    if code != 0:
-        remedy = "import them there by hand to see why"
-        raise RefusedError(str(folder), "its settings can't be imported", found=last_lines(errors), remedy=remedy)
-    return tuple(f"{name}: {path}" for name, path in json.loads(answer))
+    found = ask_agent(plan, "paths_probe", *words, folder=root, environ=environ)
+    return tuple(f"{name}: {path}" for name, path in found)
 
 
 def in_tree(plan: Plan, folder: Path, text: str) -> str:

@@ -21,7 +21,7 @@ import orjson
 
 from migrator.errors import UnreachableError
 from migrator.plan.model import Plan
-from migrator.plan.placeholders import fill
+from migrator.plan.placeholders import fill_words
 
 _ANSWER = b"migrator-answer "
 _END_TIMEOUT_S = 5.0
@@ -76,7 +76,7 @@ class ManageServer:
 @contextmanager
 def running_manage_server(plan: Plan, environ: Mapping[str, str]) -> Iterator[ManageServer | None]:
     """Start one, and end it on exit; None if it can't be executed. It imports while the caller continues."""
-    command = [fill(plan, part, environ=environ, where="project.manage") for part in plan.project.manage]
+    command = fill_words(plan, plan.project.manage, environ=environ, where="project.manage")
     loop = Path(__file__).parents[1].joinpath("agent", "manage_loop.py").read_text(encoding="utf-8")
     try:
         process = subprocess.Popen(

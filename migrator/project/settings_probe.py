@@ -8,11 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import orjson
-
-from migrator.errors import RefusedError
 from migrator.plan.model import Plan
-from migrator.project.commands import ask_script, last_lines
+from migrator.project.commands import ask_agent
 from migrator.redaction import redact
 
 
@@ -32,19 +29,12 @@ def probe(plan: Plan, *, environ: Mapping[str, str]) -> Reach:
     """Import the project's task modules and return what they are configured to use.
 
     Raises:
-        RefusedError: They can't be imported.
+        UnreachableError: The project's interpreter can't run the project.
+        ProjectCodeError: A module can't be imported.
     """
     modules = [module for endpoint in (*plan.legacy, plan.unified) for module in endpoint.modules]
     modules += sorted({task.path.rpartition(".")[0] for task in plan.tasks})
     words = (plan.project.settings, *modules)
-    code, answer, errors = ask_script(plan, "settings_probe", *words, folder=plan.source_root, environ=environ)
-    if code != 0:
-        raise RefusedError(
-            str(plan.source_root),
-            "the project can't be imported",
-            found=last_lines(errors),
-            remedy="import it by hand to see why",
-        )
-    found = orjson.loads(answer)
+    found = ask_agent(plan, "settings_probe", *words, folder=plan.source_root, environ=environ)
     others = {name: redact(where) for name, where in sorted(found["others"].items())}
     return Reach(brokers=tuple(dict.fromkeys(found["brokers"])), databases=tuple(found["databases"]), others=others)

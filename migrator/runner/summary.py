@@ -16,7 +16,9 @@ from migrator.steps.order import STEPS
 from migrator.steps.protocol import Context
 
 #: Findings that mean that something does not answer, rather than that it is wrong.
-UNREACHABLE_CODES = frozenset({"BROKER-UNREACHABLE", "DATABASE-UNREACHABLE", "WORKER-SILENT", "MESSAGES-UNREADABLE"})
+UNREACHABLE_CODES = frozenset(
+    {"BROKER-UNREACHABLE", "DATABASE-UNREACHABLE", "PROJECT-UNREACHABLE", "WORKER-SILENT", "MESSAGES-UNREADABLE"}
+)
 _CODES = {RunOutcome.PAUSED: ExitCode.INTERRUPTED, RunOutcome.REFUSED: ExitCode.REFUSED}
 
 

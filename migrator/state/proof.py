@@ -27,7 +27,8 @@ SCHEMA = 1
 FRESH = timedelta(hours=24)
 #: A clock may run ahead by this much before a proof counts as being from the future.
 SKEW = timedelta(minutes=5)
-PACKAGES = ("taskqueue-migrator", "celery", "dramatiq", "Django", "kombu", "redis")
+#: The distribution's name.
+TOOL = "taskqueue-migrator"
 #: What the behaviour of a project can follow from; anything else in its tree comes and goes while it runs.
 SOURCE_SUFFIXES = frozenset(
     {".py", ".pyi", ".toml", ".json", ".yaml", ".yml", ".cfg", ".ini", ".html", ".txt", ".sql", ".lua", ".csv"}
@@ -50,6 +51,7 @@ class Proof:
     cases: str
     #: Where those lay: files and folders, relative to the plan's folder.
     case_paths: tuple[str, ...]
+    #: Of the tool, and of what ran the project.
     versions: Mapping[str, str] = field(default_factory=dict)
     #: ``compared``, ``matched``, ``waived``, ``mismatched``, ``could-not-compare``, ``findings``.
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -65,13 +67,16 @@ def proof_file(plan: Plan) -> Path:
     return plan.state_folder / "proof.json"
 
 
-def write_proof(plan: Plan, *, case_paths: tuple[Path, ...], counts: Mapping[str, int]) -> Proof:
+def write_proof(
+    plan: Plan, *, case_paths: tuple[Path, ...], counts: Mapping[str, int], versions: Mapping[str, str]
+) -> Proof:
     """Write the proof of a run that was just made.
 
     Args:
         plan: The plan that was checked.
         case_paths: Files and folders that say what was compared and what was waived.
         counts: How many comparisons ended how.
+        versions: Of what ran the project.
     """
     ensure_state_folder(plan)
     proof = Proof(
@@ -79,7 +84,7 @@ def write_proof(plan: Plan, *, case_paths: tuple[Path, ...], counts: Mapping[str
         source=source_digest(plan, apart=case_paths),
         cases=paths_digest(case_paths),
         case_paths=tuple(_stored(plan, path) for path in case_paths),
-        versions=tool_versions(),
+        versions={**versions, **tool_versions()},
         counts=dict(counts),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -153,14 +158,20 @@ def paths_digest(paths: tuple[Path, ...]) -> str:
 
 
 def tool_versions() -> dict[str, str]:
-    """Return the versions of the libraries whose behaviour was compared."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "absent"
-    return found
+    """Return the version of the tool."""
+    try:
+        return {TOOL: version(TOOL)}
+    except PackageNotFoundError:
+        return {TOOL: "absent"}
+
+
+def other_versions(proof: Proof, versions: Mapping[str, str], where: str) -> Iterator[Finding]:
+    """Say which of these versions are others than those of a proof."""
+    changed = [
+        f"{name} {old} → {versions[name]}" for name, old in proof.versions.items() if versions.get(name, old) != old
+    ]
+    if changed:
+        yield _error("PROOF-STALE", where, "it was made with other versions", REMEDY, ", ".join(changed))
 
 
 def _belongs(plan: Plan, proof: Proof, where: str) -> Iterator[Finding]:
@@ -177,10 +188,7 @@ def _worth(proof: Proof, where: str, now: datetime) -> Iterator[Finding]:
     age = now - datetime.fromisoformat(proof.created_at)
     if age > FRESH or age < -SKEW:
         yield _error("PROOF-STALE", where, "the proof is older than a day", REMEDY, f"made at {proof.created_at}")
-    versions = tool_versions()
-    changed = [f"{name} {old} → {versions.get(name)}" for name, old in proof.versions.items() if versions[name] != old]
-    if changed:
-        yield _error("PROOF-STALE", where, "it was made with other versions", REMEDY, ", ".join(changed))
+    yield from other_versions(proof, tool_versions(), where)
     bad = {name: proof.counts.get(name, 0) for name in ("mismatched", "could-not-compare", "findings")}
     compared = proof.counts.get("compared", 0)
     if any(bad.values()) or compared <= 0:

@@ -11,13 +11,11 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from migrator.brokers.connect import is_on_rabbitmq
 from migrator.errors import MigratorError
 from migrator.plan.model import Plan
 from migrator.plan.processes import Process, Role
-from migrator.project.commands import ask_script, last_lines
+from migrator.project.commands import ask_agent
 from migrator.wire.message import Side
 from migrator.workers.drivers.command import environment
 
@@ -29,29 +27,21 @@ def ask(plan: Plan, process: Process | None, *, environ: Mapping[str, str]) -> A
 
     Raises:
         MigratorError: The app can't be imported.
-        orjson.JSONDecodeError: What was printed is no answer.
     """
     own = environment(plan, process, environ=environ) if process is not None else dict(environ)
     tasks = [f"{task.name}={task.path}" for task in plan.tasks]
     settings = own.get(_SETTINGS, "") if process is not None and _SETTINGS in process.environment else ""
     words, folder = (settings or plan.project.settings, application(process), *tasks), _folder(plan, process)
-    code, answer, errors = ask_script(plan, "worker_probe", *words, folder=folder, environ=own)
-    if code != 0:
-        raise MigratorError(str(folder), "the unified app can't be imported", found=last_lines(errors))
-    return orjson.loads(answer)
+    return ask_agent(plan, "worker_probe", *words, folder=folder, environ=own)
 
 
 def ask_worker(plan: Plan, *, environ: Mapping[str, str]) -> Any:
     """Return the answer for the first unified worker.
 
     Raises:
-        MigratorError: The app can't be imported, or its answer can't be read.
+        MigratorError: The app can't be imported.
     """
-    worker = next(iter(plan.select(side=Side.UNIFIED, role=Role.WORKER)), None)
-    try:
-        return ask(plan, worker, environ=environ)
-    except orjson.JSONDecodeError as failure:
-        raise MigratorError("worker probe", "gave no answer", found=str(failure)) from failure
+    return ask(plan, next(iter(plan.select(side=Side.UNIFIED, role=Role.WORKER)), None), environ=environ)
 
 
 def releases_parked(plan: Plan, *, environ: Mapping[str, str]) -> bool:

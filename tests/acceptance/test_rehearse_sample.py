@@ -30,7 +30,7 @@ def test_the_sample_is_rehearsed_and_not_touched(tmp_path: Path) -> None:
         commit(plan.folder, "Decide about the places that the rewrite leaves alone")
         convert(scene)
         # What parity-check would have written; it has its own tests.
-        write_proof(plan, case_paths=(), counts={"compared": 1})
+        write_proof(plan, case_paths=(), counts={"compared": 1}, versions={})
         with redis.Redis(port=scene.server.port, socket_timeout=5) as client:
             before = client.dbsize(), client.lrange("celery", 0, -1), client.hgetall("dramatiq:default.msgs")
         command = [str(Path(sys.executable).with_name("migrator")), "rehearse", "--format", "json"]

@@ -88,7 +88,7 @@ def test_the_next_case_is_not_affected(report: ParityReport) -> None:
 
 
 def test_no_process_is_left_behind(report: ParityReport) -> None:
-    assert not [line for line in _living_children() if "agent/start.py" in line]
+    assert not [line for line in _living_children() if "migrator-agent" in line]
 
 
 def test_an_interrupted_run_ends_soon_and_leaves_nothing(tmp_path: Path) -> None:

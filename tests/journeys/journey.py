@@ -35,6 +35,8 @@ class Journey:
 
     project: Project
     folder: Path
+    #: The project's own interpreter.
+    interpreter: str = sys.executable
     #: The commands that ran, with exit code and seconds.
     steps: list[tuple[str, int, float]] = field(default_factory=list)
     #: Lines changed by hand so far.
@@ -53,7 +55,7 @@ class Journey:
 
     def python(self, *words: str, timeout_s: float = 120) -> str:
         """Run the project's Python, such as ``manage.py test``."""
-        done = self.project.run(sys.executable, *words, timeout_s=timeout_s)
+        done = self.project.run(self.interpreter, *words, timeout_s=timeout_s)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
         return done.stdout
 
@@ -85,10 +87,19 @@ def changed_lines(patch: str) -> int:
 
 
 @contextmanager
-def open_journey(folder: Path, files: Path, environ: Mapping[str, str]) -> Iterator[Journey]:
-    """Copy a project into a repository of its own; every process that it starts is ended afterwards, by pid."""
+def open_journey(
+    folder: Path, files: Path, environ: Mapping[str, str], *, environment: Path | None = None
+) -> Iterator[Journey]:
+    """Copy a project into a repository of its own; every process that it starts is ended afterwards, by pid.
+
+    Args:
+        environment: The project's own environment, which is active; by default it has that of the tool.
+    """
     mark = uuid.uuid4().hex
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    programs = environment / "bin" if environment is not None else Path(sys.executable).parent
+    path = f"{programs}{os.pathsep}{os.environ.get('PATH', '')}"
+    if environment is not None:
+        environ = {**environ, "VIRTUAL_ENV": str(environment)}
     project = Project(folder=folder / files.name, environ={**environ, MARK: mark, "PATH": path})
     logs = folder / "logs"
     logs.mkdir(parents=True)
@@ -98,7 +109,7 @@ def open_journey(folder: Path, files: Path, environ: Mapping[str, str]) -> Itera
     project.git("config", "user.email", "operator@example.org")
     project.commit()
     try:
-        yield Journey(project=project, folder=logs)
+        yield Journey(project=project, folder=logs, interpreter=str(programs / "python"))
     finally:
         end_marked(mark)
 

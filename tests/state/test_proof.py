@@ -13,10 +13,10 @@ from migrator.plan.model import Plan
 from migrator.state.proof import (
     Proof,
     discard_proof,
+    other_versions,
     proof_file,
     read_proof,
     source_digest,
-    tool_versions,
     verify_proof,
     write_proof,
 )
@@ -64,7 +64,10 @@ def plan(tmp_path: Path) -> Plan:
 
 def prove(plan: Plan, **counts: int) -> Proof:
     return write_proof(
-        plan, case_paths=(plan.folder / "cases", plan.folder / "waivers.toml"), counts={**GREEN, **counts}
+        plan,
+        case_paths=(plan.folder / "cases", plan.folder / "waivers.toml"),
+        counts={**GREEN, **counts},
+        versions={"celery": "5.3.6"},
     )
 
 
@@ -149,7 +152,7 @@ def test_cases_beside_the_project_move_with_it(plan: Plan, tmp_path: Path) -> No
     for name in ("src", "migration.toml"):
         (tmp_path / name).rename(tmp_path / "project" / name)
     moved = load_plan(tmp_path / "project" / "migration.toml")
-    proof = write_proof(moved, case_paths=(tmp_path / "cases",), counts=GREEN)
+    proof = write_proof(moved, case_paths=(tmp_path / "cases",), counts=GREEN, versions={})
     assert proof.case_paths == ("../cases",)
     assert codes(moved) == []
     (tmp_path / "cases" / "first" / "case.toml").write_text("title = 'z'\n")
@@ -186,7 +189,14 @@ def test_any_changed_word_is_told(plan: Plan, key: str) -> None:
 
 def test_other_versions_are_told(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     prove(plan)
-    monkeypatch.setattr("migrator.state.proof.tool_versions", lambda: {**tool_versions(), "celery": "4.0"})
+    monkeypatch.setattr("migrator.state.proof.tool_versions", lambda: {"migrator": "0.0.1"})
     (finding,) = verify_proof(plan, read_proof(plan)).findings
     assert finding.code == "PROOF-STALE"
-    assert "celery" in finding.found and "4.0" in finding.found
+    assert "→ 0.0.1" in finding.found
+
+
+def test_other_versions_of_the_project_are_told(plan: Plan) -> None:
+    proof = prove(plan)
+    assert not list(other_versions(proof, {"celery": "5.3.6", "redis": "5.0"}, "proof"))
+    (finding,) = other_versions(proof, {"celery": "5.4.0"}, "proof")
+    assert (finding.code, finding.found) == ("PROOF-STALE", "celery 5.3.6 → 5.4.0")

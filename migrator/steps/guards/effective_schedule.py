@@ -13,8 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import orjson
-
 from migrator.errors import MigratorError
 from migrator.plan.model import Plan
 from migrator.plan.processes import Process, Role
@@ -100,7 +98,7 @@ def verify(context: Context) -> Report:
         return findings_report(subject, ())
     try:
         seen = ask(plan, beat_process(plan), environ=context.environ)
-    except (MigratorError, orjson.JSONDecodeError) as failure:
+    except MigratorError as failure:
         remedy = "import the app of the unified beat in the project by hand to see why"
         return findings_report(
             "effective schedule", [error("WORKER-PROBE-FAILED", "beat", str(failure), remedy=remedy)]

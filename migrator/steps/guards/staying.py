@@ -14,12 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from migrator.errors import MigratorError, UnreachableError
 from migrator.plan.model import Plan
 from migrator.plan.processes import Process, Role
-from migrator.project.commands import ask_script, last_lines
+from migrator.project.commands import ask_agent
 from migrator.report import Finding, Report
 from migrator.steps.protocol import STAYING, Context, error, findings_report
 from migrator.wire.message import Side, System
@@ -85,7 +83,7 @@ def _ask(context: Context, process: Process) -> Served:
     if not process.command or process.system is None or (process.role, process.system) == NO_BEAT:
         raise MigratorError(f"process {process.name}", "has no command that tells what it serves")
     words = arguments(plan, process, environ=context.environ, node=process.name)
-    code, answer, errors = ask_script(
+    answer = ask_agent(
         plan,
         "staying_probe",
         plan.project.settings,
@@ -94,10 +92,9 @@ def _ask(context: Context, process: Process) -> Served:
         folder=plan.folder / process.directory,
         environ=environment(plan, process, environ=context.environ),
     )
-    if code != 0:
-        found = last_lines(errors) or " ".join(words)
-        raise UnreachableError(f"process {process.name}", "what it serves can't be seen", found=found)
-    return _served(plan, process.system, orjson.loads(answer))
+    if answer is None:
+        raise UnreachableError(f"process {process.name}", "what it serves can't be seen", found=" ".join(words))
+    return _served(plan, process.system, answer)
 
 
 #: No library's own process for schedules of actors is known.

@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-import orjson
-
 from migrator.brokers.connect import is_on_rabbitmq
-from migrator.errors import MigratorError, did_you_mean
+from migrator.errors import UnreachableError, did_you_mean
 from migrator.plan.model import Plan, PriorityLevel
 from migrator.plan.processes import Role
+from migrator.project.commands import ProjectCodeError
 from migrator.report import Finding, Report
+from migrator.state.proof import other_versions, proof_file, read_proof
 from migrator.steps.guards.effective_schedule import beat_process, schedule_findings
 from migrator.steps.guards.unified_broker import broker_findings
 from migrator.steps.protocol import Context, error, findings_report, warning
@@ -35,12 +35,17 @@ def guard(context: Context) -> Report:
     try:
         seen = ask(plan, worker, environ=context.environ)
         for_beat = seen if alike(worker, beat) else ask(plan, beat, environ=context.environ)
-    except (MigratorError, orjson.JSONDecodeError) as failure:
+    except UnreachableError as failure:
+        remedy = "set `[project] python`, or correct what its error says"
+        return findings_report("worker probe", [error("PROJECT-UNREACHABLE", "project", str(failure), remedy=remedy)])
+    except ProjectCodeError as failure:
         remedy = "import the unified app in the project by hand to see why"
         return findings_report(
             "worker probe", [error("WORKER-PROBE-FAILED", "unified app", str(failure), remedy=remedy)]
         )
     findings = [*_tasks(plan, seen), *_settings(context, seen["settings"]), *_priorities(context, seen)]
+    if (proof := read_proof(plan)) is not None:
+        findings += other_versions(proof, seen["versions"], str(proof_file(plan)))
     findings += [
         *broker_findings(context, seen["settings"]),
         *_net(context, seen["settings"]),

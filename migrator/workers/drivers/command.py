@@ -20,7 +20,7 @@ import orjson
 
 from migrator.errors import RefusedError, UnreachableError, UsageError
 from migrator.plan.model import Plan
-from migrator.plan.placeholders import fill
+from migrator.plan.placeholders import fill, fill_words
 from migrator.plan.processes import Process
 from migrator.project.legacy_tree import in_tree, legacy_folder, own_paths
 from migrator.report import Finding
@@ -169,7 +169,7 @@ def misconfigurations(plan: Plan, process: Process, *, environ: Mapping[str, str
 def arguments(plan: Plan, process: Process, *, environ: Mapping[str, str], node: str = "") -> list[str]:
     """Return the command with every placeholder filled in."""
     where = f"process {process.name}: command"
-    return [fill(plan, part, environ=environ, where=where, node=node) for part in process.command]
+    return fill_words(plan, process.command, environ=environ, where=where, node=node)
 
 
 def environment(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> dict[str, str]:
