@@ -101,11 +101,7 @@ def parity_check(
         findings=(*_source_changed(plan, configuration, source), *report.findings),
         started_at=started_at.isoformat(timespec="seconds"),
         elapsed_s=time.monotonic() - started,
-        facts={
-            **_facts(plan, configuration, versions),
-            **_run_options(options),
-            "waiting": list(waiting.summary) if waiting else [],
-        },
+        facts=_facts(plan, configuration, versions) | _run_options(options) | _summary(waiting),
     )
     return _published(plan, report, configuration)
 
@@ -218,6 +214,10 @@ def _facts(plan: Plan, configuration: Configuration, versions: Mapping[str, str]
         "cases_folder": str(configuration.cases.resolve()),
         "processors": os.cpu_count(),
     }
+
+
+def _summary(waiting: Waiting | None) -> dict[str, Any]:
+    return {"waiting": list(waiting.summary) if waiting else []}
 
 
 def _run_options(options: ParityOptions) -> dict[str, Any]:

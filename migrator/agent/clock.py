@@ -117,53 +117,53 @@ def _exchanged(function: Any, instead: Callable[..., Any]) -> Callable[..., Any]
     return other
 
 
-def _replacements() -> dict[str, Callable[..., Any]]:
+def _replacements() -> "dict[str, Callable[..., Any]]":
     """Return what the functions of ``time`` do instead; without a frozen moment, what they did before."""
-    real = _CLOCK.real
 
-    def of_seconds(name: str) -> Callable[..., Any]:
-        """One that takes the present for an argument that is not given."""
-
-        def call(*arguments: Any) -> Any:
-            given = arguments and arguments[0] is not None
-            return real[name](*arguments) if given or _CLOCK.now_ns is None else real[name](_CLOCK.seconds())
-
-        return call
-
-    def of_clock(name: str, value: Callable[[], Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            is_real_time = arguments == (time.CLOCK_REALTIME,) and _CLOCK.now_ns is not None
-            return value() if is_real_time else real[name](*arguments)
-
-        return call
-
-    def of_tuple(name: str, least: int) -> Callable[..., Any]:
-        """One that takes the present for a tuple of local time that is not given."""
-
-        def call(*arguments: Any) -> Any:
-            if len(arguments) == least and _CLOCK.now_ns is not None:
-                arguments = (*arguments, time.localtime())
-            return real[name](*arguments)
-
-        return call
-
-    def of_time(name: str, value: Callable[[], Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            return real[name](*arguments) if _CLOCK.now_ns is None else value()
-
-        return call
+    def nanoseconds() -> "int | None":
+        return _CLOCK.now_ns
 
     return {
-        "time": of_time("time", _CLOCK.seconds),
-        "time_ns": of_time("time_ns", lambda: _CLOCK.now_ns),
-        "clock_gettime": of_clock("clock_gettime", _CLOCK.seconds),
-        "clock_gettime_ns": of_clock("clock_gettime_ns", lambda: _CLOCK.now_ns),
-        "gmtime": of_seconds("gmtime"),
-        "localtime": of_seconds("localtime"),
-        "ctime": of_seconds("ctime"),
-        "asctime": of_tuple("asctime", 0),
-        "strftime": of_tuple("strftime", 1),
+        "time": _of_nothing("time", _CLOCK.seconds),
+        "time_ns": _of_nothing("time_ns", nanoseconds),
+        "clock_gettime": _of_clock("clock_gettime", _CLOCK.seconds),
+        "clock_gettime_ns": _of_clock("clock_gettime_ns", nanoseconds),
+        "gmtime": _of_present("gmtime", 0, _CLOCK.seconds),
+        "localtime": _of_present("localtime", 0, _CLOCK.seconds),
+        "ctime": _of_present("ctime", 0, _CLOCK.seconds),
+        "asctime": _of_present("asctime", 0, time.localtime),
+        "strftime": _of_present("strftime", 1, time.localtime),
     }
+
+
+def _of_nothing(name: str, value: Callable[[], Any]) -> Callable[..., Any]:
+    """One without arguments."""
+
+    def call(*arguments: Any) -> Any:
+        return _CLOCK.real[name](*arguments) if _CLOCK.now_ns is None else value()
+
+    return call
+
+
+def _of_clock(name: str, value: Callable[[], Any]) -> Callable[..., Any]:
+    """One that is told which clock: others than that of the real time go on."""
+
+    def call(*arguments: Any) -> Any:
+        frozen_one = _CLOCK.now_ns is not None and arguments == (time.CLOCK_REALTIME,)
+        return value() if frozen_one else _CLOCK.real[name](*arguments)
+
+    return call
+
+
+def _of_present(name: str, position: int, present: Callable[[], Any]) -> Callable[..., Any]:
+    """One that takes the present for an argument that is not given, or None."""
+
+    def call(*arguments: Any) -> Any:
+        if _CLOCK.now_ns is not None and (len(arguments) == position or arguments[position:] == (None,)):
+            arguments = (*arguments[:position], present())
+        return _CLOCK.real[name](*arguments)
+
+    return call
 
 
 def _now(kind: Any, tz: Any = None) -> Any:

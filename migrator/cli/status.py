@@ -66,8 +66,9 @@ def command(plan_file: Path | None, output_format: str) -> None:
     data |= {"interpreter": interpreter, **({"stays": stays} if plan.scope else {})}
     if now.moving is not None:
         data["moving"] |= {"rate": now.moving.rate, "left": now.moving.left, "left_s": now.moving.left_s}
-    code = ExitCode.USAGE if unclear else ExitCode.UNREACHABLE if now.problems else ExitCode.CLEAN
-    finish(Answer(exit_code=code, lines=lines, data=data, next_steps=now.next_steps), output_format)
+    code = ExitCode.UNREACHABLE if now.problems else ExitCode.CLEAN
+    answer = Answer(exit_code=ExitCode.USAGE if unclear else code, lines=lines, data=data, next_steps=now.next_steps)
+    finish(answer, output_format)
 
 
 def _shown(process: ProcessState) -> str:

@@ -166,17 +166,19 @@ def start_agent(
     replies = os.dup(process.stdout.fileno())
     process.stdout.close()
     started = AgentProcess(python, process, log_file, offset, process.stdin, replies)
-    started.send(
-        {
-            "protocol": PROTOCOL,
-            "start": (AGENT / "start.py").read_text(encoding="utf-8"),
-            "agent": str(AGENT),
-            "folder": str(folder),
-            "module": module,
-            "arguments": list(arguments),
-        }
-    )
+    started.send(_hello(module, arguments, folder))
     return started
+
+
+def _hello(module: str, arguments: Sequence[str], folder: Path) -> Mapping[str, Any]:
+    return {
+        "protocol": PROTOCOL,
+        "start": (AGENT / "start.py").read_text(encoding="utf-8"),
+        "agent": str(AGENT),
+        "folder": str(folder),
+        "module": module,
+        "arguments": list(arguments),
+    }
 
 
 def unusable(python: ProjectPython, what: str, found: str) -> UnreachableError:

@@ -24,6 +24,7 @@ from migrator.brokers.rabbitmq.management import URL_VARIABLE, Management
 from migrator.brokers.rabbitmq.server import RabbitmqServer
 from migrator.errors import RefusedError, UsageError
 from migrator.events import Event, EventKind, Listener, ignore
+from migrator.plan.interpreter import PYTHON_VARIABLE, project_python
 from migrator.plan.loader import load_plan
 from migrator.plan.model import Plan
 from migrator.plan.placeholders import endpoint_url
@@ -108,7 +109,8 @@ def rehearse(
         snapshot, messages, size_bytes = _copies(plan, folder, environ, chosen)
         copies = messages, size_bytes
         scratch = build(plan, folder, environ, rabbitmq=chosen.rabbitmq, copies=copies, stack=stack)
-        own = environment(clone, scratch, environ)
+        # An environment in the project's folder is not in the clone.
+        own = environment(clone, scratch, environ) | {PYTHON_VARIABLE: str(project_python(plan, environ))}
         notes = (*_copying_notes(plan, environ, chosen), *scratch.notes, *require_scratch(clone, own, scratch))
         for text in notes:
             listener(Event(kind=EventKind.NOTE, step="rehearse", text=text))
