@@ -10,7 +10,7 @@ ROUNDS ?= 5
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-servers compiled demo test journeys installation lint fmt types contracts bench chaos faults fuzz mutation alarms docs check clean
+.PHONY: help setup setup-servers compiled demo test journeys matrix installation lint fmt types contracts bench chaos faults fuzz mutation alarms docs check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,10 +46,13 @@ demo: $(STAMP) ## run the whole migration on the sample project: forward, back a
 	$(BIN)/migrator demo --messages $(MESSAGES) $(ARGS)
 
 test: $(STAMP) ## run all tests but the journeys
-	$(BIN)/python -m pytest -n 7 --dist loadgroup -m "not journey and not installation" $(ARGS)
+	$(BIN)/python -m pytest -n 7 --dist loadgroup -m "not journey and not installation and not matrix" $(ARGS)
 
 journeys: $(STAMP) ## migrate whole projects by the installed command, with real workers under load
 	$(BIN)/python -m pytest -n 2 -m journey $(ARGS)
+
+matrix: $(STAMP) ## migrate the shop in environments of old and new versions; NAME=oldest for one of them
+	$(BIN)/python -m pytest -m matrix $(if $(NAME),-k $(NAME)) $(ARGS)
 
 installation: $(STAMP) ## install the built wheel in each documented way into empty environments
 	$(BIN)/python -m pytest -m installation $(ARGS)

@@ -117,10 +117,10 @@ def _exchanged(function: Any, instead: Callable[..., Any]) -> Callable[..., Any]
     return other
 
 
-def _replacements() -> "dict[str, Callable[..., Any]]":
+def _replacements() -> dict[str, Callable[..., Any]]:
     """Return what the functions of ``time`` do instead; without a frozen moment, what they did before."""
 
-    def nanoseconds() -> "int | None":
+    def nanoseconds() -> int | None:
         return _CLOCK.now_ns
 
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -61,11 +61,7 @@ def command(plan_file: Path | None, output_format: str) -> None:
     lines += [f"{len(stays)} tasks stay: outside of the plan's scope"] if plan.scope else []
     lines += ["complete: " + "; ".join(now.quiet)] if now.quiet else []
     lines += [f"unknown: {problem}" for problem in dict.fromkeys(now.problems)]
-    data = dataclasses.asdict(now)
-    data.pop("next_steps")
-    data |= {"interpreter": interpreter, **({"stays": stays} if plan.scope else {})}
-    if now.moving is not None:
-        data["moving"] |= {"rate": now.moving.rate, "left": now.moving.left, "left_s": now.moving.left_s}
+    data = {**_plain(now), "interpreter": interpreter, **({"stays": stays} if plan.scope else {})}
     code = ExitCode.UNREACHABLE if now.problems else ExitCode.CLEAN
     answer = Answer(exit_code=ExitCode.USAGE if unclear else code, lines=lines, data=data, next_steps=now.next_steps)
     finish(answer, output_format)
@@ -89,6 +85,14 @@ def _without_plan(file: Path, problem: UsageError, output_format: str) -> NoRetu
         lines, stage, step = [f"{file.parent}: there is no plan yet"], Stage.NO_PLAN, "migrator init"
     data = {"stage": stage, "error": str(problem)}
     finish(Answer(exit_code=problem.exit_code, lines=lines, data=data, next_steps=(step,)), output_format)
+
+
+def _plain(now: MigrationStatus) -> dict[str, Any]:
+    data = dataclasses.asdict(now)
+    data.pop("next_steps")
+    if now.moving is not None:
+        data["moving"] |= {"rate": now.moving.rate, "left": now.moving.left, "left_s": now.moving.left_s}
+    return data
 
 
 def _interpreter(plan: Plan) -> tuple[dict[str, str], str]:

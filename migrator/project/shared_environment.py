@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from migrator.errors import RefusedError
+from migrator.errors import RefusedError, UsageError
 
 if TYPE_CHECKING:
     from migrator.plan.model import Plan
@@ -28,9 +28,13 @@ def refuse_namesakes(plan: Plan, environ: Mapping[str, str]) -> None:
     Raises:
         RefusedError: They have.
     """
-    from migrator.plan.placeholders import fill
+    from migrator.plan.interpreter import project_python
 
-    python = shutil.which(fill(plan, "{python}", environ=environ, where="project"), path=environ.get("PATH"))
+    try:
+        program = project_python(plan, environ).command[0]
+    except UsageError:  # said where an interpreter is needed
+        return
+    python = shutil.which(program, path=environ.get("PATH"))
     # Not resolved: the interpreter of a virtual environment is a link to the one that made it.
     if python is not None and Path(python).parent == Path(sys.executable).parent:
         refuse_packages([plan.source_root])

@@ -11,6 +11,7 @@ import pytest
 from migrator.plan.loader import load_plan
 from migrator.plan.model import Plan
 from migrator.state.proof import (
+    TOOL,
     Proof,
     discard_proof,
     other_versions,
@@ -189,7 +190,7 @@ def test_any_changed_word_is_told(plan: Plan, key: str) -> None:
 
 def test_other_versions_are_told(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     prove(plan)
-    monkeypatch.setattr("migrator.state.proof.tool_versions", lambda: {"migrator": "0.0.1"})
+    monkeypatch.setattr("migrator.state.proof.tool_versions", lambda: {TOOL: "0.0.1"})
     (finding,) = verify_proof(plan, read_proof(plan)).findings
     assert finding.code == "PROOF-STALE"
     assert "→ 0.0.1" in finding.found
