@@ -11,7 +11,7 @@ import os
 import signal
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -128,13 +128,34 @@ def _missing_folders(plan: Plan, contents: Mapping[Path, bytes | None]) -> list[
 
 
 def _prepare(temporary: Path, file: Path, data: bytes | None) -> None:
-    temporary.parent.mkdir(parents=True, exist_ok=True)
-    with temporary.open("xb") as stream:
+    _make_folder(temporary.parent)
+    old = file.stat() if file.exists() else None
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if old is None else 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
         stream.write(data or b"")
         stream.flush()
         os.fsync(stream.fileno())
-    if file.exists():
-        temporary.chmod(file.stat().st_mode & 0o7777)
+    _give(temporary, old or file.parent.stat())
+    if old is not None:
+        temporary.chmod(old.st_mode & 0o7777)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it; each belongs to the owner of the one that it lies in."""
+    if not folder.exists():
+        _make_folder(folder.parent)
+        folder.mkdir()
+        _give(folder, folder.parent.stat())
+
+
+def _give(path: Path, like: os.stat_result) -> None:
+    """Give a new file or folder owner and group of what it replaces, or lies in; only root can give to others."""
+    now = path.stat()
+    if os.geteuid() == 0 and (now.st_uid, now.st_gid) != (like.st_uid, like.st_gid):
+        os.chown(path, like.st_uid, like.st_gid)
+    elif now.st_gid != like.st_gid:
+        with suppress(PermissionError):
+            os.chown(path, -1, like.st_gid)
 
 
 def _check_unchanged(plan: Plan, entries: list[dict[str, Any]]) -> None:

@@ -11,12 +11,23 @@ from migrator.plan.model import Plan
 
 
 def ensure_state_folder(plan: Plan) -> Path:
-    """Make ``.migrator`` with its own ``.gitignore`` and return it.
+    """Make ``.migrator`` with its own ``.gitignore``, for its owner alone, and return it.
 
     Raises:
-        RefusedError: It can't be written.
+        RefusedError: It can't be written, or others could have written what is in it.
     """
-    return ensure_ignored(plan.state_folder)
+    folder = ensure_ignored(plan.state_folder)
+    found = folder.stat()
+    if found.st_mode & 0o022:
+        raise RefusedError(
+            str(folder),
+            "others can write in this folder, and what is in it decides which processes and files are touched",
+            found=f"mode {found.st_mode & 0o777:04o}",
+            remedy=f"look whether journal and snapshots are yours, then `chmod -R go-rwx {folder}`",
+        )
+    if found.st_uid == os.geteuid():
+        folder.chmod(0o700)
+    return folder
 
 
 def ensure_ignored(folder: Path) -> Path:
@@ -26,7 +37,7 @@ def ensure_ignored(folder: Path) -> Path:
         RefusedError: It can't be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         ignore = folder / ".gitignore"
         if not ignore.exists():
             ignore.write_text("*\n", encoding="utf-8")
