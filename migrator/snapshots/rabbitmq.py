@@ -9,22 +9,17 @@ from __future__ import annotations
 
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 import amqp
 
-from migrator.brokers.connect import has_rabbitmq
 from migrator.brokers.rabbitmq.browse import browse
 from migrator.brokers.rabbitmq.codec import body_of, plain, rich
 from migrator.brokers.rabbitmq.queues import arriving_queue, dead_queue, declare_missing, declare_own, rabbit_queues
 from migrator.brokers.rabbitmq.server import RabbitmqServer, count
-from migrator.plan.model import Endpoint, Plan
-from migrator.transfer.connections import Connections, open_connections
-from migrator.transfer.rabbitmq.connections import open_mixed_connections
-from migrator.transfer.rabbitmq.dedup_log import forget_dedup_log
-from migrator.transfer.rabbitmq.session import LockedSession, open_session
+from migrator.plan.model import Endpoint
 from migrator.wire.json_codec import dumps, loads
 from migrator.wire.message import Side, System
 
@@ -34,50 +29,9 @@ _PAGE = 500
 _LEAVE_TIMEOUT_S = 3.0
 
 
-def open_any_connections(plan: Plan, environ: Mapping[str, str]) -> Connections:
-    """Connect to every broker of the plan; ``servers`` of the result are those on Redis.
-
-    Raises:
-        UnreachableError: One does not answer.
-        RefusedError: Two endpoints share a queue.
-    """
-    return (
-        open_mixed_connections(plan, environ).whole if has_rabbitmq(plan, environ) else open_connections(plan, environ)
-    )
-
-
 def is_on_rabbitmq(broker: Any) -> bool:
     """Say whether a broker is on RabbitMQ."""
     return isinstance(broker.server, RabbitmqServer)
-
-
-def lock(connections: Connections) -> list[LockedSession]:
-    """Take the lock of every RabbitMQ and drop its deduplication log, which a restore makes invalid.
-
-    Raises:
-        RefusedError: A run holds one of the locks.
-    """
-    servers = {
-        connections.identities[key]: broker.server
-        for key, broker in connections.brokers.items()
-        if is_on_rabbitmq(broker)
-    }
-    sessions: list[LockedSession] = []
-    try:
-        for server in servers.values():
-            found: Any = server
-            sessions.append(open_session(found, wait_s=10))
-            forget_dedup_log(sessions[-1].connection)
-    except BaseException:
-        unlock(sessions)
-        raise
-    return sessions
-
-
-def unlock(sessions: list[LockedSession]) -> None:
-    """Release the locks."""
-    for session in sessions:
-        session.close()
 
 
 def content(broker: Any) -> Iterator[tuple[str, str, list[tuple[Any, ...]], bool]]:

@@ -39,8 +39,7 @@ from migrator.state.snapshot_file import (
     verify_snapshot,
     writing,
 )
-from migrator.transfer.connections import Connections, RedisBroker
-from migrator.transfer.lock import acquire, new_token, release
+from migrator.transfer.connections import Connections, open_connections
 from migrator.wire.message import Side
 from migrator.wire.queue_address import QueueAddress
 
@@ -54,7 +53,7 @@ def write_snapshot(plan: Plan, *, environ: Mapping[str, str], file: Path) -> Sna
         UnreachableError: A server does not answer.
         UsageError: The file can't be written.
     """
-    connections = rabbitmq.open_any_connections(plan, environ)
+    connections = open_connections(plan, environ)
     try:
         with writing(file) as writer:
             counts = _write_all(plan, connections, writer)
@@ -86,24 +85,26 @@ def restore_snapshot(plan: Plan, *, environ: Mapping[str, str], file: Path, repl
     if facts.plan != plan.name:
         remedy = "name the plan that it was written for"
         raise UsageError(str(file), f"the snapshot belongs to the plan {facts.plan!r}", remedy=remedy)
-    connections = rabbitmq.open_any_connections(plan, environ)
-    token, sessions = new_token(), rabbitmq.lock(connections)
+    connections = open_connections(plan, environ)
     try:
-        acquire(connections.servers.values(), token, wait_s=10, takeover=False)
-        by_name = {_name(broker): broker for broker in connections.brokers.values()}
-        _refuse_unknown_queues(by_name, file)
-        _clear_queues(connections, replace=replace)
-        for record in records(file):
-            broker = by_name.get(record.get("endpoint", ""))
-            if broker is not None:
-                with broker.server.translated():
-                    _put(broker, record["kind"], record["key"], [decoded(item) for item in record["items"]])
-                    connections.prolong(token)
+        with connections.locked(wait_s=10):
+            connections.forget()
+            _restore(connections, file, replace=replace)
     finally:
-        rabbitmq.unlock(sessions)
-        release(connections.servers.values(), token)
         connections.close()
     return facts
+
+
+def _restore(connections: Connections, file: Path, *, replace: bool) -> None:
+    by_name = {_name(broker): broker for broker in connections.brokers.values()}
+    _refuse_unknown_queues(by_name, file)
+    _clear_queues(connections, replace=replace)
+    for record in records(file):
+        broker = by_name.get(record.get("endpoint", ""))
+        if broker is not None:
+            with broker.server.translated():
+                _put(broker, record["kind"], record["key"], [decoded(item) for item in record["items"]])
+                connections.keep_locks()
 
 
 def _write_all(plan: Plan, connections: Connections, writer: Writer) -> dict[str, int]:
@@ -125,7 +126,7 @@ def _write_all(plan: Plan, connections: Connections, writer: Writer) -> dict[str
 _Part = tuple[str, str, list[tuple[Any, ...]], bool]
 
 
-def _content(broker: RedisBroker) -> Iterator[_Part]:
+def _content(broker: Any) -> Iterator[_Part]:
     """Yield kind, key, items, and whether the items count as messages."""
     if rabbitmq.is_on_rabbitmq(broker):
         yield from rabbitmq.content(broker)
@@ -176,7 +177,7 @@ def _zset(client: Any, key: str, *, counts: bool) -> Iterator[_Part]:
         yield "zset", key, [(member, repr(score).encode()) for member, score in page], counts
 
 
-def _put(broker: RedisBroker, kind: str, key: str, items: list[tuple[bytes, ...]]) -> None:
+def _put(broker: Any, kind: str, key: str, items: list[tuple[bytes, ...]]) -> None:
     if not items:
         return
     if kind == rabbitmq.KIND:
@@ -196,7 +197,7 @@ def _put(broker: RedisBroker, kind: str, key: str, items: list[tuple[bytes, ...]
         client.rpush(key, *(entry for (entry,) in reversed(items)))
 
 
-def _refuse_unknown_queues(by_name: Mapping[str, RedisBroker], file: Path) -> None:
+def _refuse_unknown_queues(by_name: Mapping[str, Any], file: Path) -> None:
     """Refuse messages of queues that nothing would read any more; leaving them out would be a loss."""
     on_redis = {name: broker for name, broker in by_name.items() if not rabbitmq.is_on_rabbitmq(broker)}
     known: dict[str, set[str]] = {}
@@ -245,7 +246,7 @@ def _clear_queues(connections: Connections, *, replace: bool) -> None:
                     broker.server.client.zrem(index, tag)
 
 
-def _own_keys(broker: RedisBroker) -> Iterator[str]:
+def _own_keys(broker: Any) -> Iterator[str]:
     endpoint = broker.endpoint
     for redis_queue in sources(endpoint):
         yield from (
@@ -262,5 +263,5 @@ def _own_keys(broker: RedisBroker) -> Iterator[str]:
         yield PARKED
 
 
-def _name(broker: RedisBroker) -> str:
+def _name(broker: Any) -> str:
     return f"{broker.endpoint.side.value}.{broker.endpoint.system.value}"

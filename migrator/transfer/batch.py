@@ -1,22 +1,13 @@
-"""One batch of messages: its translation, and the operations that apply it.
-
-On the server that holds the claim, a whole batch is applied by one script: copies first, then deletions. What goes to
-another server is pushed there first, with the ledger as proof (see ``brokers/redis/scripts/push.lua``).
-"""
+"""One batch of messages: its translation, and where each of them goes. What applies it is up to the servers."""
 
 from __future__ import annotations
 
 import itertools
-import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
-from migrator.brokers.redis.keys import LEDGER, PARKED, RedisQueue, quarantine_key
-from migrator.brokers.redis.pipeline import Push
-from migrator.brokers.redis.quarantine import quarantine_entry
-from migrator.transfer.connections import Connections
 from migrator.transfer.scope import staying_task
 from migrator.translation.result import Translated, Translation, Translator, ledger_entry
 from migrator.wire.json_codec import UnreadableError, text_of
@@ -24,20 +15,18 @@ from migrator.wire.kombu_envelope import copy_id_of, read_envelope
 from migrator.wire.quarantined import Quarantined
 from migrator.wire.queue_address import QueueAddress
 
-#: One operation of ``apply.lua``: command, key, type of the key, arguments.
-Operation = tuple[str, str, str, list[Any]]
-#: The messages to push, and the keys and arguments of the script that goes with them.
-Request = tuple[list[Push], list[Any], list[Any]]
-#: One claimed message: id of the copy (Dramatiq only) and its bytes, None if the body is gone.
+#: One claimed message: id of the copy (empty where the message itself tells it) and its bytes, None if they are gone.
 Item = tuple[bytes, bytes | None]
 
 
 @dataclass(slots=True, kw_only=True)
 class Batch:
-    """Messages claimed from one Redis queue, in the order of service."""
+    """Messages claimed from one queue, in the order of service."""
 
-    queue: RedisQueue
+    address: QueueAddress
     items: list[Item]
+    #: Each has an id of its own beside its bytes.
+    with_ids: bool
     #: Claimed by a run that was interrupted.
     resumed: bool = False
     #: Ledger entries of those that the interrupted run had already pushed to another server.
@@ -46,15 +35,16 @@ class Batch:
 
 @dataclass(slots=True, kw_only=True)
 class Group:
-    """Messages for one destination, as the parallel lists that the scripts take as arguments."""
+    """Messages for one destination, as the parallel lists that a server takes."""
 
-    #: ``list`` (Celery), ``hash`` (Dramatiq: list and hash of bodies) or ``zset`` (parked).
+    address: QueueAddress
+    #: ``list`` (Celery), ``hash`` (Dramatiq: list and hash of bodies), ``zset`` (parked) or ``queue`` (AMQP).
     kind: str
+    #: Key of the list or the set; name of the queue.
     name: str
-    bodies: str = ""
     is_remote: bool = False
     translated: list[Translated] = field(default_factory=list)
-    messages: list[bytes] = field(default_factory=list)
+    messages: list[Any] = field(default_factory=list)
     #: For another server: the entries for its ledger.
     entries: list[bytes] = field(default_factory=list)
     #: Dramatiq: the ids. Parked messages: their release times.
@@ -67,26 +57,37 @@ class Work:
 
     batch: Batch
     translated: list[Translated] = field(default_factory=list)
-    quarantined: list[tuple[str, Quarantined]] = field(default_factory=list)
-    filtered_out: int = 0
-    #: Included in ``filtered_out``: those whose tasks stay, by name.
+    quarantined: list[tuple[Item, Quarantined]] = field(default_factory=list)
+    filtered: list[Item] = field(default_factory=list)
+    #: Of those filtered out: those whose tasks stay, by name.
     stays: Counter[str] = field(default_factory=Counter)
     #: Included in ``translated``.
     parked: int = 0
     without_body: int = 0
-    #: Reached another server in an interrupted run and would not be sent there now: only deleted here.
+    #: Reached another server in an interrupted run: only deleted here.
     arrived: int = 0
-    #: By identity of the server, then by key of the list.
+    #: By identity of the server, then by name of the destination.
     groups: dict[str, dict[str, Group]] = field(default_factory=dict)
-    quarantined_flat: list[bytes] = field(default_factory=list)
-    filtered_flat: list[bytes] = field(default_factory=list)
-    gone_ids: list[bytes] = field(default_factory=list)
     forget: list[str] = field(default_factory=list)
     #: Ledger entries that other servers refused.
     refused: int = 0
 
 
-_numbers = (f"{uuid.uuid4().hex[:12]}{number:x}" for number in itertools.count())
+class Routes(Protocol):
+    """Where messages go."""
+
+    @property
+    def release_lead_ms(self) -> float:
+        """How long before its ETA a parked message is released."""
+
+    def identity(self, address: QueueAddress) -> str:
+        """Return the identity of the server that holds a queue."""
+
+    def parks(self, address: QueueAddress, eta_ms: int) -> bool:
+        """Say whether a message with this ETA is parked."""
+
+    def target(self, translated: Translated, *, is_parked: bool) -> tuple[str, str]:
+        """Return kind and name of the destination of a message."""
 
 
 def select_all(translation: Translation) -> bool:
@@ -94,27 +95,41 @@ def select_all(translation: Translation) -> bool:
     return True
 
 
-def prepare(
-    connections: Connections, batch: Batch, translate: Translator, selects: Callable[[Translation], bool]
-) -> Work:
+def prepare(routes: Routes, batch: Batch, translate: Translator, selects: Callable[[Translation], bool]) -> Work:
     """Translate a batch and sort it by destination."""
-    work = Work(batch=batch)
-    address, with_ids = batch.queue.address, bool(batch.queue.bodies)
-    items = _with_bodies(batch.items) if with_ids else batch.items
+    work, address = Work(batch=batch), batch.address
+    items = _with_bodies(batch.items) if batch.with_ids else batch.items
     work.without_body = len(batch.items) - len(items)
     made = [translate(address, identity.decode("utf-8", "surrogateescape"), raw or b"") for identity, raw in items]
+    if batch.arrived:
+        items, made = _without_arrived(work, items, made)
     if selects is select_all and set(map(type, made)) == {Translated}:
         work.translated = cast(list[Translated], made)
-        work.gone_ids = [identity for identity, _ in items] if with_ids else []
     else:
         for item, translation in zip(items, made, strict=True):
-            if isinstance(translation, Translated) and selects(translation):
-                work.translated.append(translation)
-                work.gone_ids += item[:1] if with_ids else ()
+            stays = staying_task(translation)
+            if stays or not selects(translation):
+                work.stays.update(stays)
+                work.filtered.append(item)
+            elif isinstance(translation, Quarantined):
+                work.quarantined.append((item, translation))
             else:
-                _leave_behind(work, item, translation, selects)
-    _sort(connections, work)
+                work.translated.append(translation)
+    _sort(routes, work)
     return work
+
+
+def _without_arrived(work: Work, items: list[Item], made: list[Translation]) -> tuple[list[Item], list[Translation]]:
+    """Leave out what has arrived, whatever it would be translated to now; its way back is over as well."""
+    fresh: list[tuple[Item, Translation]] = []
+    for item, translation in zip(items, made, strict=True):
+        if ledger_entry(work.batch.address, item_copy(work.batch, item)) not in work.batch.arrived:
+            fresh.append((item, translation))
+            continue
+        work.arrived += 1
+        if isinstance(translation, Translated) and translation.forget:
+            work.forget.append(translation.forget)
+    return [item for item, _ in fresh], [translation for _, translation in fresh]
 
 
 def _with_bodies(items: list[Item]) -> list[Item]:
@@ -122,30 +137,10 @@ def _with_bodies(items: list[Item]) -> list[Item]:
     return [item for item in dict(items).items() if item[1] is not None]
 
 
-def _leave_behind(work: Work, item: Item, translation: Translation, selects: Callable[[Translation], bool]) -> None:
-    """Record a message that is not moved: quarantined, or filtered out."""
-    queue, arrived = work.batch.queue, work.batch.arrived
-    identity, raw = item[0], item[1] or b""
-    if arrived and ledger_entry(queue.address, item_copy(queue, item)) in arrived:
-        # It was pushed, and has expired since or is excluded by another filter now: it has arrived all the same.
-        work.arrived += 1
-    elif isinstance(translation, Quarantined) and not staying_task(translation) and selects(translation):
-        copy_id = identity.decode(errors="surrogateescape")
-        work.quarantined.append((copy_id, translation))
-        work.quarantined_flat.extend(quarantine_entry(queue, copy_id, next(_numbers), translation, raw))
-    else:
-        work.stays.update(staying_task(translation))
-        work.filtered_out += 1
-        work.filtered_flat.append(identity if queue.bodies else raw)
-        return
-    if queue.bodies:
-        work.gone_ids.append(identity)
-
-
-def item_copy(queue: RedisQueue, item: Item) -> str:
+def item_copy(batch: Batch, item: Item) -> str:
     """Return the copy id by which the ledger knows a claimed message; empty if it can't be read."""
     identity, raw = item
-    if queue.bodies or raw is None:
+    if batch.with_ids or raw is None:
         return identity.decode(errors="surrogateescape")
     try:
         return copy_id_of(read_envelope(raw, text_of(raw)), raw)
@@ -153,7 +148,12 @@ def item_copy(queue: RedisQueue, item: Item) -> str:
         return ""
 
 
-def _sort(connections: Connections, work: Work) -> None:
+def ledger_entries(batch: Batch) -> list[str]:
+    """Return the keys by which a ledger knows the messages of a batch."""
+    return [ledger_entry(batch.address, item_copy(batch, item)) for item in batch.items]
+
+
+def _sort(routes: Routes, work: Work) -> None:
     """Group translated messages by destination; usually a message goes to the same one as the message before it."""
     address: QueueAddress | None = None
     priority = None
@@ -163,119 +163,40 @@ def _sort(connections: Connections, work: Work) -> None:
         eta_ms = translated.eta_ms
         if eta_ms is not None or translated.address is not address or translated.priority != priority:
             address, priority = translated.address, translated.priority
-            is_parked = eta_ms is not None and connections.parks(address, eta_ms)
+            is_parked = eta_ms is not None and routes.parks(address, eta_ms)
             # By the identity of the address object: hashing an address is slow.
             key = (id(address), priority, is_parked)
             group = by_key.get(key)
             if group is None:
-                group = by_key[key] = _group_for(connections, work, translated, is_parked=is_parked)
+                group = by_key[key] = _group_for(routes, work, translated, is_parked=is_parked)
             take = group.translated.append
             address = None if is_parked else address
         take(translated)
-    prefix = ledger_entry(work.batch.queue.address, "")
+    prefix = ledger_entry(work.batch.address, "")
     for group in itertools.chain.from_iterable(groups.values() for groups in work.groups.values()):
-        _fill(connections, work, group, prefix)
+        _fill(routes, work, group, prefix)
 
 
-def _fill(connections: Connections, work: Work, group: Group, prefix: str) -> None:
-    """Fill in the script arguments of a group."""
+def _fill(routes: Routes, work: Work, group: Group, prefix: str) -> None:
+    """Fill in the parallel lists of a group."""
     group.messages = [one.payload for one in group.translated]
     if group.is_remote:
         group.entries = [(prefix + one.source_copy).encode("utf-8", "surrogateescape") for one in group.translated]
         work.forget += [one.forget for one in group.translated if one.forget]
-    if group.bodies:
+    if group.kind == "hash":
         group.keys = [one.copy_id.encode("utf-8", "surrogateescape") for one in group.translated]
     elif group.kind == "zset":
         work.parked += len(group.translated)
-        group.keys = [(one.eta_ms or 0) - connections.release_lead_ms for one in group.translated]
+        group.keys = [(one.eta_ms or 0) - routes.release_lead_ms for one in group.translated]
 
 
-def _group_for(connections: Connections, work: Work, translated: Translated, *, is_parked: bool) -> Group:
+def _group_for(routes: Routes, work: Work, translated: Translated, *, is_parked: bool) -> Group:
     """Return the group that a message belongs to."""
-    identity = connections.identity(translated.address)
-    name, bodies = (PARKED, "") if is_parked else connections.target(translated)
+    identity = routes.identity(translated.address)
+    kind, name = routes.target(translated, is_parked=is_parked)
     groups = work.groups.setdefault(identity, {})
     group = groups.get(name)
     if group is None:
-        kind = "zset" if is_parked else "hash" if bodies else "list"
-        is_remote = identity != connections.identity(work.batch.queue.address)
-        group = groups[name] = Group(kind=kind, name=name, bodies=bodies, is_remote=is_remote)
+        is_remote = identity != routes.identity(work.batch.address)
+        group = groups[name] = Group(address=translated.address, kind=kind, name=name, is_remote=is_remote)
     return group
-
-
-def push_request(groups: dict[str, Group], *, token: str, life_ms: int, stamp: str) -> tuple[list[Any], list[Any]]:
-    """Return keys (without the fence) and arguments of ``push.lua`` for one other server."""
-    keys: list[Any] = [LEDGER]
-    arguments: list[Any] = [token, life_ms, stamp, len(groups)]
-    for group in groups.values():
-        keys.append(group.name)
-        number, bodies = len(keys) - 1, 0
-        if group.bodies:
-            keys.append(group.bodies)
-            bodies = len(keys) - 1
-        arguments += [group.kind, number, bodies, len(group.messages)]
-        arguments += group.entries
-        arguments += group.keys
-        arguments += group.messages
-    return keys, arguments
-
-
-def note_request(groups: dict[str, Group], *, token: str, life_ms: int, stamp: str) -> Request | None:
-    """Return the request for a server where nothing has arrived yet (``note.lua``); None if not all are lists."""
-    if any(group.kind != "list" for group in groups.values()):
-        return None
-    arguments: list[Any] = [token, life_ms, stamp, len(groups)]
-    for group in groups.values():
-        arguments += (len(group.messages), group.messages[-1], *group.entries)
-    pushes = [(group.name, group.messages) for group in groups.values()]
-    return pushes, [LEDGER, *groups], arguments
-
-
-def apply_request(connections: Connections, work: Work, *, claimed: int, token: str, life_ms: int) -> Request:
-    """Return the messages to push, and keys (without the fence) and arguments of ``apply.lua``, which runs after them.
-
-    Args:
-        connections: The servers.
-        work: The batch; what goes to other servers has arrived there.
-        claimed: How many entries the claim holds now.
-        token: The token of the lock.
-        life_ms: How long the lock lives.
-    """
-    queue = work.batch.queue
-    operations, pushes = _home_operations(connections, work)
-    if work.quarantined_flat:
-        operations.append(("HSET", quarantine_key(connections.endpoint(queue.address)), "hash", work.quarantined_flat))
-    if work.filtered_flat:
-        operations.append(("RPUSH", queue.filtered_out, "list", work.filtered_flat))
-    if work.gone_ids:
-        operations.append(("HDEL", queue.bodies, "hash", work.gone_ids))
-    if work.forget:
-        operations.append(("HDEL", LEDGER, "hash", work.forget))
-    keys: list[Any] = [queue.claim]
-    arguments: list[Any] = [token, life_ms, claimed, len(work.batch.items), len(operations)]
-    for command, key, kind, values in operations:
-        keys.append(key)
-        if values is work.gone_ids and len(values) == len(work.batch.items):
-            # Every message that leaves the claim: the script reads their ids from the claim itself.
-            arguments += [command, len(keys) - 1, kind, "claimed"]
-        else:
-            arguments += [command, len(keys) - 1, kind, len(values)]
-            arguments += values
-    return pushes, keys, arguments
-
-
-def _home_operations(connections: Connections, work: Work) -> tuple[list[Operation], list[Push]]:
-    """Return the operations and pushes for the server that holds the claim."""
-    operations: list[Operation] = []
-    pushes: list[Push] = []
-    for group in work.groups.get(connections.identity(work.batch.queue.address), {}).values():
-        pairs = list(itertools.chain.from_iterable(zip(group.keys, group.messages, strict=True))) if group.keys else []
-        if group.bodies:
-            operations.append(("HSET", group.bodies, "hash", pairs))
-            operations.append(("RPUSH", group.name, "list", group.keys))
-        elif group.kind == "zset":
-            operations.append(("ZADD", group.name, "zset", pairs))
-        else:
-            pushes.append((group.name, group.messages))
-            operations.append(("pushed", group.name, "list", [len(group.messages), group.messages[-1]]))
-    return operations, pushes

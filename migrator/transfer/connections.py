@@ -2,57 +2,95 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from migrator.brokers.clock import server_time_s
-from migrator.brokers.connect import connect
-from migrator.brokers.redis.celery import CeleryRedis
-from migrator.brokers.redis.dramatiq import DramatiqRedis
-from migrator.brokers.redis.keys import LOCK, RedisQueue, celery_list, dramatiq_list, sources
+from migrator.brokers.connect import connect, is_on_rabbitmq
+from migrator.brokers.redis.keys import PARKED, celery_list, dramatiq_list
 from migrator.brokers.redis.pipeline import RedisPipeline
-from migrator.brokers.redis.server import RedisServer
-from migrator.errors import RefusedError
+from migrator.errors import MigratorError, RefusedError
 from migrator.plan.model import Endpoint, Plan
-from migrator.transfer.lock import LIFE_MS
+from migrator.plan.placeholders import endpoint_url
+from migrator.transfer.delayed import park_after_ms, release_lead_ms, release_parked
+from migrator.transfer.lock import new_token
+from migrator.transfer.ports import QueueReader, TransferServer
+from migrator.transfer.redis.home import RedisHome
 from migrator.translation.result import Translated
 from migrator.wire.message import Side, System
 from migrator.wire.queue_address import QueueAddress
 
-_PROLONG_EVERY_S = 5.0
-
-RedisBroker = DramatiqRedis | CeleryRedis
+_KEEP_LOCKS_EVERY_S = 5.0
 
 
-@dataclass(slots=True, kw_only=True)
 class Connections:
-    """Every broker of the plan; endpoints on one server and database share a connection."""
+    """Every broker of the plan; endpoints on one server and database share a connection.
 
-    plan: Plan
-    #: By side and system.
-    brokers: dict[tuple[Side, System], RedisBroker]
-    #: By identity.
-    servers: dict[str, RedisServer]
-    #: Identity of the server of each endpoint.
-    identities: dict[tuple[Side, System], str]
-    pipelines: dict[str, RedisPipeline] = field(default_factory=dict)
-    #: A unified message that is due later than this (ms since the epoch) is parked; None if none is.
-    park_after_ms: float | None = None
-    #: How long before its ETA a parked message is released.
-    release_lead_ms: float = 0.0
-    #: By how many seconds the unified server's clock is ahead of our monotonic clock; None until it was asked.
-    clock_offset_s: float | None = None
-    #: When the locks were last extended, by the monotonic clock.
-    prolonged_at: float = field(default_factory=time.monotonic)
+    Args:
+        plan: The plan.
+        environ: Fills the references in its URLs.
+    """
 
-    def pipeline(self, identity: str) -> RedisPipeline:
-        """Return the pipeline to a server, opened on first use."""
-        pipeline = self.pipelines.get(identity)
-        if pipeline is None:
-            pipeline = self.pipelines[identity] = RedisPipeline(self.servers[identity])
-        return pipeline
+    def __init__(self, plan: Plan, environ: Mapping[str, str]) -> None:
+        self.plan = plan
+        self.unified_url = endpoint_url(plan.unified, environ)
+        self.unified_on_rabbitmq = is_on_rabbitmq(plan.unified, environ)
+        #: The token of the locks.
+        self.token = new_token()
+        #: By side and system.
+        self.brokers: dict[tuple[Side, System], Any] = {}
+        #: Identity of the server of each endpoint.
+        self.identities: dict[tuple[Side, System], str] = {}
+        #: By identity.
+        self.servers: dict[str, TransferServer] = {}
+        #: A unified message that is due later than this (ms since the epoch) is parked; None if none is.
+        self.park_after_ms: float | None = None
+        self.release_lead_ms = release_lead_ms(plan)
+        #: How long a worker may hold a message of the unified queue on RabbitMQ, as far as can be found out.
+        self.consumer_timeout_s = math.inf
+        self._readers: dict[Side, tuple[QueueReader, ...]] = {}
+        self._clock_offset_s: float | None = None
+        self._locks_kept_at = time.monotonic()
+
+    @property
+    def redis_homes(self) -> tuple[RedisHome, ...]:
+        """The servers that are Redis."""
+        return tuple(server for server in self.servers.values() if isinstance(server, RedisHome))
+
+    def home(self, address: QueueAddress) -> TransferServer:
+        """Return the server that holds a queue."""
+        return self.servers[self.identities[address.side, address.system]]
+
+    def is_on_rabbitmq(self, address: QueueAddress) -> bool:
+        """Say whether a queue is on RabbitMQ."""
+        return not isinstance(self.home(address), RedisHome)
+
+    def identity(self, address: QueueAddress) -> str:
+        """Return the identity of the server that holds a queue."""
+        return self.identities[address.side, address.system]
+
+    def endpoints(self, side: Side) -> tuple[Endpoint, ...]:
+        """Return the endpoints of one side."""
+        return (self.plan.unified,) if side is Side.UNIFIED else self.plan.legacy
+
+    def server_of(self, endpoint: Endpoint) -> TransferServer:
+        """Return the server that an endpoint is on."""
+        return self.servers[self.identities[endpoint.side, endpoint.system]]
+
+    def readers(self, side: Side) -> tuple[QueueReader, ...]:
+        """Return a reader of every queue of one side."""
+        if side not in self._readers:
+            found = (self.server_of(endpoint).readers(endpoint) for endpoint in self.endpoints(side))
+            self._readers[side] = tuple(reader for readers in found for reader in readers)
+        return self._readers[side]
+
+    def pipelines(self) -> Iterator[RedisPipeline]:
+        """Yield the open connections for scripts."""
+        for home in self.redis_homes:
+            yield from home.pipelines()
 
     def now_ms(self) -> float:
         """Return the time of the unified server in ms since the epoch; it decides whether an ETA is past, not ours.
@@ -60,64 +98,112 @@ class Connections:
         The server is asked once; from then on the monotonic clock counts. RabbitMQ does not report its time, so another
         server of the plan that is on Redis is asked instead; if there is none, our own clock is used.
         """
-        if self.clock_offset_s is None:
-            identity = self.identities[Side.UNIFIED, self.plan.unified.system]
-            server = self.servers.get(identity) or next(iter(self.servers.values()), None)
+        if self._clock_offset_s is None:
             there_s = time.time()
-            if server is not None:
-                with server.translated():
-                    there_s = server_time_s(server.client)
-            self.clock_offset_s = there_s - time.monotonic()
-        return (time.monotonic() + self.clock_offset_s) * 1000
+            unified = self.identities[Side.UNIFIED, self.plan.unified.system]
+            homes = sorted(self.redis_homes, key=lambda home: home.identity != unified)
+            for home in homes[:1]:
+                with home.server.translated():
+                    there_s = server_time_s(home.client)
+            self._clock_offset_s = there_s - time.monotonic()
+        return (time.monotonic() + self._clock_offset_s) * 1000
 
-    def drop_pipelines(self) -> None:
-        """Close every pipeline; the outcome of what was in flight on them is unknown."""
-        while self.pipelines:
-            self.pipelines.popitem()[1].close()
-
-    def prolong(self, token: str) -> None:
-        """Extend the lock on every server, at most every few seconds: scripts extend it only where they run.
-
-        Raises:
-            redis.RedisError: A server does not answer, or the lock is no longer ours.
-        """
-        if time.monotonic() - self.prolonged_at >= _PROLONG_EVERY_S:
-            for server in self.servers.values():
-                server.run("prolong", [LOCK], [token, LIFE_MS])
-            self.prolonged_at = time.monotonic()
-
-    def close(self) -> None:
-        """Close every connection."""
-        self.drop_pipelines()
-        for broker in self.brokers.values():
-            broker.close()
-        for server in self.servers.values():
-            server.close()
-
-    def identity(self, address: QueueAddress) -> str:
-        """Return the identity of the server that holds a queue."""
-        return self.identities[address.side, address.system]
+    def allow_parking(self, *, parks: bool) -> None:
+        """Set the ETA from which messages are parked, where the workers release them: only Redis needs that."""
+        wanted = parks and not self.unified_on_rabbitmq
+        self.park_after_ms = park_after_ms(self.plan, self.now_ms()) if wanted else None
 
     def parks(self, address: QueueAddress, eta_ms: int) -> bool:
         """Say whether a message with this ETA is parked."""
         return self.park_after_ms is not None and eta_ms > self.park_after_ms and address.side is Side.UNIFIED
 
-    def endpoint(self, address: QueueAddress) -> Endpoint:
-        """Return the endpoint that a queue belongs to."""
-        return self.brokers[address.side, address.system].endpoint
+    @property
+    def longest_eta_s(self) -> float:
+        """How long a worker of the unified queue may hold a message."""
+        return self.consumer_timeout_s if self.unified_on_rabbitmq else self.plan.unified.visibility_timeout_s
 
-    def redis_queues(self, side: Side) -> tuple[RedisQueue, ...]:
-        """Return every Redis queue on one side."""
-        endpoints = (self.plan.unified,) if side is Side.UNIFIED else self.plan.legacy
-        return tuple(redis_queue for endpoint in endpoints for redis_queue in sources(endpoint))
+    def target(self, translated: Translated, *, is_parked: bool) -> tuple[str, str]:
+        """Return kind and name of the destination of a message."""
+        address = translated.address
+        if is_parked:
+            return "zset", PARKED
+        if self.is_on_rabbitmq(address):
+            return "queue", address.wire_queue
+        endpoint = self.brokers[address.side, address.system].endpoint
+        if address.system is System.DRAMATIQ:
+            return "hash", dramatiq_list(endpoint, address.wire_queue)
+        return "list", celery_list(endpoint, address.queue, translated.priority)
 
-    def target(self, translated: Translated) -> tuple[str, str]:
-        """Return the list that a message goes into, and the hash of bodies (Dramatiq) or an empty string."""
-        endpoint = self.endpoint(translated.address)
-        if translated.address.system is System.DRAMATIQ:
-            name = dramatiq_list(endpoint, translated.address.wire_queue)
-            return name, f"{name}.msgs"
-        return celery_list(endpoint, translated.address.queue, translated.priority), ""
+    def arrived_elsewhere(self, identity: str, entries: list[str]) -> set[str]:
+        """Return which of these ledger entries are on any server but this one."""
+        others = (server for key, server in self.servers.items() if key != identity)
+        return {entry for server in others for entry in server.arrived(entries)}
+
+    @contextmanager
+    def locked(self, *, wait_s: float, takeover: bool = False) -> Iterator[None]:
+        """Hold the lock of every server.
+
+        Raises:
+            RefusedError: Another run holds one of them.
+        """
+        try:
+            for server in self.servers.values():
+                server.lock(wait_s=wait_s, takeover=takeover)
+            self._locks_kept_at = time.monotonic()
+            yield
+        finally:
+            for server in self.servers.values():
+                server.release()
+
+    def begin(self) -> None:
+        """Look at what earlier runs have left on every server, once every lock is ours.
+
+        Raises:
+            UnreachableError: A server does not answer.
+        """
+        self._each(lambda server: server.begin())
+
+    def forget(self) -> None:
+        """Invalidate what earlier runs have recorded: the messages are about to be replaced.
+
+        Raises:
+            UnreachableError: A server does not answer.
+        """
+        self._each(lambda server: server.forget())
+
+    def _each(self, action: Callable[[TransferServer], None]) -> None:
+        for server in self.servers.values():
+            try:
+                action(server)
+            except server.errors as error:
+                raise error if isinstance(error, MigratorError) else server.failure(error, server.where) from error
+
+    def too_late_ms(self) -> float:
+        """Return the latest ETA, in ms since the epoch, that a worker may hold; on Redis such a message is parked."""
+        return self.now_ms() + self.consumer_timeout_s * 1000 if self.unified_on_rabbitmq else math.inf
+
+    def keep_locks(self, *, at_once: bool = False) -> None:
+        """Extend every lock, at most every few seconds: scripts extend it only where they run.
+
+        Raises:
+            InterruptedRunError: Another run has a lock, or has had it since.
+        """
+        if at_once or time.monotonic() - self._locks_kept_at >= _KEEP_LOCKS_EVERY_S:
+            self._locks_kept_at = time.monotonic()
+            for server in self.servers.values():
+                server.keep_lock()
+
+    def release_parked(self, *, everything: bool) -> int:
+        """Put parked messages that are due soon, or all of them, into the unified queue; return how many."""
+        home = self.server_of(self.plan.unified)
+        if not isinstance(home, RedisHome):
+            return 0
+        return release_parked(home.server, self.plan.unified, math.inf if everything else self.now_ms())
+
+    def close(self) -> None:
+        """Close every connection."""
+        for server in self.servers.values():
+            server.close()
 
 
 def open_connections(plan: Plan, environ: Mapping[str, str]) -> Connections:
@@ -125,42 +211,57 @@ def open_connections(plan: Plan, environ: Mapping[str, str]) -> Connections:
 
     Raises:
         UnreachableError: One does not answer.
-        RefusedError: Legacy and unified Celery share a queue.
+        RefusedError: Two endpoints share a queue.
     """
-    opened: dict[tuple[Side, System], RedisBroker] = {}
-    servers: dict[str, RedisServer] = {}
-    identities: dict[tuple[Side, System], str] = {}
+    connections = Connections(plan, environ)
     try:
         for endpoint in (*plan.legacy, plan.unified):
-            broker: Any = connect(endpoint, environ)
-            opened[endpoint.side, endpoint.system] = broker
-            with broker.server.translated():
-                identity = broker.server.identity()
-            identities[endpoint.side, endpoint.system] = identity
-            if identity in servers:
-                broker.server.close()
-                broker.server = servers[identity]
-            servers[identity] = broker.server
+            _open(connections, endpoint, environ)
+        _refuse_shared_queues(connections)
     except BaseException:
-        for broker in opened.values():
-            broker.close()
+        connections.close()
         raise
-    connections = Connections(plan=plan, brokers=opened, servers=servers, identities=identities)
-    _refuse_shared_queues(connections)
     return connections
 
 
-def _refuse_shared_queues(connections: Connections) -> None:
-    legacy = connections.plan.endpoint(System.CELERY)
-    shared = set(connections.plan.unified.queues) & set(legacy.queues) if legacy else set()
-    same = (
-        connections.identities.get((Side.LEGACY, System.CELERY)) == connections.identities[Side.UNIFIED, System.CELERY]
-    )
-    if shared and same:
-        connections.close()
-        raise RefusedError(
-            "unified.queues",
-            "legacy and unified tasks share a queue, so old and new messages can't be told apart",
-            found=", ".join(sorted(shared)),
-            remedy="give the unified side a queue of its own",
+def _open(connections: Connections, endpoint: Endpoint, environ: Mapping[str, str]) -> None:
+    key, broker = (endpoint.side, endpoint.system), connect(endpoint, environ)
+    connections.brokers[key] = broker
+    found: Any = broker
+    if is_on_rabbitmq(endpoint, environ):
+        # Its libraries are only needed where there is a RabbitMQ.
+        from migrator.transfer.rabbitmq.home import RabbitHome
+
+        with found.server.connected() as connection:
+            identity = found.server.identity(connection)
+        rabbit: Any = connections.servers.setdefault(
+            identity, RabbitHome(connections.plan, found.server, identity, connections)
         )
+        rabbit.brokers.append(found)
+    else:
+        with found.server.translated():
+            identity = found.server.identity()
+        redis: Any = connections.servers.setdefault(identity, RedisHome(found.server, identity, connections))
+        if redis.server is not found.server:
+            found.server.close()
+            found.server = redis.server
+        redis.brokers[key] = found
+    connections.identities[key] = identity
+
+
+def _refuse_shared_queues(connections: Connections) -> None:
+    taken: dict[tuple[str, str], Endpoint] = {}
+    for key, broker in connections.brokers.items():
+        endpoint, identity = broker.endpoint, connections.identities[key]
+        on_rabbitmq = not isinstance(connections.servers[identity], RedisHome)
+        for queue in endpoint.queues:
+            other = taken.setdefault((identity, queue), endpoint)
+            if other is endpoint or not (on_rabbitmq or other.system is endpoint.system):
+                continue
+            where = f"{endpoint.side.value}.{endpoint.system.value}.queues"
+            what = "legacy and unified tasks share a queue, so old and new messages can't be told apart"
+            if on_rabbitmq:
+                name = f"{other.side.value}.{other.system.value}"
+                what = f"{name} uses the same queue; on RabbitMQ each declares it with other arguments (406)"
+            remedy = "give the unified side a queue of its own"
+            raise RefusedError(where, what, found=queue, remedy=remedy)

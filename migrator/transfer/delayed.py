@@ -11,14 +11,15 @@ Source: kombu/transport/redis.py (``restore_visible``); observed: timeout 3 s, E
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from migrator.brokers.redis.keys import PARKED, celery_list
-from migrator.plan.model import Plan
-from migrator.transfer.connections import Connections
+from migrator.brokers.redis.server import RedisServer
+from migrator.plan.model import Endpoint, Plan
 from migrator.translation.result import Translated, Translation, Translator
 from migrator.wire.json_codec import iso_from_ms
-from migrator.wire.message import Side
 from migrator.wire.quarantined import Quarantined, QuarantineReason
 from migrator.wire.queue_address import QueueAddress
 
@@ -63,22 +64,25 @@ def quarantine_late(plan: Plan, translate: Translator, *, now_ms: int) -> Transl
     return checked
 
 
-def release_parked(connections: Connections, *, everything: bool = False) -> int:
-    """Put parked messages that are due soon, or all of them, into the unified queue; return how many."""
-    endpoint = connections.plan.unified
-    server = connections.servers[connections.identities[Side.UNIFIED, endpoint.system]]
-    until = "+inf" if everything else int(connections.now_ms())
+def release_parked(server: RedisServer, endpoint: Endpoint, until_ms: float) -> int:
+    """Put parked messages that are due soon into the unified queue; return how many.
+
+    Args:
+        server: The server that holds the unified queue.
+        endpoint: The unified endpoint.
+        until_ms: The latest release time, in ms since the epoch.
+    """
+    until = "+inf" if until_ms == math.inf else int(until_ms)
     released = 0
-    with server.translated():
-        while page := server.client.zrangebyscore(PARKED, "-inf", until, start=0, num=_PAGE):
-            lists: list[str] = []
-            arguments: list[bytes | int] = []
-            for message in page:
-                name = celery_list(endpoint, endpoint.queues[0], _priority(message))
-                if name not in lists:
-                    lists.append(name)
-                arguments += [message, lists.index(name) + 1]
-            released += server.run("release", [PARKED, *lists], arguments)
+    while page := server.client.zrangebyscore(PARKED, "-inf", until, start=0, num=_PAGE):
+        lists: list[str] = []
+        arguments: list[bytes | int] = []
+        for message in page:
+            name = celery_list(endpoint, endpoint.queues[0], _priority(message))
+            if name not in lists:
+                lists.append(name)
+            arguments += [message, lists.index(name) + 1]
+        released += server.run("release", [PARKED, *lists], arguments)
     return released
 
 

@@ -9,9 +9,10 @@ from dataclasses import replace
 
 from migrator.plan.model import Plan
 from migrator.transfer.connections import Connections
-from migrator.transfer.options import MOST_RECORDS, Direction, QuarantineRecord, Tally, TransferOptions, TransferReport
+from migrator.transfer.options import MOST_RECORDS, QuarantineRecord, Tally, TransferOptions, TransferReport
 from migrator.transfer.report import build_report, note
 from migrator.transfer.scope import goes_on_with, staying_task
+from migrator.transfer.selection import emptied_side, is_selected, selection
 from migrator.translation.result import Translated, Translation, Translator
 from migrator.wire.message import Message, Side, State, System
 from migrator.wire.quarantined import Quarantined, QuarantineReason
@@ -26,23 +27,18 @@ def preview(
     connections: Connections, options: TransferOptions, translations: Mapping[tuple[Side, System], Translator]
 ) -> TransferReport:
     """Return the report of a run that would begin now; claims of workers count if these are said to have stopped."""
-    from migrator.transfer.selection import selection
-
     started_at = time.monotonic()
     tally, examples = Tally(), dict[str, str]()
-    side = Side.LEGACY if options.direction is Direction.FORWARD else Side.UNIFIED
+    side = emptied_side(options.direction)
     selects = selection(connections.plan, options)
     movable = (*_MOVABLE, State.CLAIMED) if options.consumers_stopped else _MOVABLE
-    beyond_ms = connections.now_ms() + connections.plan.unified.visibility_timeout_s * 1000
+    beyond_ms = connections.now_ms() + connections.longest_eta_s * 1000
     park_ms = connections.park_after_ms if side is Side.LEGACY else None
     for (broker_side, system), broker in connections.brokers.items():
-        only_from = options.system if options.direction is Direction.FORWARD else None
-        if broker_side is not side or only_from not in (None, system):
-            continue
-        for message in broker.scan():
-            if message.state not in movable or (options.queues and message.queue not in options.queues):
-                continue
+        for message in broker.scan() if broker_side is side else ():
             address = _address(side, message)
+            if message.state not in movable or not is_selected(options, address):
+                continue
             copy_id = message.copy_id if system is System.DRAMATIQ else ""
             translation = translations[side, system](address, copy_id, message.raw)
             tally.seen += 1

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from migrator.brokers.redis.keys import RedisQueue
 from migrator.errors import RefusedError
 from migrator.report import Severity
 from migrator.transfer.connections import Connections
 from migrator.transfer.options import Direction, TransferOptions
-from migrator.transfer.selection import selected_queues
+from migrator.transfer.selection import is_selected
 from migrator.wire.message import Side
 
 #: A translated message holds its original, escaped, inside Celery's envelope: about 3.5 times as large (measured).
@@ -28,24 +27,20 @@ def guard(connections: Connections, options: TransferOptions) -> None:
                 raise RefusedError(finding.where, finding.what, found=finding.found, remedy=finding.remedy)
         if facts.headroom_bytes is not None:
             used[facts.identity] = facts.headroom_bytes
+        if broker.endpoint.side is Side.UNIFIED and facts.visibility_timeout_s:
+            connections.consumer_timeout_s = facts.visibility_timeout_s
     if options.direction is Direction.BACK or options.dry_run:
         return
-    destination = connections.identities[Side.UNIFIED, connections.plan.unified.system]
-    headroom = used.get(destination)
+    destination = connections.server_of(connections.plan.unified)
+    headroom = used.get(destination.identity)
     if headroom is None:
         return
-    needed = sum(_memory(connections, queue) for queue in selected_queues(connections, options)) * _GROWTH
+    wanted = (reader for reader in connections.readers(Side.LEGACY) if is_selected(options, reader.address))
+    needed = sum(reader.memory() for reader in wanted) * _GROWTH
     if needed > headroom:
         raise RefusedError(
-            connections.servers[destination].where,
+            destination.where,
             "the server's memory limit leaves too little room for the messages",
             found=f"about {int(needed) >> 20} MiB needed, {headroom >> 20} MiB left",
             remedy="raise maxmemory, or transfer queue by queue with a worker running",
         )
-
-
-def _memory(connections: Connections, queue: RedisQueue) -> int:
-    """Return roughly how many bytes the messages of a queue take on their server."""
-    server = connections.servers[connections.identity(queue.address)]
-    with server.translated():
-        return int(server.client.memory_usage(queue.bodies or queue.list, samples=50) or 0)

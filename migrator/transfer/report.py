@@ -28,13 +28,13 @@ def count(tally: Tally, work: Work, *, beyond_ms: float) -> None:
         beyond_ms: The latest ETA that a queue can hold, in milliseconds since the epoch.
     """
     number = len(work.batch.items)
-    address = str(work.batch.queue.address)
+    address, system = str(work.batch.address), work.batch.address.system
     tally.seen += number
     tally.resumed += number if work.batch.resumed else 0
     tally.moved += len(work.translated) - work.refused
     tally.already_there += work.refused + work.arrived
     tally.without_body += work.without_body
-    tally.filtered_out += work.filtered_out
+    tally.filtered_out += len(work.filtered)
     tally.stays.update(work.stays)
     tally.parked += work.parked
     tally.quarantined += len(work.quarantined)
@@ -44,17 +44,17 @@ def count(tally: Tally, work: Work, *, beyond_ms: float) -> None:
         if translated.eta_ms is not None or translated.dropped:
             note(tally, translated, beyond_ms=beyond_ms)
     tally.by_queue[address] = tally.by_queue.get(address, 0) + len(work.translated)
-    for copy_id, quarantined in work.quarantined:
+    for (identity, _), quarantined in work.quarantined:
         tally.beyond_visibility += quarantined.reason is QuarantineReason.DUE_LATE
         tally.reasons[quarantined.reason.value] = tally.reasons.get(quarantined.reason.value, 0) + 1
         if len(tally.quarantined_messages) < MOST_RECORDS:
             tally.quarantined_messages.append(
                 QuarantineRecord(
                     id=quarantined.id,
-                    copy_id=copy_id,
+                    copy_id=identity.decode(errors="surrogateescape"),
                     task=quarantined.task,
-                    queue=work.batch.queue.address.wire_queue,
-                    system=work.batch.queue.address.system,
+                    queue=work.batch.address.wire_queue,
+                    system=system,
                     reason=quarantined.reason.value,
                     detail=quarantined.detail,
                 )
@@ -99,7 +99,11 @@ def build_report(connections: Connections, options: TransferOptions, tally: Tall
         released=tally.released,
         longest_eta_s=_away_s(connections, tally),
         left=left,
-        findings=tuple(findings(connections, options, tally, left)) + tuple(_orphans(connections)),
+        findings=(
+            *findings(connections, options, tally, left),
+            *_orphans(connections),
+            *(found for server in connections.servers.values() for found in server.findings(tally.reconnects)),
+        ),
         elapsed_s=elapsed_s,
         rate=tally.seen / elapsed_s if elapsed_s else 0.0,
         reconnects=tally.reconnects,
@@ -158,10 +162,19 @@ def findings(
 
 
 def _late(connections: Connections, tally: Tally) -> Iterator[Finding]:
-    limit_s = connections.plan.unified.visibility_timeout_s
+    limit_s = connections.longest_eta_s
     where = f"unified.{connections.plan.unified.queues[0]}"
     timeout = f"visibility timeout {limit_s:g} s"
-    if tally.beyond_visibility:
+    if tally.beyond_visibility and connections.unified_on_rabbitmq:
+        yield Finding(
+            code="TRANSFER-ETA",
+            severity=Severity.WARNING,
+            where=where,
+            what="a worker holds a message until its ETA, and RabbitMQ closes its channel (406) after consumer_timeout",
+            found=f"{tally.beyond_visibility} messages, timeout {limit_s:g} s as far as AMQP shows",
+            remedy="raise consumer_timeout in rabbitmq.conf above the longest ETA",
+        )
+    elif tally.beyond_visibility:
         yield Finding(
             code="TRANSFER-ETA",
             severity=Severity.WARNING,

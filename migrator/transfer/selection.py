@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from migrator.brokers.redis.keys import RedisQueue
 from migrator.errors import UsageError, did_you_mean
 from migrator.plan.model import Plan
 from migrator.transfer.batch import select_all
@@ -15,6 +14,7 @@ from migrator.transfer.scope import leave_others
 from migrator.translation.result import Translated, Translation, Translator
 from migrator.translation.translators import backward, forward
 from migrator.wire.message import Side, System
+from migrator.wire.queue_address import QueueAddress
 
 
 def emptied_side(direction: Direction) -> Side:
@@ -22,15 +22,10 @@ def emptied_side(direction: Direction) -> Side:
     return Side.LEGACY if direction is Direction.FORWARD else Side.UNIFIED
 
 
-def selected_queues(connections: Connections, options: TransferOptions) -> tuple[RedisQueue, ...]:
-    """Return the Redis queues that a run empties."""
+def is_selected(options: TransferOptions, address: QueueAddress) -> bool:
+    """Say whether a run empties a queue of the side that it takes messages from."""
     only_from = options.system if options.direction is Direction.FORWARD else None
-    return tuple(
-        redis_queue
-        for redis_queue in connections.redis_queues(emptied_side(options.direction))
-        if (not options.queues or redis_queue.address.queue in options.queues)
-        and (only_from is None or redis_queue.address.system is only_from)
-    )
+    return (not options.queues or address.queue in options.queues) and only_from in (None, address.system)
 
 
 def check_names(plan: Plan, options: TransferOptions) -> None:
@@ -49,22 +44,21 @@ def check_names(plan: Plan, options: TransferOptions) -> None:
             raise UsageError(f"--{kind} {name}", f"the plan has no such {kind} on the emptied side", remedy=remedy)
 
 
-def translators(connections: Connections, *, unified_url: str = "redis://") -> dict[tuple[Side, System], Translator]:
-    """Return the translation of the messages of every endpoint.
-
-    Args:
-        connections: The servers.
-        unified_url: The broker of the unified queue: RabbitMQ orders priorities the other way round.
-    """
+def translators(connections: Connections) -> dict[tuple[Side, System], Translator]:
+    """Return the translation of the messages of every endpoint."""
     plan, now_ms = connections.plan, int(connections.now_ms())
-    on_redis = connections.identities[Side.UNIFIED, plan.unified.system] in connections.servers
     found: dict[tuple[Side, System], Translator] = {
-        (endpoint.side, endpoint.system): forward(plan, endpoint, unified_url=unified_url, now_ms=now_ms)
+        (endpoint.side, endpoint.system): forward(plan, endpoint, unified_url=connections.unified_url, now_ms=now_ms)
         for endpoint in plan.legacy
     }
-    if on_redis and connections.park_after_ms is None:
+    if not connections.unified_on_rabbitmq and connections.park_after_ms is None:
         found = {key: quarantine_late(plan, translate, now_ms=now_ms) for key, translate in found.items()}
     found[Side.UNIFIED, System.CELERY] = backward(plan, now_ms=now_ms)
+    if len(connections.redis_homes) < len(connections.servers):
+        # Its libraries are only needed where there is a RabbitMQ.
+        from migrator.transfer.rabbitmq.encoding import encoding
+
+        found = {key: encoding(translate, connections.is_on_rabbitmq) for key, translate in found.items()}
     return {key: leave_others(plan, key, translate) for key, translate in found.items()} if plan.scope else found
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from migrator.brokers.connect import has_rabbitmq
 from migrator.events import Listener, ignore
 from migrator.plan.model import Plan
 from migrator.transfer.connections import open_connections
+from migrator.transfer.dry_run import preview
+from migrator.transfer.ledger import Ledger
 from migrator.transfer.malloc import keep_freed_memory
 from migrator.transfer.options import ShouldStop, TransferOptions, TransferReport
-from migrator.transfer.redis.run import transfer_on_redis
-from migrator.transfer.selection import check_names
+from migrator.transfer.preconditions import guard
+from migrator.transfer.run import Run
+from migrator.transfer.selection import check_names, translators
 
 
 def transfer(
@@ -40,9 +42,17 @@ def transfer(
     options = options or TransferOptions()
     check_names(plan, options)
     keep_freed_memory()
-    if has_rabbitmq(plan, environ):
-        # Its libraries are only needed where there is a RabbitMQ.
-        from migrator.transfer.rabbitmq.run import transfer_with_rabbitmq
-
-        return transfer_with_rabbitmq(plan, environ, options, listener, should_stop or (lambda: False))
-    return transfer_on_redis(open_connections(plan, environ), options, listener, should_stop or (lambda: False))
+    connections = open_connections(plan, environ)
+    try:
+        guard(connections, options)
+        connections.allow_parking(parks=options.park)
+        if options.dry_run:
+            return preview(connections, options, translators(connections))
+        with connections.locked(wait_s=options.lock_wait_s, takeover=options.takeover):
+            connections.begin()
+            with Ledger.open(plan.state_folder / "book.sqlite3") as book:
+                stop = should_stop or (lambda: False)
+                run = Run(connections=connections, options=options, book=book, listener=listener, should_stop=stop)
+                return run.execute()
+    finally:
+        connections.close()

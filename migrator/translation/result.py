@@ -8,6 +8,7 @@ them: they hold only strings, bytes and numbers.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -20,7 +21,8 @@ from migrator.wire.queue_address import QueueAddress
 class Translated(msgspec.Struct, frozen=True, gc=False):
     """A message in the form of its destination."""
 
-    payload: bytes
+    #: Bytes; where it goes to RabbitMQ, the message of its library.
+    payload: Any
     #: The queue that it goes to.
     address: QueueAddress
     #: Dramatiq's ``message_id``, Celery's task id; the same on both sides.

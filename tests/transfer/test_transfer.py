@@ -668,7 +668,7 @@ def test_the_lock_is_extended_where_nothing_is_sent(two_servers: Scene, monkeypa
     """Everything is quarantined, so no script runs on the destination; even so its lock must not expire."""
     scene, lives_ms = two_servers, list[int]()
     fill(scene.legacy, 3000, actor="cleanup_old_cache_task")
-    monkeypatch.setattr(connections, "_PROLONG_EVERY_S", 0.0)
+    monkeypatch.setattr(connections, "_KEEP_LOCKS_EVERY_S", 0.0)
 
     def shorten() -> bool:
         if not lives_ms:
@@ -997,6 +997,25 @@ def test_what_had_arrived_before_a_kill_is_not_sent_back_or_quarantined(two_serv
     assert report.balance == 0
     assert not any(scene.legacy_state().values())
     assert scene.ids() == {("unified", identity): 1}
+
+
+def test_what_had_arrived_back_before_a_kill_can_go_forward_again(two_servers: Scene) -> None:
+    """Pushed back, killed before it was deleted on the unified side: the ledger there must forget it all the same."""
+    scene = two_servers
+    ids = [scene.send("fetch_crypto_prices_task", ["BTC"]), scene.apply("fetch_yahoo_stocks_task", ["AAPL"])]
+    scene.forward()
+    lists = [queue for queue in sources(scene.plan.unified) if scene.unified.exists(queue.list)]
+    entries = {queue.claim: scene.unified.lrange(queue.list, 0, -1) for queue in lists}
+    ledger = scene.unified.hgetall("tqm:ledger")
+    assert len(ledger) == 2 == scene.back().moved
+    scene.unified.hset("tqm:ledger", mapping=ledger)
+    for claim, messages in entries.items():
+        scene.unified.rpush(claim, *messages)
+
+    again = scene.back()
+    assert (again.moved, again.already_there, again.balance) == (0, 2, 0)
+    assert scene.forward().moved == 2
+    assert scene.ids() == {("unified", identity): 1 for identity in ids}
 
 
 def test_a_source_restored_to_an_older_state_doubles_nothing(two_servers: Scene) -> None:

@@ -62,11 +62,9 @@ class TransactionalConsumer:
         self._connection = connection
         self._windows = windows
         self._window = windows.setdefault(queue, DedupWindow(queue=queue))
-        self._unacknowledged: list[Any] = []
         self._queues = queues
         self._waiting: deque[Any] = deque()
         self._returned: list[tuple[str, Any]] = []
-        self._last_tag = 0
         #: Called when the commit in flight is confirmed; None if there is none.
         self._on_committed: Callable[[], None] | None = None
         self._answered = False
@@ -82,18 +80,19 @@ class TransactionalConsumer:
         self._consume(min(self._most, _PREFETCH_FIRST))
 
     def take(self, number: int, *, expected: int = 0) -> list[Any]:
-        """Return the next messages, fewer at the end of the queue; none is acknowledged until :meth:`commit`.
+        """Return the next messages, fewer at the end of the queue; they are acknowledged by :meth:`commit`.
+
+        At most two batches may be out at one time.
 
         Args:
             number: At most this many; fewer when they are long.
             expected: This many are known to be there: wait for them.
         """
-        if expected > self._prefetch:
+        if 2 * expected > self._prefetch:
             # They fitted into memory together before.
-            self._consume(expected)
+            self._consume(2 * expected)
         messages = self._next(expected or min(number, max(1, self._prefetch // 2)), expected)
         if messages:
-            self._unacknowledged += messages
             self._adapt(messages)
         return messages
 
@@ -135,8 +134,6 @@ class TransactionalConsumer:
         while self._waiting and len(messages) < number and room > 0:
             messages.append(self._waiting.popleft())
             room -= len(messages[-1].body)
-        if messages:
-            self._last_tag = messages[-1].delivery_tag
         return messages
 
     def publish(self, message: Any, queue: str, *, origin: Any = None) -> None:
@@ -147,20 +144,19 @@ class TransactionalConsumer:
         with detect_blocked(self._connection, self.queue):
             self._channel.basic_publish(message, exchange="", routing_key=queue, mandatory=True)
 
-    def commit(self, *, then: Callable[[], None] = lambda: None, wait: bool = True) -> None:
-        """Acknowledge the messages taken and publish those given, both or neither.
+    def commit(self, messages: list[Any], *, then: Callable[[], None] = lambda: None, wait: bool = True) -> None:
+        """Acknowledge the messages of one batch and publish those given, both or neither.
 
         Args:
+            messages: The batch, as it was taken.
             then: Called when the commit is confirmed.
             wait: Wait for that; otherwise :meth:`finish` does, or the next command on this queue.
         """
         self.finish()
-        messages, self._unacknowledged = self._unacknowledged, []
         self._window.begin(messages, self._windows)
         with detect_blocked(self._connection, self.queue):
-            if self._last_tag:
-                self._channel.basic_ack(self._last_tag, multiple=True)
-                self._last_tag = 0
+            if messages:
+                self._channel.basic_ack(messages[-1].delivery_tag, multiple=True)
             self._send_commit()
         self._on_committed = then
         if wait:

@@ -25,6 +25,8 @@ from migrator.transfer.rabbitmq.dedup_window import DedupWindow, note_alive
 from migrator.wire.queue_address import QueueAddress
 
 HEARTBEAT_S = 30
+#: How many messages one transaction takes at most.
+PAGE = 500
 #: A server confirms a new queue before it is on its disk: a crash loses the queue and what was committed to it, while
 #: the acknowledgements of those messages may survive. Erlang writes its log after two seconds at the latest.
 #: Source: disk_log_1.erl (the cache of ``fwrite``); observed on RabbitMQ 3.10.
@@ -51,11 +53,15 @@ class LockedSession:
         self.created: list[str] = []
         self._written_at = 0.0
 
-    def consumer(self, queue: str, size: int) -> TransactionalConsumer:
+    def consumes(self, queue: str) -> bool:
+        """Say whether a queue is consumed."""
+        return queue in self._consumers
+
+    def consumer(self, queue: str) -> TransactionalConsumer:
         """Return the consumer of a queue, opened on first use."""
         consumer = self._consumers.get(queue)
         if consumer is None:
-            consumer = TransactionalConsumer(self.connection, queue, size, self, windows=self._windows)
+            consumer = TransactionalConsumer(self.connection, queue, PAGE, self, windows=self._windows)
             self._consumers[queue] = consumer
         return consumer
 

@@ -28,8 +28,8 @@ from migrator.brokers.protocol import Broker
 from migrator.plan.loader import load_plan
 from migrator.plan.model import Plan
 from migrator.transfer.options import Direction, TransferOptions, TransferReport
-from migrator.transfer.rabbitmq import connections, session
-from migrator.transfer.rabbitmq.connections import WRITTEN_AFTER_S
+from migrator.transfer.rabbitmq import home, session
+from migrator.transfer.rabbitmq.home import WRITTEN_AFTER_S
 from migrator.transfer.rabbitmq.session import QUEUE_WRITTEN_AFTER_S
 from migrator.transfer.transfer import transfer
 from migrator.wire.message import State, System
@@ -159,7 +159,7 @@ def amqp_content(url: str, queue: str) -> list[tuple[bytes, dict[str, Any]]]:
 def make_scene(folder: Path, **urls: str) -> Iterator[RabbitScene]:
     """Return a scene on these servers; its transfers don't wait until RabbitMQ has written what they did."""
     with (
-        patch.object(connections, "WRITTEN_AFTER_S", 0.0),
+        patch.object(home, "WRITTEN_AFTER_S", 0.0),
         patch.object(session, "QUEUE_WRITTEN_AFTER_S", 0.0),
     ):
         yield from _scene(folder, urls)
@@ -169,7 +169,7 @@ def make_scene(folder: Path, **urls: str) -> Iterator[RabbitScene]:
 def before_a_crash() -> Iterator[None]:
     """Let transfers wait as they do outside of tests, so that a server may crash at any moment."""
     with (
-        patch.object(connections, "WRITTEN_AFTER_S", WRITTEN_AFTER_S),
+        patch.object(home, "WRITTEN_AFTER_S", WRITTEN_AFTER_S),
         patch.object(session, "QUEUE_WRITTEN_AFTER_S", QUEUE_WRITTEN_AFTER_S),
     ):
         yield

@@ -31,8 +31,9 @@ from migrator.brokers.rabbitmq.server import RabbitmqServer
 from migrator.brokers.redis import keys
 from migrator.errors import RefusedError, UnreachableError
 from migrator.events import Event, EventKind, ignore
+from migrator.transfer import connections
 from migrator.transfer.options import TransferOptions
-from migrator.transfer.rabbitmq import connections, session
+from migrator.transfer.rabbitmq import session
 from migrator.transfer.throttle import Limit
 from migrator.transfer.transfer import transfer
 from migrator.wire.message import State
@@ -472,7 +473,7 @@ def test_follows_late_producers_until_told(any_scene: RabbitScene) -> None:
 
 def test_a_quiet_bridge_keeps_its_locks(to_rabbit: RabbitScene, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lock in Redis ends by itself after half a minute; here it is gone at once."""
-    monkeypatch.setattr(connections, "_STAY_EVERY_S", 0.0)
+    monkeypatch.setattr(connections, "_KEEP_LOCKS_EVERY_S", 0.0)
     told, calls, ids = list[Event](), list[int](), list(mixed(to_rabbit, 4))
 
     def should_stop() -> bool:

@@ -1,9 +1,9 @@
-"""Put messages back without translating them: quarantined ones, claims of stopped workers, those filtered out."""
+"""Put messages on Redis back without translating them: quarantined ones, and claims of stopped workers."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection
 from itertools import islice
 from typing import Any
 
@@ -14,32 +14,29 @@ from migrator.brokers.redis.keys import LOCK, RedisQueue, celery_list, quarantin
 from migrator.brokers.redis.quarantine import QuarantinedMessage, read_quarantined
 from migrator.brokers.redis.server import RedisServer
 from migrator.errors import RefusedError
-from migrator.transfer.connections import Connections
 from migrator.transfer.lock import LIFE_MS
-from migrator.wire.message import Side
 from migrator.wire.queue_address import QueueAddress
 
 _PAGE = 200
 _LOOK_S = 0.5
 
+RedisBroker = DramatiqRedis | CeleryRedis
 
-def restore_quarantined(connections: Connections, sides: Collection[Side], token: str) -> int:
+
+def restore_quarantined(broker: RedisBroker, token: str, *, keep_locks: Callable[[], None]) -> int:
     """Put quarantined messages back into the queues that they came from; return how many."""
-    restored = 0
-    for (side, _), broker in connections.brokers.items():
-        if side not in sides:
-            continue
-        server, by_list = broker.server, {redis_queue.list: redis_queue for redis_queue in sources(broker.endpoint)}
-        with server.translated():
-            while page := _page_of_quarantined(broker):
-                for quarantined in page:
-                    redis_queue = by_list.get(quarantined.list, sources(broker.endpoint)[0])
-                    restored += _restore_one(server, redis_queue, quarantine_key(broker.endpoint), quarantined, token)
-                    connections.prolong(token)
+    restored, queues = 0, sources(broker.endpoint)
+    by_list = {queue.list: queue for queue in queues}
+    while page := _page_of_quarantined(broker):
+        for quarantined in page:
+            queue = by_list.get(quarantined.list, queues[0])
+            _restore_one(broker.server, queue, quarantine_key(broker.endpoint), quarantined, token)
+            keep_locks()
+        restored += len(page)
     return restored
 
 
-def _page_of_quarantined(broker: DramatiqRedis | CeleryRedis) -> list[QuarantinedMessage]:
+def _page_of_quarantined(broker: RedisBroker) -> list[QuarantinedMessage]:
     page: dict[bytes, QuarantinedMessage] = {}
     for quarantined in read_quarantined(broker.server.client, broker.endpoint):
         page[quarantined.field] = quarantined
@@ -50,7 +47,7 @@ def _page_of_quarantined(broker: DramatiqRedis | CeleryRedis) -> list[Quarantine
 
 def _restore_one(
     server: RedisServer, redis_queue: RedisQueue, key: str, quarantined: QuarantinedMessage, token: str
-) -> int:
+) -> None:
     if redis_queue.bodies:
         copy_id = quarantined.copy_id.encode(errors="surrogateescape")
         copies: list[Any] = ["HSET", 1, "hash", 2, copy_id, quarantined.raw, "LPUSH", 2, "list", 1, copy_id]
@@ -61,46 +58,17 @@ def _restore_one(
     arguments = [token, LIFE_MS, 0, 0, len(keys), *copies, "HDEL", len(keys), "hash", 1, quarantined.field]
     # No claim is involved: a key that never exists stands in for it.
     server.run("apply", [LOCK, f"{key}:none", *keys], arguments)
-    return 1
 
 
-def restore_filtered(connections: Connections, redis_queue: RedisQueue, token: str) -> None:
-    """Put filtered-out messages back where they were."""
-    server = connections.servers[connections.identity(redis_queue.address)]
-    end = "LEFT" if redis_queue.bodies else "RIGHT"
-    with server.translated():
-        while server.client.llen(redis_queue.filtered_out):
-            server.run(
-                "restore_filtered", [LOCK, redis_queue.filtered_out, redis_queue.list], [token, LIFE_MS, 500, end]
-            )
-            connections.prolong(token)
-
-
-def reclaim(connections: Connections, wanted: Iterable[RedisQueue], token: str, *, silence_s: float) -> int:
+def reclaim(broker: RedisBroker, queues: Collection[str], token: str, *, silence_s: float) -> int:
     """Return messages that stopped workers had claimed to their queues; return how many.
 
     Raises:
         RefusedError: A worker that should have stopped has sent a heartbeat.
     """
-    addresses = {
-        (redis_queue.address.side, redis_queue.address.system, redis_queue.address.queue) for redis_queue in wanted
-    }
-    reclaimed = 0
-    for (side, system), broker in connections.brokers.items():
-        queues = {
-            queue
-            for address_side, address_system, queue in addresses
-            if (address_side, address_system) == (side, system)
-        }
-        if not queues:
-            continue
-        with broker.server.translated():
-            if isinstance(broker, DramatiqRedis):
-                reclaimed += _reclaim_ids(broker, queues, token, silence_s)
-            else:
-                reclaimed += _reclaim_unacked(broker, queues, token)
-            connections.prolong(token)
-    return reclaimed
+    if isinstance(broker, DramatiqRedis):
+        return _reclaim_ids(broker, queues, token, silence_s)
+    return _reclaim_unacked(broker, queues, token)
 
 
 def _reclaim_ids(broker: DramatiqRedis, queues: Collection[str], token: str, silence_s: float) -> int:
