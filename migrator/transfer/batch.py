@@ -27,6 +27,8 @@ class Batch:
     items: list[Item]
     #: Each has an id of its own beside its bytes.
     with_ids: bool
+    #: RabbitMQ: the deliveries by copy id, until they are acknowledged.
+    deliveries: dict[str, Any] = field(default_factory=dict)
     #: Claimed by a run that was interrupted.
     resumed: bool = False
     #: Ledger entries of those that the interrupted run had already pushed to another server.

@@ -40,8 +40,6 @@ class RabbitReader:
         self.queue = queue
         self._home = home
         self._stays_home = stays_home
-        #: The deliveries of the batches that are not applied yet, by copy id.
-        self._origins: dict[int, dict[str, Any]] = {}
 
     @property
     def _session(self) -> LockedSession:
@@ -61,7 +59,6 @@ class RabbitReader:
 
     def leftovers(self) -> Iterator[Batch]:
         """Yield what an interrupted run had taken."""
-        self._origins.clear()
         if count(self._session.connection, self.queue.moving) is not None:
             moving = self._session.consumer(self.queue.moving)
             while deliveries := moving.take(PAGE):
@@ -98,7 +95,7 @@ class RabbitReader:
     def apply(self, work: Work) -> Callable[[], None]:
         """Begin to apply a batch."""
         session = self._session
-        origins = self._origins[id(work.batch)]
+        origins = work.batch.deliveries
         consumer = session.consumer(self._source_of(work))
         for group in work.groups.get(self._home.identity, {}).values():
             destination = session.destination(group.address)
@@ -111,23 +108,17 @@ class RabbitReader:
         for identity, _ in work.filtered:
             origin = origins[identity.decode()]
             consumer.publish(private_copy(public_copy(origin), {}), session.own(self.queue.filtered_out), origin=origin)
-        done = []
-
-        def committed() -> None:
-            del self._origins[id(work.batch)]
-            done.append(True)
-
-        consumer.commit(list(origins.values()), then=committed, wait=False)
+        consumer.commit(list(origins.values()), then=origins.clear, wait=False)
 
         def applied() -> None:
-            while not done:
+            while origins:
                 consumer.finish()
 
         return applied
 
     def was_applied(self, work: Work) -> bool:
         """Say whether a batch was applied whose outcome got lost with a connection."""
-        first = fingerprint(next(iter(self._origins[id(work.batch)].values())))
+        first = next(map(fingerprint, work.batch.deliveries.values()), None)
         with closing(browse(self._session.connection, self._source_of(work))) as messages:
             # The server puts what it takes back where it was, at the head.
             return all(fingerprint(message) != first for message in islice(messages, PAGE))
@@ -138,7 +129,6 @@ class RabbitReader:
 
     def close(self) -> None:
         """Take nothing more."""
-        self._origins.clear()
         self._session.close_consumer(self.queue.queue)
         self._session.close_consumer(self.queue.moving)
 
@@ -150,9 +140,7 @@ class RabbitReader:
         items: list[Item] = [
             (copy.encode(), raw_of(self.address, public_copy(message))) for copy, message in origins.items()
         ]
-        batch = Batch(address=self.address, items=items, with_ids=True)
-        self._origins[id(batch)] = origins
-        return batch
+        return Batch(address=self.address, items=items, with_ids=True, deliveries=origins)
 
 
 def _with_ids(deliveries: list[Any], *, given: bool) -> dict[str, Any]:
