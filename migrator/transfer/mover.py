@@ -38,6 +38,8 @@ class Mover:
     #: Called before a batch is claimed; a true result ends the queue.
     should_stop: Callable[[], bool]
     pace: Pace
+    #: At a limited rate nothing is done ahead.
+    is_limited: bool = False
     #: After an error, the outcome of what is left here is looked up.
     _in_flight: deque[InFlightBatch] = field(default_factory=deque)
     #: After an error: messages may have reached another server already.
@@ -95,7 +97,7 @@ class Mover:
         self._in_flight.append(batch)
         if not batch.pushes:
             batch.applied = reader.apply(work)
-        if any(server.delivers for server, _ in batch.pushes):
+        if self.is_limited or any(server.delivers for server, _ in batch.pushes):
             self._settle()
         else:
             self._await_applied(keep=2 if batch.pushes else 1)

@@ -64,6 +64,7 @@ class Run:
             on_applied=self._record_batch,
             should_stop=self._stop,
             pace=Pace(most=self.limit.most(largest)),
+            is_limited=self.options.max_rate is not None,
         )
         self.translations = translators(self.connections)
 
