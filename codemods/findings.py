@@ -27,8 +27,6 @@ def findings(
         yield _finding("EXISTS", f"{file.relative_to(plan.folder)}:1", "")
     if installation.app_wanted_by is not None:
         yield _finding("CELERY-APP", f"{installation.app_wanted_by.relative_to(plan.folder)}:1", "")
-    if installation.rows_in is not None:
-        yield _finding("PERIODIC-ROW", f"{installation.rows_in.relative_to(plan.folder)}:1", "django_celery_beat")
 
 
 def without_dismissed(plan: Plan, found: Iterable[Finding], *, whole: bool) -> Iterator[Finding]:

@@ -2,8 +2,7 @@
 
 The package is found without importing it. Left out: caches, and its own ``settings.py``, which a project with settings
 never loads. One line changes: ``DEFAULT_SETTINGS_MODULE`` names the project's settings. A file that is there with other
-content is never overwritten, unless an earlier run created it and nobody touched it since. Projects that keep their
-schedule in rows of django_celery_beat get a migration for them beside (:mod:`codemods.install.beat_rows`).
+content is never overwritten, unless an earlier run created it and nobody touched it since.
 
 Under a label of its own a project gets :data:`REUSABLE` only: dead letters and what workers do with late messages, for
 its own Celery app, without the fourteen tasks.
@@ -19,13 +18,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from codemods.install.beat_rows import beat_rows_migration, installs_beat_rows
 from codemods.install.celery_app import app_files, settings_file
 from migrator.errors import UsageError
 from migrator.inventory.source_files import module_name
 from migrator.plan.model import Plan
 from migrator.plan.processes import Role
-from migrator.wire.message import Side, System
+from migrator.wire.message import Side
 from migrator.workers.probe import application
 
 _LEFT_OUT = frozenset({"settings.py", "py.typed"})
@@ -48,8 +46,6 @@ class Installation:
     to_write: tuple[Path, ...] = ()
     #: Those that are there with other content.
     conflicts: tuple[Path, ...] = ()
-    #: Settings that keep the schedule in rows, where nothing is installed that could hold a migration for them.
-    rows_in: Path | None = None
     #: The settings, where a Celery app is needed that has no place to stand in.
     app_wanted_by: Path | None = None
 
@@ -66,19 +62,13 @@ def plan_installation(plan: Plan, *, created: Mapping[str, str], app: bool = Fal
         UsageError: The package can't be found, or the folder lies outside the project.
     """
     if not plan.project.install_package or not plan.project.install_to:
-        renames = any(task.system is System.CELERY and task.name != task.unified for task in plan.mappings())
         own = app_files(plan) if app else {}
         found = _installation(plan, own, created)
-        rows_in = installs_beat_rows(plan) if renames else None
-        return replace(found, rows_in=rows_in, app_wanted_by=settings_file(plan) if app and not own else None)
+        return replace(found, app_wanted_by=settings_file(plan) if app and not own else None)
     destination = (plan.folder / plan.project.install_to).resolve()
     if not destination.is_relative_to(plan.folder):
         raise UsageError("project.install_to", "lies outside the plan's folder", found=plan.project.install_to)
     wanted = _package_files(plan, destination)
-    migrations = sorted(file.stem for file in wanted if file.parent.name == "migrations" and file.stem != "__init__")
-    generated = beat_rows_migration(plan, migrations)
-    if generated is not None:
-        wanted[generated[0]] = generated[1]
     init = destination / "__init__.py"
     if app:
         wanted |= app_files(plan)

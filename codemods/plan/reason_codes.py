@@ -145,7 +145,8 @@ REASONS = MappingProxyType(
             "run with --text, or correct it once the cutover is done",
         ),
         "PERIODIC-ROW": _left(
-            "a row of django_celery_beat may name a legacy task", "rename the task of that row by hand"
+            "code or a fixture makes or finds a row of django_celery_beat that names a legacy task",
+            "name the unified task there by hand; rows in the database are the cutover's",
         ),
         "IN-PLACE-ADAPTER": _left("an in-place task whose arguments change", "use a new name for the unified task"),
         "FORWARDED": _notice("a patched name's assertions can't be followed", "check the arguments that they read"),

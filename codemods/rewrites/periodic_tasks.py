@@ -1,7 +1,7 @@
 """Code that creates or queries django_celery_beat rows: ``PeriodicTask(task=…)``, ``PeriodicTask.objects.get(task=…)``.
 
 The task gets its unified name, and arguments the plan's changes, where they are literal JSON or ``json.dumps`` of
-literals. Rows that are in the database already are the generated migration's (:mod:`codemods.install.beat_rows`).
+literals. Rows that are in the database already are the cutover's (:mod:`migrator.steps.hand_over_schedule`).
 Source: ``django_celery_beat/models.py`` (``args`` and ``kwargs`` are JSON in text), Django's ``get_or_create``.
 """
 

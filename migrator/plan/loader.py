@@ -22,6 +22,7 @@ from migrator.plan.dismissals import read_dismissals
 from migrator.plan.model import (
     Cutover,
     Endpoint,
+    MissedFirings,
     Operation,
     OperationKind,
     Plan,
@@ -128,6 +129,7 @@ def _cutover(table: TomlTable) -> Cutover:
     cutover = Cutover(
         legacy_aliases=table.flag("legacy_aliases"),
         legacy_aliases_quiet_s=table.number("legacy_aliases_quiet_s", default=24 * 3600) or 24 * 3600,
+        missed_firings=table.choice("missed_firings", MissedFirings, default=MissedFirings.RUN),
     )
     table.close()
     return cutover

@@ -35,6 +35,15 @@ class OperationKind(StrEnum):
     DROP = "drop"
 
 
+class MissedFirings(StrEnum):
+    """What becomes of entries of the schedule that fell due while no scheduler ran."""
+
+    #: The scheduler that starts runs each of them once.
+    RUN = "run"
+    #: They are listed, and not run.
+    SKIP = "skip"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One change of a call's arguments, applied in the plan's order (:mod:`migrator.plan.arguments`)."""
@@ -192,6 +201,7 @@ class Cutover:
     legacy_aliases: bool = False
     #: Quiet period: seconds without such a message after which no more are expected.
     legacy_aliases_quiet_s: float = 24 * 3600.0
+    missed_firings: MissedFirings = MissedFirings.RUN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

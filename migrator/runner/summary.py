@@ -47,6 +47,7 @@ def summarize(
         quarantined=sum(int(line.data["quarantined"]) for line in moves),
         reasons=reasons,
         elapsed_s=0.0 if planned else time.monotonic() - began,
+        notes=tuple(str(text) for line in entries if line.phase is phase for text in line.data.get("notes", ())),
         cannot_undo=tuple(dict.fromkeys(text for step in steps for text in step.cannot_undo(context))),
         next_steps=next_commands(state),
     )

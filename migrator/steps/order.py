@@ -5,12 +5,14 @@ of the unified workers. Only then are legacy processes stopped. A rollback is no
 must be gone before their table goes, the legacy source must be back before a legacy process starts, and a worker must
 be there before its messages come. The legacy aliases come down first: unified workers must have left the legacy queues
 before anybody legacy works there again. Legacy processes that stay work on the converted source: they are started when
-the messages of converted tasks are gone, and stopped before the source goes back.
+the messages of converted tasks are gone, and stopped before the source goes back. The schedule is handed over while no
+scheduler runs, in both directions.
 """
 
 from __future__ import annotations
 
 from migrator.steps import (
+    hand_over_schedule,
     legacy_aliases,
     migrate_database,
     preflight,
@@ -42,6 +44,7 @@ STEPS: tuple[Step, ...] = (
     snapshot.STEP,
     transfer.STEP,
     legacy_aliases.STEP,
+    hand_over_schedule.STEP,
     restart_staying.STEP,
     start_scheduler.STEP,
     verify.STEP,
@@ -57,6 +60,7 @@ ROLLBACK: tuple[Step, ...] = (
     start_workers.STEP,
     migrate_database.STEP,
     restart_staying.STEP,
+    hand_over_schedule.STEP,
     source.STEP,
     stop_workers.STEP,
     transfer.STEP,

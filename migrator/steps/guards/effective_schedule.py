@@ -15,22 +15,14 @@ from typing import Any
 
 from migrator.errors import MigratorError
 from migrator.plan.model import Plan
-from migrator.plan.processes import Process, Role
 from migrator.report import Finding, Report
-from migrator.steps.guards.schedulers import embeds_beat
 from migrator.steps.protocol import Context, error, findings_report, warning
-from migrator.wire.message import Side, System
+from migrator.wire.message import System
 from migrator.workers.probe import ask, option
+from migrator.workers.schedule_store import beat_process
 
 #: Modules of schedulers that keep entries outside of the settings.
 _ELSEWHERE = ("django_celery_beat", "redbeat")
-
-
-def beat_process(plan: Plan) -> Process | None:
-    """Return the process that runs the unified beat: a scheduler, or a worker with one inside."""
-    schedulers = plan.select(side=Side.UNIFIED, role=Role.SCHEDULER)
-    embedding = (p for p in plan.processes if p.side is Side.UNIFIED and embeds_beat(p.command))
-    return next(iter((*schedulers, *embedding)), None)
 
 
 def schedule_findings(plan: Plan, seen: Mapping[str, Any]) -> Iterator[Finding]:

@@ -25,6 +25,7 @@ from migrator.report import Finding, Report
 from migrator.steps.protocol import Context, error, findings_report, warning
 from migrator.wire.message import Side
 from migrator.workers.drivers.process_record import living
+from migrator.workers.schedule_store import embeds_beat
 from migrator.workers.start_stop import ProcessState, list_processes
 
 REDBEAT_LOCK, REDBEAT_SCHEDULE = "redbeat::lock", "redbeat::schedule"
@@ -62,11 +63,6 @@ def kind_of(command: Sequence[str]) -> str:
     if any(word in ("manage.py", "django-admin") for word in words[:3]):
         return next((COMMANDS[word] for word in words[:4] if word in COMMANDS), "")
     return ""
-
-
-def embeds_beat(arguments: Iterable[str]) -> bool:
-    """True for a worker that runs a beat of its own."""
-    return any(part in ("-B", "--beat") for part in arguments)
 
 
 def _in_plan(plan: Plan) -> Iterator[Finding]:

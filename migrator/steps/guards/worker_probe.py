@@ -20,12 +20,13 @@ from migrator.plan.processes import Role
 from migrator.project.commands import ProjectCodeError
 from migrator.report import Finding, Report
 from migrator.state.proof import other_versions, proof_file, read_proof
-from migrator.steps.guards.effective_schedule import beat_process, schedule_findings
+from migrator.steps.guards.effective_schedule import schedule_findings
 from migrator.steps.guards.unified_broker import broker_findings
 from migrator.steps.protocol import Context, error, findings_report, warning
 from migrator.wire.message import Side
 from migrator.workers import legacy_aliases
 from migrator.workers.probe import alike, ask
+from migrator.workers.schedule_store import beat_process
 
 
 def guard(context: Context) -> Report:
