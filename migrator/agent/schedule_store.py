@@ -212,7 +212,11 @@ def _write_rows(app: Any, states: Mapping[str, Any], *, skip: bool) -> "list[str
         return []
     for name, state in states.items():
         given = datetime.fromisoformat(state["last_run_at"])
-        row = _using(model).filter(name=name).first() or _make(app, name)
+        row = _using(model).filter(name=name).first()
+        if row is not None and state.get("assumed"):
+            # It knows itself what it has run.
+            continue
+        row = row or _make(app, name)
         if row is not None and (row.last_run_at is None or _aware(row.last_run_at) < given):
             count = max(row.total_run_count, state["total_run_count"])
             _using(model).filter(pk=row.pk).update(last_run_at=_stored(given), total_run_count=count)

@@ -46,7 +46,7 @@ def legacy_folder(plan: Plan, *, environ: Mapping[str, str]) -> Path:
         add = ("-c", "core.hooksPath=/dev/null", "worktree", "add", "--quiet", "--force", "--detach")
         git(plan, *add, str(tree), commit, environ=environ)
         whole.touch()
-    _link_ignored(plan, tree, environ)
+    link_ignored(plan, tree, environ)
     return tree / _below(plan, environ)
 
 
@@ -118,7 +118,7 @@ def _has_legacy_source(plan: Plan, commit: str, environ: Mapping[str, str]) -> b
         return not converted(plan, Path(scratch) / plan.project.root)
 
 
-def _link_ignored(plan: Plan, tree: Path, environ: Mapping[str, str]) -> None:
+def link_ignored(plan: Plan, tree: Path, environ: Mapping[str, str]) -> None:
     """Link what git ignores in the project into a tree, unless it is there."""
     top = Path(git(plan, "rev-parse", "--show-toplevel", environ=environ))
     command = ("ls-files", "--others", "--ignored", "--exclude-standard", "--directory", "-z")

@@ -36,11 +36,12 @@ def summarize(
             reasons[reason] = reasons.get(reason, 0) + int(count)
     steps = [step for step in STEPS if not state.begun or step.name in state.begun]
     planned = outcome is RunOutcome.PLANNED
+    by_hand = tuple(str(line.data["by_hand"]) for line in entries if line.phase is phase and "by_hand" in line.data)
     return RunReport(
         command=command,
         run=context.run,
         outcome=outcome,
-        exit_code=_CODES.get(outcome, ExitCode.CLEAN),
+        exit_code=_CODES.get(outcome, ExitCode.DIFFERENCES if by_hand else ExitCode.CLEAN),
         steps=tuple(results),
         downtime_s=None if planned else measure_downtime(entries, phase),
         moved=sum(int(line.data["moved"]) for line in moves),
@@ -49,7 +50,7 @@ def summarize(
         elapsed_s=0.0 if planned else time.monotonic() - began,
         notes=tuple(str(text) for line in entries if line.phase is phase for text in line.data.get("notes", ())),
         cannot_undo=tuple(dict.fromkeys(text for step in steps for text in step.cannot_undo(context))),
-        next_steps=next_commands(state),
+        next_steps=(*by_hand, *next_commands(state)),
     )
 
 

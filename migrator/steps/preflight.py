@@ -5,6 +5,7 @@ from __future__ import annotations
 from migrator.report import Report, merge
 from migrator.steps.guards import (
     brokers,
+    commits,
     database,
     managers,
     messages,
@@ -21,6 +22,7 @@ NAME = "preflight"
 
 GUARDS = (
     source.guard,
+    commits.guard,
     database.guard,
     brokers.guard,
     managers.guard,

@@ -5,16 +5,18 @@ Undo restores exactly these files from the commit before, in a commit of its own
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 
 from migrator.errors import RefusedError
 from migrator.inventory.retired_imports import retired_imports
 from migrator.project.commands import git
 from migrator.report import Report
-from migrator.steps.actions.git_commit import commit_paths, find_commit
+from migrator.steps.actions.git_commit import commit_command, commit_paths, find_commit
 from migrator.steps.protocol import Action, Context, Facts, Step, error, findings_report, nothing_to_do
 
 NAME = "retire_files"
+SUBJECT, RESTORED = "Retire the legacy task modules", "Restore the legacy task modules"
 
 
 def check(context: Context) -> Report:
@@ -65,19 +67,26 @@ def cannot_undo(context: Context) -> tuple[str, ...]:
 
 
 def _retire(context: Context, files: tuple[str, ...]) -> Facts:
+    """Remove and commit; a verified system stays as it is if git refuses the commit, which then is made by hand."""
     if not find_commit(context, "retire"):
         git(context.plan, "rm", "--quiet", "--ignore-unmatch", "--", *files, environ=context.environ)
-    subject = "Retire the legacy task modules"
-    return {"commit": commit_paths(context, "retire", subject=subject, paths=files), "files": files}
+    try:
+        return {"commit": commit_paths(context, "retire", subject=SUBJECT, paths=files), "files": files}
+    except RefusedError as refusal:
+        command = shlex.join(["git", *commit_command(context, "retire", subject=SUBJECT, paths=files)])
+        text = f"the removal of {', '.join(files)} is staged and not committed: {refusal.found or refusal.what}"
+        return {"files": files, "notes": [text], "by_hand": command}
 
 
 def _restore(context: Context, files: tuple[str, ...]) -> Facts:
     retired = find_commit(context, "retire")
     if not retired or find_commit(context, "restore"):
         git_state = "already restored" if retired else "never retired"
+        commit = find_commit(context, "restore")
         if not retired:
             _restore_uncommitted(context, files)
-        return {"commit": find_commit(context, "restore"), "note": git_state}
+            commit = commit_paths(context, "restore", subject=RESTORED, paths=files, way_back=True)
+        return {"commit": commit, "note": git_state}
     names = ("diff", "--relative", "--name-only", "--diff-filter=D", f"{retired}~1", retired)
     removed = git(context.plan, *names, environ=context.environ).splitlines()
     for file in removed:
@@ -92,19 +101,20 @@ def _restore(context: Context, files: tuple[str, ...]) -> Facts:
         *removed,
         environ=context.environ,
     )
-    subject = "Restore the legacy task modules"
-    return {"commit": commit_paths(context, "restore", subject=subject, paths=removed, way_back=True), "files": removed}
+    commit = commit_paths(context, "restore", subject=RESTORED, paths=removed, way_back=True)
+    return {"commit": commit, "files": removed}
 
 
 def _restore_uncommitted(context: Context, files: tuple[str, ...]) -> None:
-    """Bring back files whose removal was staged but not committed."""
-    gone = [file for file in files if not (context.plan.folder / file).exists()]
-    tracked = (
-        git(context.plan, "ls-tree", "--name-only", "-r", "HEAD", "--", *gone, environ=context.environ) if gone else ""
-    )
-    if tracked:
-        paths = tracked.splitlines()
-        git(context.plan, "restore", "--staged", "--worktree", "--", *paths, environ=context.environ)
+    """Bring back files whose removal was staged but not committed, or committed by somebody in other words."""
+    for file in (file for file in files if not (context.plan.folder / file).exists()):
+        source = "HEAD"
+        if not git(context.plan, "ls-tree", "--name-only", "-r", "HEAD", "--", file, environ=context.environ):
+            deleting = ("log", "-1", "--format=%H~1", "--diff-filter=D", "--", file)
+            source = git(context.plan, *deleting, environ=context.environ)
+        if source:
+            restore = ("restore", "--staged", "--worktree", f"--source={source}")
+            git(context.plan, *restore, "--", file, environ=context.environ)
 
 
 def _refuse_foreign(context: Context, file: str, revision: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from migrator.plan.model import Plan
 
-#: ``last_run_at`` in ISO form and ``total_run_count``, by the name of an entry.
+#: ``last_run_at`` in ISO form and ``total_run_count``, by the name of an entry; ``assumed`` if nobody remembers it.
 LastRuns = Mapping[str, Mapping[str, Any]]
 
 
@@ -36,7 +36,7 @@ def unified_runs(
         if latest is not None:
             found[entry.name] = latest
         elif names and stopped_at is not None:
-            found[entry.name] = {"last_run_at": stopped_at, "total_run_count": 0}
+            found[entry.name] = {"last_run_at": stopped_at, "total_run_count": 0, "assumed": True}
     for name in schedule:
         latest = _latest(runs[name] for runs in known if name in runs)
         if latest is not None and name not in planned:

@@ -126,8 +126,7 @@ def legacy_rows(
         made: Names of the entries of which beat makes rows by itself.
     """
     found, before = _Collected(), {change["id"]: change for change in changes}
-    known, replaced = set(known), {name.partition(":")[2] for entry in plan.schedule for name in entry.replaces}
-    made = set(made) - replaced
+    known, made = set(known), set(made)
     for row in rows:
         native = plan.task(row["task"]) is not None and not (
             row["id"] in known and plan.names(System.CELERY, row["task"])

@@ -123,8 +123,8 @@ def locate(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple
     except MigratorError as failure:
         return replace(store, problem=f"{failure.what} ({failure.found})"), Remembered()
     remembered = Remembered(rows=found.pop("rows"))
-    file = str(cwd / found.pop("file")) if found["kind"] == FILE else ""
-    return replace(store, **found, file=file), remembered
+    found["file"] = str(cwd / found["file"]) if found["kind"] == FILE else ""
+    return replace(store, **found), remembered
 
 
 def read(plan: Plan, store: ScheduleStore | None, *, environ: Mapping[str, str]) -> Remembered:

@@ -53,3 +53,26 @@ def test_dead_letters_survive_rollbacks_however_often_and_wherever_these_are_kil
     keep_failure(shop, "of a single task")
     run_forward(begin(given), step)
     assert failures(shop) == [(1, "letter 0"), (2, "letter 1"), (3, "of a single task")]
+
+
+def test_the_migration_of_rows_that_earlier_versions_wrote_does_not_run_while_legacy_reads_them(shop: Shop) -> None:
+    step = step_named("migrate_database")
+    assert step is not None
+    marker = shop.folder / "renamed"
+    (shop.folder / "src/jobs/migrations/0900_legacy_periodic_tasks.py").write_text(
+        "from pathlib import Path\n"
+        "from django.db import migrations\n\n\n"
+        "def rename(apps, schema_editor):\n"
+        f"    Path({str(marker)!r}).touch()\n\n\n"
+        "class Migration(migrations.Migration):\n"
+        '    dependencies = [("jobs", "0001_initial")]\n'
+        "    operations = [migrations.RunPython(rename, rename)]\n"
+    )
+    given = Context(plan=shop.plan, environ=shop.environ, journal=open_journal(shop.plan), run=0, options=options())
+    for _ in range(2):
+        given = begin(given)
+        run_forward(given, step)
+        assert tables(shop) and not marker.exists()
+        assert not step.verify(given).errors
+        run_back(given, step)
+        assert not tables(shop) and not marker.exists()

@@ -42,17 +42,38 @@ def commit_paths(context: Context, what: str, *, subject: str, paths: Iterable[s
     changed = git(context.plan, "diff", "--cached", "--name-only", "HEAD", "--", *chosen, environ=context.environ)
     if not changed:
         return ""
-    message = f"{subject}\n\n{TRAILER}: {_key(context, what)}"
-    committing = ("commit", "--quiet", "--message", message, "--", *chosen)
+    committing = commit_command(context, what, subject=subject, paths=chosen)
+    clean = _changed(context)
+    signing: tuple[str, ...] = ()
     try:
         git(context.plan, *committing, environ=context.environ)
     except RefusedError as refusal:
         if not way_back:
             raise
         note(context, "source", f"{refusal.found or refusal.what}; committed without hooks and signature")
-        plainly = ("-c", "commit.gpgsign=false", *committing[:1], "--no-verify", *committing[1:])
-        git(context.plan, *plainly, environ=context.environ)
+        signing = ("-c", "commit.gpgsign=false")
+        git(context.plan, *signing, *committing[:1], "--no-verify", *committing[1:], environ=context.environ)
+    others = sorted(_changed(context) - clean)
+    if others:
+        # A hook changed them: in the same commit they stand in nobody's way.
+        note(context, "source", f"a hook of git changed {', '.join(others[:3])}: committed as well")
+        git(context.plan, "add", "--all", "--", *others, environ=context.environ)
+        amending = ("commit", "--quiet", "--amend", "--no-edit", "--no-verify")
+        git(context.plan, *signing, *amending, environ=context.environ)
     return git(context.plan, "rev-parse", "HEAD", environ=context.environ)
+
+
+def commit_command(context: Context, what: str, *, subject: str, paths: Iterable[str]) -> tuple[str, ...]:
+    """Return git's words for that commit; made by hand, it is found again as well."""
+    message = ("--message", subject, "--message", f"{TRAILER}: {_key(context, what)}")
+    return ("commit", "--quiet", *message, "--", *paths)
+
+
+def _changed(context: Context) -> set[str]:
+    """Return the tracked files that differ from HEAD, or from what is staged."""
+    listing = ("diff", "--relative", "--name-only")
+    found = (git(context.plan, *listing, *more, environ=context.environ) for more in ((), ("--cached",)))
+    return {name for names in found for name in names.splitlines()}
 
 
 def head(context: Context) -> str:

@@ -21,9 +21,6 @@ from migrator.wire.message import System
 from migrator.workers.probe import ask, option
 from migrator.workers.schedule_store import beat_process
 
-#: Modules of schedulers that keep entries outside of the settings.
-_ELSEWHERE = ("django_celery_beat", "redbeat")
-
 
 def schedule_findings(plan: Plan, seen: Mapping[str, Any]) -> Iterator[Finding]:
     """Compare the effective schedule with the plan.
@@ -36,11 +33,11 @@ def schedule_findings(plan: Plan, seen: Mapping[str, Any]) -> Iterator[Finding]:
     beat = beat_process(plan)
     command = beat.command if beat is not None else ()
     scheduler = option(command, "-S", "--scheduler") or str(seen["settings"]["beat_scheduler"])
-    elsewhere = any(scheduler.startswith(module) for module in _ELSEWHERE)
-    if elsewhere:
-        what, remedy = "reads rows of its own, which this does not look at", "see that they name unified tasks"
+    if scheduler.startswith("redbeat"):
+        what, remedy = "reads entries of its own, which this does not look at", "see that they name unified tasks"
         yield warning("SCHEDULE-IN-DATABASE", "beat", what, found=scheduler, remedy=remedy)
-    else:
+    elif not scheduler.startswith("django_celery_beat"):
+        # Rows are looked at where they are handed over.
         yield from _missing(plan, schedule)
     yield from _left(plan, schedule)
     for entry, task in schedule.items():

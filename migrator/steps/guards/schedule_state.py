@@ -20,7 +20,8 @@ def guard(context: Context) -> Report:
     """Return the rows that can't be changed, and the beats whose state can't be handed over."""
     target = target_beat(context)
     beats = [*legacy_beats(context.plan), *((target,) if target is not None else ())]
-    located = [locate(context.plan, process, environ=context.environ) for process in dict.fromkeys(beats)]
+    chosen = {process.name: process for process in beats}.values()
+    located = [locate(context.plan, process, environ=context.environ) for process in chosen]
     stores = [store for store, _ in located]
     findings = [_unknown(store) for store in stores if store.kind == UNKNOWN]
     rows = next((found.rows for _, found in located if found.rows is not None), None)

@@ -90,4 +90,6 @@ def test_rows_of_the_database_are_not_compared(shop: Shop, plan: Plan) -> None:
     schedules(shop, "app.conf.beat_scheduler = 'django_celery_beat.schedulers:DatabaseScheduler'")
     report = effective_schedule.verify(context(shop, plan=plan))
     assert codes(report) == set()
-    assert codes(report, Severity.WARNING) == {"SCHEDULE-IN-DATABASE"}
+    assert codes(report, Severity.WARNING) == set()
+    schedules(shop, "app.conf.beat_scheduler = 'redbeat.RedBeatScheduler'")
+    assert codes(effective_schedule.verify(context(shop, plan=plan)), Severity.WARNING) == {"SCHEDULE-IN-DATABASE"}
