@@ -3,6 +3,8 @@
 Undo exports every row of the app first and then migrates back to the state that was recorded before; the next cutover
 takes the exported rows in again, as they were. No worker runs meanwhile: a rollback has a ``manage.py`` ready for it.
 
+Tables go where the project's routers send the app's models, which a query on each of them proves.
+
 A migration that renames rows of django_celery_beat, which earlier versions wrote into the app, is left out: while the
 legacy beat runs, it would send what it then reads (:mod:`migrator.steps.hand_over_schedule` changes those rows).
 
@@ -18,9 +20,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from migrator.errors import UnreachableError
+import orjson
+
+from migrator.errors import RefusedError, UnreachableError
 from migrator.plan.model import Plan
-from migrator.project.commands import manage
+from migrator.project.commands import ask_script, last_lines, manage
 from migrator.project.manage_server import running_manage_server
 from migrator.report import Report
 from migrator.steps.protocol import Action, Context, Facts, Step, error, findings_report, nothing_to_check, recorded
@@ -28,6 +32,7 @@ from migrator.steps.protocol import Action, Context, Facts, Step, error, finding
 NAME = "migrate_database"
 #: The migration of earlier versions; the last of its app.
 ROWS_MIGRATION = "0900_legacy_periodic_tasks"
+_DEFAULT = "default"
 _EXPORT = re.compile(r"run-(\d+)\.json")
 _LINE = re.compile(r"^\s*\[(?P<done>[X ])\]\s+(?P<name>\S+)", re.MULTILINE)
 
@@ -43,6 +48,29 @@ def migrations(context: Context) -> tuple[tuple[str, ...], tuple[str, ...]]:
     output = _manage(context, "showmigrations", context.plan.project.app_label)
     found = [(match["name"], match["done"] == "X") for match in _LINE.finditer(output)]
     return tuple(name for name, done in found if done), tuple(name for name, done in found if not done)
+
+
+def app_database(context: Context, *query: str) -> tuple[str, tuple[str, ...]]:
+    """Return the database that the project's routers send the app to, and what a query on its models finds wrong.
+
+    Raises:
+        UnreachableError: The settings can't be imported.
+        RefusedError: They send its models to several databases.
+    """
+    plan = context.plan
+    label = plan.project.app_label
+    words, folder = (plan.project.settings, label, *query), plan.source_root
+    code, answer, errors = ask_script(plan, "app_database", *words, folder=folder, environ=context.environ)
+    if code != 0:
+        raise UnreachableError(str(folder), "the project can't be imported", found=last_lines(errors))
+    found = orjson.loads(answer)
+    databases = found["databases"] or [_DEFAULT]
+    if len(databases) > 1:
+        remedy = "let db_for_write of the routers give all of them one"
+        raise RefusedError(
+            f"app {label}", "its models go to several databases", found=", ".join(databases), remedy=remedy
+        )
+    return databases[0], tuple(found["missing"])
 
 
 def export_file(plan: Plan, run: int) -> Path:
@@ -70,6 +98,11 @@ def verify(context: Context) -> Report:
         for name in unapplied
         if name != ROWS_MIGRATION
     ]
+    if context.plan.project.app_label and not findings:
+        remedy = "see DATABASE_ROUTERS: allow_migrate and db_for_write have to name one database"
+        what = "can't be asked where the project's routers send it"
+        _, missing = app_database(context, "query")
+        findings += [error("DATABASE-NO-TABLE", "database", what, found=text, remedy=remedy) for text in missing]
     return findings_report("migrations are applied", findings, checked=max(1, len(applied)))
 
 
@@ -141,7 +174,7 @@ def _import(context: Context, file: Path) -> Facts:
 
 def _record(context: Context) -> Facts:
     applied, unapplied = migrations(context)
-    return {"applied": applied, "unapplied": unapplied}
+    return {"applied": applied, "unapplied": unapplied, "database": app_database(context)[0]}
 
 
 def _migrate(context: Context) -> None:
@@ -176,7 +209,9 @@ def _back(context: Context, target: str) -> None:
 
 
 def _manage(context: Context, *arguments: str) -> str:
-    return manage(context.plan, *arguments, environ=context.environ, manage_server=context.manage_server)
+    database = recorded(context, NAME, "record").get("database") or app_database(context)[0]
+    on = () if database == _DEFAULT else ("--database", database)
+    return manage(context.plan, *arguments, *on, environ=context.environ, manage_server=context.manage_server)
 
 
 STEP = Step(

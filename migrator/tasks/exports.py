@@ -10,7 +10,7 @@ from pathlib import Path
 
 from django.core import serializers
 from django.core.serializers.base import DeserializationError
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, router, transaction
 
 from .dead_letter import ImportReport
 from .models import TaskFailure
@@ -23,7 +23,7 @@ def import_exported(paths: list[Path]) -> ImportReport:
     for path in paths:
         try:
             rows = _rows(path)
-            with transaction.atomic():
+            with transaction.atomic(using=router.db_for_write(TaskFailure)):
                 created = [_create(row) for row in rows]
         except (OSError, ValueError, TypeError, DeserializationError) as error:
             unreadable.append(f"{path}: {type(error).__name__}: {error}")
@@ -42,7 +42,7 @@ def _create(row: TaskFailure) -> bool:
         return False
     row.pk = None
     try:
-        with transaction.atomic():
+        with transaction.atomic(using=router.db_for_write(TaskFailure)):
             row.save_base(raw=True, force_insert=True)  # raw: times are not changed
     except IntegrityError:
         if not TaskFailure.objects.filter(key=row.key).exists():

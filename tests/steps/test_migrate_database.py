@@ -76,3 +76,42 @@ def test_the_migration_of_rows_that_earlier_versions_wrote_does_not_run_while_le
         assert not step.verify(given).errors
         run_back(given, step)
         assert not tables(shop) and not marker.exists()
+
+
+def test_tables_go_where_the_routers_of_the_project_send_the_app(shop: Shop) -> None:
+    settings = shop.folder / "src/shop/settings.py"
+    router = """
+class Router:
+    def db_for_read(self, model, **hints):
+        return "letters" if model._meta.app_label == "jobs" else None
+
+    db_for_write = db_for_read
+
+    def allow_migrate(self, db, app_label, **hints):
+        return (db == "letters") == (app_label == "jobs")
+"""
+    (shop.folder / "src/shop/routers.py").write_text(router)
+    letters = shop.folder / "letters.sqlite3"
+    other = f'DATABASES["letters"] = {{"ENGINE": "django.db.backends.sqlite3", "NAME": {str(letters)!r}}}\n'
+    settings.write_text(settings.read_text() + other + 'DATABASE_ROUTERS = ["shop.routers.Router"]\n')
+    step = step_named("migrate_database")
+    assert step is not None
+    given = begin(
+        Context(plan=shop.plan, environ=shop.environ, journal=open_journal(shop.plan), run=0, options=options())
+    )
+    run_forward(given, step)
+    assert not tables(shop), "the default database has none"
+    with closing(sqlite3.connect(letters)) as database, database:
+        database.execute("insert into jobs_taskfailure (task_name) values ('kept')")
+    run_back(given, step)
+    given = begin(given)
+    run_forward(given, step)
+    with closing(sqlite3.connect(letters)) as database:
+        assert database.execute("select task_name from jobs_taskfailure").fetchall() == [("kept",)]
+    # Migrations that are recorded where no query of the app goes are not enough.
+    (shop.folder / "src/shop/routers.py").write_text(
+        router.replace('(db == "letters") == (app_label == "jobs")', "False")
+    )
+    with closing(sqlite3.connect(letters)) as database, database:
+        database.execute("drop table jobs_taskfailure")
+    assert {finding.code for finding in step.verify(given).errors} == {"DATABASE-NO-TABLE"}
