@@ -30,7 +30,9 @@ from migrator.steps.order import STEPS
 
 RUNBOOK = Path(__file__).resolve().parents[1] / "RUNBOOK.md"
 #: What may be printed or not, as it happens: how far a transfer is, and what the preflight has found in the messages.
-PASSING = re.compile(r"^(?:      \S+: \d.* a second|      workers: |  quarantined: |warning |error |info |note: fell due|         )")
+PASSING = re.compile(
+    r"^(?:      \S+: \d.* a second|      workers: |  quarantined: |warning |error |info |note: fell due|         )"
+)
 BLOCK = re.compile(r"(<!-- printed: (?P<name>[\w ]+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 COMMAND_TIMEOUT_S = 300
 

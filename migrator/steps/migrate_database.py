@@ -5,8 +5,8 @@ takes the exported rows in again, as they were. No worker runs meanwhile: a roll
 
 Tables go where the project's routers send the app's models, which a query on each of them proves.
 
-A migration that renames rows of django_celery_beat, which earlier versions wrote into the app, is left out: while the
-legacy beat runs, it would send what it then reads (:mod:`migrator.steps.hand_over_schedule` changes those rows).
+A migration of rows of django_celery_beat, which earlier versions wrote into the app, is left out: a legacy beat that
+runs would send what it then reads. :mod:`migrator.steps.hand_over_schedule` changes those rows.
 
 Source: `manage.py showmigrations` prints `[X] name` for an applied migration, `[ ] name` for another.
 """
@@ -20,11 +20,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import orjson
-
-from migrator.errors import RefusedError, UnreachableError
+from migrator.errors import UnreachableError
 from migrator.plan.model import Plan
-from migrator.project.commands import ask_script, last_lines, manage
+from migrator.project.app_database import DEFAULT, app_database
+from migrator.project.commands import manage
 from migrator.project.manage_server import running_manage_server
 from migrator.report import Report
 from migrator.steps.protocol import Action, Context, Facts, Step, error, findings_report, nothing_to_check, recorded
@@ -32,7 +31,6 @@ from migrator.steps.protocol import Action, Context, Facts, Step, error, finding
 NAME = "migrate_database"
 #: The migration of earlier versions; the last of its app.
 ROWS_MIGRATION = "0900_legacy_periodic_tasks"
-_DEFAULT = "default"
 _EXPORT = re.compile(r"run-(\d+)\.json")
 _LINE = re.compile(r"^\s*\[(?P<done>[X ])\]\s+(?P<name>\S+)", re.MULTILINE)
 
@@ -48,29 +46,6 @@ def migrations(context: Context) -> tuple[tuple[str, ...], tuple[str, ...]]:
     output = _manage(context, "showmigrations", context.plan.project.app_label)
     found = [(match["name"], match["done"] == "X") for match in _LINE.finditer(output)]
     return tuple(name for name, done in found if done), tuple(name for name, done in found if not done)
-
-
-def app_database(context: Context, *query: str) -> tuple[str, tuple[str, ...]]:
-    """Return the database that the project's routers send the app to, and what a query on its models finds wrong.
-
-    Raises:
-        UnreachableError: The settings can't be imported.
-        RefusedError: They send its models to several databases.
-    """
-    plan = context.plan
-    label = plan.project.app_label
-    words, folder = (plan.project.settings, label, *query), plan.source_root
-    code, answer, errors = ask_script(plan, "app_database", *words, folder=folder, environ=context.environ)
-    if code != 0:
-        raise UnreachableError(str(folder), "the project can't be imported", found=last_lines(errors))
-    found = orjson.loads(answer)
-    databases = found["databases"] or [_DEFAULT]
-    if len(databases) > 1:
-        remedy = "let db_for_write of the routers give all of them one"
-        raise RefusedError(
-            f"app {label}", "its models go to several databases", found=", ".join(databases), remedy=remedy
-        )
-    return databases[0], tuple(found["missing"])
 
 
 def export_file(plan: Plan, run: int) -> Path:
@@ -91,7 +66,7 @@ def actions(context: Context) -> tuple[Action, ...]:
 
 
 def verify(context: Context) -> Report:
-    """Nothing is left to apply."""
+    """Nothing is left to apply, and every model can be asked."""
     applied, unapplied = migrations(context)
     findings = [
         error("DATABASE-NOT-MIGRATED", f"migration {name}", "is not applied", remedy="see manage.py showmigrations")
@@ -99,10 +74,9 @@ def verify(context: Context) -> Report:
         if name != ROWS_MIGRATION
     ]
     if context.plan.project.app_label and not findings:
-        remedy = "see DATABASE_ROUTERS: allow_migrate and db_for_write have to name one database"
-        what = "can't be asked where the project's routers send it"
-        _, missing = app_database(context, "query")
-        findings += [error("DATABASE-NO-TABLE", "database", what, found=text, remedy=remedy) for text in missing]
+        what, remedy = "can't be asked", "let db_for_write and allow_migrate of DATABASE_ROUTERS name one database"
+        for text in app_database(context.plan, "query", environ=context.environ)[1]:
+            findings.append(error("DATABASE-NO-TABLE", "database", what, found=text, remedy=remedy))
     return findings_report("migrations are applied", findings, checked=max(1, len(applied)))
 
 
@@ -136,22 +110,16 @@ def undo_prepared(context: Context) -> Iterator[Context]:
 
 def cannot_undo(context: Context) -> tuple[str, ...]:
     """Return what dropping the tables means."""
-    if not context.plan.project.app_label:
-        return ()
-    file = export_file(context.plan, context.run)
-    return (f"rows of {context.plan.project.app_label} leave the database; they are exported to {file}",)
+    label, file = context.plan.project.app_label, export_file(context.plan, context.run)
+    return (f"rows of {label} leave the database; they are exported to {file}",) if label else ()
 
 
 def last_export(plan: Plan, run: int) -> Path | None:
     """Return the rows that the last rollback up to this run exported; each export holds those of earlier ones too."""
-    files = {int(found[1]): file for file in _exports(plan) if (found := _EXPORT.fullmatch(file.name))}
+    exported = export_file(plan, 0).parent.glob("run-*.json")
+    files = {int(found[1]): file for file in exported if (found := _EXPORT.fullmatch(file.name))}
     known = [number for number in files if number <= run]
     return files[max(known)] if known else None
-
-
-def _exports(plan: Plan) -> tuple[Path, ...]:
-    folder = export_file(plan, 0).parent
-    return tuple(folder.iterdir()) if folder.is_dir() else ()
 
 
 def _returning(context: Context) -> tuple[Action, ...]:
@@ -163,9 +131,7 @@ def _returning(context: Context) -> tuple[Action, ...]:
 
 
 def _import(context: Context, file: Path) -> Facts:
-    label = context.plan.project.app_label
-    there = _manage(context, "dumpdata", label).count('"model":')
-    if there:
+    if there := _manage(context, "dumpdata", context.plan.project.app_label).count('"model":'):
         # The table was never dropped, or single tasks were moved meanwhile: what has happened to its rows since counts.
         return {"imported": "", "rows": there}
     _manage(context, "loaddata", str(file))
@@ -174,7 +140,7 @@ def _import(context: Context, file: Path) -> Facts:
 
 def _record(context: Context) -> Facts:
     applied, unapplied = migrations(context)
-    return {"applied": applied, "unapplied": unapplied, "database": app_database(context)[0]}
+    return {"applied": applied, "unapplied": unapplied, "database": _database(context)}
 
 
 def _migrate(context: Context) -> None:
@@ -208,9 +174,16 @@ def _back(context: Context, target: str) -> None:
     _manage(context, "migrate", context.plan.project.app_label, target, "--noinput")
 
 
+def _database(context: Context) -> str:
+    noted = recorded(context, NAME, "record").get("database")
+    return str(noted or app_database(context.plan, environ=context.environ)[0])
+
+
 def _manage(context: Context, *arguments: str) -> str:
-    database = recorded(context, NAME, "record").get("database") or app_database(context)[0]
-    on = () if database == _DEFAULT else ("--database", database)
+    database = (
+        recorded(context, NAME, "record").get("database") or app_database(context.plan, environ=context.environ)[0]
+    )
+    on = () if database == DEFAULT else ("--database", database)
     return manage(context.plan, *arguments, *on, environ=context.environ, manage_server=context.manage_server)
 
 
