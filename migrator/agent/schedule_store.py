@@ -1,9 +1,8 @@
-"""Look into what a beat remembers, and write into it; run as a script in the project's folder.
+"""Look into what a beat remembers, and write into it.
 
 A beat remembers the last run of each entry in a file (:mod:`shelve`) or in rows of django_celery_beat. Nothing here
-decides: what is to be written is in the request. No connection to a broker is opened. The answer is one line of JSON.
-
-Usage: schedule_store.py SETTINGS APP REQUEST, where REQUEST is a file of JSON with any of
+decides: what is to be written is in the request. No connection to a broker is opened. The arguments are the settings,
+the app or an empty text, and the request as JSON, with any of
 
 - ``locate``: ``scheduler`` and ``file`` as the command of a beat gives them; needs APP
 - ``read``: a file of a beat
@@ -14,15 +13,17 @@ the app's, is emptied; entries are merged by name), django_celery_beat/scheduler
 again when `PeriodicTasks.last_update` changes).
 """
 
+from __future__ import annotations
+
 import importlib
 import json
-import os
 import shelve
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+from .project_setup import set_up
 
 ROWS = "django_celery_beat"
 FIELDS = (
@@ -33,25 +34,21 @@ FIELDS = (
 _SUFFIXES = ("", ".db", ".dat", ".dir")
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Do what the request says and print the answer."""
-    settings, name, request_file = arguments
-    os.environ["DJANGO_SETTINGS_MODULE"] = settings
-    # The project's folder, not this script's, whose modules have names of their own.
-    sys.path[:] = [str(Path.cwd()), *(entry for entry in sys.path if Path(entry) != Path(__file__).parent)]
-    importlib.import_module("configurations" if os.environ.get("DJANGO_CONFIGURATION") else "django").setup()
-    request = json.loads(Path(request_file).read_text(encoding="utf-8"))
+def answer(arguments: Sequence[str]) -> dict[str, Any]:
+    """Do what the request says."""
+    settings, name, text = arguments
+    set_up(settings)
+    request = json.loads(text)
     app = _application(name) if name else None
-    answer: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     if "locate" in request:
-        answer.update(_locate(app, **request["locate"]))
+        found.update(_locate(app, **request["locate"]))
     if "write" in request:
-        answer.update(_write(app, request["write"]))
+        found.update(_write(app, request["write"]))
     if "read" in request:
-        answer["entries"] = _entries(request["read"])
-    answer["rows"] = _rows()
-    sys.stdout.write("\n" + json.dumps(answer) + "\n")
-    return 0
+        found["entries"] = _entries(request["read"])
+    found["rows"] = _rows()
+    return found
 
 
 def _application(name: str) -> Any:
@@ -117,7 +114,7 @@ def _model(name: str = "PeriodicTask") -> Any:
     return model
 
 
-def _rows() -> "list[dict[str, Any]] | None":
+def _rows() -> list[dict[str, Any]] | None:
     model = _model()
     if model is None:
         return None
@@ -143,7 +140,7 @@ def _write(app: Any, request: Mapping[str, Any]) -> dict[str, Any]:
     return {"kept": kept, "due": due}
 
 
-def _write_file(app: Any, request: Mapping[str, Any]) -> "list[str]":
+def _write_file(app: Any, request: Mapping[str, Any]) -> list[str]:
     """Write the last runs into a file of a beat that does not run; return what is due by them now."""
     import celery
     from celery.beat import ScheduleEntry
@@ -181,7 +178,7 @@ def _write_file(app: Any, request: Mapping[str, Any]) -> "list[str]":
     return due
 
 
-def _change_rows(changes: Sequence[Mapping[str, Any]], delete: Sequence[int]) -> "Iterator[str]":
+def _change_rows(changes: Sequence[Mapping[str, Any]], delete: Sequence[int]) -> Iterator[str]:
     """Change and delete rows in one transaction; yield those that somebody else has changed meanwhile."""
     from django.db import router, transaction
     from django.utils.timezone import now
@@ -205,7 +202,7 @@ def _change_rows(changes: Sequence[Mapping[str, Any]], delete: Sequence[int]) ->
         _using(track).update_or_create(ident=1, defaults={"last_update": now()})
 
 
-def _write_rows(app: Any, states: Mapping[str, Any], *, skip: bool) -> "list[str]":
+def _write_rows(app: Any, states: Mapping[str, Any], *, skip: bool) -> list[str]:
     """Write the last runs into rows, make those that beat would make; return what is due by them now."""
     model = _model()
     if model is None:
@@ -253,7 +250,3 @@ def _due(row: Any, app: Any) -> bool:
         return bool(row.schedule.is_due(last.astimezone(app.timezone))[0])
     except Exception:  # noqa: BLE001 - a schedule of any kind, which beat itself will judge
         return False
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

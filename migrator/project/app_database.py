@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import orjson
-
-from migrator.errors import RefusedError, UnreachableError
+from migrator.errors import RefusedError
 from migrator.plan.model import Plan
-from migrator.project.commands import ask_script, last_lines
+from migrator.project.commands import ask_agent
 
 DEFAULT = "default"
 
@@ -22,15 +20,13 @@ def app_database(plan: Plan, *query: str, environ: Mapping[str, str]) -> tuple[s
         environ: For the project.
 
     Raises:
-        UnreachableError: The settings can't be imported.
+        UnreachableError: The project's interpreter can't run the project.
+        ProjectCodeError: The settings can't be imported.
         RefusedError: The routers send its models to several databases.
     """
-    label, folder = plan.project.app_label, plan.source_root
+    label = plan.project.app_label
     words = (plan.project.settings, label, *query)
-    code, answer, errors = ask_script(plan, "app_database", *words, folder=folder, environ=environ)
-    if code != 0:
-        raise UnreachableError(str(folder), "the project can't be imported", found=last_lines(errors))
-    found = orjson.loads(answer)
+    found = ask_agent(plan, "app_database", *words, folder=plan.source_root, environ=environ)
     databases = found["databases"] or [DEFAULT]
     if len(databases) > 1:
         what, remedy = "its models go to several databases", "let db_for_write of the routers give all of them one"

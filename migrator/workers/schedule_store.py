@@ -6,8 +6,6 @@ that the plan gives the process; of a process that a manager runs, the command t
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -20,8 +18,7 @@ import psutil
 from migrator.errors import MigratorError
 from migrator.plan.model import Plan
 from migrator.plan.processes import Process, Role
-from migrator.project.commands import ask_script, last_lines
-from migrator.state.state_folder import ensure_state_folder
+from migrator.project.commands import ask_agent
 from migrator.wire.message import Side, System
 from migrator.workers.drivers.command import arguments, environment
 from migrator.workers.probe import option
@@ -185,14 +182,5 @@ def _ask(
     own = environment(plan, process, environ=environ) if process is not None else dict(environ)
     settings = own[_SETTINGS] if process is not None and _SETTINGS in process.environment else plan.project.settings
     folder = Path(store.folder) if store is not None and store.folder else plan.source_root
-    number, name = tempfile.mkstemp(prefix="schedule-", suffix=".json", dir=ensure_state_folder(plan))
-    try:
-        with os.fdopen(number, "wb") as file:
-            file.write(orjson.dumps(request))
-        words = (settings, store.app if store is not None and with_app else "", name)
-        code, answer, errors = ask_script(plan, "schedule_store", *words, folder=folder, environ=own)
-    finally:
-        Path(name).unlink()
-    if code != 0:
-        raise MigratorError(str(folder), "its schedule can't be asked for", found=last_lines(errors))
-    return orjson.loads(answer)
+    words = (settings, store.app if store is not None and with_app else "", orjson.dumps(request).decode())
+    return ask_agent(plan, "schedule_store", *words, folder=folder, environ=own)
