@@ -66,9 +66,8 @@ def _following(
 
 
 def _as_planned(context: KindContext, task: PlannedTask, policy: dict[str, Any]) -> Comparison:
-    queues = context.plan.unified.queues
     planned = {
-        "queue": policy["queue"] if policy["queue"] in queues else ", ".join(queues),
+        "queue": task.queue or next(iter(context.plan.unified.queues), policy["queue"]),
         # Without a number the plan says that the task is never retried, for which Celery has no number to compare with.
         "max_retries": policy["max_retries"] if task.max_retries is None else task.max_retries,
     }

@@ -10,7 +10,7 @@ Source: https://docs.celeryq.dev/en/stable/reference/cli.html, ``dramatiq/cli.py
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -19,7 +19,9 @@ from migrator.plan.processes import Role
 from migrator.wire.message import Side, System
 
 _GAP = r"(?:[ \t]|\\\r?\n)+"
-_TOKEN = r"[^\s;&|<>()`'\"\\,\[\]#]+"
+_PLAIN = r"[^\s;&|<>()`'\"\\,\[\]#]+"
+#: A comma belongs to a word that goes on behind it: ``-Q a,b``.
+_TOKEN = rf"{_PLAIN}(?:,{_PLAIN})*"
 _START = r"(?<![\w./\\$-])(?P<run>(?:[\w.$\{}~/-]*/)?"
 _PYTHON = r"(?:[\w.$\{}~/-]*/)?python[\d.]*" + _GAP
 _CELERY = re.compile(_START + rf"celery|{_PYTHON}-m{_GAP}celery)(?P<rest>(?:{_GAP}{_TOKEN})+)")
@@ -48,9 +50,11 @@ class Commands:
     application: str
     #: Arguments of the plan's one unified worker, after ``celery``; empty if there are none or several.
     worker: tuple[str, ...]
-    celery_queues: frozenset[str]
+    #: The unified queues of the tasks that each legacy Celery queue has; a unified one stands for itself.
+    celery_queues: Mapping[str, frozenset[str]]
     dramatiq_queues: frozenset[str]
-    unified_queue: str
+    #: In the order of the plan.
+    unified_queues: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -89,17 +93,28 @@ def plan_commands(plan: Plan, applications: frozenset[str], package: str) -> Com
     modules = {path.removesuffix(".py").replace("/", ".") for path in retired} | _converted_modules(plan)
     apps = {app.rpartition(".")[0] for app in applications} & modules
     spelled = {text for a in applications if a.rpartition(".")[0] in apps for text in (a, ":".join(a.rsplit(".", 1)))}
-    celery, dramatiq = plan.endpoint(System.CELERY), plan.endpoint(System.DRAMATIQ)
+    dramatiq = plan.endpoint(System.DRAMATIQ)
     return Commands(
         applications=frozenset(apps | spelled),
         modules=frozenset(modules & set(dramatiq.modules if dramatiq else ())),
         all_go=modules.issuperset(dramatiq.modules if dramatiq else ()),
         application=package or (named.pop() if len(named) == 1 else ""),
         worker=started[0] if len(started) == 1 else (),
-        celery_queues=frozenset(celery.queues if celery else ()),
+        celery_queues=_moves(plan),
         dramatiq_queues=frozenset(dramatiq.queues if dramatiq else ()),
-        unified_queue=plan.unified.queues[0] if plan.unified.queues else "",
+        unified_queues=plan.unified.queues,
     )
+
+
+def _moves(plan: Plan) -> dict[str, frozenset[str]]:
+    celery, first = plan.endpoint(System.CELERY), plan.unified.queues[:1]
+    own = {task.name: (task.queue,) if task.queue else first for task in plan.tasks}
+    found: dict[str, set[str]] = {name: set() for name in (celery.queues if celery else ())}
+    for mapping in plan.mappings():
+        if mapping.system is System.CELERY and celery:
+            found.setdefault(mapping.queue or celery.queues[0], set()).update(own[mapping.unified])
+    moved = {name: frozenset(queues or first) for name, queues in found.items()}
+    return {name: frozenset({name}) for name in plan.unified.queues} | moved
 
 
 def _celery_arguments(command: Sequence[str]) -> tuple[str, ...]:
@@ -204,9 +219,11 @@ def _celery(commands: Commands, rest: str) -> str:
     if queues is None:
         return after
     given = queues["names"].split(",")
-    if not set(given) <= commands.celery_queues | {commands.unified_queue}:
+    if not set(given) <= set(commands.celery_queues):
         raise _StaysError("names a queue that the plan does not know")
-    return after[: queues.start("names")] + commands.unified_queue + after[queues.end("names") :]
+    wanted = set().union(*(commands.celery_queues[name] for name in given))
+    names = ",".join(name for name in commands.unified_queues if name in wanted)
+    return after[: queues.start("names")] + names + after[queues.end("names") :]
 
 
 def _dramatiq(commands: Commands, match: re.Match[str], *, worker_elsewhere: bool) -> str:

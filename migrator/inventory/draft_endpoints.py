@@ -11,7 +11,7 @@ from tomlkit.items import Table
 from migrator.inventory.chosen_programs import Chosen
 from migrator.inventory.facts.brokers import Fact
 from migrator.inventory.facts.project import ProjectFacts
-from migrator.inventory.facts.task_options import TaskOptions, queue_of
+from migrator.inventory.facts.task_options import TaskOptions, queue_of, route_queue, routers
 from migrator.inventory.task_definitions import LegacyDefinition
 from migrator.plan.decisions import DECIDE
 from migrator.wire.message import System
@@ -102,12 +102,13 @@ def _declared(fact: Fact | None) -> list[str]:
 
 
 def _routed(fact: Fact | None) -> list[str]:
-    """Return the queues of ``task_routes``."""
-    if fact is None or not isinstance(fact.value, dict):
-        return [str(fact.value)] if fact is not None and not fact.known else []
-    routes = fact.value.values()
-    names = [route.get("queue") if isinstance(route, dict) else route for route in routes]
-    return [name for name in names if isinstance(name, str)]
+    """Return the queues of ``task_routes``; that a router decides while it runs has to be looked at."""
+    tables = routers(fact.value) if fact is not None and fact.known and fact.value else []
+    if fact is not None and not fact.known:
+        return [str(fact.value)]
+    if tables is None:
+        return [f"{DECIDE}: the queues of a router: {fact.value if fact else ''}"]
+    return [queue for table in tables for route in table.values() if (queue := route_queue(route))]
 
 
 def _transport(table: Table, facts: ProjectFacts, names: Sequence[str]) -> None:

@@ -105,7 +105,7 @@ def _tasks(
     plan: Mapping[str, Any],
     facts: ProjectFacts,
     into: str,
-) -> tuple[list[Table], list[tuple[LegacyDefinition, str]]]:
+) -> tuple[list[Table], list[tuple[LegacyDefinition, str, list[str]]]]:
     """Return the unified tasks, and each legacy task with the name of the one that it becomes."""
     written = {task.path: task for task in inventory.tasks if task.system is System.CELERY}
     actors = actor_priorities(options.items())
@@ -117,7 +117,7 @@ def _tasks(
         own = [(task, options[task])] if (task := written.get(path)) and task not in group else []
         add_policy(table, declared, plan, actors, facts.max_retries, written=own)
         tables.append(table)
-        successors += [(task, str(table["name"])) for task in group]
+        successors += [(task, str(table["name"]), [str(name) for name in table["parameters"]]) for task in group]
     return tables, successors
 
 

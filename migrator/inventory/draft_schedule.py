@@ -16,8 +16,8 @@ from migrator.inventory.task_definitions import LegacyDefinition
 from migrator.plan.decisions import DECIDE
 from migrator.wire.message import System
 
-#: Each task with the name of the unified task that it becomes.
-Successors = Sequence[tuple[LegacyDefinition, str]]
+#: Each task with the name and the parameters of the unified task that it becomes.
+Successors = Sequence[tuple[LegacyDefinition, str, Sequence[str]]]
 
 
 def draft_schedule(
@@ -43,12 +43,12 @@ def draft_schedule(
         if found is None or facts is None or len(same) > 1:
             left.append(_undecided(entry, sorted(same), unknown=found is None))
             continue
-        task, unified = found
+        task, unified, parameters = found
         table = tomlkit.table()
         own = _name(entry)
         table["name"] = own if often[own] == 1 else name.replace(":", "-")
         table["task"] = unified
-        for key, value in _body(facts, task):
+        for key, value in _body(facts, task, parameters):
             table[key] = value
         table["replaces"] = [name]
         if facts.options:
@@ -74,15 +74,15 @@ def _name(entry: ScheduleDefinition) -> str:
     return own if entry.beat else re.sub(r"[^a-z0-9]+", "-", own.lower()).strip("-")
 
 
-def _successor(entry: ScheduleDefinition, tasks: Successors) -> tuple[LegacyDefinition, str] | None:
+def _successor(entry: ScheduleDefinition, tasks: Successors) -> tuple[LegacyDefinition, str, Sequence[str]] | None:
     """Return the task that an entry sends: of that name, or the only one whose function is called so."""
     named = [item for item in tasks if item[0].system is System.CELERY and item[0].name == entry.task]
     found = named or [item for item in tasks if entry.task and item[0].path.rpartition(".")[2] == entry.task]
-    return found[0] if len({unified for _, unified in found}) == 1 else None
+    return found[0] if len({unified for _, unified, _ in found}) == 1 else None
 
 
-def _body(facts: EntryFacts, task: LegacyDefinition) -> Iterator[tuple[str, object]]:
-    """Yield the time of an entry, and its arguments by name."""
+def _body(facts: EntryFacts, task: LegacyDefinition, parameters: Sequence[str]) -> Iterator[tuple[str, object]]:
+    """Yield the time of an entry, and its arguments by the names that the unified task has for them."""
     if facts.every_s is not None:
         yield "every_s", facts.every_s
     else:
@@ -94,6 +94,10 @@ def _body(facts: EntryFacts, task: LegacyDefinition) -> Iterator[tuple[str, obje
         kwargs = {DECIDE: f"{task.path} has no {len(facts.args)} parameters for {list(facts.args)}"}
     else:
         kwargs = {**dict(zip(task.parameters, facts.args, strict=False)), **kwargs}
+        # What becomes of a parameter that the unified task lacks is decided under its `arguments`.
+        lacking = [name for name in kwargs if name in task.parameters and name not in parameters]
+        asked = {f"{DECIDE}: the unified name of {name}": kwargs[name] for name in lacking}
+        kwargs = {**{name: value for name, value in kwargs.items() if name not in lacking}, **asked}
     if kwargs:
         inline = tomlkit.inline_table()
         inline.update(kwargs)

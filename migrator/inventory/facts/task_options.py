@@ -123,18 +123,44 @@ def queue_of(task: LegacyDefinition, options: TaskOptions) -> str | None:
     return given if isinstance(given, str) else None
 
 
+def routers(routes: object) -> list[Mapping[str, Any]] | None:
+    """Return the tables of ``task_routes`` in the order in which they are asked; None if a function or class is.
+
+    Source: ``celery/app/routes.py`` (``prepare``: one router or a list; one is a mapping, pairs, a callable, its path).
+    """
+    found: list[Mapping[str, Any]] = []
+    for router in routes if isinstance(routes, list) else [routes]:
+        if isinstance(router, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in router):
+            found.append({str(name): route for name, route in router})
+        elif isinstance(router, dict):
+            found.append(router)
+        else:
+            return None
+    return found
+
+
 def with_route(task: LegacyDefinition, options: TaskOptions, routes: object) -> TaskOptions:
     """Return the options with the queue that ``task_routes`` gives a task: one of its own goes before.
 
     Source: ``celery/app/routes.py`` (``MapRoute``: a whole name goes before the first pattern).
     """
     own = "queue" in {*options.values, *options.computed}
-    if own or task.system is not System.CELERY or not task.name or not isinstance(routes, dict):
+    if own or task.system is not System.CELERY or not task.name:
         return options
-    fitting = (pattern for pattern in routes if "*" in str(pattern) and fnmatchcase(task.name, str(pattern)))
-    route = routes.get(task.name if task.name in routes else next(fitting, None))
+    for router in routers(routes) or ():
+        fitting = (pattern for pattern in router if "*" in str(pattern) and fnmatchcase(task.name, str(pattern)))
+        route = router.get(task.name if task.name in router else next(fitting, ""))
+        if queue := route_queue(route):
+            return replace(options, values={**options.values, "queue": queue})
+        if route is not None:
+            break
+    return options
+
+
+def route_queue(route: object) -> str:
+    """Return the queue that a route names; empty if it names none."""
     queue = route.get("queue") if isinstance(route, dict) else route
-    return replace(options, values={**options.values, "queue": queue}) if isinstance(queue, str) else options
+    return queue if isinstance(queue, str) else ""
 
 
 def max_retries_of(task: LegacyDefinition, options: TaskOptions, default: int | None) -> int | None:
