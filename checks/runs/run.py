@@ -22,8 +22,11 @@ from checks.runs.through_broker import WorkerWithProducer, worker_arguments
 from migrator.embedded_redis import EmbeddedServer, embedded_server
 from migrator.plan.interpreter import ProjectPython
 from migrator.plan.model import Plan
+from migrator.plan.processes import Role
 from migrator.project.agent_process import START_TIMEOUT_S, AgentProcess, setup_error, start_agent
 from migrator.project.commands import project_modules, with_configuration
+from migrator.wire.message import Side, System
+from migrator.workers.probe import application
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +219,13 @@ def _environment(variant: Variant, run_context: RunContext, server: EmbeddedServ
     }
 
 
+def _application(variant: Variant, plan: Plan) -> str:
+    """Return the Celery app that the first worker of a variant runs with, where the plan says it."""
+    side = Side.UNIFIED if variant.system == "unified" else Side.LEGACY
+    workers = plan.select(side=side, role=Role.WORKER)
+    return next((application(item) for item in workers if item.system is not System.DRAMATIQ), "")
+
+
 def _agent_configuration(
     variant: Variant, run_context: RunContext, server: EmbeddedServer, folder: Path
 ) -> Mapping[str, Any]:
@@ -229,6 +239,7 @@ def _agent_configuration(
         "source_root": str(run_context.source_root(variant)),
         "settings": plan.project.settings,
         "modules": modules,
+        "application": _application(variant, plan),
         "scratch": str(folder),
         "templates": str(run_context.templates_of(variant)),
         "database": {"server": run_context.database, "prefix": run_context.database_prefix},

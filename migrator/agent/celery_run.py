@@ -11,6 +11,7 @@ import importlib
 import sys
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from functools import cache
 from typing import Any
 
 from celery import signals
@@ -82,18 +83,25 @@ def _call(body: Any, headers: Mapping[str, Any]) -> dict[str, Any]:
     return {"args": list(body[0]), "kwargs": dict(body[1]), **_options(headers)}
 
 
-class InlineCeleryWorker(TaskListener):
-    """The project's Celery application and a connection to its broker."""
+@cache
+def _listener() -> TaskListener:
+    """Return the listener of this process: signals are sent once, however many apps there are."""
+    return TaskListener()
+
+
+class InlineCeleryWorker:
+    """One Celery application of the project and a connection to its broker."""
 
     def __init__(self, app: Any) -> None:
-        super().__init__()
         self.app = app
+        self.listener = _listener()
         app.finalize()
-        app.set_current()
         self.connection = app.connection_for_read()
 
     def run(self, task: Any, call: Mapping[str, Any]) -> dict[str, Any]:
         """Send one message, process it, and return how it ended."""
+        # As in a worker of this app (celery/app/trace.py, `setup_worker_optimizations`).
+        self.app.set_current()
         RECORDER.active = False
         sent_to = send(task, call)
         with self.connection.channel() as channel:
@@ -109,12 +117,12 @@ class InlineCeleryWorker(TaskListener):
                 hostname="parity@localhost",
                 task=task,
             )
-            self.begin(call["id"])
+            self.listener.begin(call["id"])
             try:
                 request.execute()
             finally:
-                self.current = ""
-        return self.ended
+                self.listener.current = ""
+        return self.listener.ended
 
 
 def send(target: Any, call: Mapping[str, Any]) -> str:

@@ -51,6 +51,7 @@ class Session:
         self.databases = django_setup.set_up(configuration["settings"], location)
         for module in configuration["modules"]:
             importlib.import_module(module)
+        self.application = _application(configuration["application"])
         use_scratch_server(configuration["redis_port"])
         attach_logs()
         self.inline_workers: dict[int, Any] = {}
@@ -60,6 +61,9 @@ class Session:
 
     def run(self, run: Mapping[str, Any]) -> dict[str, Any]:
         """Run one call from a fresh initial state and return its observation; or describe tasks, or only send."""
+        if self.application is not None:
+            # A shared task is one of the current app, which the run before may have changed.
+            self.application.set_current()
         if "describe" in run:
             from .describe import describe
 
@@ -174,6 +178,16 @@ class Session:
         if size > OBSERVATION_LIMIT_BYTES:
             raise ValueError(f"the observation takes {size} bytes, more than {OBSERVATION_LIMIT_BYTES}")
         return result
+
+
+def _application(name: str) -> Any:
+    """Return the Celery app that the plan's worker names; without one the app that is current after the imports."""
+    if "celery" not in sys.modules:
+        return None
+    from celery import current_app
+    from celery.app.utils import find_app
+
+    return find_app(name) if name else current_app._get_current_object()
 
 
 def _resolve(path: str) -> Any:
