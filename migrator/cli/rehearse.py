@@ -46,6 +46,9 @@ def command(plan: Plan, output_format: str, **chosen: Any) -> None:
     or database that is not scratch; a cache, result backend or mail server that is not scratch is reported. Set further
     variables for the rehearsal in [rehearsal.environment] of the plan.
 
+    On PostgreSQL, the scratch databases are created on the same server and dropped afterwards. Workers of a process
+    manager are not touched: each needs its command in the plan.
+
     On RabbitMQ, the scratch broker is a virtual host that is created through the management plugin
     (RABBITMQ_MANAGEMENT_URL, with a user that may create one) and deleted afterwards, or the one given with --rabbitmq.
     Copying marks the waiting messages there as redelivered; avoid that with --no-waiting or --snapshot.

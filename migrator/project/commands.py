@@ -40,7 +40,7 @@ def manage(plan: Plan, *arguments: str, environ: Mapping[str, str], manage_serve
     Raises:
         UnreachableError: It failed; most often the database is down or the settings can't be imported.
     """
-    where = f"manage.py {' '.join(arguments)}"
+    where = f"manage.py {' '.join(word for word in arguments if len(word.splitlines()) == 1)}"
     answer = manage_server.call(arguments, limit_s=MANAGE_TIMEOUT_S) if manage_server is not None else None
     code, output, errors = answer or run_manage(plan, *arguments, environ=environ)
     if code != 0:

@@ -25,8 +25,13 @@ class Reach:
     others: Mapping[str, str]
 
 
-def probe(plan: Plan, *, environ: Mapping[str, str]) -> Reach:
+def probe(plan: Plan, *, environ: Mapping[str, str], settings: str = "") -> Reach:
     """Import the project's task modules and return what they are configured to use.
+
+    Args:
+        plan: The plan.
+        environ: Of the process.
+        settings: Another settings module than the plan's.
 
     Raises:
         UnreachableError: The project's interpreter can't run the project.
@@ -34,7 +39,7 @@ def probe(plan: Plan, *, environ: Mapping[str, str]) -> Reach:
     """
     modules = [module for endpoint in (*plan.legacy, plan.unified) for module in endpoint.modules]
     modules += sorted({task.path.rpartition(".")[0] for task in plan.tasks})
-    words = (plan.project.settings, *modules)
+    words = (settings or plan.project.settings, *modules)
     found = ask_agent(plan, "settings_probe", *words, folder=plan.source_root, environ=environ)
     others = {name: redact(where) for name, where in sorted(found["others"].items())}
     return Reach(brokers=tuple(dict.fromkeys(found["brokers"])), databases=tuple(found["databases"]), others=others)

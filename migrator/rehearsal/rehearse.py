@@ -3,9 +3,9 @@
 The waiting messages are copied, and the copies are moved there and back, but none is ever run: a rehearsal must not
 send mail a second time (:mod:`migrator.rehearsal.message_copies`). Only workers take part: schedulers and producers
 would send messages of their own. Before anything is started, the project's own code is asked what it would connect
-to; any broker other than a scratch one, and any database other than a file in the scratch folder, is refused.
-Variables that name a broker's server, such as that of a cache, are pointed to the scratch one; others are set by the
-plan's ``[rehearsal.environment]``. Whatever else a task could reach is reported.
+to; any broker and any database other than a scratch one is refused. Variables that name a broker's server, such as
+that of a cache, or a database (:mod:`migrator.rehearsal.scratch_databases`) are pointed to the scratch one; others are
+set by the plan's ``[rehearsal.environment]``. Whatever else a task could reach is reported.
 """
 
 from __future__ import annotations
@@ -29,9 +29,16 @@ from migrator.plan.loader import load_plan
 from migrator.plan.model import Plan
 from migrator.plan.placeholders import endpoint_url
 from migrator.plan.processes import Role
-from migrator.project.commands import git, manage
+from migrator.project.commands import git
 from migrator.rehearsal.message_copies import CopyRun
-from migrator.rehearsal.scratch_environment import build, environment, require_scratch
+from migrator.rehearsal.scratch_databases import ScratchDatabase, migrate, prove_scratch, scratch_databases
+from migrator.rehearsal.scratch_environment import (
+    ScratchEnvironment,
+    build,
+    environment,
+    own_processes,
+    require_scratch,
+)
 from migrator.runner.cutover import cutover, rollback
 from migrator.runner.report import RunOutcome, RunReport
 from migrator.snapshots.snapshot import write_snapshot
@@ -109,16 +116,34 @@ def rehearse(
         snapshot, messages, size_bytes = _copies(plan, folder, environ, chosen)
         copies = messages, size_bytes
         scratch = build(plan, folder, environ, rabbitmq=chosen.rabbitmq, copies=copies, stack=stack)
-        # An environment in the project's folder is not in the clone.
-        own = environment(clone, scratch, environ) | {PYTHON_VARIABLE: str(project_python(plan, environ))}
-        notes = (*_copying_notes(plan, environ, chosen), *scratch.notes, *require_scratch(clone, own, scratch))
+        clone, own, databases = _pointed_away(plan, clone, scratch, environ, stack)
+        notes = (*_copying_notes(plan, environ, chosen), *scratch.notes)
         for text in notes:
             listener(Event(kind=EventKind.NOTE, step="rehearse", text=text))
         copy_run = CopyRun(plan=clone, environ=own, snapshot=snapshot, listener=listener)
         stack.callback(copy_run.end)
         options = replace(options_for(clone, RunOptions()), check_proof=options_for(plan, RunOptions()).check_proof)
+        migrate(clone, databases, own)
         runs = _run_all(copy_run, options)
     return Rehearsal(runs=runs, messages=messages, elapsed_s=time.monotonic() - began, notes=notes)
+
+
+def _pointed_away(
+    plan: Plan, clone: Plan, scratch: ScratchEnvironment, environ: Mapping[str, str], stack: ExitStack
+) -> tuple[Plan, dict[str, str], tuple[ScratchDatabase, ...]]:
+    """Return the clone's plan with processes of the rehearsal, their environment, and its databases: nothing else.
+
+    Raises:
+        RefusedError: The project would still reach something that is not scratch.
+    """
+    # An environment in the project's folder is not in the clone.
+    own = environment(clone, scratch, environ) | {PYTHON_VARIABLE: str(project_python(plan, environ))}
+    variables, databases = stack.enter_context(scratch_databases(plan, clone, scratch.folder, own, scratch.notes))
+    own |= variables
+    clone = replace(clone, processes=own_processes(clone, environ, own))
+    scratch.notes += require_scratch(clone, own, scratch, databases)
+    prove_scratch(clone, databases, own)
+    return clone, own, databases
 
 
 def _copies(
@@ -171,9 +196,6 @@ def _run_all(copy_run: CopyRun, options: RunOptions) -> tuple[RunReport, ...]:
     converted = git(plan, "rev-parse", "HEAD", environ=environ)
     for name in SOURCE_STATE:
         _copy(plan.state_folder / name, plan.state_folder / f"before-{name}")
-    manage(plan, "migrate", "--verbosity", "0", environ=environ)
-    if plan.project.app_label:
-        manage(plan, "migrate", plan.project.app_label, "zero", "--verbosity", "0", environ=environ)
     start_side(plan, Side.LEGACY, environ=environ, listener=copy_run.listener)
     runs: list[RunReport] = []
     for command in (cutover, rollback, cutover):

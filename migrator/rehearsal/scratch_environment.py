@@ -6,22 +6,24 @@ the real one through the management plugin and deleted afterwards; or one on a s
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from migrator.brokers.connect import is_on_rabbitmq
 from migrator.brokers.rabbitmq import declarations, scratch_vhost
 from migrator.brokers.rabbitmq.management import URL_VARIABLE, Management
+from migrator.brokers.rabbitmq.queues import QueueForm
 from migrator.brokers.rabbitmq.server import RabbitmqServer
 from migrator.embedded_redis import EmbeddedServer, embedded_server
 from migrator.errors import RefusedError, UsageError
 from migrator.plan.model import Endpoint, Plan
-from migrator.plan.placeholders import endpoint_url, leading_to
+from migrator.plan.placeholders import endpoint_url, fill, leading_to
+from migrator.plan.processes import Driver, Process
 from migrator.project.settings_probe import probe
 from migrator.redaction import redact_url
+from migrator.rehearsal.scratch_databases import ScratchDatabase
 from migrator.wire.broker_url import BrokerKind, BrokerUrl, broker_kind, read_broker_url
 from migrator.wire.message import System
 
@@ -131,32 +133,65 @@ def environment(plan: Plan, scratch: ScratchEnvironment, environ: Mapping[str, s
     return own
 
 
-def require_scratch(plan: Plan, environ: dict[str, str], scratch: ScratchEnvironment) -> tuple[str, ...]:
-    """Refuse brokers and databases that are not scratch; return what else could be reached."""
-    reach = probe(plan, environ=environ)
-    real = [name.rpartition("@")[0] for name in reach.databases if not _inside(name, scratch.folder)]
-    if real:
-        # A file that a variable names is replaced by one of the rehearsal; so is the usual URL.
-        for name in filter(os.path.isabs, real):
-            own = str(scratch.folder / Path(name).name)
-            environ.update({key: value.replace(name, own) for key, value in environ.items()})
-        if "DATABASE_URL" in environ:
-            environ["DATABASE_URL"] = f"sqlite:///{scratch.folder / 'rehearsal.sqlite3'}"
-        reach = probe(plan, environ=environ)
-    for name in reach.databases:
-        if not _inside(name, scratch.folder):
-            remedy = "name another one by a variable under [rehearsal.environment] in the plan"
-            raise RefusedError("rehearsal", "the project would use a real database", found=name, remedy=remedy)
-    for url in reach.brokers:
-        if not scratch.holds(url):
-            remedy = "let the project read its broker from the variable that the plan names"
-            raise RefusedError("rehearsal", "the project would use a real broker", found=url, remedy=remedy)
-    return tuple(
-        f"{name} is the real one ({where}); no task runs, but code that runs at start could use it: set its variable "
-        "under [rehearsal.environment] in the plan"
-        for name, where in reach.others.items()
-        if not scratch.holds(where)
-    )
+def own_processes(plan: Plan, environ: Mapping[str, str], own: Mapping[str, str]) -> tuple[Process, ...]:
+    """Return the plan's workers as the rehearsal runs them: started by itself, with its own values of variables.
+
+    Raises:
+        RefusedError: Only a process manager knows how one is started, and what it manages is real.
+    """
+    changed = {name for name, value in own.items() if environ.get(name) != value}
+    found = []
+    for process in plan.processes:
+        if not process.command:
+            raise RefusedError(
+                f"process {process.name}",
+                f"is started by {process.driver.value}, which a rehearsal must leave alone",
+                remedy="write its `command` into the plan as well: the rehearsal starts that itself",
+            )
+        kept = {name: value for name, value in process.environment.items() if name not in changed}
+        ours = replace(process, driver=Driver.COMMAND, program="", unit="", manager="", pidfile="")
+        found.append(replace(ours, environment=kept))
+    return tuple(found)
+
+
+def require_scratch(
+    plan: Plan, environ: Mapping[str, str], scratch: ScratchEnvironment, databases: Sequence[ScratchDatabase]
+) -> tuple[str, ...]:
+    """Refuse brokers and databases that are not scratch, for each process; return what else could be reached."""
+    targets = {f"{database.target}@{database.host}" for database in databases}
+    notes: dict[str, None] = {}
+    for own, settings in _environments(plan, environ):
+        reach = probe(plan, environ=own, settings=settings)
+        for name in reach.databases:
+            if name not in targets and not _inside(name, scratch.folder):
+                remedy = "name another one by a variable under [rehearsal.environment] in the plan"
+                raise RefusedError("rehearsal", "the project would use a real database", found=name, remedy=remedy)
+        for url in reach.brokers:
+            if not scratch.holds(url):
+                remedy = "let the project read its broker from the variable that the plan names"
+                raise RefusedError("rehearsal", "the project would use a real broker", found=url, remedy=remedy)
+        notes |= dict.fromkeys(
+            f"{name} is the real one ({where}); no task runs, but code that runs at start could use it: set its "
+            "variable under [rehearsal.environment] in the plan"
+            for name, where in reach.others.items()
+            if not scratch.holds(where)
+        )
+    return tuple(notes)
+
+
+def _environments(plan: Plan, environ: Mapping[str, str]) -> Iterator[tuple[Mapping[str, str], str]]:
+    """Yield environment and settings module of the commands, and each other one of a process."""
+    seen: list[tuple[Mapping[str, str], str]] = [(environ, plan.project.settings)]
+    for process in plan.processes:
+        given = {
+            name: fill(plan, value, environ=environ, where=f"process {process.name}: environment")
+            for name, value in process.environment.items()
+        }
+        own = {**environ, **given}
+        found = own, own.get("DJANGO_SETTINGS_MODULE", plan.project.settings)
+        if found not in seen:
+            seen.append(found)
+    yield from seen
 
 
 def server_of(url: str) -> tuple[str, int | str]:
@@ -246,7 +281,7 @@ def _create(
         declarations.declare_like(RabbitmqServer(scratch.rabbits[url]), _declarations(endpoint, environ))
 
 
-def _declarations(endpoint: Endpoint, environ: Mapping[str, str]) -> tuple[declarations.QueueForm, ...]:
+def _declarations(endpoint: Endpoint, environ: Mapping[str, str]) -> tuple[QueueForm, ...]:
     url = environ.get(URL_VARIABLE, "")
     server = RabbitmqServer(endpoint_url(endpoint, environ))
     return declarations.read_declarations(server, Management(url) if url else None, endpoint)
