@@ -29,6 +29,8 @@ class Driver(StrEnum):
     SUPERVISOR = "supervisor"
     #: The system's or the user's systemd.
     SYSTEMD = "systemd"
+    #: Whoever the plan's commands ask, such as kubectl; or the operator.
+    EXTERNAL = "external"
 
 
 #: Address of a process manager if the plan doesn't name one.
@@ -36,7 +38,30 @@ MANAGERS = {
     Driver.COMMAND: "",
     Driver.SUPERVISOR: "${SUPERVISOR_URL:-unix:///var/run/supervisor.sock}",
     Driver.SYSTEMD: "system",
+    Driver.EXTERNAL: "",
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """How a process that runs elsewhere is started, stopped and seen; commands are argument lists.
+
+    ``{name}``, ``{replicas}``, ``{release}`` and ``${NAME:-default}`` are filled in. Without `start` and `stop` the
+    operator is asked.
+    """
+
+    start: tuple[tuple[str, ...], ...] = ()
+    stop: tuple[tuple[str, ...], ...] = ()
+    #: Prints how many run: a number, or a line for each; empty for none.
+    state: tuple[str, ...] = ()
+    #: How many there are.
+    replicas: int = 1
+    #: What they run, such as the tag of an image.
+    release: str = ""
+    #: Pattern of their Celery node names; empty: those that consume the queues of its side.
+    nodes: str = ""
+    #: Seconds that it may take until all are ready.
+    start_timeout_s: float = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +96,8 @@ class Process:
     stays: bool | None = None
     #: It runs on the source as it is, a legacy one too: set for what is started again, never by a plan.
     as_it_is: bool = False
+    #: With driver ``external``.
+    elsewhere: Elsewhere = Elsewhere()
 
 
 def read_process(table: TomlTable) -> Process:
@@ -95,12 +122,40 @@ def read_process(table: TomlTable) -> Process:
         unit=table.text("unit") if driver is Driver.SYSTEMD else table.text("unit", default=""),
         manager=table.text("manager", default=MANAGERS[driver]),
         stays=table.flag("stays") if "stays" in table.data else None,
+        elsewhere=_elsewhere(table) if driver is Driver.EXTERNAL else Elsewhere(),
     )
     if process.stays is not None and process.side is Side.UNIFIED:
         table.problem("stays", "is for legacy processes", "unified ones always stay")
     _check_driver(table, process)
     table.close()
     return process
+
+
+def _elsewhere(table: TomlTable) -> Elsewhere:
+    return Elsewhere(
+        start=_commands(table, "start"),
+        stop=_commands(table, "stop"),
+        state=table.texts("state", default=()),
+        replicas=table.integer("replicas", default=1) or 1,
+        release=table.text("release", default=""),
+        nodes=table.text("nodes", default=""),
+        start_timeout_s=table.number("start_timeout_s", default=300) or 300,
+    )
+
+
+def _commands(table: TomlTable, key: str) -> tuple[tuple[str, ...], ...]:
+    """Read one argument list, or several that are run in turn."""
+    given = table.take(key, ())
+    lists = given if given and isinstance(given, list) and all(isinstance(item, list) for item in given) else [given]
+    if not given:
+        return ()
+    for words in lists:
+        if not isinstance(words, list) or not words or not all(isinstance(word, str) and word for word in words):
+            table.problem(key, "needs a list of arguments, or a list of such lists", f"found {given!r}")
+            return ()
+        if PurePosixPath(words[0]).name in SHELLS and "-c" in words:
+            table.problem(key, f"runs {words[0]} -c", "write the command itself, or a script")
+    return tuple(tuple(words) for words in lists)
 
 
 def _line(table: TomlTable) -> ShellLine:
@@ -138,9 +193,13 @@ def _check_driver(table: TomlTable, process: Process) -> None:
         if "manager" in table.data:
             table.problem("manager", "needs a driver that has one", "`driver = 'supervisor'` or `'systemd'`")
         return
+    if process.driver is Driver.EXTERNAL and process.role is not Role.WORKER and not process.elsewhere.state:
+        hint = "a command that prints how many run: brokers know nothing of it"
+        table.problem("state", f"is missing: a {process.role.value} says nothing to a broker", hint)
     for key in ("environment", "pidfile"):
         if key in table.data:
-            hint = f"it is in the configuration of {process.driver.value}"
+            own = process.driver is Driver.EXTERNAL
+            hint = "it belongs to whoever runs it" if own else f"it is in the configuration of {process.driver.value}"
             table.problem(key, f"is not used with driver {process.driver.value!r}", hint)
     for key in ("program", "unit"):
         if "*" in str(table.data.get(key, "")):

@@ -143,7 +143,8 @@ def _forward(context: Context, *, fresh: bool) -> RunReport:
         looked = _preflight(context)
         if looked.errors:
             return refused(context, "cutover", looked)
-        running = [state.name for state in list_processes(context.plan, environ=context.environ) if state.pid]
+        states = list_processes(context.plan, environ=context.environ)
+        running = [state.name for state in states if state.runs]
         data = {
             "running": running,
             STAYING: looked.facts.get(STAYING, ()),

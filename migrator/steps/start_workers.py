@@ -12,7 +12,13 @@ from functools import partial
 from migrator.plan.processes import Process, Role
 from migrator.report import Report
 from migrator.state.journal import Phase
-from migrator.steps.actions.process_actions import cancel_consumers, start_actions, verify_ready, wait_drained
+from migrator.steps.actions.process_actions import (
+    ask_operator,
+    cancel_consumers,
+    start_actions,
+    verify_ready,
+    wait_drained,
+)
 from migrator.steps.protocol import Action, Context, Facts, Step, nothing_to_check, processes, recorded
 from migrator.wire.message import Side
 from migrator.workers.processes import signal_stop
@@ -65,6 +71,7 @@ def _drain(context: Context, process: Process) -> Facts:
 
 
 def _signal(context: Context, process: Process) -> None:
+    ask_operator(context, process, "stop")
     signal_stop(context.plan, process, environ=context.environ)
 
 

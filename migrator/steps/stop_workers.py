@@ -19,6 +19,7 @@ from migrator.report import Report
 from migrator.state.journal import Phase
 from migrator.steps.actions.downtime import moment
 from migrator.steps.actions.process_actions import (
+    ask_operator,
     cancel_consumers,
     launch_actions,
     ready_actions,
@@ -140,6 +141,7 @@ def _signal(context: Context, system: System) -> Facts:
     began = moment()
     told = [process for process in _workers(context) if process.system is system]
     for process in told:
+        ask_operator(context, process, "stop")
         signal_stop(context.plan, process, environ=context.environ)
     return {"told": [process.name for process in told], "began": began}
 
@@ -152,7 +154,11 @@ def _gone(context: Context, process: Process) -> Facts:
     if recorded(context, NAME, f"drain:{process.name}").get("given_up"):
         # Somebody has said so: what it runs is broken off.
         return {"killed_in_s": round(kill(context.plan, process, environ=context.environ), 3)}
-    return stopped_or_killed(context, process, lambda: wait_stopped(process, everybody))
+    return stopped_or_killed(context, process, lambda: _wait(context, process, everybody))
+
+
+def _wait(context: Context, process: Process, family: tuple[Identity, ...]) -> float:
+    return wait_stopped(context.plan, process, family, environ=context.environ)
 
 
 def _resume(context: Context, process: Process) -> Facts:

@@ -14,11 +14,13 @@ from collections.abc import Mapping
 
 from migrator.errors import UnreachableError
 from migrator.plan.model import Plan
-from migrator.plan.processes import Process
+from migrator.plan.processes import Driver, Process, Role
 from migrator.wire.message import System
 from migrator.workers import celery_control
-from migrator.workers.node_names import endpoint_of, with_node
+from migrator.workers.drivers import external
+from migrator.workers.node_names import with_node
 from migrator.workers.processes import current
+from migrator.workers.signs import endpoint_of
 
 POLL_S = 0.05
 #: How long to wait for a worker's reply; one that is reconnecting needs some seconds.
@@ -27,22 +29,24 @@ CANCEL_TIMEOUT_S = 15.0
 
 def cancel_consumers(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[str, ...]:
     """Make a Celery worker stop consuming; returns its queues, empty if it does not run or is not a Celery worker."""
-    node = node_name(plan, process, environ=environ)
+    nodes = node_names(plan, process, environ=environ)
     endpoint = endpoint_of(plan, process)
-    if not node or endpoint is None:
+    if not nodes or endpoint is None:
         return ()
     with celery_control.control(endpoint, environ) as app:
         limit_s = min(process.stop_timeout_s, CANCEL_TIMEOUT_S)
-        return celery_control.cancel_consumers(app, node, timeout_s=limit_s)
+        queues = [name for node in nodes for name in celery_control.cancel_consumers(app, node, timeout_s=limit_s)]
+    return tuple(dict.fromkeys(queues))
 
 
 def resume(plan: Plan, process: Process, queues: tuple[str, ...], *, environ: Mapping[str, str]) -> None:
     """Let a Celery worker consume its queues again."""
-    node = node_name(plan, process, environ=environ)
+    nodes = node_names(plan, process, environ=environ)
     endpoint = endpoint_of(plan, process)
-    if node and endpoint is not None:
+    if nodes and endpoint is not None:
         with celery_control.control(endpoint, environ) as app:
-            celery_control.add_consumers(app, node, queues, timeout_s=process.stop_timeout_s)
+            for node in nodes:
+                celery_control.add_consumers(app, node, queues, timeout_s=process.stop_timeout_s)
 
 
 def wait_idle(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> float:
@@ -52,33 +56,41 @@ def wait_idle(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> fl
         UnreachableError: It is still busy, or silent. It was not told to stop.
     """
     began = time.monotonic()
-    node = node_name(plan, process, environ=environ)
+    nodes = node_names(plan, process, environ=environ)
     endpoint = endpoint_of(plan, process)
-    if not node or endpoint is None:
+    if not nodes or endpoint is None:
         return 0.0
     with celery_control.control(endpoint, environ) as app:
         while True:
-            left = celery_control.unfinished(app, node)
+            left = [celery_control.unfinished(app, node) for node in nodes]
             passed_s = time.monotonic() - began
-            if left == 0:
+            if not any(number is None or number for number in left):
                 return passed_s
             record = current(plan, process, environ=environ)
             if record is None or record.stopping_at:
                 return passed_s
             if passed_s > process.stop_timeout_s:
+                known = [number for number in left if number is not None]
                 raise UnreachableError(
                     f"process {process.name}",
                     f"has not finished its tasks within {process.stop_timeout_s:g} s",
-                    found="it does not answer" if left is None else f"{left} left",
+                    found=f"{sum(known)} left" if len(known) == len(left) else "it does not answer",
                     remedy="wait for them or raise stop_timeout_s in the plan, then run the same command again",
                 )
             time.sleep(POLL_S)
 
 
-def node_name(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> str:
-    """Return the node name of a running Celery worker, found through the broker if somebody else started it."""
-    record = current(plan, process, environ=environ)
+def node_names(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the node names of a running Celery worker: one, unless it has replicas elsewhere.
+
+    They are found through the broker if somebody else started it.
+    """
     endpoint = endpoint_of(plan, process)
-    if record is None or record.stopping_at or endpoint is None or process.system is System.DRAMATIQ:
-        return ""
-    return with_node(plan, process, record, environ=environ).node
+    if process.role is not Role.WORKER or endpoint is None or endpoint.system is not System.CELERY:
+        return ()
+    if process.driver is Driver.EXTERNAL:
+        return external.nodes(plan, process, environ=environ)
+    record = current(plan, process, environ=environ)
+    if record is None or record.stopping_at:
+        return ()
+    return tuple(filter(None, (with_node(plan, process, record, environ=environ).node,)))

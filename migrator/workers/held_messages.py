@@ -31,15 +31,18 @@ def longest_held_eta(plan: Plan, *, environ: Mapping[str, str]) -> float | None:
     with celery_control.control(plan.unified, environ) as control:
         answers = celery_control.ask_all(control, "scheduled")
         for worker in plan.select(side=Side.UNIFIED, role=Role.WORKER):
-            node = drain.node_name(plan, worker, environ=environ)
-            if not node or node in answers:
-                continue
-            answer = celery_control.ask_until_answered(control, node, "scheduled", within_s=REPLY_TIMEOUT_S)
-            if answer is None:
-                what = f"did not report within {REPLY_TIMEOUT_S:g} s which tasks it holds"
-                raise UnreachableError(f"worker {node}", what, remedy="see its log, then run the same command again")
-            answers[node] = answer
+            for node in drain.node_names(plan, worker, environ=environ):
+                if node not in answers:
+                    answers[node] = _scheduled(control, node)
     return max((at for answer in answers.values() for at in _times(answer)), default=None)
+
+
+def _scheduled(control: celery_control.Control, node: str) -> object:
+    answer = celery_control.ask_until_answered(control, node, "scheduled", within_s=REPLY_TIMEOUT_S)
+    if answer is None:
+        what = f"did not report within {REPLY_TIMEOUT_S:g} s which tasks it holds"
+        raise UnreachableError(f"worker {node}", what, remedy="see its log, then run the same command again")
+    return answer
 
 
 def _times(answer: object) -> Iterator[float]:

@@ -39,6 +39,8 @@ def kill(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> float:
         UnreachableError: Something is still there, such as a process in the middle of a system call.
     """
     began = time.monotonic()
+    if process.driver is Driver.EXTERNAL:
+        raise RefusedError(f"process {process.name}", "has no pid here", remedy="end it where it runs")
     record = current(plan, process, environ=environ)
     if record is not None and not record.stopping_at:
         remedy = f"migrator workers stop {process.side.value} --name {process.name}"
@@ -62,6 +64,8 @@ def kill(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> float:
 
 def stuck(process: Process, cause: UnreachableError) -> UnreachableError:
     """Return the error about a process that has not ended in its time, with the command that kills it."""
+    if process.driver is Driver.EXTERNAL:
+        return cause
     managed = process.driver is not Driver.COMMAND
     wait = "it ends when its tasks end: look at `migrator workers list`, then run the same command again"
     command = f"migrator workers stop {process.side.value} --name {process.name} --kill {process.name} --yes"

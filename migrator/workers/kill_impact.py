@@ -15,7 +15,7 @@ from migrator.plan.model import Plan
 from migrator.plan.processes import Process, Role
 from migrator.wire.message import State, System
 from migrator.workers.kill import survivors
-from migrator.workers.node_names import endpoint_of
+from migrator.workers.signs import endpoint_of
 
 
 def consequences(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> str:

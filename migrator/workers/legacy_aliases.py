@@ -147,17 +147,21 @@ def stop_consuming(plan: Plan, process: Process, *, environ: Mapping[str, str]) 
     Raises:
         UnreachableError: It does not answer.
     """
-    node = drain.node_name(plan, process, environ=environ)
-    if not node:
+    nodes = drain.node_names(plan, process, environ=environ)
+    if not nodes:
         return ()
     with celery_control.control(plan.unified, environ) as app:
-        consumed = set(_consumed(app, node)) & set(queues(plan))
-        for name in sorted(consumed):
-            celery_control.ask_until_answered(app, node, "cancel_consumer", within_s=REPLY_TIMEOUT_S, queue=name)
-        # The reply to a cancellation comes before it has taken effect.
-        for _ in range(50):
-            if not set(_consumed(app, node)) & consumed:
-                return tuple(sorted(consumed))
+        return tuple(sorted({name for node in nodes for name in _stop_consuming(plan, app, node)}))
+
+
+def _stop_consuming(plan: Plan, app: celery_control.Control, node: str) -> set[str]:
+    consumed = set(_consumed(app, node)) & set(queues(plan))
+    for name in sorted(consumed):
+        celery_control.ask_until_answered(app, node, "cancel_consumer", within_s=REPLY_TIMEOUT_S, queue=name)
+    # The reply to a cancellation comes before it has taken effect.
+    for _ in range(50):
+        if not set(_consumed(app, node)) & consumed:
+            return consumed
     raise UnreachableError(
         f"worker {node}", "still consumes legacy queues", found=", ".join(sorted(consumed)), remedy="see its log"
     )
@@ -165,12 +169,12 @@ def stop_consuming(plan: Plan, process: Process, *, environ: Mapping[str, str]) 
 
 def missing(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[str, ...]:
     """Return the legacy queues that a running worker does not consume; all of them if it does not run."""
-    node = drain.node_name(plan, process, environ=environ)
-    if not node:
+    nodes = drain.node_names(plan, process, environ=environ)
+    if not nodes:
         return queues(plan)
     with celery_control.control(plan.unified, environ) as app:
-        consumed = _consumed(app, node)
-    return tuple(name for name in queues(plan) if name not in consumed)
+        consumed = [_consumed(app, node) for node in nodes]
+    return tuple(name for name in queues(plan) if not all(name in each for each in consumed))
 
 
 def _consumed(app: celery_control.Control, node: str) -> tuple[str, ...]:

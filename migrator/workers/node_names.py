@@ -8,19 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from migrator.plan.model import Endpoint, Plan
+from migrator.plan.model import Plan
 from migrator.plan.processes import Process, Role
-from migrator.wire.message import Side, System
+from migrator.wire.message import System
 from migrator.workers import celery_control
 from migrator.workers.drivers.process_identity import descendants
 from migrator.workers.drivers.process_record import ProcessRecord, write_record
-
-
-def endpoint_of(plan: Plan, process: Process) -> Endpoint | None:
-    """Return the endpoint whose queues a worker consumes."""
-    if process.side is Side.UNIFIED:
-        return plan.unified
-    return plan.endpoint(process.system) if process.system else None
+from migrator.workers.signs import endpoint_of
 
 
 def is_celery_worker(plan: Plan, process: Process) -> bool:

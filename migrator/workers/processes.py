@@ -1,11 +1,11 @@
 """The dispatcher to the drivers of processes: every caller goes through here, and the plan names the driver.
 
-A driver is a module with the functions of :class:`DriverModule`: `command`, `supervisor` or `systemd`.
+A driver is a module with the functions of :class:`DriverModule`: `command`, `supervisor`, `systemd` or `external`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from migrator.errors import RefusedError
@@ -14,16 +14,13 @@ from migrator.plan.model import Plan
 from migrator.plan.processes import Driver, Process, Role
 from migrator.report import Finding
 from migrator.wire.message import Side, System
-from migrator.workers.drivers import command, supervisor, systemd
+from migrator.workers.drivers import command, external, supervisor, systemd, terminate
 from migrator.workers.drivers.process_identity import Identity
 from migrator.workers.drivers.process_record import ProcessRecord
-from migrator.workers.drivers.terminate import wait_stopped
-
-__all__ = ["current", "misconfigurations", "signal_stop", "start", "stop", "wait_stopped", "why_stopped"]
 
 
 class DriverModule(Protocol):
-    """The functions of a driver. ``wait_stopped`` is the same for all, because it only looks at pids."""
+    """The functions of a driver."""
 
     def current(self, plan: Plan, process: Process, *, environ: Mapping[str, str]) -> ProcessRecord | None:
         """Return the living process of that name; None if there is none."""
@@ -45,6 +42,7 @@ DRIVERS: Mapping[Driver, DriverModule] = {
     Driver.COMMAND: command,
     Driver.SUPERVISOR: supervisor,
     Driver.SYSTEMD: systemd,
+    Driver.EXTERNAL: external,
 }
 
 
@@ -66,6 +64,9 @@ def start(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> Proces
 
 def _require_tasks(plan: Plan, process: Process, environ: Mapping[str, str]) -> None:
     """Refuse a legacy worker that would fail, or drop, the messages of tasks that it does not have."""
+    if process.driver is Driver.EXTERNAL:
+        # It runs another tree, that of its release.
+        return
     own = process.driver is Driver.COMMAND
     folder = command.process_folder(plan, process, environ=environ) if own else plan.folder
     gone = undefined(plan, folder / plan.project.root, process.system)
@@ -88,12 +89,37 @@ def signal_stop(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> 
 
 def stop(plan: Plan, process: Process, *, environ: Mapping[str, str], timeout_s: float | None = None) -> float:
     """Stop a process and its children; returns the seconds it took. No-op if it does not run."""
-    return wait_stopped(process, signal_stop(plan, process, environ=environ), timeout_s=timeout_s)
+    family = signal_stop(plan, process, environ=environ)
+    return wait_stopped(plan, process, family, environ=environ, timeout_s=timeout_s)
+
+
+def wait_stopped(
+    plan: Plan,
+    process: Process,
+    family: Iterable[Identity],
+    *,
+    environ: Mapping[str, str],
+    timeout_s: float | None = None,
+) -> float:
+    """Wait until a process that was told to stop has ended with its family; returns the seconds it took.
+
+    Raises:
+        UnreachableError: It is still there after its stop timeout.
+    """
+    if process.driver is Driver.EXTERNAL:
+        return external.wait_gone(plan, process, environ=environ, timeout_s=timeout_s)
+    return terminate.wait_stopped(process, family, timeout_s=timeout_s)
 
 
 def why_stopped(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> str:
     """Return what is known about a process that does not run."""
     return DRIVERS[process.driver].why_stopped(plan, process, environ=environ)
+
+
+def asked(plan: Plan, process: Process, verb: str, *, environ: Mapping[str, str]) -> str:
+    """Return what the operator is asked for, ``start`` or ``stop``, and what is awaited; empty if nothing."""
+    is_ours = process.driver is not Driver.EXTERNAL
+    return "" if is_ours else external.request(plan, process, verb, environ=environ)
 
 
 def misconfigurations(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[Finding, ...]:

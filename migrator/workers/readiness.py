@@ -18,15 +18,17 @@ import psutil
 from migrator.brokers.redis import heartbeats
 from migrator.errors import UnreachableError
 from migrator.plan.model import Endpoint, Plan
-from migrator.plan.processes import Process, Role
+from migrator.plan.processes import Driver, Process, Role
 from migrator.redaction import redact
 from migrator.wire.message import Side, System
 from migrator.workers import celery_control, legacy_aliases
+from migrator.workers.drivers import external
 from migrator.workers.drivers.command import arguments, output, tail
 from migrator.workers.drivers.process_identity import Identity, age_s, descendants
 from migrator.workers.drivers.process_record import ProcessRecord, note_children, read_record
-from migrator.workers.node_names import endpoint_of, pids_of, with_node
+from migrator.workers.node_names import pids_of, with_node
 from migrator.workers.processes import current, why_stopped
+from migrator.workers.signs import endpoint_of
 
 READY_TIMEOUT_S = 60.0
 POLL_S = 0.1
@@ -47,18 +49,22 @@ def wait_ready(
         UnreachableError: It ended, or is not ready in time; the error says what is missing and quotes its log.
     """
     began = time.monotonic()
+    is_external = process.driver is Driver.EXTERNAL
+    timeout_s = max(timeout_s, process.elsewhere.start_timeout_s) if is_external else timeout_s
     end = began + timeout_s
     while True:
         # A request sent before the worker listens is lost: wait briefly at first, so that the next one comes soon.
         answer_s = min(celery_control.REPLY_TIMEOUT_S, max(SHORTEST_ANSWER_S, (time.monotonic() - began) / 8))
         record = current(plan, process, environ=environ)
-        ended = record is None
+        ended = record is None and not is_external
         if record is None:
             missing = why_stopped(plan, process, environ=environ)
             record = read_record(plan, process.name)
         else:
             missing = missing_for(plan, process, record, environ=environ, answer_s=answer_s)
             if not missing:
+                if is_external:
+                    return record
                 # Its node name may have been recorded meanwhile.
                 record = read_record(plan, process.name) or record
                 return note_children(plan, record, descendants(record.identity))
@@ -81,6 +87,8 @@ def missing_for(
     answer_s: float = celery_control.REPLY_TIMEOUT_S,
 ) -> str:
     """Return what a living process still lacks to be ready; empty if nothing. A worker has ``answer_s`` to answer."""
+    if process.driver is Driver.EXTERNAL:
+        return external.missing(plan, process, expected_names(plan, process.side, process.system), environ=environ)
     if process.role is Role.SCHEDULER:
         return _scheduler(record)
     if process.role is Role.PRODUCER:

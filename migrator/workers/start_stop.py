@@ -21,7 +21,7 @@ from migrator.workers.drivers.likeness import StrangerError
 from migrator.workers.drivers.process_identity import Identity, age_s, descendants
 from migrator.workers.drivers.process_record import ProcessRecord, living, read_record
 from migrator.workers.kill import kill, stuck
-from migrator.workers.processes import current, signal_stop, start, wait_stopped
+from migrator.workers.processes import asked, current, signal_stop, start, wait_stopped
 from migrator.workers.readiness import READY_TIMEOUT_S, wait_ready
 
 #: Asked about a process that has not ended in its time: may it be killed?
@@ -47,6 +47,11 @@ class ProcessState:
     log: str = ""
     #: Why it is a stranger.
     problem: str = ""
+
+    @property
+    def runs(self) -> bool:
+        """Whether it runs, or has been told to stop and still runs."""
+        return self.state in ("running", "stopping")
 
 
 def list_processes(
@@ -92,7 +97,7 @@ def start_side(
     """Start the processes of one side, or those named, and wait until each is ready. Running ones stay as they are."""
     chosen = _chosen(plan, side, names)
     for process in chosen:
-        _notify(listener, f"start {process.name}")
+        _notify(listener, asked(plan, process, "start", environ=environ) or f"start {process.name}")
         start(plan, process, environ=environ)
     for process in chosen:
         wait_ready(plan, process, environ=environ, timeout_s=timeout_s)
@@ -123,6 +128,8 @@ def stop_side(
         for process in group:
             if process.driver is not Driver.COMMAND:
                 _drain(plan, process, environ)
+        for request in filter(None, (asked(plan, process, "stop", environ=environ) for process in group)):
+            _notify(listener, request)
         families = [(process, signal_stop(plan, process, environ=environ)) for process in group]
         for process, family in families:
             _wait_stopped(plan, process, family, environ, ask_kill)
@@ -134,9 +141,9 @@ def _wait_stopped(
     plan: Plan, process: Process, family: Sequence[Identity], environ: Mapping[str, str], ask: AskStop | None
 ) -> None:
     try:
-        wait_stopped(process, family)
+        wait_stopped(plan, process, family, environ=environ)
     except UnreachableError as cause:
-        if ask is None or not ask(process):
+        if process.driver is Driver.EXTERNAL or ask is None or not ask(process):
             raise stuck(process, cause) from cause
         kill(plan, process, environ=environ)
 
@@ -193,10 +200,10 @@ def _state(process: Process, record: ProcessRecord, state: str) -> ProcessState:
         side=process.side,
         role=process.role,
         state=state,
-        pid=record.pid,
+        pid=record.pid or None,
         children=tuple(child.pid for child in descendants(record.identity)),
         node=record.node,
-        age_s=age_s(record.identity),
+        age_s=age_s(record.identity) if record.pid else 0.0,
         log=record.log,
     )
 

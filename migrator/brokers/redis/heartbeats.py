@@ -85,16 +85,17 @@ def living_holders(endpoint: Endpoint, environ: Mapping[str, str], *, besides: i
     holders = set(claimed(endpoint, environ))
     if len(holders) <= besides:
         return ()
-    first, moved = _heartbeats(endpoint, environ), set[str]()
+    first, moved = last_heartbeats(endpoint, environ), set[str]()
     end = time.monotonic() + SILENCE_S
     while len(moved) <= besides and time.monotonic() < end:
         time.sleep(_LOOK_S)
-        now = _heartbeats(endpoint, environ)
+        now = last_heartbeats(endpoint, environ)
         moved |= {owner for owner in holders if now.get(owner) != first.get(owner)}
     return tuple(sorted(moved))
 
 
-def _heartbeats(endpoint: Endpoint, environ: Mapping[str, str]) -> dict[str, float]:
+def last_heartbeats(endpoint: Endpoint, environ: Mapping[str, str]) -> dict[str, float]:
+    """Return the last heartbeat of every broker id, by its own clock."""
     with connection(endpoint, environ) as client:
         if client is None:
             return {}

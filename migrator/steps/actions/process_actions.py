@@ -16,7 +16,7 @@ from migrator.workers import drain
 from migrator.workers.drivers.process_identity import descendants
 from migrator.workers.kill import kill, stuck
 from migrator.workers.kill_impact import consequences
-from migrator.workers.processes import current, start, stop
+from migrator.workers.processes import asked, current, start, stop
 from migrator.workers.readiness import missing_for, wait_ready
 from migrator.workers.start_stop import state_of
 
@@ -136,16 +136,24 @@ def _still_there(plan: Plan, context: Context, process: Process) -> tuple[Findin
             "PROCESS-NOT-STOPPED",
             f"process {process.name}",
             f"is {state.state}",
-            found=f"pid {pids}",
-            remedy=f"migrator workers stop {process.name}",
+            found=f"pid {pids}" if pids else state.node,
+            remedy=f"migrator workers stop {process.side.value} --name {process.name}",
         ),
     )
 
 
 def _start(context: Context, process: Process, started: set[str]) -> Facts:
+    ask_operator(context, process, "start")
     record = start(context.plan, process, environ=context.environ)
     started.add(process.name)
     return {"pid": record.pid, "node": record.node}
+
+
+def ask_operator(context: Context, process: Process, verb: str) -> None:
+    """Ask the operator for what the plan has no command for."""
+    request = asked(context.plan, process, verb, environ=context.environ)
+    if request:
+        note(context, f"{verb}_{process.role.value}", request)
 
 
 def _ready(context: Context, process: Process, started: Set[str]) -> Facts:
@@ -157,6 +165,7 @@ def _ready(context: Context, process: Process, started: Set[str]) -> Facts:
 
 
 def _stop(context: Context, process: Process) -> Facts:
+    ask_operator(context, process, "stop")
     return stopped_or_killed(context, process, lambda: stop(context.plan, process, environ=context.environ))
 
 
@@ -176,7 +185,7 @@ def stopped_or_killed(context: Context, process: Process, wait: Callable[[], flo
 
 def asked_to_kill(context: Context, process: Process, cause: UnreachableError) -> bool:
     """Put the question to whoever is there: what still runs, and what a kill would lose or repeat."""
-    if context.options.ask_kill is None:
+    if context.options.ask_kill is None or process.driver is Driver.EXTERNAL:
         return False
     text = consequences(context.plan, process, environ=context.environ)
     return context.options.ask_kill(process, f"{cause.where} {cause.what} ({cause.found}). {text}")
@@ -184,4 +193,4 @@ def asked_to_kill(context: Context, process: Process, cause: UnreachableError) -
 
 def _pid(context: Context, process: Process) -> str:
     record = current(context.plan, process, environ=context.environ)
-    return f" (pid {record.pid})" if record is not None else ""
+    return f" (pid {record.pid})" if record is not None and record.pid else ""

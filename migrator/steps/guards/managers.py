@@ -15,7 +15,8 @@ from migrator.workers.drivers.likeness import StrangerError
 
 def guard(context: Context) -> Report:
     """Return what stands in the configuration of supervisord and systemd."""
-    managed = [process for process in context.plan.processes if process.driver is not Driver.COMMAND]
+    own = (Driver.COMMAND, Driver.EXTERNAL)
+    managed = [process for process in context.plan.processes if process.driver not in own]
     findings = [finding for process in managed for finding in _managed(context, process)]
     return findings_report("process managers", findings, checked=max(1, len(managed)))
 

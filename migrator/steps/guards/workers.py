@@ -25,11 +25,10 @@ from migrator.wire.message import Side, System
 from migrator.wire.url_readings import ServerAddress
 from migrator.workers import celery_control
 from migrator.workers.absent import REMEDY, absent_workers
-from migrator.workers.drivers.command import process_named
-from migrator.workers.drivers.likeness import has_one_thread
-from migrator.workers.drivers.process_record import living, read_record
-from migrator.workers.node_names import endpoint_of
+from migrator.workers.drivers.process_record import living
+from migrator.workers.signs import endpoint_of
 from migrator.workers.start_stop import ProcessState, list_processes
+from migrator.workers.unplanned import planned_children, replicas, silent_finding
 
 
 def guard(context: Context) -> Report:
@@ -85,7 +84,7 @@ def _unknown(
     with celery_control.control(endpoint, context.environ) as app:
         nodes = celery_control.all_nodes(app)
         silent = [s for s in states if s.name in here and s.state == "running" and not _answers(s, nodes)]
-        yield from (_silent(context, state) for state in silent)
+        yield from (silent_finding(context.plan, state) for state in silent)
         # Counted after the answers, so one that ends in between is no stranger.
         elsewhere = [s for s in states if s.name in _unplaced(context) and s.state == "running" and s.node not in nodes]
         strangers = listeners(endpoint, context.environ) - len(nodes) - len(silent) - len(elsewhere)
@@ -97,8 +96,10 @@ def _unknown(
                 found=f"{strangers} workers",
                 remedy="stop them, or add them to the plan; one whose machine has just died counts for some minutes",
             )
+        planned, too_many = replicas(context.plan, here, environ=context.environ)
+        yield from too_many
         for node, pid in nodes.items():
-            if pid in known:
+            if pid in known or node in planned:
                 continue
             facts = celery_control.node_facts(app, node)
             queues = set(facts.queues) if facts is not None else ours
@@ -117,25 +118,14 @@ def _answers(state: ProcessState, nodes: Mapping[str, int]) -> bool:
     return state.node in nodes if state.node else bool({state.pid, *state.children} & set(nodes.values()))
 
 
-def _silent(context: Context, state: ProcessState) -> Finding:
-    where, found = f"process {state.name}", state.node or f"pid {state.pid}"
-    record = read_record(context.plan, state.name)
-    busy = record is not None and has_one_thread(record.identity)
-    ours = process_named(context.plan, state.name).driver is Driver.COMMAND
-    if busy:
-        found = f"{found}, --pool=solo"
-        what = "runs a task in its only thread, and answers nothing before that has ended"
-        if ours:
-            remedy = "nothing: SIGTERM lets it finish; or wait until it is idle"
-            return warning("WORKER-BUSY", where, what, found=found, remedy=remedy)
-        return error("WORKER-BUSY", where, what, found=found, remedy="wait until it is idle, then run again")
-    remedy = f"see {state.log or 'its log'}"
-    return error("WORKER-SILENT", where, "does not answer", found=found, remedy=remedy)
-
-
 def _unknown_dramatiq(context: Context, endpoint: Endpoint, states: Iterable[ProcessState]) -> Iterator[Finding]:
-    workers = {p.name for p in context.plan.select(side=Side.LEGACY, role=Role.WORKER) if p.system is System.DRAMATIQ}
-    children = sum(len(state.children) for state in states if state.name in workers)
+    workers = [p for p in context.plan.select(side=Side.LEGACY, role=Role.WORKER) if p.system is System.DRAMATIQ]
+    there = [planned_children(process) for process in workers if process.driver is Driver.EXTERNAL]
+    if 0 in there:
+        # The plan doesn't say how many children each of its replicas has.
+        return
+    names = {process.name for process in workers}
+    children = sum(len(state.children) for state in states if state.name in names) + sum(there)
     if is_on_rabbitmq(endpoint, context.environ):
         yield from _unknown_consumers(context, endpoint, children)
         return
