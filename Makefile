@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml
 
 setup: $(STAMP) ## create the virtual environment
 
-setup-servers: ## install what no wheel carries (RabbitMQ, a headless Chromium), where root and apt are at hand
+setup-servers: ## install what no wheel carries (RabbitMQ, a headless Chromium, sshd, kubectl), where root and apt are at hand
 	@missing=""; \
 	if [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || command -v rabbitmq-server >/dev/null; then \
 	  echo "rabbitmq-server is installed"; \
@@ -32,6 +32,10 @@ setup-servers: ## install what no wheel carries (RabbitMQ, a headless Chromium),
 	if command -v chromium-headless-shell || command -v chromium || command -v google-chrome; then \
 	  echo "a Chromium is installed"; \
 	else missing="$$missing chromium-headless-shell"; fi; \
+	[ -x /usr/sbin/sshd ] || missing="$$missing openssh-server"; \
+	[ -x /usr/bin/ssh ] || missing="$$missing openssh-client"; \
+	[ -x /usr/sbin/ip ] || [ -x /sbin/ip ] || missing="$$missing iproute2"; \
+	command -v kubectl >/dev/null || missing="$$missing kubernetes-client"; \
 	if [ -z "$$missing" ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && for name in $$missing; do \

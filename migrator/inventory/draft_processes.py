@@ -14,6 +14,7 @@ from migrator.inventory.chosen_programs import Chosen
 from migrator.inventory.deployment.command_words import Started, option
 from migrator.inventory.deployment.program import Manager, Program
 from migrator.inventory.deployment.settings_texts import VARIABLE
+from migrator.inventory.draft_workloads import draft_workload, unified_workload
 from migrator.plan.decisions import DECIDE
 from migrator.plan.processes import Driver, Role
 from migrator.wire.message import System
@@ -98,12 +99,15 @@ def _legacy(item: Chosen, scope: DraftScope) -> Table:
     places = [f"{other.manager.value} {_place(other, scope)}" for other in item.also]
     origin = f"{program.manager.value} {program.name}, {_place(program, scope)}"
     table["name"].comment("; also ".join([origin, *places]))
-    if program.driver is Driver.COMMAND:
+    if program.driver in (Driver.COMMAND, Driver.EXTERNAL):
         words = [_reference(word) for word in program.started.command]
         named = any(word in ("-n", "--hostname") or word.startswith("--hostname=") for word in words)
-        if program.role is Role.WORKER and program.system is System.CELERY and not named:
+        own = program.driver is Driver.COMMAND
+        if own and program.role is Role.WORKER and program.system is System.CELERY and not named:
             words += ["-n", "{node}"]
         _command(table, words, program, scope)
+        if program.workload is not None:
+            draft_workload(table, program.workload, side="legacy")
     else:
         table["program" if program.driver is Driver.SUPERVISOR else "unit"] = program.name
     _stop(table, [program])
@@ -131,6 +135,11 @@ def _unified(role: Role, queues: tuple[str, ...], group: list[Program], scope: D
         _command(table, words, replace(model, environment={**model.environment, **settings}), scope)
         if role is Role.WORKER:
             table["command"].comment(_capacity(group))
+    elif model.workload is not None:
+        words = [word for word in words if word not in ("-n", "{node}")]
+        _command(table, words, model, scope)
+        table["command"].comment(f"add {name} to the cluster with this command and no replicas")
+        draft_workload(table, unified_workload(model.workload, name), side="unified")
     else:
         before = model.name.rpartition(":")[0]
         supervised = model.driver is Driver.SUPERVISOR
@@ -176,8 +185,12 @@ def _capacity(group: Sequence[Program]) -> str:
 
 def _producer(program: Program, scope: DraftScope) -> Table:
     table = _table(f"unified-{_slug(program)}", "unified", program, scope)
-    if program.driver is Driver.COMMAND:
+    if program.driver in (Driver.COMMAND, Driver.EXTERNAL):
         _command(table, [_reference(word) for word in program.started.command], program, scope)
+        if program.workload is not None:
+            name = f"unified-{_slug(program)}"
+            table["command"].comment(f"add {name} to the cluster with this command and no replicas")
+            draft_workload(table, unified_workload(program.workload, name), side="unified")
     else:
         group, _, name = program.name.rpartition(":")
         key = "program" if program.driver is Driver.SUPERVISOR else "unit"
@@ -201,7 +214,7 @@ def _table(name: str, side: str, program: Program, scope: DraftScope) -> Table:
 def _command(table: Table, words: Sequence[str], program: Program, scope: DraftScope) -> None:
     table["directory"] = _directory(program, words, scope)
     table["command"] = list(words)
-    if program.environment:
+    if program.environment and program.driver is Driver.COMMAND:
         environment = tomlkit.inline_table()
         environment.update({name: _reference(value) for name, value in program.environment.items()})
         table["environment"] = environment

@@ -30,6 +30,20 @@ DRIVERS = {Manager.SUPERVISOR: Driver.SUPERVISOR, Manager.SYSTEMD: Driver.SYSTEM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """A Deployment or StatefulSet of Kubernetes."""
+
+    #: As kubectl takes it: ``deployment/worker``.
+    reference: str
+    #: Empty: the one of kubectl's context.
+    namespace: str
+    container: str
+    #: Empty if the manifest leaves it to somebody else.
+    image: str
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """A process that somebody runs, from a deployment file."""
 
@@ -46,10 +60,14 @@ class Program:
     stop_timeout_s: float | None = None
     #: Why it can't be driven as it is; empty if it can.
     doubt: str = ""
+    #: What can be scaled in a cluster; None if nothing can.
+    workload: Workload | None = None
 
     @property
     def driver(self) -> Driver:
         """Who starts and stops it."""
+        if self.workload is not None:
+            return Driver.EXTERNAL
         return DRIVERS.get(self.manager, Driver.COMMAND)
 
     @property

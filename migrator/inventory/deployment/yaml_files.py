@@ -15,7 +15,7 @@ import yaml
 
 from migrator.inventory.deployment.ini_files import seconds
 from migrator.inventory.deployment.line_files import programs
-from migrator.inventory.deployment.program import Found, Manager, Program, UnreadProgram
+from migrator.inventory.deployment.program import Found, Manager, Program, UnreadProgram, Workload
 from migrator.inventory.deployment.settings_texts import from_files
 from migrator.inventory.deployment.shell_lines import CommandLine, in_text, in_words
 
@@ -146,8 +146,25 @@ def _kubernetes(file: Path, content: Mapping[str, Any], node: yaml.Node) -> Iter
                 for item in container.get("env") or ()
                 if isinstance(item, dict) and "name" in item and "value" in item
             }
+            workload = _workload(content, name, container)
             for found in programs(lines, Manager.KUBERNETES, own, file, number):
-                yield _container(found, container, "workingDir", grace, environment)
+                run = _container(found, container, "workingDir", grace, environment)
+                yield replace(run, workload=workload) if isinstance(run, Program) else run
+
+
+def _workload(content: Mapping[str, Any], name: str, container: Mapping[str, Any]) -> Workload | None:
+    """Return what kubectl scales; a Job or DaemonSet is started and stopped in other ways."""
+    kind, spec, metadata = str(content["kind"]), content.get("spec"), content.get("metadata")
+    if kind not in ("Deployment", "StatefulSet") or not isinstance(spec, dict) or "name" not in container:
+        return None
+    replicas = spec.get("replicas")
+    return Workload(
+        reference=f"{kind.lower()}/{name}",
+        namespace=str(metadata.get("namespace") or "") if isinstance(metadata, dict) else "",
+        container=str(container["name"]),
+        image=str(container.get("image") or ""),
+        replicas=replicas if isinstance(replicas, int) and replicas > 0 else 1,
+    )
 
 
 def _pods(content: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Mapping[str, Any]]]:

@@ -15,8 +15,7 @@ from migrator.workers.drivers.likeness import StrangerError
 
 def guard(context: Context) -> Report:
     """Return what stands in the configuration of supervisord and systemd."""
-    own = (Driver.COMMAND, Driver.EXTERNAL)
-    managed = [process for process in context.plan.processes if process.driver not in own]
+    managed = [process for process in context.plan.processes if process.driver is not Driver.COMMAND]
     findings = [finding for process in managed for finding in _managed(context, process)]
     return findings_report("process managers", findings, checked=max(1, len(managed)))
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import orjson
 
-from migrator.errors import UnreachableError
+from migrator.errors import UnreachableError, UsageError
 from migrator.plan.model import Plan
 from migrator.plan.placeholders import fill
 from migrator.plan.processes import Process, Role
 from migrator.project.commands import last_lines, run
 from migrator.redaction import redact
-from migrator.report import Finding
+from migrator.report import Finding, Severity
 from migrator.state.state_folder import ensure_state_folder
 from migrator.wire.message import Side
 from migrator.workers import signs
@@ -156,7 +156,19 @@ def why_stopped(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> 
 
 
 def misconfigurations(plan: Plan, process: Process, *, environ: Mapping[str, str]) -> tuple[Finding, ...]:
-    """Return nothing: how it is stopped is known to whoever runs it."""
+    """Return that its release is not known, which both ways need."""
+    try:
+        release(plan, process, environ=environ)
+    except UsageError as problem:
+        return (
+            Finding(
+                code="RELEASE-UNKNOWN",
+                severity=Severity.ERROR,
+                where=problem.where,
+                what=problem.what,
+                remedy=problem.remedy,
+            ),
+        )
     return ()
 
 
@@ -221,7 +233,8 @@ def _run(plan: Plan, process: Process, words: Sequence[str], *, environ: Mapping
         UnreachableError: It failed, can't be executed or did not end in its time.
     """
     where = f"process {process.name}: {words[0]}"
-    number, running = str(replicas(plan, process)), release(plan, process, environ=environ)
+    number = str(replicas(plan, process))
+    running = release(plan, process, environ=environ) if any("{release}" in word for word in words) else ""
     given = [
         word.replace("{name}", process.name).replace("{replicas}", number).replace("{release}", running)
         for word in words
