@@ -35,6 +35,11 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of executables named after events, such as before-transfer; one that fails vetoes.",
 )
+@click.option(
+    "--proof",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Take this proof of parity, such as one that CI made, if it belongs to this plan, source and cases.",
+)
 @lambda function: plan_option(function, runs_project=True)
 @yes_option
 @format_option
@@ -45,6 +50,7 @@ def command(
     postpone_file: Path | None,
     tasks: tuple[str, ...],
     hooks: Path | None,
+    proof: Path | None,
     plan: Plan,
     yes: bool,
     output_format: str,
@@ -60,12 +66,15 @@ def command(
     from migrator.cli.progress import shown_progress
     from migrator.cli.runs import run_answer
     from migrator.runner.cutover import cutover
+    from migrator.state.proof import take_proof
     from migrator.steps.protocol import RunOptions
     from migrator.wiring import guarded
 
     if not dry_run:
         what = ", ".join(tasks) or f"{plan.name} to the unified tasks (legacy workers will be stopped)"
         confirm(f"Move {what}?", yes=yes)
+    if proof is not None:
+        take_proof(plan, proof)
     options = RunOptions(
         dry_run=dry_run,
         no_undo=no_undo,

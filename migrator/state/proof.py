@@ -18,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from migrator.errors import RefusedError
 from migrator.plan.model import Plan
 from migrator.report import Finding, Report, Severity
 from migrator.state.state_folder import ensure_state_folder
@@ -101,10 +102,32 @@ def discard_proof(plan: Plan) -> None:
     proof_file(plan).unlink(missing_ok=True)
 
 
+def take_proof(plan: Plan, file: Path) -> None:
+    """Make a proof that was made elsewhere, as in CI, the plan's own, if it allows a cutover here.
+
+    Raises:
+        RefusedError: It does not; the proof that was there stays.
+    """
+    report = verify_proof(plan, _read(file), file=file)
+    if report.errors:
+        first = report.errors[0]
+        more = "; ".join(finding.what for finding in report.errors[1:])
+        found = "; ".join(part for part in (first.found, more) if part)
+        raise RefusedError(first.where, first.what, found=found, remedy="take the proof of this commit")
+    ensure_state_folder(plan)
+    fresh = proof_file(plan).with_suffix(".new")
+    fresh.write_bytes(file.read_bytes())
+    fresh.replace(proof_file(plan))
+
+
 def read_proof(plan: Plan) -> Proof | None:
     """Return the plan's proof, or None if there is none; one that can't be read comes back without a digest."""
+    return _read(proof_file(plan))
+
+
+def _read(file: Path) -> Proof | None:
     try:
-        document = orjson.loads(proof_file(plan).read_bytes())
+        document = orjson.loads(file.read_bytes())
         known = {item.name for item in fields(Proof)}
         return Proof(**{**{name: document[name] for name in known}, "case_paths": tuple(document["case_paths"])})
     except FileNotFoundError:
@@ -113,9 +136,9 @@ def read_proof(plan: Plan) -> Proof | None:
         return Proof(plan="", source="", cases="", case_paths=(), created_at="")
 
 
-def verify_proof(plan: Plan, proof: Proof | None, *, now: datetime | None = None) -> Report:
+def verify_proof(plan: Plan, proof: Proof | None, *, now: datetime | None = None, file: Path | None = None) -> Report:
     """Return whether a proof allows a cutover: it is there, unchanged, green, fresh, and belongs to what is here."""
-    where = str(proof_file(plan))
+    where = str(file or proof_file(plan))
     if proof is None:
         finding = _error("PROOF-MISSING", where, "there is no parity proof", "run `migrator parity-check`")
         return Report(subject="parity proof", checked=1, findings=(finding,))

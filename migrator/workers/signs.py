@@ -34,14 +34,11 @@ class Signs:
     living: tuple[str, ...] = ()
     #: What each node registers.
     registered: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    #: Nodes that lived before and don't answer, while somebody listens and doesn't answer, as one does that is busy.
+    silent: tuple[str, ...] = ()
     claimed: int = 0
     #: Dramatiq on Redis: the last heartbeat of every id.
     beats: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def count(self) -> int:
-        """How many live."""
-        return len(self.living)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,10 +88,10 @@ def _celery(plan: Plan, process: Process, endpoint: Endpoint, environ: Mapping[s
         mine = tuple(sorted(node for node in own if _is_mine(plan, process, node, own[node], before)))
         registered = celery_control.ask_all(app, "registered") if mine else {}
     names = {node: frozenset(str(name).split(" ", 1)[0] for name in registered.get(node) or ()) for node in mine}
-    silent = [node for node in before.living if node not in queues]
-    if silent and listeners(endpoint, environ) > len(queues):
-        mine += (f"{', '.join(silent)}: listens and does not answer",)
-    return Signs(living=mine, registered=names, claimed=_claimed(endpoint, environ))
+    silent = tuple(node for node in before.living if node not in queues)
+    if silent and listeners(endpoint, environ) <= len(queues):
+        silent = ()
+    return Signs(living=mine + silent, registered=names, silent=silent, claimed=_claimed(endpoint, environ))
 
 
 def _is_mine(plan: Plan, process: Process, node: str, queues: set[str], before: Before) -> bool:

@@ -215,7 +215,7 @@ def _look(
     )
     before = signs.Before(living=record.living, beats=record.beats, looked_at=record.looked_at, others=others - {""})
     seen = signs.look(plan, process, environ=environ, before=before, wanted=wanted)
-    known = tuple(seen.registered) or (record.living if record.stopping_at else ())
+    known = (*seen.registered, *seen.silent)
     _write(plan, process, replace(record, living=known, beats=seen.beats, looked_at=time.time()))
     return seen, count
 
