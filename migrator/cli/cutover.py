@@ -76,12 +76,7 @@ def command(
     if proof is not None:
         take_proof(plan, proof)
     options = RunOptions(
-        dry_run=dry_run,
-        no_undo=no_undo,
-        until=until,
-        postpone_file=postpone_file,
-        tasks=tasks,
-        hooks=hooks,
+        dry_run=dry_run, no_undo=no_undo, until=until, postpone_file=postpone_file, tasks=tasks, hooks=hooks
     )
     with shown_progress(quiet=output_format == "json") as listener:
         options = replace(options, ask_kill=ask_kill(listener, yes=yes))
