@@ -95,6 +95,7 @@ def rewrite_entry(context: FileContext, value: cst.BaseExpression) -> None:
     Raises:
         LeaveError: The task is retired, or its arguments can't be followed.
     """
+    value = _entry_of(context, value)
     given = _parts(context, value)
     named = given.get("task")
     target = _target(context, named.value) if named is not None else None
@@ -114,6 +115,7 @@ def become(context: FileContext, value: cst.BaseExpression, planned: ScheduleEnt
     Raises:
         LeaveError: It can't be followed.
     """
+    value = _entry_of(context, value)
     given = _parts(context, value)
     named = given.get("task")
     if named is None or "schedule" not in given:
@@ -144,6 +146,14 @@ def crontab_name(context: FileContext) -> str:
         if any(b.statement is not None and context.values.imported(b) == ".".join(_CRONTAB) for b in found):
             return name
     return context.local_import(*_CRONTAB)
+
+
+def _entry_of(context: FileContext, node: cst.BaseExpression) -> cst.BaseExpression:
+    """Return the entry behind a constant of the file that stands for it and for nothing else."""
+    found = context.values.bindings(node) if isinstance(node, cst.Name) else ()
+    if len(found) != 1 or found[0].kind is not BindingKind.ASSIGN or found[0].value is None:
+        return node
+    return found[0].value if len(context.tree.reads_of(found[0].node)) == 1 else node
 
 
 def _parts(context: FileContext, value: cst.BaseExpression) -> dict[str, Item]:

@@ -28,21 +28,37 @@ _TAKE_SETTINGS = frozenset({"update", "config_from_object", "add_defaults", "Cel
 def rewrite(context: FileContext) -> None:
     """Rewrite the schedules of a file."""
     done: Done = {}
+    filled = _filled(context)
     for assignment in context.tree.assignments:
         value = assignment.value
-        targets = [t.target for t in assignment.targets] if isinstance(assignment, cst.Assign) else [assignment.target]
+        targets = _targets(assignment)
         for target in targets if value is not None else ():
             assert value is not None
             if is_schedule(target):
-                if rewrite_value(context, value, done) and len(targets) == 1:
+                if rewrite_value(context, value, done) and len(targets) == 1 and _name(value) not in filled:
                     _remove_assignment(context, assignment, target)
-            elif isinstance(target, cst.Subscript) and is_schedule(target.value):
+            elif isinstance(target, cst.Subscript) and (is_schedule(target.value) or _name(target.value) in filled):
                 element = target.slice[0].slice
                 _item(context, assignment, element.value if isinstance(element, cst.Index) else None, value)
             elif isinstance(value, cst.Dict):
                 _in_settings(context, value, done)
     for call in context.tree.calls:
         _called(context, call, done)
+
+
+def _targets(node: cst.Assign | cst.AnnAssign | cst.AugAssign) -> list[cst.BaseExpression]:
+    return [t.target for t in node.targets] if isinstance(node, cst.Assign) else [node.target]
+
+
+def _name(node: cst.CSTNode | None) -> str:
+    return node.value if isinstance(node, cst.Name) else ""
+
+
+def _filled(context: FileContext) -> set[str]:
+    """Return the names that a schedule is given and that entries are put into one by one."""
+    found = [(target, node.value) for node in context.tree.assignments for target in _targets(node)]
+    given = {_name(value) for target, value in found if is_schedule(target) and value is not None} - {""}
+    return given & {_name(target.value) for target, _ in found if isinstance(target, cst.Subscript)}
 
 
 def _called(context: FileContext, call: cst.Call, done: Done) -> None:

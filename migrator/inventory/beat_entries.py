@@ -60,16 +60,33 @@ def schedule_entries(facts: ModuleFacts, tasks: frozenset[str] = frozenset()) ->
         facts: The file.
         tasks: Names of the functions that are tasks; a job that is a plain function counts if all it does is send one.
     """
+    filled = _filled(facts)
     for node in facts.nodes:
         if isinstance(node, ast.Assign):
             for target in node.targets:
                 yield from _assigned(facts, target, node.value)
+                if (
+                    isinstance(target, ast.Subscript)
+                    and isinstance(target.value, ast.Name)
+                    and target.value.id in filled
+                ):
+                    yield _entry(facts, target.slice, node.value, filled[target.value.id])
         elif isinstance(node, (ast.AnnAssign, ast.AugAssign)) and node.value is not None:
             yield from _assigned(facts, node.target, node.value)
         elif isinstance(node, ast.Call):
             yield from _called(facts, node, tasks)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             yield from _decorated(facts, node, tasks)
+
+
+def _filled(facts: ModuleFacts) -> dict[str, str]:
+    """Return the names that a schedule is given, with its owner: what is put into them is in the schedule."""
+    found: dict[str, str] = {}
+    for node in facts.nodes:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name) and not _is_schedule(node.value):
+            for target in filter(_is_schedule, node.targets):
+                found[node.value.id] = owner_of(facts, target)
+    return found
 
 
 def owner_of(facts: ModuleFacts, node: ast.expr) -> str:
@@ -140,6 +157,8 @@ def _keywords(facts: ModuleFacts, call: ast.Call, owner: str, depth: int) -> Ite
 
 def _entry(facts: ModuleFacts, key: ast.expr, value: ast.expr, owner: str) -> ScheduleDefinition:
     parts: dict[str, ast.expr] = {}
+    if isinstance(value, ast.Name):
+        value = facts.values.get(value.id, value)
     if isinstance(value, ast.Dict):
         named = zip(value.keys, value.values, strict=True)
         parts = {facts.text(name) or "": item for name, item in named if name is not None}
@@ -197,7 +216,7 @@ def _job(facts: ModuleFacts, node: ast.Call, tasks: frozenset[str]) -> Iterator[
     if isinstance(job, ast.Attribute) and job.attr in _SENDS:
         task = own = _leaf(job.value)
     elif isinstance(job, ast.Name):
-        task, own = _only_sends(facts, _function(facts, job.id)), job.id
+        task, own = _only_sends(facts, function_named(facts, job.id)), job.id
     elif isinstance(job, ast.Constant) and ":" in str(job.value):
         path, _, method = str(job.value).rpartition(".")
         task = own = path.replace(":", ".").rpartition(".")[2] if method in _SENDS else ""
@@ -252,7 +271,8 @@ def _decorated(facts: ModuleFacts, node: Function, tasks: frozenset[str]) -> Ite
                 yield replace(_definition(facts, facts.text(named) or node.name, task, node.lineno), added=True)
 
 
-def _function(facts: ModuleFacts, name: str) -> Function | None:
+def function_named(facts: ModuleFacts, name: str) -> Function | None:
+    """Return a function at the top of a file."""
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
     return next((item for item in facts.tree.body if isinstance(item, kinds) and item.name == name), None)
 
@@ -269,31 +289,6 @@ def sending(node: Function | None) -> ast.Call | None:
     value = body[0].value if len(body) == 1 and isinstance(body[0], (ast.Expr, ast.Return)) else None
     method = value.func.attr if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) else ""
     return value if isinstance(value, ast.Call) and method in _SENDS else None
-
-
-def job_parts(facts: ModuleFacts, entry: ScheduleDefinition) -> dict[str, ast.expr]:
-    """Return the ``args`` and ``kwargs`` of a job that a process adds; a key without name where they depend."""
-    for node in facts.nodes:
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.lineno == entry.line:
-            return _sent(node, {})
-        if isinstance(node, ast.Call) and node.lineno == entry.line and getattr(node.func, "attr", "") in JOBS:
-            given: dict[str, ast.expr] = dict(zip(("func", "trigger", "args", "kwargs"), node.args, strict=False))
-            given |= {item.arg or "": item.value for item in node.keywords}
-            found = {key: value for key, value in given.items() if key in ("args", "kwargs")}
-            job = given.get("func")
-            return _sent(_function(facts, job.id), found) if isinstance(job, ast.Name) else found
-    return {}
-
-
-def _sent(node: Function | None, given: dict[str, ast.expr]) -> dict[str, ast.expr]:
-    """Return what a function that only sends gives the task; it depends where the function has parameters itself."""
-    call = sending(node)
-    if call is None or node is None:
-        return {}
-    if given or ast.unparse(node.args) or any(item.arg is None for item in call.keywords):
-        return {"": call}
-    keys: list[ast.expr | None] = [ast.Constant(item.arg) for item in call.keywords]
-    return {"args": ast.List(call.args), "kwargs": ast.Dict(keys, [item.value for item in call.keywords])}
 
 
 def _definition(facts: ModuleFacts, entry: str, task: str, line: int) -> ScheduleDefinition:

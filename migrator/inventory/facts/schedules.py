@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from migrator.inventory.beat_entries import ScheduleDefinition, job_parts
+from migrator.inventory.beat_entries import JOBS, Function, ScheduleDefinition, function_named, sending
 from migrator.inventory.module_facts import ModuleFacts
 from migrator.inventory.static_values import StaticValues, UnknownValueError
 from migrator.plan.crontab import crontab_problem
@@ -47,7 +47,7 @@ def entry_facts(entry: ScheduleDefinition, values: StaticValues, job: str = "") 
     facts = values.load(entry.name.partition(":")[0])
     if facts is None or facts.file != entry.file:
         return None
-    given = next(_found(facts, entry), None) if entry.beat else job_parts(facts, entry) if entry.added else {}
+    given = next(_found(facts, entry), None) if entry.beat else _job_parts(facts, entry) if entry.added else {}
     if given is None or not (job or "schedule" in given):
         return None
     time: dict[str, Any] = {}
@@ -87,6 +87,8 @@ def _found(facts: ModuleFacts, entry: ScheduleDefinition) -> Iterator[dict[str, 
 
 
 def _items(facts: ModuleFacts, node: ast.expr) -> dict[str, ast.expr]:
+    if isinstance(node, ast.Name):
+        node = facts.values.get(node.id, node)
     if isinstance(node, ast.Dict):
         return {facts.text(key) or "": item for key, item in zip(node.keys, node.values, strict=True)}
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict":
@@ -157,3 +159,28 @@ def _field(value: Any) -> str:
     """Return one field of a crontab; several values as a list."""
     text = ",".join(str(item) for item in value) if isinstance(value, list) else str(value)
     return text.replace(" ", "")
+
+
+def _job_parts(facts: ModuleFacts, entry: ScheduleDefinition) -> dict[str, ast.expr]:
+    """Return the ``args`` and ``kwargs`` of a job that a process adds; a key without name where they depend."""
+    for node in facts.nodes:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.lineno == entry.line:
+            return _sent(node, {})
+        if isinstance(node, ast.Call) and node.lineno == entry.line and getattr(node.func, "attr", "") in JOBS:
+            given: dict[str, ast.expr] = dict(zip(("func", "trigger", "args", "kwargs"), node.args, strict=False))
+            given |= {item.arg or "": item.value for item in node.keywords}
+            found = {key: value for key, value in given.items() if key in ("args", "kwargs")}
+            job = given.get("func")
+            return _sent(function_named(facts, job.id), found) if isinstance(job, ast.Name) else found
+    return {}
+
+
+def _sent(node: Function | None, given: dict[str, ast.expr]) -> dict[str, ast.expr]:
+    """Return what a function that only sends gives the task; it depends where the function has parameters itself."""
+    call = sending(node)
+    if call is None or node is None:
+        return {}
+    if given or ast.unparse(node.args) or any(item.arg is None for item in call.keywords):
+        return {"": call}
+    keys: list[ast.expr | None] = [ast.Constant(item.arg) for item in call.keywords]
+    return {"args": ast.List(call.args), "kwargs": ast.Dict(keys, [item.value for item in call.keywords])}
