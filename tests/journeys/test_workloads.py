@@ -1,10 +1,15 @@
-"""Processes of a cluster: drafted with ready commands for kubectl, which a real kubectl runs against an API server."""
+"""Processes of a cluster: drafted with ready commands for kubectl, which a real kubectl runs against a stub of its API.
+
+The example for compose in RUNBOOK.md is run as it stands, too, against a stub of the command.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -253,3 +258,63 @@ def test_the_drafted_commands_run_as_they_are(tmp_path: Path, redis_url: str) ->
         assert stopped.returncode == 0, stopped.stdout + stopped.stderr
         assert asked[-1] == "scale parcels 0"
         assert "stopped" in stopped.stdout
+
+
+#: As much of Docker Compose 2.27 as the example uses; `ps --quiet` prints a line for each container.
+DOCKER = """\
+#!{python}
+import hashlib, json, os, pathlib, subprocess, sys
+
+fleet, folder, replica = {fleet!r}, {folder!r}, {replica!r}
+words = sys.argv[1:]
+with open(folder + "/asked", "a") as asked:
+    asked.write(os.environ.get("TAG", "") + " " + " ".join(words) + "\\n")
+if words[:5] == ["compose", "up", "--detach", "--no-deps", "--scale"]:
+    name, number = words[5].split("=")
+    assert words[6:] == [name]
+    line = ["up", name, number, os.environ["TAG"], folder, *replica]
+elif words[:3] == ["compose", "stop", "--timeout"]:
+    line = ["down", words[4]]
+else:
+    assert words[:4] == ["compose", "ps", "--quiet", "--status=running"], words
+    file = pathlib.Path(folder) / (words[4] + ".json")
+    sys.path.insert(0, str(pathlib.Path(fleet).parent))
+    import fleet as module
+    for pid in module.living(file):
+        print(hashlib.sha256(str(pid).encode()).hexdigest())
+    sys.exit()
+sys.exit(subprocess.run([sys.executable, fleet, folder, *line]).returncode)
+"""
+RUNBOOK = Path(__file__).parents[2] / "RUNBOOK.md"
+
+
+def test_the_example_for_compose_runs_as_it_stands(tmp_path: Path, redis_url: str) -> None:
+    blocks = re.findall(r"```toml\n(.*?)```", RUNBOOK.read_text(), re.DOTALL)
+    example = tomlkit.parse(next(block for block in blocks if '"compose"' in block)).unwrap()
+    project = make_project(tmp_path / "shop", SHOP)
+    drafted(project)
+    file = project.folder / "migration.toml"
+    plan = tomlkit.parse(re.sub(r'broker = "redis://[^"]*"', f'broker = "{redis_url}"', file.read_text()))
+    next(process for process in plan["process"] if process["name"] == "legacy-parcels").update(example)
+    file.write_text(tomlkit.dumps(plan))
+    there = tmp_path / "there"
+    (there / "bin").mkdir(parents=True)
+    worker = (sys.executable, "-m", "celery", "--workdir", str(project.folder), "-A", "shop", "worker", "-Q", "celery")
+    replica = ["env", f"BROKER={redis_url}", *worker, "--pool=solo", "-n", "celery@shop-worker-%i"]
+    docker = there / "bin/docker"
+    docker.write_text(DOCKER.format(python=sys.executable, fleet=fleet.__file__, folder=str(there), replica=replica))
+    docker.chmod(0o755)
+    operator = Project(
+        folder=project.folder, environ={"BROKER": redis_url, "PATH": f"{there}/bin:{os.environ['PATH']}"}
+    )
+    try:
+        for verb in ("start", "stop"):
+            done = operator.migrator("workers", verb, "legacy", "--yes", "--name", "legacy-parcels")
+            assert done.returncode == 0, done.stdout + done.stderr
+    finally:
+        for pid in fleet.living(there / "worker.json"):
+            os.kill(pid, signal.SIGKILL)
+    asked = [line for line in (there / "asked").read_text().splitlines() if " ps " not in line]
+    started, stopped = asked
+    assert started == f"{IMAGE} compose up --detach --no-deps --scale worker=2 worker"
+    assert stopped == " compose stop --timeout 90 worker"
