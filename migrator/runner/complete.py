@@ -28,13 +28,13 @@ from migrator.plan.processes import Role
 from migrator.project.legacy_tree import legacy_trees, remove_legacy_trees
 from migrator.report import Finding, Report
 from migrator.runner.carried import carried, retry_horizons
-from migrator.runner.quiet_period import QuietPeriod, iso, quiet_period, reasons, utc
+from migrator.runner.quiet_period import QuietPeriod, by_task, iso, quiet_period, reasons, utc
 from migrator.runner.report import ActionResult, RunOutcome, RunReport, StepResult
 from migrator.runner.state import MigrationState, read_state
 from migrator.state.journal import EntryKind, Phase, entry, open_journal
 from migrator.state.run_lock import run_lock
 from migrator.steps.protocol import Context, RunOptions, error, findings_report, staying
-from migrator.transfer.scope import planned_depths
+from migrator.transfer.scope import planned_depths, waiting_tasks
 from migrator.wire.message import Side, State, System
 from migrator.workers import legacy_aliases
 from migrator.workers.start_stop import list_processes
@@ -126,7 +126,15 @@ def _too_early(quiet: QuietPeriod) -> Iterator[Finding]:
             found=f"until {utc(quiet.messages_at)}",
             remedy="wait: until then workers may hold a transferred message, which RabbitMQ does not show",
         )
-    if quiet.names_at > now:
+    if quiet.late_at and quiet.names_at > now:
+        yield error(
+            "COMPLETE-LATE",
+            "legacy queues",
+            f"must get nothing until {utc(quiet.names_at)}: somebody still sends, such as a second scheduler",
+            found=by_task(quiet.late),
+            remedy="find and stop who sends these; how long is long enough: legacy_aliases_quiet_s in the plan",
+        )
+    if quiet.aliases_enabled_at and quiet.names_at > now:
         names = ", ".join(f"{hit.name} ({hit.count}, last {utc(hit.last_at)})" for hit in quiet.hits[:3])
         yield error(
             "COMPLETE-ALIAS-HITS",
@@ -172,6 +180,7 @@ def _left(context: Context, endpoint: Endpoint) -> Iterator[Finding]:
                 "COMPLETE-LEFT",
                 f"{endpoint.system.value} queue {queue}",
                 f"still holds {count} {state.value} messages",
+                found=by_task(waiting_tasks(broker, queue, state)),
                 remedy=remedies.get(state, "somebody still sends legacy messages: find who, then `migrator cutover`"),
             )
 

@@ -17,6 +17,7 @@ from migrator.events import Event, EventKind, Listener, ignore
 from migrator.plan.model import Plan
 from migrator.report import Report, merge
 from migrator.runner.execute import StepFailedError, planned, run_all_back, run_forward
+from migrator.runner.quiet_period import by_task
 from migrator.runner.report import RunOutcome, RunReport, StepResult
 from migrator.runner.restart_legacy import restart_legacy
 from migrator.runner.resume_checks import begun_with, require_same_places, require_same_plan, require_same_source
@@ -124,7 +125,8 @@ def _sweep(context: Context, state: RunState) -> RunReport:
     """Transfer what somebody has sent to the legacy queues since; a migrated system needs nothing else."""
     facts = move(context, Direction.FORWARD, consumers_stopped=False)
     context.journal.write(entry(context.run, Phase.FORWARD, EntryKind.NOTE, "transfer", text="sweep", data=dict(facts)))
-    late = f"; {facts['moved']} late messages were transferred" if facts["moved"] or facts["quarantined"] else ""
+    what = f" ({by_task(facts['by_task'])}): somebody still sends, such as a second scheduler"
+    late = f"; {facts['moved']} late messages were transferred{what}" if facts["moved"] or facts["quarantined"] else ""
     report = unchanged("cutover", state, f"the system is migrated already{late}")
     return replace(report, moved=int(facts["moved"]), quarantined=int(facts["quarantined"]), reasons=facts["reasons"])
 

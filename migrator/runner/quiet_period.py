@@ -2,8 +2,9 @@
 
 As long as something of before the cutover waits, runs or is retried (:mod:`migrator.runner.carried`), a rollback is
 worth having. Where the legacy aliases are on, they must also have caught nothing for a while: who sent under a legacy
-name yesterday may do so today. On RabbitMQ nobody sees what workers hold until its ETA, so there the last ETA of the
-cutover counts.
+name yesterday may do so today. Legacy messages that a sweep found after the cutover are the same evidence without
+legacy aliases: of a second scheduler, or of a producer that nobody redeployed. On RabbitMQ nobody sees what workers
+hold until its ETA, so there the last ETA of the cutover counts.
 
 A clock that was set in between does not shorten that: what has passed since the cutover is asked from the clock since
 boot, as long as the machine has not been rebooted.
@@ -12,8 +13,9 @@ boot, as long as the machine has not been rebooted.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from migrator.brokers.connect import is_on_rabbitmq
@@ -44,6 +46,10 @@ class QuietPeriod:
     legacy_aliases_quiet_s: float
     #: What the legacy aliases have caught, the latest first.
     hits: tuple[AliasHit, ...]
+    #: What came into the legacy queues after their messages had moved, by legacy task.
+    late: Mapping[str, int] = field(default_factory=dict)
+    #: When a sweep last found some after the cutover had ended; 0 if none did.
+    late_at: float = 0.0
     #: By how much our clock was set forward since the cutover, negative for back; contained in the moments above.
     set_s: float = 0.0
 
@@ -54,9 +60,9 @@ class QuietPeriod:
 
     @property
     def names_at(self) -> float:
-        """When nobody is expected to send a legacy name any more; 0 without legacy aliases."""
-        last = max((self.aliases_enabled_at, *(hit.last_at for hit in self.hits)))
-        return last + self.legacy_aliases_quiet_s if self.aliases_enabled_at else 0.0
+        """When nobody is expected to send a legacy name any more; 0 without legacy aliases and late messages."""
+        last = max((self.aliases_enabled_at, self.late_at, *(hit.last_at for hit in self.hits)))
+        return last + self.legacy_aliases_quiet_s if self.aliases_enabled_at or self.late_at else 0.0
 
     @property
     def until(self) -> float:
@@ -70,6 +76,7 @@ def quiet_period(plan: Plan, environ: Mapping[str, str], entries: tuple[JournalE
     enabled = [line.at.timestamp() for line in entries if (line.step, line.action, line.mark) == ALIASES_ENABLED]
     ends = [line for line in entries if line.mark is EntryKind.RUN_DONE]
     set_s = _set_since(ends[-1]) if ends else 0.0
+    late, late_at = _late(entries)
     eta_at = max((float(eta) for eta in due if eta), default=0.0)
     return QuietPeriod(
         done_at=ends[-1].at.timestamp() + set_s if ends else time.time(),
@@ -77,6 +84,8 @@ def quiet_period(plan: Plan, environ: Mapping[str, str], entries: tuple[JournalE
         eta_at=eta_at + max(0.0, set_s) if eta_at else 0.0,
         held_unseen=is_on_rabbitmq(plan.unified, environ),
         aliases_enabled_at=max(enabled) + set_s if enabled else 0.0,
+        late=late,
+        late_at=late_at + set_s if late_at else 0.0,
         legacy_aliases_quiet_s=plan.cutover.legacy_aliases_quiet_s,
         hits=legacy_aliases.hits(plan, environ) if enabled else (),
         set_s=set_s,
@@ -92,6 +101,25 @@ def _set_since(end: JournalEntry) -> float:
     return set_s if abs(set_s) >= SET_MENTIONED_S else 0.0
 
 
+def by_task(counts: Mapping[str, int]) -> str:
+    """Return counts by task for a person, the largest first."""
+    return ", ".join(f"{task} ({count})" for task, count in sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def _late(entries: tuple[JournalEntry, ...]) -> tuple[dict[str, int], float]:
+    """Return what sweeps have found since the messages had moved, and when one last did after the cutover."""
+    found: Counter[str] = Counter()
+    ended, last = False, 0.0
+    for line in entries:
+        ended = ended or line.mark is EntryKind.RUN_DONE
+        sweep = (line.step, line.action) == ("verify", "sweep") and line.mark is EntryKind.DONE
+        if sweep or (line.step == "transfer" and line.mark is EntryKind.NOTE):
+            found.update(line.data.get("by_task", {}))
+            if ended and line.data.get("moved"):
+                last = line.at.timestamp()
+    return dict(found), last
+
+
 def reasons(quiet: QuietPeriod) -> tuple[str, ...]:
     """Say what the quiet period is made of."""
     found = [f"the cutover ended {utc(quiet.done_at)}"]
@@ -99,6 +127,9 @@ def reasons(quiet: QuietPeriod) -> tuple[str, ...]:
     if quiet.aliases_enabled_at:
         caught = "; ".join(f"{hit.name}: {hit.count}, last {utc(hit.last_at)}" for hit in quiet.hits)
         found.append(f"legacy names that came since {utc(quiet.aliases_enabled_at)}: {caught or 'none'}")
+    if quiet.late:
+        found.append(f"came into legacy queues after they had been moved: {by_task(quiet.late)}")
+    if quiet.aliases_enabled_at or quiet.late_at:
         found.append(f"none may come for {quiet.legacy_aliases_quiet_s:g} s")
     if quiet.set_s:
         way = "forward" if quiet.set_s > 0 else "back"

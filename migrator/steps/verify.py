@@ -29,7 +29,7 @@ from migrator.steps.protocol import (
 )
 from migrator.steps.transfer import OPEN_STATES, move
 from migrator.transfer.options import Direction
-from migrator.transfer.scope import planned_depths
+from migrator.transfer.scope import planned_depths, waiting_tasks
 from migrator.wire.message import Side, System
 from migrator.workers.held_messages import longest_held_eta
 
@@ -65,7 +65,9 @@ def _sweep(context: Context) -> Facts:
     facts = dict(move(context, Direction.FORWARD, consumers_stopped=not held))
     # The downtime ended with the transfer step; this sweep is no part of it.
     facts.pop("ended")
-    return {**facts, "longest_eta_at": _longest_eta(context)}
+    late = ", ".join(f"{task} ({count})" for task, count in facts["by_task"].items())
+    notes = [f"came into legacy queues after they had been moved: {late}; somebody still sends"] if late else []
+    return {**facts, "longest_eta_at": _longest_eta(context), "notes": notes}
 
 
 def _longest_eta(context: Context) -> float | None:
@@ -82,13 +84,15 @@ def _longest_eta(context: Context) -> float | None:
 def _left(context: Context, endpoint: Endpoint) -> tuple[Finding, ...]:
     with closing(connect(endpoint, context.environ)) as broker:
         depths = planned_depths(context.plan, endpoint, broker)
-    caught = endpoint.system is System.CELERY and context.plan.cutover.legacy_aliases
-    counts = {key: count for key, count in depths.items() if key[1] in OPEN_STATES and count and not caught}
+        caught = endpoint.system is System.CELERY and context.plan.cutover.legacy_aliases
+        counts = {key: count for key, count in depths.items() if key[1] in OPEN_STATES and count and not caught}
+        tasks = {key: waiting_tasks(broker, *key) for key in counts}
     return tuple(
         error(
             "LEGACY-NOT-EMPTY",
             f"{endpoint.system.value} queue {queue}",
             f"still holds {count} {state.value} messages",
+            found=", ".join(f"{task} ({number})" for task, number in tasks[queue, state].items()),
             remedy="somebody unknown sends or works: stop it, then run the same command again",
         )
         for (queue, state), count in counts.items()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from shop import Shop, options
 
@@ -44,9 +46,17 @@ def test_only_after_the_quiet_time_and_with_nothing_left(shop: Shop) -> None:
         "Celery(broker=os.environ['SHOP_BROKER']).send_task('jobs.old_celery.pack_order', (3,))"
     )
     late = [str(finding) for finding in complete(shop.plan, environ=shop.environ).findings]
-    assert any("celery queue celery: still holds 1 ready messages" in text for text in late), late
+    what = "celery queue celery: still holds 1 ready messages (jobs.old_celery.pack_order (1))"
+    assert any(what in text for text in late), late
     swept = cutover.cutover(shop.plan, environ=shop.environ, options=options())
     assert (swept.outcome, swept.moved) == (RunOutcome.UNCHANGED, 1)
+    assert "jobs.old_celery.pack_order (1)): somebody still sends" in swept.notes[0]
+    waits = complete(shop.plan, environ=shop.environ)
+    late = [finding.found for finding in waits.findings if finding.code == "COMPLETE-LATE"]
+    assert late == ["jobs.old_celery.pack_order (1)"]
+    told = cutover.status(shop.plan, environ=shop.environ).quiet
+    assert any("jobs.old_celery.pack_order (1)" in text for text in told), told
+    shop = replace(shop, plan=replace(shop.plan, cutover=replace(shop.plan.cutover, legacy_aliases_quiet_s=0)))
 
     # As if a worker had run what was carried; a native message takes its place.
     with shop.redis() as client:
