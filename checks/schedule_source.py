@@ -12,7 +12,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ class _ComputedError(ValueError):
 def read_entry(plan: Plan, name: str) -> dict[str, Any] | None:
     """Return the entry ``module:entry``, ``broken`` with the reason where it is not literal, or None.
 
-    Shape: ``{"system", "task", "args", "kwargs"}`` with ``crontab`` or ``every_s``.
+    Shape: ``{"system", "task", "args", "kwargs"}`` with ``crontab`` or ``every_s``, and ``timezone`` if it is given.
     """
     module, _, entry = name.partition(":")
     for file in module_files(plan.source_root, module):
@@ -137,11 +137,26 @@ def _decorated(facts: ModuleFacts, node: ast.FunctionDef | ast.AsyncFunctionDef)
 def _job(facts: ModuleFacts, node: ast.Call, named: Mapping[str, ast.expr]) -> dict[str, Any]:
     """Return the times of an APScheduler job."""
     trigger = node.args[1] if len(node.args) > 1 else named.get("trigger")
+    assert isinstance(node.func, ast.Attribute)
+    scheduler = facts.values.get(node.func.value.id) if isinstance(node.func.value, ast.Name) else None
+    zone = _zone(facts, scheduler.keywords) if isinstance(scheduler, ast.Call) else {}
     if isinstance(trigger, ast.Call):
-        return _times(facts, trigger)
+        return {**zone, **_times(facts, trigger)}
     kind = _constant(facts, trigger) if trigger is not None else ""
     values = {name: _constant(facts, value) for name, value in named.items() if name in (*_APSCHEDULER, *_UNITS)}
-    return _cron_trigger(values) if kind == "cron" else {"every_s": timedelta(**values).total_seconds()}
+    own = {**zone, **_zone(facts, node.keywords)}
+    return {**own, **_cron_trigger(values)} if kind == "cron" else {"every_s": timedelta(**values).total_seconds()}
+
+
+def _zone(facts: ModuleFacts, keywords: Sequence[ast.keyword]) -> dict[str, str]:
+    """Return the time zone that is given by name, or as an object made from a name."""
+    given = next((keyword.value for keyword in keywords if keyword.arg == "timezone"), None)
+    if given is None:
+        return {}
+    if isinstance(given, ast.Call) and len(given.args) == 1:
+        given = given.args[0]
+    dotted = facts.dotted(given)
+    return {"timezone": "UTC" if dotted.lower().endswith((".utc", "timezone.utc")) else str(_constant(facts, given))}
 
 
 def _times(facts: ModuleFacts, node: ast.expr) -> dict[str, Any]:
@@ -162,9 +177,9 @@ def _times(facts: ModuleFacts, node: ast.expr) -> dict[str, Any]:
         return {"crontab": str(args[0])}
     if name == "from_crontab" and args:
         *rest, days = str(args[0]).split()
-        return {"crontab": " ".join([*rest, _named_days(days)])}
+        return {**_zone(facts, node.keywords), "crontab": " ".join([*rest, _named_days(days)])}
     if name == "CronTrigger":
-        return _cron_trigger(values)
+        return {**_zone(facts, node.keywords), **_cron_trigger(values)}
     raise _ComputedError(f"{ast.unparse(node)[:80]} is not a schedule that can be read")
 
 

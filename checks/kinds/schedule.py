@@ -1,15 +1,18 @@
 """When schedule entries fire and what they send: the next thousand times of legacy and unified entries, and the calls.
 
-Both are computed by Celery's own schedules in the entry's time zone, and again around every daylight saving change of
-the following year. Source: ``celery/schedules.py`` (crontab.remaining_delta).
+Both are computed by Celery's own schedules, each in the zone that its scheduler really uses, and again around every
+daylight saving change of the following year. The zone of an entry is its own; else that of its scheduler, which is the
+app's for beat, and for the schedulers of Dramatiq what Django sets for the process.
+Source: ``celery/schedules.py`` (crontab.remaining_delta), ``celery/app/base.py`` (``timezone``),
+``django/conf/__init__.py`` (``TZ``), periodiq (``pendulum.now()``), apscheduler (``get_localzone()``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from checks.compare.compare import differences
 from checks.compare.experiment import Comparison
@@ -46,8 +49,7 @@ def compare(context: KindContext) -> Iterator[Comparison]:
             else:
                 old = read_entry(context.plan, name)
             if old is not None:
-                timezone = context.described.get("unified", {}).get("timezone") or "UTC"
-                yield _comparison(context, entry, name, {"timezone": timezone, **old})
+                yield _comparison(context, entry, name, old)
 
 
 def untraceable(context: KindContext) -> list[Finding]:
@@ -109,15 +111,19 @@ def clock_changes(timezone: str, start_at: datetime) -> list[datetime]:
 def _comparison(context: KindContext, entry: ScheduleEntry, name: str, old: Mapping[str, Any]) -> Comparison:
     frame: dict[str, Any] = {"case": f"schedule:{entry.name}", "task": entry.task, "system": "celery"}
     about: dict[str, Any] = {**frame, "title": f"{name} as {entry.name}", "kind": "schedule", "legacy_name": name}
-    if "broken" in old:
-        reason = f"the legacy entry {name} could not be read: {old['broken']}"
-        mismatch = Mismatch(path="schedule", outcome=Outcome.NOT_COMPARED, reason=reason, **frame)
-        return Comparison(mismatches=(mismatch,), **about)
     new: dict[str, Any] = {"crontab": entry.crontab} if entry.crontab else {"every_s": entry.every_s}
+    zones = (_zone(context, str(old.get("system", "celery")), old), _zone(context, "unified", {}))
+    why = f"the legacy entry {name} could not be read: {old['broken']}" if "broken" in old else ""
+    if not why and not all(zones) and ("crontab" in old or "crontab" in new):
+        side = "unified" if zones[0] else "legacy"
+        why = f"the time zone of the {side} scheduler is not known: name it in its settings, or compare by hand"
+    if why:
+        mismatch = Mismatch(path="schedule", outcome=Outcome.NOT_COMPARED, reason=why, **frame)
+        return Comparison(mismatches=(mismatch,), **about)
     label = name.replace(":", "/")
-    left = {label: {"times": _firing_times(old, old["timezone"]), "call": _legacy_call(context, old)}}
+    left = {label: {"times": _firing_times(old, zones[0], zones), "call": _legacy_call(context, old)}}
     call = _call(context, entry.task, (), entry.kwargs)
-    right = {label: {"times": _firing_times(new, old["timezone"]), "call": call}}
+    right = {label: {"times": _firing_times(new, zones[1], zones), "call": call}}
     found = [
         Mismatch(path=f"schedule.{path}", outcome=Outcome.MISMATCHED, legacy=legacy, unified=unified, **frame)
         for path, legacy, unified in differences(left, right, ())
@@ -125,10 +131,21 @@ def _comparison(context: KindContext, entry: ScheduleEntry, name: str, old: Mapp
     return Comparison(mismatches=tuple(found), **about)
 
 
-def _firing_times(times: Mapping[str, Any], timezone: str) -> str:
+def _zone(context: KindContext, side: str, entry: Mapping[str, Any]) -> str:
+    """Return the zone in which a scheduler counts; empty if it is not known."""
+    described = context.described.get(side, {})
+    local = str(described.get("local_timezone", ""))
+    for zone in (entry.get("timezone"), described.get("timezone"), local):
+        if zone:
+            # Celery's local zone has no name: it is that of the process.
+            return str(zone) if str(zone) in available_timezones() else local
+    return ""
+
+
+def _firing_times(times: Mapping[str, Any], timezone: str, zones: Iterable[str]) -> str:
     """Return the firing times as one text, equal exactly if every one of them is."""
     moments = firings(times, timezone, START_AT, FIRINGS)
-    for change in clock_changes(timezone, START_AT):
+    for change in sorted({change for zone in zones if zone for change in clock_changes(zone, START_AT)}):
         moments += firings(times, timezone, change - timedelta(hours=36), FIRINGS_AT_CHANGE)
     days = (datetime.fromisoformat(moments[FIRINGS - 1]) - START_AT).total_seconds() / 86_400
     return f"{FIRINGS} times in {days:.2f} days, first {', '.join(moments[:3])}, all {digest(moments)}"

@@ -57,7 +57,14 @@ def describe(request: Mapping[str, Any]) -> dict[str, Any]:
             schedules |= _schedules(module)
         except ImportError as error:
             schedules[f"{module}:"] = {"broken": str(error)}
-    return {"tasks": tasks, "schedules": schedules, "timezone": timezone}
+    return {"tasks": tasks, "schedules": schedules, "timezone": timezone, "local_timezone": _local_timezone()}
+
+
+def _local_timezone() -> str:
+    """Return the zone of a process of the project, which Django sets for it; empty if that is left to the machine."""
+    from django.conf import settings
+
+    return str(settings.TIME_ZONE or "") if settings.configured else ""
 
 
 def _actor(actor: Any) -> dict[str, Any]:

@@ -48,6 +48,10 @@ def by_crontab(): pass
 scheduler.add_job(old_actors.follow_up.send, CronTrigger.from_crontab("0 12 * * 6"), id="from-crontab", args=["x"])
 scheduler.add_job(old_actors.follow_up.send, CronTrigger(hour=5, timezone="UTC"), id="trigger")
 scheduler.add_job(old_actors.follow_up.send, "cron", day_of_week="0-4", hour=7, minute=15, id="words")
+lisbon = BackgroundScheduler(timezone=pytz.timezone("Europe/Lisbon"))
+lisbon.add_job(old_actors.follow_up.send, "cron", hour=7, id="of the scheduler")
+lisbon.add_job(old_actors.follow_up.send, CronTrigger(hour=7, timezone=ZoneInfo("Asia/Tokyo")), id="of the trigger")
+lisbon.add_job(old_actors.follow_up.send, CronTrigger(hour=7, timezone=settings.ZONE), id="computed zone")
 scheduler.add_job(old_actors.follow_up.send, "interval", minutes=10)
 """
 TIMES = {
@@ -61,7 +65,9 @@ TIMES = {
     "by_crontab": {"crontab": "*/5 * * * *", "system": "dramatiq"},
     # APScheduler's 6 is Sunday, and an hour alone is its first minute.
     "from-crontab": {"crontab": "0 12 * * sun", "args": ["x"], "task": "follow_up"},
-    "trigger": {"crontab": "0 5 * * *"},
+    "trigger": {"crontab": "0 5 * * *", "timezone": "UTC"},
+    "of the scheduler": {"crontab": "0 7 * * *", "timezone": "Europe/Lisbon"},
+    "of the trigger": {"crontab": "0 7 * * *", "timezone": "Asia/Tokyo"},
     "words": {"crontab": "15 7 * * mon-fri"},
     "follow_up": {"every_s": 600.0},
 }
@@ -83,6 +89,7 @@ def test_each_form_is_read(plan: Plan, name: str) -> None:
 
 def test_a_computed_value_is_not_guessed(plan: Plan) -> None:
     assert read_entry(plan, "shop.schedule:computed") == {"broken": "it is computed: settings.HOUR"}
+    assert read_entry(plan, "shop.schedule:computed zone") == {"broken": "it is computed: settings.ZONE"}
     assert read_entry(plan, "shop.schedule:no entry") is None
     assert read_entry(plan, "shop.nowhere:crontab") is None
 
@@ -103,13 +110,13 @@ def test_the_source_before_the_rewrite_is_read(plan: Plan) -> None:
     assert read_entry(plan, "shop.schedule:timedelta"), "git has brought the rewritten file back"
 
 
-def described(plan: Plan, replaces: str, timezone: str, **entry: Any) -> KindContext:
+def described(plan: Plan, replaces: str, timezone: str, legacy: str = "", **entry: Any) -> KindContext:
     lines = [f"{name} = {json.dumps(value)}" for name, value in entry.items()]
     table = f'\n[[schedule]]\nname = "new"\ntask = "jobs.follow_up"\nreplaces = ["{replaces}"]\n'
     plan.file.write_text(plan.file.read_text() + table + "\n".join(lines) + "\nkwargs = { name = 'x' }\n")
-    return KindContext(
-        plan=load_plan(plan.file), cases=(), described={"unified": {"tasks": {}, "timezone": timezone}}, bare={}
-    )
+    sides: dict[str, Any] = {"unified": {"tasks": {}, "timezone": timezone}}
+    sides |= {"celery": {"timezone": legacy or timezone}, "dramatiq": {"local_timezone": legacy or timezone}}
+    return KindContext(plan=load_plan(plan.file), cases=(), described=sides, bare={})
 
 
 @pytest.mark.parametrize(
@@ -122,6 +129,29 @@ def test_an_entry_elsewhere_is_compared_across_daylight_saving_changes(
     (comparison,) = compare(context)
     assert comparison.outcome is outcome, comparison.mismatches
     assert {m.path for m in comparison.mismatches} <= {"schedule.shop.schedule/from-crontab.times"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "zones", "crontab", "outcome"),
+    [
+        ("from-crontab", ("Europe/Berlin", "UTC"), "0 12 * * sun", Outcome.MISMATCHED),
+        # Equal for half of the year only.
+        ("from-crontab", ("Europe/London", "UTC"), "0 12 * * sun", Outcome.MISMATCHED),
+        ("from-crontab", ("Europe/Berlin", "Europe/Paris"), "0 12 * * sun", Outcome.MATCHED),
+        ("trigger", ("Europe/Berlin", "UTC"), "0 5 * * *", Outcome.MATCHED),
+        ("of the trigger", ("Europe/Berlin", "Asia/Tokyo"), "0 7 * * *", Outcome.MATCHED),
+        ("of the scheduler", ("Europe/Berlin", "Europe/Berlin"), "0 7 * * *", Outcome.MISMATCHED),
+        ("from-crontab", ("Europe/Berlin", ""), "0 12 * * sun", Outcome.NOT_COMPARED),
+        ("item", ("<LocalTimezone: UTC+01>", "UTC"), "0 6 * * 1", Outcome.NOT_COMPARED),
+    ],
+)
+def test_each_side_counts_in_the_zone_of_its_scheduler(
+    plan: Plan, entry: str, zones: tuple[str, str], crontab: str, outcome: Outcome
+) -> None:
+    legacy, unified = zones
+    (comparison,) = compare(described(plan, f"shop.schedule:{entry}", unified, legacy, crontab=crontab))
+    times = [m for m in comparison.mismatches if m.path.endswith(("times", "schedule"))]
+    assert (times[0].outcome if times else Outcome.MATCHED) is outcome, comparison.mismatches
 
 
 def test_an_entry_that_cannot_be_compared_is_reported_and_never_equal(plan: Plan) -> None:
