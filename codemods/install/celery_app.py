@@ -1,8 +1,10 @@
 """The Celery app of a project that has none.
 
 Without an app, tasks are sent to Celery's default broker on this machine. The app stands in ``celery.py`` of the
-package that holds the settings, and the package imports it, so that every process that loads the settings has it.
-Source: https://docs.celeryq.dev/en/stable/django/first-steps-with-django.html
+package that holds the settings, and the package imports it, so that every process that loads the settings has it. Its
+schedule counts in Django's time zone, as the schedulers of Dramatiq do, unless ``CELERY_TIMEZONE`` says otherwise.
+Source: https://docs.celeryq.dev/en/stable/django/first-steps-with-django.html, celery/utils/collections.py
+(``add_defaults`` is asked before the settings).
 """
 
 from __future__ import annotations
@@ -22,11 +24,13 @@ _TEXT = """\
 import os
 
 from celery import Celery
+from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "{settings}")
 
 app = Celery("{package}")
 app.config_from_object("django.conf:settings", namespace="CELERY")
+app.add_defaults(lambda: {{"timezone": getattr(settings, "CELERY_TIMEZONE", settings.TIME_ZONE)}})
 app.autodiscover_tasks()
 """
 
