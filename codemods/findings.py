@@ -25,6 +25,8 @@ def findings(
             yield _finding("UNPARSABLE", f"{outcome.shown}:1", outcome.unparsable)
     for file in installation.conflicts:
         yield _finding("EXISTS", f"{file.relative_to(plan.folder)}:1", "")
+    if installation.label_taken_by:
+        yield _finding("LABEL-TAKEN", installation.label_taken_by, plan.project.app_label)
     if installation.app_wanted_by is not None:
         yield _finding("CELERY-APP", f"{installation.app_wanted_by.relative_to(plan.folder)}:1", "")
 

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from codemods.install.app_label import label_taken_by
 from codemods.install.celery_app import app_files, settings_file
 from migrator.errors import UsageError
 from migrator.inventory.source_files import module_name
@@ -48,6 +49,8 @@ class Installation:
     conflicts: tuple[Path, ...] = ()
     #: The settings, where a Celery app is needed that has no place to stand in.
     app_wanted_by: Path | None = None
+    #: ``file:line`` of another app of the project that has the label of the installed one.
+    label_taken_by: str = ""
 
 
 def plan_installation(plan: Plan, *, created: Mapping[str, str], app: bool = False) -> Installation:
@@ -73,7 +76,9 @@ def plan_installation(plan: Plan, *, created: Mapping[str, str], app: bool = Fal
     if app:
         wanted |= app_files(plan)
     found = _installation(plan, {f: data for f, data in wanted.items() if f != init or not f.exists()}, created)
-    return replace(found, app_wanted_by=settings_file(plan) if app and not app_files(plan) else None)
+    wanted_by = settings_file(plan) if app and not app_files(plan) else None
+    taken = label_taken_by(plan, installed_package(plan))
+    return replace(found, app_wanted_by=wanted_by, label_taken_by=taken)
 
 
 def _installation(plan: Plan, wanted: Mapping[Path, bytes], created: Mapping[str, str]) -> Installation:

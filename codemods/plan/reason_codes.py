@@ -148,6 +148,10 @@ REASONS = MappingProxyType(
             "code or a fixture makes or finds a row of django_celery_beat that names a legacy task",
             "name the unified task there by hand; rows in the database are the cutover's",
         ),
+        "LABEL-TAKEN": _left(
+            "an app of the project has the label of the app that is installed, so that Django would not start",
+            "give [project] another app_label, and an install_to of that name",
+        ),
         "IN-PLACE-ADAPTER": _left("an in-place task whose arguments change", "use a new name for the unified task"),
         "FORWARDED": _notice("a patched name's assertions can't be followed", "check the arguments that they read"),
         "OTHER-PROJECT": _notice(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,3 +87,13 @@ def test_what_the_settings_say_already_stays(tmp_path: Path) -> None:
     found = rewritten(tmp_path, {"shop/settings.py": settings}, "${URL}")
     assert found["shop/settings.py"].startswith(settings)
     assert found["shop/settings.py"].count("CELERY_BROKER_URL") == 1
+
+
+@pytest.mark.parametrize(("own", "zone"), [("", "Europe/Berlin"), ('CELERY_TIMEZONE = "Asia/Tokyo"\n', "Asia/Tokyo")])
+def test_the_app_counts_in_the_time_zone_of_django(tmp_path: Path, own: str, zone: str) -> None:
+    rewritten(tmp_path, {"shop/settings.py": f'{SETTINGS}TIME_ZONE = "Europe/Berlin"\n{own}'})
+    code = "import shop; print(shop.celery_app.timezone)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.strip() == zone, done.stderr
