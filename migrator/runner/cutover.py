@@ -86,8 +86,7 @@ def rollback(
         RefusedError: Another run is going on, the plan changed, or the one-way door is behind us.
         InterruptedRunError: It was interrupted; the same command continues.
     """
-    options = options or RunOptions()
-    journal = open_journal(plan)
+    options, journal = options or RunOptions(), open_journal(plan)
     require_hooks(options.hooks, (step.name for step in STEPS[1:]))
     if options.tasks:
         return _single_tasks(_context(plan, environ, journal, options, listener), Phase.BACK)
@@ -123,10 +122,10 @@ def status(plan: Plan, *, environ: Mapping[str, str], options: RunOptions | None
 
 def _sweep(context: Context, state: RunState) -> RunReport:
     """Transfer what somebody has sent to the legacy queues since; a migrated system needs nothing else."""
-    facts = move(context, Direction.FORWARD, consumers_stopped=False)
-    context.journal.write(entry(context.run, Phase.FORWARD, EntryKind.NOTE, "transfer", text="sweep", data=dict(facts)))
-    what = f" ({by_task(facts['by_task'])}): somebody still sends, such as a second scheduler"
-    late = f"; {facts['moved']} late messages were transferred{what}" if facts["moved"] or facts["quarantined"] else ""
+    facts = dict(move(context, Direction.FORWARD, consumers_stopped=False))
+    context.journal.write(entry(context.run, Phase.FORWARD, EntryKind.NOTE, "transfer", text="sweep", data=facts))
+    found = f"{facts['moved']} late messages were transferred ({by_task(facts['by_task'])}): somebody still sends"
+    late = f"; {found}" if facts["moved"] or facts["quarantined"] else ""
     report = unchanged("cutover", state, f"the system is migrated already{late}")
     return replace(report, moved=int(facts["moved"]), quarantined=int(facts["quarantined"]), reasons=facts["reasons"])
 
@@ -209,8 +208,8 @@ def _rollback(context: Context, state: RunState) -> RunReport:
     except StepFailedError as failure:
         stopped = summarize(context, "rollback", RunOutcome.STOPPED, [], began=began)
         return replace(stopped, failure=str(failure), exit_code=failure.exit_code)
-    report = summarize(context, "rollback", RunOutcome.DONE, results, began=began)
-    return replace(report, findings=looked.findings, facts=looked.facts)
+    done = summarize(context, "rollback", RunOutcome.DONE, results, began=began)
+    return replace(done, findings=looked.findings, facts=looked.facts)
 
 
 def _back(context: Context, state: RunState) -> list[StepResult]:
@@ -257,8 +256,8 @@ def _require_step(name: str) -> None:
         remedy = "`migrator cutover --dry-run` does it alone"
         raise UsageError(f"--until {name}", "is no step to stop after: it changes nothing", remedy=remedy)
     if name and step_named(name) is None:
-        names = ", ".join(step.name for step in STEPS[1:])
-        raise UsageError(f"--until {name}", "there is no such step", found=f"steps are {names}")
+        names = f"steps are {', '.join(step.name for step in STEPS[1:])}"
+        raise UsageError(f"--until {name}", "there is no such step", found=names)
 
 
 def _note_takeover(context: Context, phase: Phase, text: str) -> None:
