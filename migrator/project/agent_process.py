@@ -21,7 +21,7 @@ import orjson
 
 from migrator import agent
 from migrator.agent.start import PROTOCOL
-from migrator.errors import UnreachableError
+from migrator.errors import UnreachableError, UsageError
 from migrator.plan.interpreter import KEY, ProjectPython
 from migrator.redaction import redact
 
@@ -145,8 +145,11 @@ def start_agent(
     """Start a module of the agent in a folder of the project; it has not answered yet.
 
     Raises:
+        UsageError: There is no such folder.
         UnreachableError: The interpreter can't be executed.
     """
+    if not folder.is_dir():
+        raise UsageError(str(folder), "there is no such folder", remedy="correct `[project] root`")
     with log_file.open("ab") as log:
         try:
             process = subprocess.Popen(

@@ -24,7 +24,7 @@ from migrator.brokers.rabbitmq.management import URL_VARIABLE, Management
 from migrator.brokers.rabbitmq.server import RabbitmqServer
 from migrator.errors import RefusedError, UsageError
 from migrator.events import Event, EventKind, Listener, ignore
-from migrator.plan.interpreter import PYTHON_VARIABLE, project_python
+from migrator.plan.interpreter import project_python
 from migrator.plan.loader import load_plan
 from migrator.plan.model import Plan
 from migrator.plan.placeholders import endpoint_url
@@ -225,7 +225,10 @@ def _clone(plan: Plan, folder: Path, environ: Mapping[str, str]) -> Plan:
     ensure_state_folder(clone)
     for name in SOURCE_STATE:
         _copy(plan.state_folder / name, clone.state_folder / name)
-    return replace(clone, processes=tuple(process for process in clone.processes if process.role is Role.WORKER))
+    workers = tuple(process for process in clone.processes if process.role is Role.WORKER)
+    # An environment in the project's folder is not in the clone.
+    project = replace(clone.project, python=project_python(plan, environ).command)
+    return replace(clone, processes=workers, project=project)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -26,7 +26,7 @@ from migrator.plan.model import Endpoint, Plan
 from migrator.state.snapshot_file import decoded as decoded_item
 from migrator.state.snapshot_file import records
 from migrator.transfer.ledger import Ledger, LedgerRow
-from migrator.translation.custom_encoder import decoded, load_encoder
+from migrator.translation.custom_encoder import load_encoder
 from migrator.translation.result import ledger_entry
 from migrator.wire.json_codec import HEADER, READING_ERRORS, UnreadableError, text_of
 from migrator.wire.kombu_envelope import body_bytes, read_envelope
@@ -114,7 +114,7 @@ def locate(plan: Plan, *, environ: Mapping[str, str], identity: str) -> Whereabo
     named_by: list[Sighting] = []
     arrivals: dict[tuple[str, str], Arrival] = {}
     for endpoint in (*plan.legacy, plan.unified):
-        encoder = load_encoder(endpoint.encoder, plan.source_root)
+        encoder = load_encoder(plan, endpoint)
         broker = connect(endpoint, environ)
         try:
             for message, orphaned in _messages(broker):
@@ -188,7 +188,7 @@ def _identified(message: Message, encoder: Any) -> Message:
     if encoder is None or message.id:
         return message
     try:
-        document = decoded(encoder, message.raw)
+        document = encoder.decode(message.raw)
         return replace(message, id=str(document["message_id"]), task=str(document["actor_name"]))
     except (UnreadableError, KeyError):
         return message

@@ -22,7 +22,7 @@ from migrator.errors import AdaptationError
 from migrator.plan.arguments import FURTHER, adapt, by_position
 from migrator.plan.model import Endpoint, Plan, TaskMapping
 from migrator.translation.canvas_to_unified import CALLBACK_OPTIONS, GROUP_OPTIONS, callback_as_link, pipeline_as_chain
-from migrator.translation.custom_encoder import as_text, decoded, load_encoder
+from migrator.translation.custom_encoder import as_text, load_encoder
 from migrator.translation.dramatiq_fast_path import DramatiqFastPath, FastPathTask, fast_path_task, shown
 from migrator.translation.result import Translated, Translation, destinations
 from migrator.wire.dramatiq_message import Fields, checked
@@ -101,7 +101,7 @@ class DramatiqForward:
         self._mappings = {mapping.name: mapping for mapping in plan.mappings() if mapping.system is System.DRAMATIQ}
         #: By the wire name of a queue, then by actor.
         self._tasks: dict[str, dict[str, _UnifiedForm]] = {}
-        self._encoder = load_encoder(endpoint.encoder, plan.source_root)
+        self._encoder = load_encoder(plan, endpoint)
         self.fast_path = DramatiqFastPath(
             self._fast_path_tasks,
             max_age_ms=endpoint.max_age_ms,
@@ -116,7 +116,7 @@ class DramatiqForward:
         """Translate any message, including those that the fast path can translate."""
         try:
             if self._encoder is not None:
-                return self._translate_document(origin, copy_id, as_text(raw), decoded(self._encoder, raw))
+                return self._translate_document(origin, copy_id, as_text(raw), self._encoder.decode(raw))
             text = text_of(raw)
             try:
                 fields = _decode(raw)
@@ -124,7 +124,7 @@ class DramatiqForward:
                 return self._translate_document(origin, copy_id, text, loads(text))
             return self._translate_fields(origin, copy_id, text, fields)
         except AdaptationError as error:
-            document = decoded(self._encoder, raw) if self._encoder else loads(raw)
+            document = self._encoder.decode(raw) if self._encoder else loads(raw)
             return Quarantined(QuarantineReason.ARGUMENTS, str(error), document["actor_name"], document["message_id"])
         except READING_ERRORS as error:
             reason = QuarantineReason.CONTENT_TYPE if raw[:1] == b"\x80" else QuarantineReason.UNREADABLE

@@ -18,7 +18,7 @@ from migrator.plan.arguments import adapt, restore
 from migrator.plan.model import Plan, TaskMapping
 from migrator.translation.canvas_to_legacy import embed_as_pipeline, embed_for_celery
 from migrator.translation.canvas_to_unified import CALLBACK_OPTIONS
-from migrator.translation.custom_encoder import decoded, from_text, load_encoder
+from migrator.translation.custom_encoder import from_text, load_encoder
 from migrator.translation.result import Translated, Translation, ledger_entry
 from migrator.translation.unified_to_celery import changed_celery, native_celery
 from migrator.wire.dramatiq_message import checked
@@ -92,7 +92,7 @@ class Backward:
         self.now_ms = now_ms
         self.new_tag = new_tag
         legacy = plan.endpoint(System.DRAMATIQ)
-        self._encoder = load_encoder(legacy.encoder, plan.source_root) if legacy else None
+        self._encoder = load_encoder(plan, legacy) if legacy else None
         self._addresses = {
             (endpoint.system, wire): QueueAddress(Side.LEGACY, endpoint.system, queue, wire != queue)
             for endpoint in plan.legacy
@@ -144,7 +144,7 @@ class Backward:
         return changed_celery(self.plan, mapping, address, original=original, envelope=envelope, tag=tag)
 
     def _retried_dramatiq(self, address: QueueAddress, mark: OriginHeader, envelope: Envelope) -> Translation:
-        document = decoded(self._encoder, from_text(mark.raw)) if self._encoder else loads(mark.raw)
+        document = self._encoder.decode(from_text(mark.raw)) if self._encoder else loads(mark.raw)
         checked(document)
         mapping = self._mapping_of(System.DRAMATIQ, document["actor_name"], envelope)
         args, kwargs, embed = _call(envelope)

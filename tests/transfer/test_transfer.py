@@ -745,17 +745,15 @@ def test_ids_of_steps_orphans_and_nothing_are_found(scene: Scene) -> None:
     assert scene.legacy.hkeys("dramatiq:default.msgs")[0].decode() in finding.found
 
 
-def test_messages_of_a_custom_encoder_are_found_and_shown_where_they_are(
-    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_messages_of_a_custom_encoder_are_found_and_shown_where_they_are(scene: Scene, tmp_path: Path) -> None:
     (tmp_path / "packed_encoder.py").write_text(
         "import json, zlib\nclass Packed:\n"
         "    def encode(self, data): return zlib.compress(json.dumps(data).encode())\n"
         "    def decode(self, data): return json.loads(zlib.decompress(data))\n"
     )
-    monkeypatch.syspath_prepend(str(tmp_path))
     dramatiq, celery = scene.plan.legacy
-    plan = replace(scene.plan, legacy=(replace(dramatiq, encoder="packed_encoder:Packed"), celery))
+    own = replace(scene.plan.project, root=str(tmp_path))
+    plan = replace(scene.plan, project=own, legacy=(replace(dramatiq, encoder="packed_encoder:Packed"), celery))
     identity = scene.send("health_check_task", delay=60_000)
     ((copy, raw),) = scene.legacy.hgetall("dramatiq:default.DQ.msgs").items()
     scene.legacy.hset("dramatiq:default.DQ.msgs", copy, zlib.compress(raw))
