@@ -20,7 +20,8 @@ from checks.cases.load import Call, Case
 from checks.configuration import Configuration, broker_environment
 from checks.runs.through_broker import WorkerWithProducer, worker_arguments
 from migrator.embedded_redis import EmbeddedServer, embedded_server
-from migrator.plan.interpreter import ProjectPython
+from migrator.errors import UsageError
+from migrator.plan.interpreter import PYTHON_VARIABLE, ProjectPython
 from migrator.plan.model import Plan
 from migrator.plan.processes import Role
 from migrator.project.agent_process import START_TIMEOUT_S, AgentProcess, setup_error, start_agent
@@ -171,7 +172,10 @@ def _start_alone(
     configuration = _agent_configuration(variant, run_context, server, folder)
 
     def greet() -> dict[str, Any]:
-        agent.greet()
+        if not agent.greet():
+            what = "both sides run on this machine, on its files, and the interpreter does not see them"
+            remedy = f"name one of this machine in {PYTHON_VARIABLE} or under [project]: python = …"
+            raise UsageError(f"the project's interpreter ({run_context.python})", what, remedy=remedy)
         return agent.ask(configuration, START_TIMEOUT_S)
 
     return agent, greet

@@ -67,10 +67,11 @@ def main(hello: Mapping[str, Any]) -> None:
     os.dup2(2, 1)
     if hello["protocol"] != PROTOCOL:
         sys.exit(f"this agent speaks protocol {PROTOCOL}, the tool protocol {hello['protocol']}")
-    local = os.path.isdir(hello["agent"])  # noqa: PTH112 - a string from the pipe
+    local = os.path.isfile(os.path.join(hello["agent"], "start.py"))  # noqa: PTH113, PTH118 - a string from the pipe
     pipe.write({"protocol": PROTOCOL, "python": sys.version.split()[0], "prefix": sys.prefix, "local": local})
     load(hello["agent"] if local else pipe.read()["sources"])
-    if os.path.isdir(hello["folder"]):  # noqa: PTH112 - as above
+    # On another machine or in a container the program before the interpreter has chosen the folder.
+    if local:
         os.chdir(hello["folder"])
     # As `manage.py` has it.
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as above

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,6 +148,7 @@ def _draft(folder: Path, root: str, inventory: Inventory, scope: tuple[str, ...]
     from migrator.inventory.draft_plan import Subject, draft_plan
     from migrator.inventory.draft_processes import application
     from migrator.inventory.settings_module import choose_settings
+    from migrator.plan.interpreter import interpreters
 
     programs, unread = find_programs(folder, clock_roles(folder / root, inventory))
     settings, candidates = choose_settings(folder, folder / root, programs)
@@ -157,7 +159,11 @@ def _draft(folder: Path, root: str, inventory: Inventory, scope: tuple[str, ...]
     packages = {name.partition(".")[0] for name in candidates}
     app = application(chosen, inventory.applications) or (packages.pop() if len(packages) == 1 else "")
     app = app or "DECIDE: the Celery app"
-    subject = Subject(name=folder.name, root=root, settings=settings, scope=scope, folder=folder, app=app)
+    pythons = interpreters((folder, folder / root), os.environ)
+    python = f"DECIDE: {' or '.join(pythons)}" if len(pythons) > 1 else ""
+    subject = Subject(
+        name=folder.name, root=root, settings=settings, scope=scope, folder=folder, app=app, python=python
+    )
     text = draft_plan(subject, inventory, facts, processes=chosen, scheduler_jobs=scheduler_jobs, into=into)
     out = [(item.file, item.line, item.name, why) for item, why in left]
     out += [(item.file, item.line, item.name, item.why) for item in unread]

@@ -46,6 +46,8 @@ class Subject:
     folder: Path
     #: Patterns of the modules whose tasks the plan is about; empty for all.
     scope: tuple[str, ...] = ()
+    #: What is to be decided about the project's interpreter; empty where it is clear.
+    python: str = ""
     #: The Celery app that unified workers run, as ``-A`` takes it.
     app: str = "tasks"
 
@@ -72,7 +74,8 @@ def draft_plan(
     document = tomlkit.document()
     document.add(tomlkit.comment(HEADER))
     document["migration"] = {"name": subject.name}
-    document["project"] = {"root": subject.root, "settings": subject.settings}
+    python = {"python": subject.python} if subject.python else {}
+    document["project"] = {"root": subject.root, "settings": subject.settings, **python}
     document |= {"scope": {"modules": list(subject.scope)}} if subject.scope else {}
     options = {task: task_options(task, facts.values) for task in inventory.tasks}
     legacy = tomlkit.table(is_super_table=True)

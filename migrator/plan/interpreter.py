@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def project_python(plan: Plan, environ: Mapping[str, str]) -> ProjectPython:
         return ProjectPython(command=tuple(shlex.split(environ[PYTHON_VARIABLE])), source=PYTHON_VARIABLE)
     if plan.project.python:
         return ProjectPython(command=_in_folder(plan, plan.project.python), source=f"the plan's {KEY}")
-    found = dict(_found(plan, environ))
+    found = interpreters((plan.folder, plan.source_root), environ, _in_commands(plan))
     if not found:
         own = "the tool's own, because there is no active environment, no .venv, and none in a command of the plan"
         return ProjectPython(command=(sys.executable,), source=own)
@@ -61,25 +61,29 @@ def project_python(plan: Plan, environ: Mapping[str, str]) -> ProjectPython:
     return ProjectPython(command=(python,), source=source)
 
 
-def interpreters(folders: tuple[Path, ...], environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield interpreters that are found, with where: the active environment's, and those in folders of a project."""
+def interpreters(
+    folders: Iterable[Path], environ: Mapping[str, str], further: Iterable[tuple[str, str]] = ()
+) -> dict[str, str]:
+    """Return the interpreters that are found, each environment's once, with the first place that names it.
+
+    Args:
+        folders: Of the project.
+        environ: May name an active environment.
+        further: Others, with where they are from.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for python, source in (*_at_hand(folders, environ), *further):
+        found.setdefault(os.path.realpath(Path(python).parents[1]), (python, source))
+    return dict(found.values())
+
+
+def _at_hand(folders: Iterable[Path], environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     active = environ.get("VIRTUAL_ENV", "")
-    if active and not _is_own(Path(active)):
+    if active and os.path.realpath(active) != os.path.realpath(sys.prefix):
         yield from _in_environment(Path(active), "the active environment")
     for folder in dict.fromkeys(folders):
         for name in _FOLDERS:
             yield from _in_environment(folder / name, f"{name} in the project")
-
-
-def _found(plan: Plan, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield each environment's interpreter once, with the first place that names it."""
-    places = [*interpreters((plan.folder, plan.source_root), environ), *_in_commands(plan)]
-    seen = set()
-    for python, source in places:
-        environment = os.path.realpath(Path(python).parents[1])
-        if environment not in seen:
-            seen.add(environment)
-            yield python, source
 
 
 def _in_commands(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -97,10 +101,6 @@ def _in_environment(folder: Path, source: str) -> Iterator[tuple[str, str]]:
     python = Path(os.path.abspath(folder)) / "bin" / "python"  # noqa: PTH100 - links of an environment are kept
     if python.is_file() and (folder / "pyvenv.cfg").is_file():
         yield str(python), source
-
-
-def _is_own(folder: Path) -> bool:
-    return os.path.realpath(folder) == os.path.realpath(sys.prefix)
 
 
 def _in_folder(plan: Plan, command: tuple[str, ...]) -> tuple[str, ...]:

@@ -91,8 +91,8 @@ class AgentProcess:
         answer: dict[str, Any] = orjson.loads(line)
         return answer
 
-    def greet(self) -> None:
-        """Read its first line, and send it what it lacks.
+    def greet(self) -> bool:
+        """Read its first line, and send it what it lacks; tell whether it sees the files of this machine.
 
         Raises:
             UnreachableError: It is no interpreter that can run the agent.
@@ -104,6 +104,7 @@ class AgentProcess:
             raise unusable(self.python, "does not run the agent", f"{ended}: {last}" if last else ended)
         if not answer["local"]:
             self.send({"sources": {file.stem: file.read_text(encoding="utf-8") for file in AGENT.glob("*.py")}})
+        return bool(answer["local"])
 
     def last_line(self) -> str:
         """Return the last line of its output, without secrets."""

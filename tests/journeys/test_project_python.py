@@ -300,3 +300,16 @@ def test_a_python_that_is_too_old_is_told(cinema: Project) -> None:
     done = with_python(cinema, json.dumps(interpreter("3.8"))).migrator("parity-check")
     assert done.returncode == 3
     assert "Python 3.8 is older than 3.9" in done.stderr
+
+
+def test_a_draft_asks_only_where_two_differ(cinema: Project, oldest: Path, tmp_path: Path) -> None:
+    plan = cinema.folder / "migration.toml"
+    (cinema.folder / ".venv").symlink_to(oldest)
+    assert cinema.migrator("init", "--in-place", "--force").returncode == 0
+    assert "python =" not in plan.read_text()
+
+    cinema.environ["VIRTUAL_ENV"] = str(other_environment(tmp_path / "active", oldest))  # type: ignore[index]
+    assert cinema.migrator("init", "--in-place", "--force").returncode == 0
+    line = f'python = "DECIDE: {tmp_path}/active/bin/python or {cinema.folder}/.venv/bin/python"'
+    assert line in plan.read_text()
+    assert "project.python" in cinema.migrator("parity-check").stderr

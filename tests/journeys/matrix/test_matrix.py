@@ -7,12 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from environments import MIDDLE, NEWEST, OLDEST, Versions, environment, installed
+from environments import MIDDLE, NEWEST, OLDEST, OTHER, Versions, environment, installed
 from journey import Journey, open_journey, redis_that_survives, start_traffic
-from shop_journey import DATA, INTERVAL_S, PATHS, Shop, capture, convert, draft
+from shop_journey import DATA, INTERVAL_S, PATHS, Shop, capture, convert, draft, from_inspect_to_complete
 from waiting import wait_until
 
 from migrator.embedded_redis import free_port
+
+#: Messages that wait through all of it.
+LATE = 5
 
 
 @pytest.mark.matrix
@@ -33,12 +36,13 @@ def test_parity_and_a_cutover_there_and_back(
             journey.run("workers", "start", "legacy", "--yes")
             traffic = start_traffic(journey, f"http://127.0.0.1:{port}", PATHS, interval_s=INTERVAL_S)
             shop.wait_for_beats()
+            # Due after all of this: they go there and back, and wait.
+            code = f"from orders.services import remind_later as r; [r('late', 1_800_000) for n in range({LATE})]"
+            journey.python("manage.py", "shell", "-c", code)
             convert(journey)
             journey.run("parity-check", "--accept", "written-anew", codes=(0, 1))
             compared = parity(journey)
             journey.project.commit()
-            code = "from orders.services import remind_later as r; [r(f'late-{n}', 90_000) for n in range(5)]"
-            journey.python("manage.py", "shell", "-c", code)
             there = carried(journey, "cutover")
             shop.wait_for_beats()
             back = carried(journey, "rollback")
@@ -47,17 +51,27 @@ def test_parity_and_a_cutover_there_and_back(
             wait_until(
                 lambda: shop.balance(ledger)[1] == 0, timeout_s=120, what=lambda: shop.balance(ledger), pause_s=1
             )
-            late = [("orders_event", f"late-{number}", "confirmation") for number in range(5)]
-            wait_until(lambda: all(shop.rows()[key] for key in late), timeout_s=120, what="the reminders")
             total, lost, duplicated = shop.balance(ledger)
             assert (lost, duplicated) == (0, 0)
-            assert there >= len(late)
-            assert {shop.rows()[key] for key in late} == {1}
+            assert there >= LATE
+            waiting = json.loads(journey.run("status", "--format", "json"))["waiting"]
+            first = 1 - shop.rows()["orders_event", "later", "confirmation"]
+            assert waiting["legacy.dramatiq default delayed"] == LATE + first
             record_property(
                 "journey",
                 f"{versions.name}: {installed(folder)}; {compared} cases compared; messages carried {there} there, "
                 f"{back} back; {total} rows, lost={lost} doubled={duplicated}",
             )
+
+
+@pytest.mark.matrix
+@pytest.mark.timeout(1200)
+def test_the_whole_journey_where_every_version_is_another(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    folder = environment(OTHER)
+    told = from_inspect_to_complete(tmp_path, folder)
+    record_property("journey", f"{OTHER.name}: {installed(folder)}; shop: {told}")
 
 
 def parity(journey: Journey) -> int:
