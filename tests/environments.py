@@ -64,6 +64,12 @@ NEWEST = Versions(
     python="3.13",
     requirements=("Django~=6.0.0", "celery[redis]~=5.7.0", "dramatiq[redis]~=2.2", "redis~=8.0", "django-dramatiq"),
 )
+#: Of a project on RabbitMQ: no client of Redis.
+RABBITMQ = Versions(
+    name="rabbitmq",
+    python="3.12",
+    requirements=("Django~=5.2.0", "celery~=5.5.0", "dramatiq[rabbitmq]~=1.18.0"),
+)
 
 
 def environment(versions: Versions) -> Path:

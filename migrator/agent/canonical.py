@@ -30,6 +30,7 @@ DEPTH_LIMIT = 40
 CLOCK_SLACK_S = 5.0
 
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:?\d\d)?")
+_PARTS = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?)(?:\.(\d+))?(Z|[+-]\d\d:?\d\d)?")
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
@@ -144,10 +145,23 @@ def _text(value: str, frame: Frame) -> Any:
     return _MOMENT.sub(lambda match: _moment(match[0], frame), value)
 
 
-def _moment(text: str, frame: Frame) -> str:
+def _read(text: str) -> datetime | None:
+    """Read a moment; ``fromisoformat`` itself knows all of these forms only from Python 3.11 on."""
+    match = _PARTS.fullmatch(text)
+    if match is None:
+        return None
+    whole, digits, offset = match.groups(default="")
+    sign, hours, minutes = offset[:1], offset[1:3], offset[-2:]
+    zone = {"": "", "Z": "+00:00"}.get(offset, f"{sign}{hours}:{minutes}")
     try:
-        moment = datetime.fromisoformat(text)
+        return datetime.fromisoformat(f"{whole}{'' if whole.count(':') == 2 else ':00'}.{digits[:6]:0<6}{zone}")
     except ValueError:
+        return None
+
+
+def _moment(text: str, frame: Frame) -> str:
+    moment = _read(text)
+    if moment is None:
         return text
     naive = moment.tzinfo is None
     seconds = (moment.replace(tzinfo=timezone.utc) if naive else moment).timestamp()

@@ -1,13 +1,16 @@
 """Connect the project's Celery applications and Dramatiq brokers to this run's own server, wherever they would connect.
 
 So a project may name its broker as it likes: literally, in one variable or in several. Queues, options and middleware
-stay the project's. Source: celery/app/base.py (``connection_for_write``), celery/app/utils.py (``Settings``),
-dramatiq/brokers/redis.py (``RedisBroker.__init__``), dramatiq/broker.py (``declare_actor``).
+stay the project's. A project that has no client of Redis, because it runs on RabbitMQ, gets brokers in memory.
+Source: celery/app/base.py (``connection_for_write``), celery/app/utils.py (``Settings``), dramatiq/brokers/redis.py
+(``RedisBroker.__init__``), dramatiq/broker.py (``declare_actor``), kombu/transport/memory.py, dramatiq/brokers/stub.py.
 """
 
 from __future__ import annotations
 
 import gc
+import importlib
+import importlib.util
 import sys
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +18,22 @@ from urllib.parse import urlsplit
 #: Schemes of result stores that need no server.
 _LOCAL_RESULTS = ("file", "db+sqlite", "disabled", "cache+memory", "in-memory")
 _REDIS = ("redis", "rediss", "valkey", "valkeys", "redis+socket", "sentinel")
+
+
+def has_redis() -> bool:
+    """Tell whether the project has a client of Redis."""
+    return importlib.util.find_spec("redis") is not None
+
+
+def clear_memory() -> None:
+    """Empty the brokers in memory."""
+    if "kombu.transport.memory" in sys.modules:
+        for queue in sys.modules["kombu.transport.memory"].Channel.queues.values():
+            queue.queue.clear()
+    if "dramatiq.brokers.stub" in sys.modules:
+        stub = sys.modules["dramatiq.brokers.stub"].StubBroker
+        for broker in [found for found in gc.get_objects() if issubclass(type(found), stub)]:
+            broker.flush_all()
 
 
 def use_scratch_server(port: int) -> None:
@@ -38,7 +57,7 @@ def use_for_celery(app: Any, port: int) -> None:
         return
     scheme, database = _known(app.conf.broker_url or "")
     if not _is_scratch(app.conf.broker_url, port):
-        url = f"redis://127.0.0.1:{port}/{database}"
+        url = f"redis://127.0.0.1:{port}/{database}" if has_redis() else "memory://"
         changed: dict[str, Any] = {"broker_url": url, "broker_read_url": url, "broker_write_url": url}
         changed |= {"broker_use_ssl": None}
         if scheme not in _REDIS:
@@ -56,12 +75,11 @@ def use_for_celery(app: Any, port: int) -> None:
 
 def use_for_dramatiq(broker: Any, port: int) -> Any:
     """Connect one broker, or put one that can be connected in its place; return the one that is used."""
-    from dramatiq.brokers.redis import RedisBroker
     from dramatiq.brokers.stub import StubBroker
 
     if isinstance(broker, StubBroker):
         return broker
-    if isinstance(broker, RedisBroker):
+    if has_redis() and isinstance(broker, importlib.import_module("dramatiq.brokers.redis").RedisBroker):
         given = broker.client.connection_pool.connection_kwargs
         if (given.get("host"), given.get("port")) != ("127.0.0.1", port):
             _connect(broker, port, int(given.get("db") or 0))
@@ -77,11 +95,15 @@ def _connect(broker: Any, port: int, database: int) -> None:
 
 
 def _replaced(broker: Any, port: int) -> Any:
-    """Return a broker on Redis with the middleware, queues and actors of one that needs another server."""
+    """Return a broker with the middleware, queues and actors of one that needs another server."""
     import dramatiq
-    from dramatiq.brokers.redis import RedisBroker
+    from dramatiq.brokers.stub import StubBroker
 
-    new = RedisBroker(host="127.0.0.1", port=port, middleware=[])
+    if has_redis():
+        redis = importlib.import_module("dramatiq.brokers.redis")
+        new = redis.RedisBroker(host="127.0.0.1", port=port, middleware=[])
+    else:
+        new = StubBroker(middleware=[])
     new.middleware, new.actor_options = broker.middleware, set(broker.actor_options)
     for actor in list(broker.actors.values()):
         actor.broker = new

@@ -18,7 +18,7 @@ from .clock import frozen
 from .guard import close_network, limit_resources
 from .http_fixture import Answers, serve, wait_until_answered
 from .recorder import RECORDER, attach_logs
-from .scratch_broker import use_scratch_server
+from .scratch_broker import clear_memory, has_redis, use_scratch_server
 from .seeding import seed_randomness
 from .tables import DatabaseLocation
 
@@ -122,6 +122,9 @@ class Session:
 
     def _clear_broker(self, preserved: bytes | None) -> None:
         """Delete every key of this process's own server, except those that a running worker needs."""
+        if not has_redis():
+            clear_memory()
+            return
         import redis
 
         port = self.configuration["redis_port"]

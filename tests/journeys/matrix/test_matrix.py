@@ -56,7 +56,9 @@ def test_parity_and_a_cutover_there_and_back(
             assert there >= LATE
             waiting = json.loads(journey.run("status", "--format", "json"))["waiting"]
             first = 1 - shop.rows()["orders_event", "later", "confirmation"]
-            assert waiting["legacy.dramatiq default delayed"] == LATE + first
+            # A worker that runs holds what is due later.
+            held = sum(count for name, count in waiting.items() if name.startswith("legacy.dramatiq default "))
+            assert held == LATE + first
             record_property(
                 "journey",
                 f"{versions.name}: {installed(folder)}; {compared} cases compared; messages carried {there} there, "
