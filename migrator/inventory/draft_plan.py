@@ -51,6 +51,12 @@ class Subject:
     #: The Celery app that unified workers run, as ``-A`` takes it.
     app: str = "tasks"
 
+    @property
+    def project(self) -> Mapping[str, str]:
+        """The table of the plan."""
+        python = {"python": self.python} if self.python else {}
+        return {"root": self.root, "settings": self.settings, **python}
+
 
 def draft_plan(
     subject: Subject,
@@ -74,8 +80,7 @@ def draft_plan(
     document = tomlkit.document()
     document.add(tomlkit.comment(HEADER))
     document["migration"] = {"name": subject.name}
-    python = {"python": subject.python} if subject.python else {}
-    document["project"] = {"root": subject.root, "settings": subject.settings, **python}
+    document["project"] = subject.project
     document |= {"scope": {"modules": list(subject.scope)}} if subject.scope else {}
     options = {task: task_options(task, facts.values) for task in inventory.tasks}
     legacy = tomlkit.table(is_super_table=True)
