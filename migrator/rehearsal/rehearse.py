@@ -136,8 +136,7 @@ def _pointed_away(
     Raises:
         RefusedError: The project would still reach something that is not scratch.
     """
-    # An environment in the project's folder is not in the clone.
-    own = environment(clone, scratch, environ) | {PYTHON_VARIABLE: str(project_python(plan, environ))}
+    own = environment(clone, scratch, environ)
     variables, databases = stack.enter_context(scratch_databases(plan, clone, scratch.folder, own, scratch.notes))
     own |= variables
     clone = replace(clone, processes=own_processes(clone, environ, own))
