@@ -1,10 +1,12 @@
 """Import what a unified worker imports and report what it would do.
 
 Each task of the plan is sent once to a broker in memory: name, queue and priority on the wire are those of a real
-message. No connection is opened. The arguments are the settings, the app, and ``TASK=PATH`` for each task.
+message. No connection is opened. The arguments are the settings, the app, the queues with commas between them, and
+``TASK=PATH`` for each task.
 
 Source: celery/loaders/base.py (`import_default_modules`), celery/app/base.py (`send_task`), celery/app/amqp.py
-(`before_task_publish` comes with the properties of the message).
+(`before_task_publish` comes with the properties of the message; `Queues` completes each queue), kombu/entity.py
+(`Queue.queue_declare`).
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from .project_setup import set_up
 
 def answer(arguments: Sequence[str]) -> dict[str, Any]:
     """Import the app and send each task once."""
-    settings, name, *tasks = arguments
+    settings, name, queues, *tasks = arguments
     set_up(settings)
     paths = dict(task.split("=", 1) for task in tasks)
     app = _application(name, paths)
@@ -32,6 +34,7 @@ def answer(arguments: Sequence[str]) -> dict[str, Any]:
         "settings": _settings(app),
         "retries": {name: _retries(app.tasks[name]) for name in known},
         "sent": _sent(app, known),
+        "queues": {queue: _declared(app, queue) for queue in queues.split(",") if _has(app, queue)},
         "schedule": _schedule(app),
         "versions": versions.answer(()),
     }
@@ -59,6 +62,21 @@ def _settings(app: Any) -> dict[str, Any]:
         "catches_aliases": "LegacyAliases" in steps and "DeadLetterConsumer" in str(app.conf.worker_consumer),
         "releases_parked": "ReleaseParked" in steps,
     }
+
+
+def _has(app: Any, name: str) -> bool:
+    return name in app.amqp.queues or bool(app.conf.task_create_missing_queues)
+
+
+def _declared(app: Any, name: str) -> dict[str, Any]:
+    """Return how the app's workers declare a queue on RabbitMQ."""
+    from kombu.transport.base import to_rabbitmq_queue_arguments
+
+    queue = app.amqp.queues[name]
+    options = ("expires", "message_ttl", "max_length", "max_length_bytes", "max_priority")
+    given = {option: getattr(queue, option) for option in options}
+    arguments = to_rabbitmq_queue_arguments(queue.queue_arguments or {}, **given)
+    return {"durable": bool(queue.durable), "auto_delete": bool(queue.auto_delete), "arguments": arguments}
 
 
 def _retries(task: Any) -> dict[str, Any]:

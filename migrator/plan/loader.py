@@ -83,7 +83,6 @@ def _fingerprint(document: Mapping[str, Any]) -> str:
 def _plan(top: TomlTable, file: Path, fingerprint: str) -> Plan:
     migration, legacy = top.table("migration"), top.table("legacy")
     project = _project(top.table("project"))
-    unified = _endpoint(top.table("unified"), Side.UNIFIED, System.CELERY)
     plan = Plan(
         name=migration.text("name"),
         file=file,
@@ -93,7 +92,7 @@ def _plan(top: TomlTable, file: Path, fingerprint: str) -> Plan:
             for system in (System.DRAMATIQ, System.CELERY)
             if legacy.take(system.value, None) is not None
         ),
-        unified=replace(unified, declared_by_us=bool(project.install_package)),
+        unified=_endpoint(top.table("unified"), Side.UNIFIED, System.CELERY),
         tasks=tuple(_task(table) for table in top.tables("task")),
         retired=tuple(_retired(table) for table in top.tables("retired")),
         schedule=tuple(_schedule(table) for table in top.tables("schedule")),

@@ -163,8 +163,6 @@ class Endpoint:
     key_prefix: str = ""
     #: Celery on Redis: seconds after which an unacknowledged message is delivered again.
     visibility_timeout_s: float = 3600
-    #: Celery on RabbitMQ: the queue is declared by the app that we install, with its arguments.
-    declared_by_us: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

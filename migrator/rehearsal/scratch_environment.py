@@ -14,6 +14,7 @@ from pathlib import Path
 from migrator.brokers.connect import is_on_rabbitmq
 from migrator.brokers.rabbitmq import declarations, scratch_vhost
 from migrator.brokers.rabbitmq.management import URL_VARIABLE, Management
+from migrator.brokers.rabbitmq.queues import QueueForm
 from migrator.brokers.rabbitmq.server import RabbitmqServer
 from migrator.embedded_redis import EmbeddedServer, embedded_server
 from migrator.errors import RefusedError, UsageError
@@ -280,7 +281,7 @@ def _create(
         declarations.declare_like(RabbitmqServer(scratch.rabbits[url]), _declarations(endpoint, environ))
 
 
-def _declarations(endpoint: Endpoint, environ: Mapping[str, str]) -> tuple[declarations.QueueForm, ...]:
+def _declarations(endpoint: Endpoint, environ: Mapping[str, str]) -> tuple[QueueForm, ...]:
     url = environ.get(URL_VARIABLE, "")
     server = RabbitmqServer(endpoint_url(endpoint, environ))
     return declarations.read_declarations(server, Management(url) if url else None, endpoint)

@@ -17,7 +17,14 @@ import amqp
 
 from migrator.brokers.rabbitmq.browse import browse
 from migrator.brokers.rabbitmq.codec import body_of, plain, rich
-from migrator.brokers.rabbitmq.queues import arriving_queue, dead_queue, declare_missing, declare_own, rabbit_queues
+from migrator.brokers.rabbitmq.queues import (
+    FormOf,
+    arriving_queue,
+    dead_queue,
+    declare_missing,
+    declare_own,
+    rabbit_queues,
+)
 from migrator.brokers.rabbitmq.server import RabbitmqServer, count
 from migrator.plan.model import Endpoint
 from migrator.wire.json_codec import dumps, loads
@@ -58,7 +65,7 @@ def _wait_for_consumers_to_leave(connection: Any, endpoint: Endpoint) -> None:
             time.sleep(0.05)
 
 
-def put(broker: Any, queue: str, items: list[tuple[bytes, ...]]) -> None:
+def put(broker: Any, queue: str, items: list[tuple[bytes, ...]], form_of: FormOf) -> None:
     """Append messages to a queue, all or none of them."""
     with broker.server.connected() as connection:
         address = next(
@@ -66,7 +73,7 @@ def put(broker: Any, queue: str, items: list[tuple[bytes, ...]]) -> None:
             None,
         )
         if address is not None:
-            declare_missing(connection, address)
+            declare_missing(connection, address, form_of)
         elif queue.startswith("tqm."):
             declare_own(connection, queue)
         channel = connection.channel()

@@ -103,7 +103,12 @@ def _restore(connections: Connections, file: Path, *, replace: bool) -> None:
         broker = by_name.get(record.get("endpoint", ""))
         if broker is not None:
             with broker.server.translated():
-                _put(broker, record["kind"], record["key"], [decoded(item) for item in record["items"]])
+                items = [decoded(item) for item in record["items"]]
+                if record["kind"] == rabbitmq.KIND:
+                    server: Any = connections.server_of(broker.endpoint)
+                    rabbitmq.put(broker, record["key"], items, server.form_of)
+                else:
+                    _put(broker, record["kind"], record["key"], items)
                 connections.keep_locks()
 
 
@@ -179,9 +184,6 @@ def _zset(client: Any, key: str, *, counts: bool) -> Iterator[_Part]:
 
 def _put(broker: Any, kind: str, key: str, items: list[tuple[bytes, ...]]) -> None:
     if not items:
-        return
-    if kind == rabbitmq.KIND:
-        rabbitmq.put(broker, key, items)
         return
     client = broker.server.client
     if kind == "hash":

@@ -231,12 +231,14 @@ def _open(connections: Connections, endpoint: Endpoint, environ: Mapping[str, st
     if is_on_rabbitmq(endpoint, environ):
         # Its libraries are only needed where there is a RabbitMQ.
         from migrator.transfer.rabbitmq.home import RabbitHome
+        from migrator.transfer.rabbitmq.queue_forms import queue_forms
 
         with found.server.connected() as connection:
             identity = found.server.identity(connection)
         rabbit: Any = connections.servers.setdefault(
             identity, RabbitHome(connections.plan, found.server, identity, connections)
         )
+        rabbit.form_of = rabbit.form_of or queue_forms(connections.plan, environ)
         rabbit.brokers.append(found)
     else:
         with found.server.translated():

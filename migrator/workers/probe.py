@@ -31,8 +31,8 @@ def ask(plan: Plan, process: Process | None, *, environ: Mapping[str, str]) -> A
     own = environment(plan, process, environ=environ) if process is not None else dict(environ)
     tasks = [f"{task.name}={task.path}" for task in plan.tasks]
     settings = own.get(_SETTINGS, "") if process is not None and _SETTINGS in process.environment else ""
-    words, folder = (settings or plan.project.settings, application(process), *tasks), _folder(plan, process)
-    return ask_agent(plan, "worker_probe", *words, folder=folder, environ=own)
+    words = (settings or plan.project.settings, application(process), ",".join(plan.unified.queues), *tasks)
+    return ask_agent(plan, "worker_probe", *words, folder=_folder(plan, process), environ=own)
 
 
 def ask_worker(plan: Plan, *, environ: Mapping[str, str]) -> Any:

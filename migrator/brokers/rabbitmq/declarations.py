@@ -5,10 +5,8 @@ A rehearsal does that in a virtual host that had none of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
 
 import amqp
 
@@ -18,8 +16,10 @@ from migrator.brokers.rabbitmq.queues import (
     ASIDE,
     LOCK,
     TAKEN,
+    QueueForm,
     arriving_queue,
     dead_queue,
+    declare,
     find_arguments,
     rabbit_queues,
 )
@@ -27,16 +27,6 @@ from migrator.brokers.rabbitmq.server import RabbitmqServer, count
 from migrator.errors import RefusedError
 from migrator.plan.model import Endpoint
 from migrator.wire.message import System
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueForm:
-    """How a queue was declared."""
-
-    name: str
-    durable: bool = True
-    auto_delete: bool = False
-    arguments: Mapping[str, Any]
 
 
 def read_declarations(
@@ -72,14 +62,7 @@ def declare_like(server: RabbitmqServer, forms: Iterable[QueueForm]) -> None:
         for form in forms:
             if "?" in form.arguments:
                 continue
-            channel = connection.channel()
-            channel.queue_declare(
-                queue=form.name,
-                durable=form.durable,
-                auto_delete=form.auto_delete,
-                arguments=dict(form.arguments) or None,
-            )
-            channel.close()
+            declare(connection, form)
 
 
 def require_unused(server: RabbitmqServer, endpoints: Iterable[Endpoint]) -> None:

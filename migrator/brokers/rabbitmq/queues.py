@@ -13,7 +13,7 @@ Source: dramatiq/brokers/rabbitmq.py (``_declare_queue`` and its neighbours); ko
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +55,20 @@ class RabbitQueue:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueForm:
+    """How a queue is declared."""
+
+    name: str
+    durable: bool = True
+    auto_delete: bool = False
+    arguments: Mapping[str, Any]
+
+
+#: Tells how a queue has to be declared where it is missing.
+FormOf = Callable[[QueueAddress], QueueForm]
+
+
 def rabbit_queues(endpoint: Endpoint) -> tuple[RabbitQueue, ...]:
     """Return every queue of an endpoint, in the order in which they are emptied."""
     found = []
@@ -93,16 +107,24 @@ def expected_arguments(address: QueueAddress) -> dict[str, Any]:
     return {"x-max-priority": UNIFIED_MAX_PRIORITY} if address.side is Side.UNIFIED else {}
 
 
-def declare_missing(connection: Any, address: QueueAddress) -> bool:
+def declare_missing(connection: Any, address: QueueAddress, form_of: FormOf) -> bool:
     """Declare a destination queue as its system would, if it is missing; return whether it was created."""
     if count(connection, address.wire_queue) is not None:
         return False
+    declare(connection, form_of(address))
+    return True
+
+
+def declare(connection: Any, form: QueueForm) -> None:
+    """Declare a queue."""
     channel = connection.channel()
     channel.queue_declare(
-        queue=address.wire_queue, durable=True, auto_delete=False, arguments=expected_arguments(address) or None
+        queue=form.name,
+        durable=form.durable,
+        auto_delete=form.auto_delete,
+        arguments=dict(form.arguments) or None,
     )
     channel.close()
-    return True
 
 
 def declare_own(connection: Any, queue: str) -> bool:

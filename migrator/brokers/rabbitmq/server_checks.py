@@ -12,7 +12,6 @@ from typing import Any
 from migrator.brokers.protocol import BrokerFacts
 from migrator.brokers.rabbitmq.management import URL_VARIABLE, Management
 from migrator.brokers.rabbitmq.queues import (
-    UNIFIED_MAX_PRIORITY,
     as_text,
     expected_arguments,
     find_arguments,
@@ -82,11 +81,6 @@ def _findings(
     for address, given in arguments.items():
         queue = f"{where} {address.wire_queue}"
         found = as_text(given)
-        # How an app of the project declares its queue, its workers show: they start before anything legacy stops.
-        if endpoint.declared_by_us and given.get("x-max-priority") != UNIFIED_MAX_PRIORITY:
-            what = "the unified queue has other arguments than the unified app declares; the server refuses that (406)"
-            remedy = f"delete the queue while it is empty; it is redeclared with x-max-priority={UNIFIED_MAX_PRIORITY}"
-            yield _finding("BROKER-QUEUE-ARGUMENTS", Severity.ERROR, queue, what, found, remedy)
         if address.system is System.DRAMATIQ:
             expected = expected_arguments(address)
             if any(given.get(name) != value for name, value in expected.items()):

@@ -21,7 +21,7 @@ from migrator.project.commands import ProjectCodeError
 from migrator.report import Finding, Report
 from migrator.state.proof import other_versions, proof_file, read_proof
 from migrator.steps.guards.effective_schedule import schedule_findings
-from migrator.steps.guards.unified_broker import broker_findings
+from migrator.steps.guards.unified_broker import broker_findings, queue_findings
 from migrator.steps.protocol import Context, error, findings_report, warning
 from migrator.wire.message import Side
 from migrator.workers import legacy_aliases
@@ -49,6 +49,7 @@ def guard(context: Context) -> Report:
         findings += other_versions(proof, seen["versions"], str(proof_file(plan)))
     findings += [
         *broker_findings(context, seen["settings"]),
+        *queue_findings(context, seen["queues"]),
         *_net(context, seen["settings"]),
         *schedule_findings(plan, for_beat),
     ]

@@ -127,9 +127,10 @@ class RabbitHome(RabbitLink):
                 code="TRANSFER-QUEUE-MADE",
                 severity=Severity.WARNING,
                 where=", ".join(sorted(created)),
-                what="the queue was missing and was declared with its system's default arguments",
+                what="the queue was missing and was declared: a unified one as its app does, others as systems do",
                 found=f"{len(created)} queues",
-                remedy="if workers are refused with 406, delete it while it is empty and let them declare it",
+                remedy="if workers are refused with 406, their declaration is another one: transfer the messages to "
+                "where they were, delete the queue, and let the workers declare it",
             )
         returned = sum(window.returned for window in self._log.windows.values()) if self._log else 0
         again = f"a broker redelivered {returned} messages that had been moved; they were recognised"

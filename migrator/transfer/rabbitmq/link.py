@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from migrator.brokers.rabbitmq.broker import RabbitmqBroker
 from migrator.brokers.rabbitmq.browse import browse
 from migrator.brokers.rabbitmq.management import Management
-from migrator.brokers.rabbitmq.queues import RabbitQueue, arriving_queue, rabbit_queues
+from migrator.brokers.rabbitmq.queues import FormOf, RabbitQueue, arriving_queue, rabbit_queues
 from migrator.brokers.rabbitmq.server import CONNECTION_ERRORS, ERRORS, BlockedError, RabbitmqServer, count, failure
 from migrator.brokers.rabbitmq.staging_headers import ID, own_header, public_copy
 from migrator.errors import MigratorError, UnreachableError
@@ -39,6 +39,8 @@ class RabbitLink:
         self.identity = identity
         self.peers = peers
         self.brokers: list[RabbitmqBroker] = []
+        #: How a destination queue that is missing is declared.
+        self.form_of: FormOf | None = None
         self._plan = plan
         self._session: LockedSession | None = None
         self._log: DedupLog | None = None
@@ -65,6 +67,7 @@ class RabbitLink:
         with self.server.translated():
             breaker = self._management() if takeover else None
             self._session = open_session(self.server, wait_s=wait_s, windows=windows, break_lock=breaker)
+            self._session.form_of = self.form_of
 
     def begin(self) -> None:
         """Look at what earlier runs have left: redelivered messages, and what has arrived from other servers."""

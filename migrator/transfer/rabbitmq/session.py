@@ -18,7 +18,7 @@ from typing import Any
 import amqp
 
 from migrator.brokers.rabbitmq.management import Management
-from migrator.brokers.rabbitmq.queues import LOCK, declare_missing, declare_own
+from migrator.brokers.rabbitmq.queues import LOCK, FormOf, declare_missing, declare_own
 from migrator.brokers.rabbitmq.server import ERRORS, RabbitmqServer, failure
 from migrator.transfer.rabbitmq.consumer import TransactionalConsumer
 from migrator.transfer.rabbitmq.dedup_window import DedupWindow, note_alive
@@ -49,6 +49,8 @@ class LockedSession:
         self._addresses: dict[str, QueueAddress] = {}
         self._known: set[str] = set()
         self._consumers: dict[str, TransactionalConsumer] = {}
+        #: How a destination queue is declared.
+        self.form_of: FormOf | None = None
         #: Destination queues that were missing.
         self.created: list[str] = []
         self._written_at = 0.0
@@ -89,7 +91,8 @@ class LockedSession:
         queue = address.wire_queue
         if queue not in self._known:
             self._addresses[queue] = address
-            if declare_missing(self.connection, address):
+            assert self.form_of is not None, "this session has no destinations"
+            if declare_missing(self.connection, address, self.form_of):
                 self.created.append(queue)
                 self.note_created()
             self._known.add(queue)

@@ -37,6 +37,19 @@ from migrator.wire.message import State, System
 PLAN = Path(__file__).resolve().parents[3] / "fixtures" / "legacy_project" / "migration.toml"
 CELERY_TASK = "tasks.celery_tasks."
 QUEUES = {"dramatiq": ("default", "default.DQ"), "celery": ("celery",), "unified": ("unified",)}
+#: The unified app as far as it is asked how it declares its queue.
+APP = {
+    "core/settings.py": 'SECRET_KEY = "only for tests"\n',
+    "tasks/celery.py": """\
+import os
+
+from celery import Celery
+from kombu import Exchange, Queue
+
+app = Celery("tasks", broker=os.environ["UNIFIED_BROKER_URL"])
+app.conf.task_queues = (Queue("unified", Exchange("unified"), routing_key="unified", max_priority=9),)
+""",
+}
 LISTS = ("", *(f"\x06\x16{step}" for step in (3, 6, 9)))
 
 
@@ -182,6 +195,9 @@ def _scene(folder: Path, urls: dict[str, str]) -> Iterator[RabbitScene]:
     )
     assert "UNIFIED_BROKER_URL" in text
     (folder / "migration.toml").write_text(text)
+    for name, source in APP.items():
+        (folder / "apps/backend/src" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "apps/backend/src" / name).write_text(source)
     on_rabbit = urls["dramatiq"].startswith("amqp")
     # Confirmed: what a server has not written to disk yet is lost by a crash, and no tool can bring it back.
     producer: Any = (
@@ -195,6 +211,9 @@ def _scene(folder: Path, urls: dict[str, str]) -> Iterator[RabbitScene]:
         from kombu import Exchange, Queue
 
         unified_app.conf.task_queues = (Queue("unified", Exchange("unified"), routing_key="unified", max_priority=9),)
+        # As its workers do, which start before messages are transferred.
+        with unified_app.connection_for_write() as connection:
+            unified_app.amqp.queues["unified"](connection.channel()).declare()
     scene = RabbitScene(
         plan=load_plan(folder / "migration.toml"),
         environ={

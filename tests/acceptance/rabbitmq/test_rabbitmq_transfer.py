@@ -396,19 +396,6 @@ def test_a_live_worker_is_refused(rabbit_only: RabbitScene, tmp_path: Path) -> N
     assert (report.moved, report.balance) == (3, 0)
 
 
-def test_a_queue_with_other_arguments_stops_the_run_before_it_begins(
-    rabbit_only: RabbitScene, rabbit: RabbitServer
-) -> None:
-    scene = rabbit_only
-    ids = mixed(scene, 10)
-    vhost = scene.urls["unified"].rpartition("/")[2]
-    rabbit.manage("PUT", f"queues/{vhost}/unified", {"durable": True, "arguments": {}})
-    with pytest.raises(RefusedError, match="406"):
-        scene.forward()
-    rabbit.manage("DELETE", f"queues/{vhost}/unified")
-    assert scene.forward().moved == len(ids)
-
-
 def test_a_destination_that_is_deleted_meanwhile_is_made_again(rabbit_only: RabbitScene, rabbit: RabbitServer) -> None:
     """The server drops what it can't route when a transaction is committed; the run still has it."""
     scene = rabbit_only
