@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from .locks import lock_options, locks
+from .staying_probe import queue_of
 
 #: One value of each type that a wire may lose.
 PROBES: Mapping[str, Any] = {
@@ -125,8 +126,6 @@ def _task(task: Any) -> dict[str, Any]:
     from kombu.serialization import dumps, loads, prepare_accept_content
 
     app = task.app
-    route = app.amqp.router.route({}, task.name)
-    queue = route.get("queue")
     soft = task.soft_time_limit or app.conf.task_soft_time_limit
     hard = task.time_limit or app.conf.task_time_limit
     stores = not task.ignore_result and not isinstance(task.backend, DisabledBackend)
@@ -138,7 +137,7 @@ def _task(task: Any) -> dict[str, Any]:
     return {
         "policy": {
             "name": task.name,
-            "queue": getattr(queue, "name", None) or app.conf.task_default_queue,
+            "queue": queue_of(app, task),
             "priority": task.priority,
             "max_retries": task.max_retries,
             "retried": _retried_task(task),

@@ -70,7 +70,7 @@ def _celery(words: Sequence[str]) -> Any:
     own = [task for name, task in app.tasks.items() if not name.startswith("celery.")]
     chosen = _option(words, "-Q", "--queues")
     return {
-        "tasks": [[task.name, _queue(app, task), _file(task.run)] for task in own],
+        "tasks": [[task.name, queue_of(app, task), _file(task.run)] for task in own],
         "queues": chosen.split(",") if chosen else sorted(app.amqp.queues),
         "schedule": {str(name): str(entry.get("task")) for name, entry in (app.conf.beat_schedule or {}).items()},
         "place": str(app.conf.broker_read_url or app.conf.broker_url),
@@ -78,7 +78,8 @@ def _celery(words: Sequence[str]) -> Any:
     }
 
 
-def _queue(app: Any, task: Any) -> str:
+def queue_of(app: Any, task: Any) -> str:
+    """Return the queue to which a task is sent where the caller names none."""
     given = {name: value for name, value in task._get_exec_options().items() if name == "queue" and value}
     queue = app.amqp.router.route(given, task.name).get("queue")
     return str(getattr(queue, "name", queue) or app.conf.task_default_queue)

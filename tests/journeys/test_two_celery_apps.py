@@ -1,4 +1,7 @@
-"""Parity of a project with two Celery apps: what a task sends, and its retry, is seen once on either side."""
+"""Parity of a project with two Celery apps: what a task sends, and its retry, is seen once on either side.
+
+A queue that a task names itself is its queue, whatever the app's default is.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +93,7 @@ def sell(loaves):
     count.delay(loaves)
 
 
-@shared_task(name="jobs.count")
+@shared_task(name="jobs.count", queue="tills")
 def count(loaves):
     return loaves
 """,
@@ -112,19 +115,20 @@ modules = ["bakery.ovens", "bakery.tills"]
 
 [unified]
 broker = "${BAKERY_REDIS:-redis://127.0.0.1:6379/0}"
-queues = ["bakery"]
+queues = ["bakery", "tills"]
 
 [[process]]
 name = "new"
 side = "unified"
 role = "worker"
-command = ["{python}", "-m", "celery", "-A", "bakery.celery:app", "worker", "-Q", "bakery", "-n", "{node}"]
+command = ["{python}", "-m", "celery", "-A", "bakery.celery:app", "worker", "-Q", "bakery,tills", "-n", "{node}"]
 """
 TASK = """
 [[task]]
 name = "jobs.{name}"
 path = "bakery.jobs.{name}"
 parameters = ["loaves"]
+queue = "{queue}"
 
   [[task.replaces]]
   system = "celery"
@@ -144,7 +148,10 @@ args = [{loaves}]
 
 def test_what_is_sent_and_a_retry_are_seen_once(tmp_path: Path) -> None:
     files = dict(BAKERY)
-    files["migration.toml"] = PLAN + "".join(TASK.format(name=name, module=module) for name, module in TASKS.items())
+    files["migration.toml"] = PLAN + "".join(
+        TASK.format(name=name, module=module, queue="tills" if name == "count" else "bakery")
+        for name, module in TASKS.items()
+    )
     for name, module in TASKS.items():
         for loaves in (2, 9):
             text = CASE.format(name=name, module=module, loaves=loaves)
