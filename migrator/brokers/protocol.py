@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from migrator.plan.model import Endpoint
@@ -59,6 +60,58 @@ class BrokerFacts:
     def headroom_bytes(self) -> int | None:
         """Memory left under the server's limit; None if it has none."""
         return None if self.maxmemory_bytes == 0 else max(self.maxmemory_bytes - self.used_memory_bytes, 0)
+
+
+class PlaceKind(StrEnum):
+    """What kind of place outside of the plan holds messages."""
+
+    QUEUE = "a queue that the plan does not name"
+    NAMESPACE = "a queue of another Dramatiq namespace"
+    PREFIX = "a queue under another key prefix"
+    STEP = "a priority list of a step that the plan does not name"
+    SEPARATOR = "a priority list with another separator than the plan has"
+    DATABASE = "a queue in another database of the server"
+    UNACKED = "messages that a worker has taken from a queue outside of the plan"
+    NATIVE_DELAY = "a queue of Celery's native delayed delivery"
+    DEAD_LETTER_ROUTE = "a queue whose messages the server moves on by itself"
+    DELAYED_EXCHANGE = "an exchange that holds delayed messages"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """One place outside of the plan's queues that holds messages."""
+
+    kind: PlaceKind
+    #: URL of the server without its password, its database or virtual host included.
+    where: str
+    #: The brokers of the plan on that server, as :data:`migrator.plan.leave.BROKERS` calls them; the likeliest first.
+    brokers: tuple[str, ...]
+    #: As ``[[leave]]`` names it.
+    queue: str
+    #: Redis, where it is not the database of such a broker.
+    database: int | None = None
+    #: None if the server does not tell.
+    messages: int | None
+    #: Names of tasks whose messages are there, as far as it was looked into.
+    tasks: frozenset[str] = frozenset()
+    #: The line of the plan that makes it one of the plan's; empty if a plan can't name it.
+    line: str = ""
+
+    @property
+    def leave(self) -> str:
+        """The words of the plan that leave it alone."""
+        lines = ["[[leave]]", f'broker = "{self.brokers[0]}"', f"queue = {_quoted(self.queue)}"]
+        lines += [f"database = {self.database}"] if self.database is not None else []
+        return "; ".join([*lines, 'reason = "…"'])
+
+
+def label(endpoint: Endpoint) -> str:
+    """Return what a plan calls a broker."""
+    return "unified" if endpoint.side.value == "unified" else f"legacy.{endpoint.system.value}"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.translate({6: "\\u0006", 22: "\\u0016", 34: '\\"', 92: "\\\\"}) + '"'
 
 
 class Broker(Protocol):

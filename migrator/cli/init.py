@@ -74,7 +74,7 @@ def command(path: Path, in_place: bool, into: str, modules: tuple[str, ...], for
     legacy = replace(inventory, tasks=tuple(task for task in inventory.tasks if module_of(task) != into))
     lines, data = _told(legacy, left if scope else None)
     lines[0] = f"wrote {file}: {lines[0]}"
-    lines += [*told, *_decisions(decisions)]
+    lines += [*told, *_outside(file, decisions), *_decisions(decisions)]
     data["decisions"] = [dict(zip(("line", "key", "text"), decision, strict=True)) for decision in decisions]
     data, steps = {"file": str(file), **data}, [f"edit {file}", "migrator rewrite-imports --diff"]
     finish(Answer(exit_code=ExitCode.CLEAN, lines=lines, data=data, next_steps=steps), output_format)
@@ -129,6 +129,24 @@ def _scope(inventory: Inventory, names: tuple[str, ...]) -> tuple[str, ...]:
             raise UsageError(f"--module {name}", "no legacy task is in such a module", remedy=remedy)
         patterns += found
     return tuple(dict.fromkeys(patterns))
+
+
+def _outside(file: Path, decisions: list[tuple[int, str, str]]) -> list[str]:
+    """Return what the brokers of a draft hold that it does not name, if they are known and answer."""
+    import os
+
+    from migrator.brokers.outside import outside_places, place_findings
+    from migrator.errors import MigratorError
+    from migrator.plan.loader import load_plan
+    from migrator.render.text import finding_lines
+
+    if any(key.endswith((".broker", "modules")) or ".queues" in key for _, key, _ in decisions):
+        return []
+    plan = load_plan(file, draft=True)
+    try:
+        return finding_lines(place_findings(plan, outside_places(plan, os.environ)), most=5)
+    except MigratorError as problem:
+        return [f"not seen whether other queues hold messages: {problem}"]
 
 
 def _decisions(decisions: list[tuple[int, str, str]]) -> list[str]:

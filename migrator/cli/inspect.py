@@ -172,15 +172,19 @@ def _waiting(plan_file: Path) -> tuple[list[tuple[str, str, str, int]], str]:
     from contextlib import closing
 
     from migrator.brokers.connect import connect
+    from migrator.brokers.outside import outside_places
     from migrator.errors import MigratorError
     from migrator.plan.loader import load_plan
 
     rows: list[tuple[str, str, str, int]] = []
     try:
-        for endpoint in load_plan(plan_file).legacy:
+        plan = load_plan(plan_file)
+        for endpoint in plan.legacy:
             with closing(connect(endpoint, os.environ)) as broker:
                 for (queue, state), number in broker.depths().items():
                     rows.append((endpoint.system.value, queue, state.value, number))
+        for place in outside_places(plan, os.environ):
+            rows.append(("outside", place.queue, place.kind.value, place.messages or 0))
     except MigratorError as error:
         return rows, str(error)
     return rows, ""

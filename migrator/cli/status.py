@@ -38,6 +38,7 @@ def command(plan_file: Path | None, output_format: str) -> None:
     """
     from migrator.errors import ExitCode, UsageError
     from migrator.plan.loader import load_plan
+    from migrator.render.text import finding_lines
     from migrator.runner.cutover import status
     from migrator.steps.protocol import RunOptions
     from migrator.wiring import guarded
@@ -53,6 +54,7 @@ def command(plan_file: Path | None, output_format: str) -> None:
         lines += [f"{word}: {', '.join(steps)}" for word, steps in (("done", now.done), ("left", now.left)) if steps]
     waiting = "; ".join(f"{name} {count:,}" for name, count in now.waiting.items())
     lines.append(f"messages: {waiting or ('unknown' if now.problems else 'none wait')}")
+    lines += finding_lines(now.outside, most=5)
     running = [_shown(state) for state in now.processes if state.state != "stopped"]
     lines.append(f"processes: {', '.join(running) or 'none of the plan is running'}")
     interpreter, unclear = _interpreter(plan)

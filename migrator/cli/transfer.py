@@ -79,6 +79,7 @@ def command(plan: Plan, yes: bool, output_format: str, find: str, **chosen: obje
 
         finish(_location(locate(plan, environ=os.environ, identity=find)), output_format)
     options = _options(plan, chosen)
+    _refuse_outside(plan, options, output_format)
     snapshot = None
     if not options.dry_run:
         confirm(f"Move the waiting messages of {plan.name} {options.direction.value}?", yes=yes)
@@ -93,6 +94,25 @@ def command(plan: Plan, yes: bool, output_format: str, find: str, **chosen: obje
         report = transfer(plan, environ=os.environ, options=options, listener=listener, should_stop=should_stop)
     answer = _answer(report, chosen, interrupted=should_stop() and not options.follow)
     finish(answer if snapshot is None else _with_snapshot(answer, snapshot), output_format)
+
+
+def _refuse_outside(plan: Plan, options: TransferOptions, output_format: str) -> None:
+    """Refuse to move the plan's queues while its servers hold messages elsewhere, unless single ones are asked for."""
+    from migrator.brokers.outside import outside_places, place_findings
+    from migrator.errors import ExitCode
+    from migrator.render.text import finding_lines
+    from migrator.report import Severity
+    from migrator.transfer.options import Direction
+
+    if options.direction is Direction.BACK or options.queues:
+        return
+    unified = {mapping.unified for mapping in plan.mappings() if {mapping.name, mapping.unified} & options.tasks}
+    places = outside_places(plan, os.environ, only=frozenset(unified))
+    findings = list(place_findings(plan, places))
+    if any(finding.severity is Severity.ERROR for finding in findings):
+        lines, data = finding_lines(findings), {"findings": [dataclasses.asdict(finding) for finding in findings]}
+        steps = [f"edit {plan.file}"]
+        finish(Answer(exit_code=ExitCode.REFUSED, lines=lines, data=data, next_steps=steps), output_format)
 
 
 def _with_snapshot(answer: Answer, snapshot: SnapshotFacts) -> Answer:

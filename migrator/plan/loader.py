@@ -19,6 +19,7 @@ from migrator.errors import PlanError, UsageError, did_you_mean
 from migrator.plan.crontab import crontab_problem
 from migrator.plan.decisions import is_open, open_decisions
 from migrator.plan.dismissals import read_dismissals
+from migrator.plan.leave import read_left_queues
 from migrator.plan.model import (
     Cutover,
     Endpoint,
@@ -103,6 +104,7 @@ def _plan(top: TomlTable, file: Path, fingerprint: str) -> Plan:
         rehearsal=_rehearsal(top.table("rehearsal")) if "rehearsal" in top.data else {},
         scope=read_scope(top.table("scope")) if "scope" in top.data else (),
         dismissals=read_dismissals(top.tables("dismiss")),
+        leaves=read_left_queues(top.tables("leave")),
     )
     for table in (migration, legacy, top):
         table.close()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from migrator.plan.dismissals import Dismissal
+from migrator.plan.leave import LeftQueue
 from migrator.plan.processes import Process, Role
 from migrator.wire.message import Side, System
 
@@ -226,6 +227,8 @@ class Plan:
     scope: tuple[str, ...] = ()
     #: Findings of the rewrite that are dismissed.
     dismissals: tuple[Dismissal, ...] = ()
+    #: Queues outside of the plan that are left alone.
+    leaves: tuple[LeftQueue, ...] = ()
 
     @property
     def folder(self) -> Path:

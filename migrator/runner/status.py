@@ -8,8 +8,10 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from migrator.brokers.connect import connect
+from migrator.brokers.outside import outside_places, place_findings
 from migrator.errors import MigratorError
 from migrator.plan.model import Plan
+from migrator.report import Finding
 from migrator.runner.carried import overdue_parked, waiting_carried
 from migrator.runner.current_action import current_action, how_it_ends
 from migrator.runner.preparation import Stage, preparation
@@ -56,6 +58,8 @@ class MigrationStatus:
     left: tuple[str, ...]
     #: Messages by ``side.system queue state``, those with none left out.
     waiting: Mapping[str, int] = field(default_factory=dict)
+    #: Where else messages wait, outside of the plan's queues.
+    outside: tuple[Finding, ...] = ()
     processes: tuple[ProcessState, ...] = ()
     #: Unified names of the tasks that were moved on their own.
     moved_tasks: tuple[str, ...] = ()
@@ -70,6 +74,7 @@ def read_status(plan: Plan, *, environ: Mapping[str, str], state: RunState) -> M
     """Ask brokers and processes, and put it together with what the journal says."""
     problems: list[str] = []
     waiting = _waiting(plan, environ, problems)
+    outside = () if problems else tuple(place_findings(plan, outside_places(plan, environ)))
     processes = list_processes(plan, environ=environ, problems=problems)
     entries = open_journal(plan).entries(state.run)
     now = current_action(entries, state.run)
@@ -97,6 +102,7 @@ def read_status(plan: Plan, *, environ: Mapping[str, str], state: RunState) -> M
         done=done,
         left=() if finished else tuple(name for name in order if name not in done),
         waiting=waiting,
+        outside=outside,
         processes=processes,
         problems=tuple(problems),
         next_steps=("migrator status",) if owner else next_commands(state),

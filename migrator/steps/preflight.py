@@ -9,6 +9,7 @@ from migrator.steps.guards import (
     database,
     managers,
     messages,
+    queues,
     schedule_state,
     schedulers,
     source,
@@ -31,6 +32,7 @@ GUARDS = (
     schedule_state.guard,
     worker_probe.guard,
     staying.guard,
+    queues.guard,
     messages.guard,
 )
 

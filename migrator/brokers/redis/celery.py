@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 from msgspec import Raw
 
 from migrator.brokers.decode import read_message
 from migrator.brokers.protocol import BrokerFacts, Depths, Owner
-from migrator.brokers.redis.keys import PARKED, sources, unacked_keys
+from migrator.brokers.redis.keys import PARKED, SEPARATOR, sources, unacked_keys
 from migrator.brokers.redis.quarantine import count_quarantined, read_quarantined
 from migrator.brokers.redis.server import RedisServer
 from migrator.plan.model import Endpoint
@@ -91,13 +92,7 @@ class CeleryRedis:
 
     def unacked(self) -> Iterator[tuple[str, bytes, bytes, int]]:
         """Yield queue, tag, message and priority of the unacknowledged messages of this endpoint's queues."""
-        seen: set[bytes] = set()
-        for tag, value in self.server.client.hscan_iter(unacked_keys(self.endpoint)[0], count=_PAGE):
-            entry = _unacked_entry(value)
-            if entry is None or tag in seen:
-                continue
-            seen.add(tag)
-            message, queue, priority = entry
+        for tag, message, queue, priority in read_unacked(self.server.client, unacked_keys(self.endpoint)[0]):
             if queue in self.endpoint.queues:
                 yield queue, tag, message, priority
 
@@ -147,11 +142,33 @@ class CeleryRedis:
         return QueueAddress(self.endpoint.side, self.endpoint.system, queue)
 
 
-def _unacked_entry(value: bytes) -> tuple[bytes, str, int] | None:
-    """Return message, queue and priority of a value of the hash ``unacked``; None if it can't be read."""
-    try:
-        message, _, routing_key = msgspec.json.decode(value, type=tuple[Raw, str, str])
-        properties = msgspec.json.decode(bytes(message), type=_Routed).properties
-    except (msgspec.MsgspecError, RecursionError):
-        return None
-    return bytes(message), routing_key or properties.delivery_info.routing_key, properties.priority or 0
+def read_unacked(client: Any, key: str) -> Iterator[tuple[bytes, bytes, str, int]]:
+    """Yield tag, message, queue and priority of each entry of a hash ``unacked`` that can be read.
+
+    The queue is the one to which kombu would give the message back: that which its exchange has for the routing key.
+    """
+    seen: set[bytes] = set()
+    bound: dict[tuple[str, str], str] = {}
+    for tag, value in client.hscan_iter(key, count=_PAGE):
+        try:
+            message, exchange, routing_key = msgspec.json.decode(value, type=tuple[Raw, str, str])
+            properties = msgspec.json.decode(bytes(message), type=_Routed).properties
+        except (msgspec.MsgspecError, RecursionError):
+            continue
+        if tag in seen:
+            continue
+        seen.add(tag)
+        route = exchange, routing_key or properties.delivery_info.routing_key
+        if route not in bound:
+            bound[route] = _bound_queue(client, key.removesuffix("unacked"), *route)
+        yield tag, bytes(message), bound[route], properties.priority or 0
+
+
+def _bound_queue(client: Any, prefix: str, exchange: str, routing_key: str) -> str:
+    """Return the queue that an exchange has for a routing key; without a binding the key names it."""
+    for member in client.smembers(f"{prefix}_kombu.binding.{exchange}") if exchange else ():
+        text = member.decode(errors="surrogateescape")
+        parts = text.split(SEPARATOR if SEPARATOR in text else ":")
+        if parts[0] == routing_key:
+            return str(parts[-1])
+    return routing_key

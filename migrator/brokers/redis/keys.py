@@ -21,6 +21,8 @@ LOCK = "tqm:lock"
 RUNS = "tqm:runs"
 LEDGER = "tqm:ledger"
 PARKED = "tqm:parked"
+#: What kombu puts between the parts of a name unless its option ``sep`` says otherwise.
+SEPARATOR = "\x06\x16"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,6 +63,18 @@ class RedisServer:
         self.client.close()
         self.client.connection_pool.disconnect()
 
+    @contextmanager
+    def other_database(self, number: int) -> Iterator[Any]:
+        """Yield a client of another database of the server, on a connection of its own."""
+        client = self.client.client()
+        try:
+            client.select(number)
+            yield client
+        finally:
+            # It must not go back to the pool, whose connections are to our database.
+            client.connection.disconnect()
+            client.close()
+
     def run(self, name: str, keys: list[Any], arguments: list[Any]) -> Any:
         """Run one of our scripts and return its result; redis-py's errors propagate."""
         digest, text = script(name)
