@@ -229,23 +229,24 @@ def _lines(title: str, counts: Mapping[str, int]) -> list[str]:
 
 def _quarantined_lines(report: TransferReport) -> list[str]:
     """Return for each reason the number of messages, details of the first ones, and the bytes of one."""
+    from migrator.wire.quarantined import ADVICE
+    from migrator.wire.quarantined import QuarantineReason as Reason
+
     lines: list[str] = []
     for reason, number in report.reasons.items():
         lines.append(f"quarantined, {reason}: {number:,}")
         records = [record for record in report.quarantined_messages if record.reason == reason]
         for record in records[:_SHOWN_PER_REASON]:
             name = record.task or "unreadable"
-            lines.append(
-                f"  {record.system.value}:{record.queue} {record.id or record.copy_id} {name}: {record.detail}"
-            )
+            place = f"{record.system.value}:{record.queue} {record.id or record.copy_id}"
+            lines.append(f"  {place} {name}: {record.detail}")
         if number > _SHOWN_PER_REASON:
             lines.append(f"  and {number - min(len(records), _SHOWN_PER_REASON):,} more")
+        lines.append(f"  what to do: {ADVICE[Reason(reason)]}")
         if example := report.examples.get(reason):
             lines.append(f"  bytes of the first one: {example[:_EXAMPLE_CHARACTERS]}")
     if report.quarantined and not report.dry_run:
-        lines.append(
-            "  (they stay unchanged on their server; --back returns them, --retry-quarantined translates them again)"
-        )
+        lines.append("  (they stay unchanged on their server; --back returns them)")
     return lines
 
 

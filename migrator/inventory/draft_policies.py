@@ -52,6 +52,10 @@ def add_policy(
         legacy = plan["legacy"][task.system.value]["queues"]
         if (queue := queue_of(task, options)) and queue != legacy[0]:
             entry["queue"] = queue
+        if task.system is System.DRAMATIQ and isinstance(age_ms := options.values.get("max_age"), int):
+            entry["max_age_ms"] = age_ms
+        elif task.system is System.DRAMATIQ and "max_age" in options.computed:
+            entry["max_age_ms"] = f"{DECIDE}: its max_age is {options.computed['max_age']}"
         if options.text:
             entry["name"].comment(f"{task.path} has {options.text}".replace("\n", " "))
 

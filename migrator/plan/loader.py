@@ -213,7 +213,10 @@ def _mapping(table: TomlTable, unified: str) -> TaskMapping:
         primary=table.flag("primary"),
         queue=table.text("queue", default=""),
         computed=table.flag("computed"),
+        max_age_ms=table.integer("max_age_ms", default=None),
     )
+    if mapping.max_age_ms is not None and mapping.system is not System.DRAMATIQ:
+        table.problem("max_age_ms", "only an actor has one", "a message of Celery has its own expires")
     table.close()
     return mapping
 

@@ -83,6 +83,8 @@ class TaskMapping:
     queue: str = ""
     #: True if the source computes the name: it stands nowhere there, and others may have the same path.
     computed: bool = False
+    #: Dramatiq: the actor's own age limit in milliseconds, which its messages don't have; None if it has none.
+    max_age_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,6 +84,9 @@ class DeadLetterConsumer(Consumer):
 
         def on_task_received(message: Any) -> Any:
             try:
+                name = legacy_aliases.mapped_task(message)
+                if name and name not in self.app.tasks and not legacy_aliases.take_mapped(message, name):
+                    return self.on_unknown_task(None, message, KeyError(name))
                 return handle(message)
             except _WRONG_SHAPE as error:
                 if message.acknowledged:

@@ -12,16 +12,19 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from celery import bootsteps
 
 logger = logging.getLogger(__name__)
 
+#: Celery's own tasks that call one task with each item of a list; the first gives the item itself.
+MAP, STARMAP = "celery.map", "celery.starmap"
+MAPPED = frozenset({MAP, STARMAP, "celery.chunks"})
 #: Set of legacy queues that the workers consume as well.
 QUEUES = "tqm:alias:queues"
-#: Hash: legacy name -> JSON with ``name``, ``parameters`` and ``arguments``.
+#: Hash: legacy name -> JSON with ``name``, ``parameters``, ``arguments`` and what the unified task ``takes``.
 TABLE = "tqm:alias:table"
 #: Hash: legacy name -> number of messages that arrived with it.
 HITS = "tqm:alias:hits"
@@ -46,17 +49,35 @@ def take(message: Any) -> bool:
 
     The message keeps its id, ETA, expiry and number of retries. If its arguments can't be converted, it is not changed.
     """
+    return _take(message, message.headers["task"], _body)
+
+
+def mapped_task(message: Any) -> str:
+    """Return the task that a message of Celery's own map, starmap or chunks calls; empty for any other message."""
+    if (message.headers or {}).get("task") not in MAPPED or message.content_type != "application/json":
+        return ""
+    try:
+        return str(json.loads(message.body)[1]["task"]["task"])
+    except (ValueError, TypeError, KeyError, IndexError):
+        return ""
+
+
+def take_mapped(message: Any, name: str) -> bool:
+    """Give the task of a map, starmap or chunks its unified name and arguments, as :func:`take` does."""
+    return _take(message, name, _mapped_body)
+
+
+def _take(message: Any, name: str, rewritten: Callable[[Any, Mapping[str, Any]], tuple[str, Any]]) -> bool:
     channel = message.channel
     if not hasattr(channel, "_q_for_pri"):  # not Redis
         return False
-    name = message.headers["task"]
     with channel.conn_or_acquire() as client:
         entry = client.hget(TABLE, name)
         if entry is None:
             return False
         alias = json.loads(entry)
         try:
-            body = _body(message, alias)
+            task, body = rewritten(message, alias)
         except (ValueError, TypeError, KeyError) as error:
             logger.error("legacy_aliases=unfit task=%s id=%s error=%s", name, message.headers.get("id"), error)
             return False
@@ -65,7 +86,7 @@ def take(message: Any) -> bool:
                 pipe.hincrby(HITS, name, 1).hset(LAST, name, int(time.time() * 1000)).execute()
     queue = alias["queue"]
     message.body, message._decoded_cache = body, None
-    message.headers = {**message.headers, "task": alias["name"], "alias": name}
+    message.headers = {**message.headers, "task": task, "alias": name}
     # A retry goes to the queue that the delivery names, which has to be the unified one from now on.
     message.delivery_info = {**message.delivery_info, "exchange": queue, "routing_key": queue}
     logger.info("legacy_aliases=hit task=%s as=%s id=%s", name, alias["name"], message.headers.get("id"))
@@ -101,17 +122,43 @@ def adapt(alias: Mapping[str, Any], args: list[Any], kwargs: dict[str, Any]) -> 
     return [], named
 
 
-def _body(message: Any, alias: Mapping[str, Any]) -> Any:
+def _body(message: Any, alias: Mapping[str, Any]) -> tuple[str, Any]:
     if message.content_type != "application/json":
         if alias["arguments"]:
             raise ValueError(f"a body of type {message.content_type} can't be rewritten")
-        return message.body
+        return alias["name"], message.body
     args, kwargs, embed = json.loads(message.body)
     adapted = adapt(alias, list(args), dict(kwargs))
-    if not alias["arguments"]:
-        return message.body
-    body = json.dumps([*adapted, embed], ensure_ascii=False)
-    return body.encode() if isinstance(message.body, bytes) else body
+    return alias["name"], _encoded(message, [*adapted, embed]) if alias["arguments"] else message.body
+
+
+def _mapped_body(message: Any, alias: Mapping[str, Any]) -> tuple[str, Any]:
+    """Return the container and its body: a map whose task takes more than the item becomes a starmap."""
+    name = message.headers["task"]
+    args, kwargs, embed = json.loads(message.body)
+    kwargs["task"]["task"] = alias["name"]
+    if alias["arguments"]:
+        rows = [_row(alias, [item] if name == MAP else item) for item in kwargs["it"]]
+        name = STARMAP if name == MAP else name
+        kwargs["it"] = rows
+    return name, _encoded(message, [args, kwargs, embed])
+
+
+def _row(alias: Mapping[str, Any], item: list[Any]) -> list[Any]:
+    """Return a call's arguments by position, which is how a map gives them."""
+    row, named = adapt(alias, list(item), {})
+    for parameter in alias["takes"][len(row) :]:
+        if parameter not in named:
+            break
+        row.append(named.pop(parameter))
+    if named:
+        raise ValueError(f"{', '.join(named)} would have to be given by name")
+    return row
+
+
+def _encoded(message: Any, body: list[Any]) -> Any:
+    text = json.dumps(body, ensure_ascii=False)
+    return text.encode() if isinstance(message.body, bytes) else text
 
 
 def _queues(parent: Any) -> list[str]:

@@ -23,7 +23,8 @@ from typing import Any
 from migrator.errors import AdaptationError
 from migrator.plan.arguments import RESULT, Call, bind, restore
 from migrator.plan.model import Plan, TaskMapping
-from migrator.translation.canvas_to_unified import Renaming, renamed_embed
+from migrator.translation.canvas_to_unified import renamed_embed
+from migrator.translation.renaming import Renaming
 from migrator.wire.message import System
 
 _MAX_STEPS = 50
@@ -40,8 +41,9 @@ def embed_for_celery(plan: Plan, embed: Mapping[str, Any]) -> dict[str, Any] | s
         find=lambda name: _primary(plan, name, System.CELERY),
         name=lambda mapping: mapping.name,
         call=lambda mapping, args, kwargs: _legacy_call(plan, mapping, args, kwargs),
-        queues=plan.unified.queues,
+        parameters=lambda mapping: mapping.parameters,
         queue=lambda mapping: (mapping.queue if mapping else "") or (legacy.queues[0] if legacy else ""),
+        priority=lambda mapping: None,
     )
     return renamed_embed(renaming, embed)
 

@@ -15,13 +15,13 @@ retries.py (``on_success`` gets message and result, ``on_failure`` is called aft
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from migrator.errors import AdaptationError
-from migrator.plan.arguments import RESULT, Call, adapt, bind, for_result
-from migrator.plan.model import Plan, TaskMapping
+from migrator.plan.arguments import RESULT, adapt, bind, for_result
+from migrator.plan.model import Plan
+from migrator.translation.renaming import MAPPED, Renaming, mapped_task, renamed_items
 from migrator.wire.message import System
 
 _MAX_STEPS = 50
@@ -30,13 +30,11 @@ _Call = tuple[list[Any], dict[str, Any]]
 CALLBACK_OPTIONS = ("on_success", "on_failure", "on_retry_exhausted")
 GROUP_OPTIONS = ("group_completion_uuid", "group_completion_callbacks")
 #: Celery's own tasks that hold signatures in their arguments, and the names of those arguments.
-_CONTAINERS = {
+CONTAINERS = {
     "celery.group": ("tasks",),
     "celery.chain": ("tasks",),
     "celery.chord": ("header", "body"),
-    "celery.map": ("task",),
-    "celery.starmap": ("task",),
-    "celery.chunks": ("task",),
+    **dict.fromkeys(MAPPED, ("task",)),
 }
 
 
@@ -132,31 +130,17 @@ def _holds_result(named: Mapping[str, Any]) -> bool:
     return any(isinstance(value, list) and any(item is RESULT for item in value) for value in named.values())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Renaming:
-    """How a canvas is rewritten from old names to new ones."""
-
-    #: The mapping of a task by its old name, or the reason why there is none as text.
-    find: Callable[[str], TaskMapping | str]
-    #: The new name of a mapping's task, and the new form of its call.
-    name: Callable[[TaskMapping], str]
-    call: Callable[[TaskMapping, Sequence[Any], Mapping[str, Any]], Call]
-    #: The old queues; a signature that names one of them gets the new queue of its task, a container the first one.
-    queues: Collection[str]
-    queue: Callable[[TaskMapping | None], str]
-
-
-def rename_embed(plan: Plan, embed: Mapping[str, Any]) -> dict[str, Any] | str:
-    """Return the callbacks, errbacks, chain and chord of a legacy Celery message with unified names, or a reason."""
-    legacy = plan.endpoint(System.CELERY)
-    renaming = Renaming(
+def to_unified(plan: Plan, priorities: Mapping[str, int]) -> Renaming:
+    """Return how the canvas of legacy Celery is rewritten to unified names."""
+    parameters = {task.name: task.parameters for task in plan.tasks}
+    return Renaming(
         find=lambda name: plan.mapping(System.CELERY, name) or f"{name!r} is not in the plan",
         name=lambda mapping: mapping.unified,
         call=adapt,
-        queues=frozenset(legacy.queues if legacy else ()),
+        parameters=lambda mapping: parameters[mapping.unified],
         queue=lambda mapping: plan.queue_of(mapping.unified if mapping else ""),
+        priority=lambda mapping: priorities.get(mapping.unified),
     )
-    return renamed_embed(renaming, embed)
 
 
 def renamed_embed(renaming: Renaming, embed: Mapping[str, Any]) -> dict[str, Any] | str:
@@ -166,21 +150,21 @@ def renamed_embed(renaming: Renaming, embed: Mapping[str, Any]) -> dict[str, Any
         value = renamed.get(part)
         if value is None:
             continue
-        result = _rename(renaming, value, 0)
+        result = renamed_signature(renaming, value, 0)
         if isinstance(result, str):
             return f"{part}: {result}"
         renamed[part] = result
     return renamed
 
 
-def _rename(renaming: Renaming, value: Any, level: int) -> Any:
+def renamed_signature(renaming: Renaming, value: Any, level: int = 0) -> Any:
     """Return a signature or a list of them renamed, or the reason why not as text."""
     if level > 20:
         return "signatures nested deeper than 20 levels"
     if isinstance(value, list):
         renamed = []
         for item in value:
-            result = _rename(renaming, item, level + 1)
+            result = renamed_signature(renaming, item, level + 1)
             if isinstance(result, str):
                 return result
             renamed.append(result)
@@ -191,26 +175,35 @@ def _rename(renaming: Renaming, value: Any, level: int) -> Any:
     options = dict(signature.get("options") or {})
     for key in ("link", "link_error"):
         if options.get(key):
-            result = _rename(renaming, options[key], level + 1)
+            result = renamed_signature(renaming, options[key], level + 1)
             if isinstance(result, str):
                 return result
             options[key] = result
     signature["options"] = options
-    if signature["task"] in _CONTAINERS:
+    if signature["task"] in CONTAINERS:
         return _rename_container(renaming, signature, level)
     return _rename_call(renaming, signature)
 
 
 def _rename_container(renaming: Renaming, signature: dict[str, Any], level: int) -> Any:
     kwargs = dict(signature.get("kwargs") or {})
-    for name in _CONTAINERS[signature["task"]]:
+    if signature["task"] in MAPPED:
+        mapped = renamed_items(renaming, signature["task"], kwargs)
+        if isinstance(mapped, str):
+            return mapped
+        mapping = renaming.find(mapped_task(kwargs))
+        renaming.reroute(signature["options"], None if isinstance(mapping, str) else mapping)
+        signature["task"], signature["kwargs"] = mapped
+        return signature
+    for name in CONTAINERS[signature["task"]]:
         if kwargs.get(name) is not None:
-            result = _rename(renaming, kwargs[name], level + 1)
+            result = renamed_signature(renaming, kwargs[name], level + 1)
             if isinstance(result, str):
                 return result
             kwargs[name] = result
     signature["kwargs"] = kwargs
-    _reroute(renaming, signature["options"], None)
+    if any(signature["options"].get(name) for name in ("queue", "exchange", "routing_key")):
+        renaming.reroute(signature["options"], None)
     return signature
 
 
@@ -228,11 +221,5 @@ def _rename_call(renaming: Renaming, signature: dict[str, Any]) -> Any:
             return str(error)
         signature["args"], signature["kwargs"] = list(args), kwargs
     signature["task"] = renaming.name(mapping)
-    _reroute(renaming, signature["options"], mapping)
+    renaming.reroute(signature["options"], mapping)
     return signature
-
-
-def _reroute(renaming: Renaming, options: dict[str, Any], mapping: TaskMapping | None) -> None:
-    for key in ("queue", "routing_key"):
-        if isinstance(options.get(key), str) and options[key] in renaming.queues:
-            options[key] = renaming.queue(mapping)

@@ -17,8 +17,10 @@ from msgspec import Raw
 from migrator.errors import AdaptationError
 from migrator.plan.arguments import adapt
 from migrator.plan.model import Endpoint, Plan, TaskMapping
-from migrator.translation.canvas_to_unified import rename_embed
+from migrator.translation.built_in_tasks import BUILT_IN, NewCall, built_in_call
+from migrator.translation.canvas_to_unified import renamed_embed, to_unified
 from migrator.translation.celery_fast_path import CeleryFastPath
+from migrator.translation.renaming import Renaming
 from migrator.translation.result import Translated, Translation, destinations
 from migrator.wire.json_codec import (
     EMPTY_EMBED,
@@ -41,6 +43,7 @@ from migrator.wire.kombu_envelope import (
     copy_id_of,
     expect,
     name_and_id,
+    priority_of,
     read_envelope,
     require_json,
     text_header,
@@ -77,6 +80,8 @@ class CeleryForward:
         self.priorities = priorities
         self.new_tag = new_tag
         self.destinations = destinations(plan)
+        self._first = QueueAddress(plan.unified.side, System.CELERY, plan.unified.queues[0])
+        self._renaming = to_unified(plan, priorities)
         self._mappings = {m.name: m for m in plan.mappings() if m.system is System.CELERY}
         self.fast_path = CeleryFastPath(
             self._mappings,
@@ -108,20 +113,26 @@ class CeleryForward:
         headers = envelope.headers
         name, id_text = text_header(headers, "task"), text_header(headers, "id")
         mapping = self._mappings.get(name)
-        if mapping is None:
+        if mapping is None and name not in BUILT_IN:
             return self._not_in_plan(name, id_text)
         eta_ms, expires_ms = time_ms(headers, "eta"), time_ms(headers, "expires")
         if expires_ms is not None and max(eta_ms or 0, self.now_ms) >= expires_ms:
             return Quarantined(QuarantineReason.EXPIRED, f"it expired at {iso_from_ms(expires_ms)}", name, id_text)
-        changed = _body(self.plan, mapping, envelope)
-        if isinstance(changed, Quarantined):
-            return Quarantined(changed.reason, changed.detail, name, id_text)
-        tag, priority = self.new_tag(), self.priorities[mapping.unified]
-        headers["task"] = Raw(encode_json(mapping.unified))
+        if mapping is not None:
+            new = NewCall(task=mapping.unified, mapping=mapping, body=_body(self._renaming, mapping, envelope))
+        else:
+            new = built_in_call(self._renaming, name, envelope)
+            if new.mapping is None and self.plan.scope:
+                return self._not_in_plan(name, id_text)
+        if isinstance(new.body, Quarantined):
+            return Quarantined(new.body.reason, new.body.detail, new.body.task or name, id_text)
+        tag, changed = self.new_tag(), new.body
+        priority = self.priorities[new.mapping.unified] if new.mapping else priority_of(envelope)
+        headers["task"] = Raw(encode_json(new.task))
         headers[HEADER] = Raw(mark("celery", origin.queue, copy_id=copy_id, tag=tag, text=text))
         properties = envelope.properties
         properties["delivery_tag"] = Raw(b'"%b"' % tag.encode())
-        destination = self.destinations[mapping.unified]
+        destination = self.destinations[new.mapping.unified] if new.mapping else self._first
         properties["delivery_info"] = Raw(encode_json({"exchange": "", "routing_key": destination.queue}))
         properties["priority"] = Raw(b"%d" % priority)
         if changed is not None:
@@ -129,7 +140,8 @@ class CeleryForward:
             properties["body_encoding"] = Raw(b'"base64"')
             headers.pop("compression", None)
         payload = encode_json(envelope)
-        return Translated(payload, destination, id_text, name, copy_id, tag, priority, eta_ms)
+        source = new.mapping.name if new.mapping else name
+        return Translated(payload, destination, id_text, source, copy_id, tag, priority, eta_ms)
 
     def _not_in_plan(self, name: str, id_text: str) -> Quarantined:
         retired = self.plan.retirement(System.CELERY, name)
@@ -138,7 +150,7 @@ class CeleryForward:
         return Quarantined(QuarantineReason.UNKNOWN_TASK, "the task is not in the plan", name, id_text)
 
 
-def _body(plan: Plan, mapping: TaskMapping, envelope: Envelope) -> bytes | Quarantined | None:
+def _body(renaming: Renaming, mapping: TaskMapping, envelope: Envelope) -> bytes | Quarantined | None:
     """Return the new body, None if it stays unchanged, or why the message is quarantined."""
     require_json(envelope)
     body = body_bytes(envelope)
@@ -150,7 +162,7 @@ def _body(plan: Plan, mapping: TaskMapping, envelope: Envelope) -> bytes | Quara
         if not mapping.operations:
             return None
         return b"[%b,%b,%b" % (encode_json(new_args), encode_json(new_kwargs), EMPTY_EMBED)
-    renamed = rename_embed(plan, expect(loads(bytes(embed)), dict))
+    renamed = renamed_embed(renaming, expect(loads(bytes(embed)), dict))
     if isinstance(renamed, str):
         return Quarantined(QuarantineReason.CANVAS, renamed)
     return b"[%b,%b,%b]" % (encode_json(new_args), encode_json(new_kwargs), dumps(renamed))

@@ -45,6 +45,8 @@ class FastPathTask(NamedTuple):
     pieces: list[bytes]
     destination: QueueAddress
     priority: int
+    #: The actor's own age limit, or that of the broker.
+    max_age_ms: float | None
     #: By number of arguments; None leaves them as they are. A call with more arguments doesn't fit.
     forms: tuple[Form | None, ...]
 
@@ -63,7 +65,9 @@ _decode_list = msgspec.json.Decoder(list[Raw]).decode
 _BACKSLASH = ord("\\")
 
 
-def fast_path_task(mapping: TaskMapping, template: bytes, destination: QueueAddress, priority: int) -> FastPathTask:
+def fast_path_task(
+    mapping: TaskMapping, template: bytes, destination: QueueAddress, priority: int, max_age_ms: float | None
+) -> FastPathTask:
     """Return the precomputed parts for an actor.
 
     Args:
@@ -71,12 +75,13 @@ def fast_path_task(mapping: TaskMapping, template: bytes, destination: QueueAddr
         template: The envelope as the general path fills it.
         destination: The queue of the unified task.
         priority: The number on the destination's wire.
+        max_age_ms: The broker's age limit.
     """
     forms = tuple(_form(mapping, number) for number in range(len(by_position(mapping.parameters)) + 1))
-    fixed = fixed_pieces(template.replace(b'"timelimit":[null,%b]', b'"timelimit":[null,null]'))
+    fixed = fixed_pieces(template.replace(b'"timelimit":%b', b'"timelimit":[null,null]'))
     pieces = [b""] * (2 * len(fixed) - 1)
     pieces[::2] = fixed
-    return FastPathTask(pieces, destination, priority, forms)
+    return FastPathTask(pieces, destination, priority, mapping.max_age_ms or max_age_ms, forms)
 
 
 def _form(mapping: TaskMapping, number: int) -> Form | None:
@@ -97,7 +102,6 @@ class DramatiqFastPath:
 
     Args:
         tasks_of: Returns the actors for the wire name of a queue.
-        max_age_ms: The broker's age limit; None for none.
         now_ms: The current time.
         new_tag: Returns the id of a new copy.
         general_path: Translates what is not ordinary, and decides what to quarantine.
@@ -105,7 +109,6 @@ class DramatiqFastPath:
 
     __slots__ = (
         "_general_path",
-        "_max_age_ms",
         "_new_tag",
         "_now_ms",
         "_origin",
@@ -117,13 +120,11 @@ class DramatiqFastPath:
         self,
         tasks_of: Callable[[str], dict[str, FastPathTask]],
         *,
-        max_age_ms: float | None,
         now_ms: int,
         new_tag: Callable[[], str],
         general_path: Translator,
     ) -> None:
         self._tasks_of = tasks_of
-        self._max_age_ms = max_age_ms
         self._now_ms = now_ms
         self._new_tag = new_tag
         self._general_path = general_path
@@ -141,9 +142,9 @@ class DramatiqFastPath:
             # Each level takes an opening and a closing bracket, so a short text can't be nested deeply.
             if len(args) > 2 * MAX_DEPTH or len(raw) - len(args) > 2 * MAX_DEPTH + _NAMES or args[:1] != b"[":
                 return self._general_path(origin, copy_id, raw)
-            envelope, destination, priority, forms = task
+            envelope, destination, priority, limit_ms, forms = task
             eta_ms = None if options.eta is None or options.eta <= self._now_ms else int(options.eta)
-            max_age_ms = options.max_age or self._max_age_ms
+            max_age_ms = options.max_age or limit_ms
             expires_ms = int(fields.message_timestamp + max_age_ms) if max_age_ms else None
             values, kwargs = _decode_list(args), b"{}"
             if len(values) >= len(forms) or (expires_ms is not None and expires_ms <= (eta_ms or self._now_ms)):

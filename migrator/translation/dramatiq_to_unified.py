@@ -10,6 +10,7 @@ pipelines.py, group_callbacks.py, callbacks.py, time_limit.py.
 
 from __future__ import annotations
 
+import math
 from binascii import b2a_base64
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from migrator.translation.canvas_to_unified import CALLBACK_OPTIONS, GROUP_OPTIO
 from migrator.translation.custom_encoder import as_text, load_encoder
 from migrator.translation.dramatiq_fast_path import DramatiqFastPath, FastPathTask, fast_path_task, shown
 from migrator.translation.result import Translated, Translation, destinations
-from migrator.wire.dramatiq_message import Fields, checked
+from migrator.wire.dramatiq_message import Fields, actor_and_id, checked
 from migrator.wire.json_codec import (
     EMPTY_EMBED,
     HEADER,
@@ -44,6 +45,8 @@ from migrator.wire.quarantined import Quarantined, QuarantineReason
 from migrator.wire.queue_address import QueueAddress
 
 _NO_EMBED = EMPTY_EMBED[:-1]
+#: How long a task may clean up after its soft limit, as in what the rewrite declares; and thirty years.
+_GRACE_S, _NO_LIMIT_S = 60, 10**9
 #: Options that the translation itself takes care of.
 _EXPRESSED = ("pipe_target", "pipe_ignore", *CALLBACK_OPTIONS)
 
@@ -104,7 +107,6 @@ class DramatiqForward:
         self._encoder = load_encoder(plan, endpoint)
         self.fast_path = DramatiqFastPath(
             self._fast_path_tasks,
-            max_age_ms=endpoint.max_age_ms,
             now_ms=now_ms,
             new_tag=new_tag,
             general_path=self.general_path,
@@ -125,10 +127,11 @@ class DramatiqForward:
             return self._translate_fields(origin, copy_id, text, fields)
         except AdaptationError as error:
             document = self._encoder.decode(raw) if self._encoder else loads(raw)
-            return Quarantined(QuarantineReason.ARGUMENTS, str(error), document["actor_name"], document["message_id"])
+            identity = str(document.get("message_id", copy_id))
+            return Quarantined(QuarantineReason.ARGUMENTS, str(error), document["actor_name"], identity)
         except READING_ERRORS as error:
             reason = QuarantineReason.CONTENT_TYPE if raw[:1] == b"\x80" else QuarantineReason.UNREADABLE
-            return Quarantined(reason, str(error))
+            return Quarantined(reason, str(error), *actor_and_id(raw))
 
     def _translate_fields(
         self, origin: QueueAddress, copy_id: str, text: str, fields: Fields, unusual: _Unusual | None = None
@@ -141,9 +144,11 @@ class DramatiqForward:
         task = tasks.get(name)
         if task is None:
             return self._not_in_plan(name, id_text)
-        # Dramatiq takes the message's own limit first, then the broker's; both count from the first enqueue.
-        max_age = options.max_age or self.endpoint.max_age_ms
-        expires_ms = int(fields.message_timestamp + max_age) if max_age else None
+        # Dramatiq takes the message's own limit first, then the actor's and the broker's, from the first enqueue on.
+        end_ms = fields.message_timestamp + (
+            options.max_age or task.mapping.max_age_ms or self.endpoint.max_age_ms or math.inf
+        )
+        expires_ms = None if math.isinf(end_ms) else int(end_ms)
         eta_ms = None if options.eta is None or options.eta <= self.now_ms else int(options.eta)
         if expires_ms is not None and (expires_ms <= self.now_ms or (eta_ms is not None and eta_ms >= expires_ms)):
             return Quarantined(
@@ -159,7 +164,7 @@ class DramatiqForward:
             b"null" if eta_ms is None else quoted_iso(eta_ms),
             b"null" if expires_ms is None else quoted_iso(expires_ms),
             options.retries or 0,
-            b"null" if options.time_limit is None else encode_json(options.time_limit / 1000),
+            _time_limits(options.time_limit),
             shown(args),
             shown(kwargs),
             encode_json(copy_id),
@@ -190,7 +195,7 @@ class DramatiqForward:
 
     def _fast_path_tasks(self, wire_queue: str) -> dict[str, FastPathTask]:
         return {
-            name: fast_path_task(task.mapping, task.template, task.destination, task.priority)
+            name: fast_path_task(task.mapping, task.template, task.destination, task.priority, self.endpoint.max_age_ms)
             for name, task in (self._tasks.get(wire_queue) or self._tasks_of(wire_queue)).items()
         }
 
@@ -228,6 +233,18 @@ class DramatiqForward:
         return self._translate_fields(origin, copy_id, text, fields, _Unusual(embed=embed, dropped=dropped))
 
 
+def _time_limits(limit_ms: float | None) -> bytes:
+    """Return the hard and the soft limit of a message in seconds; without its own the task's are valid.
+
+    Both: the task's hard limit would end what the message's soft one allows. Celery has no word for no limit.
+    """
+    if not limit_ms:
+        return b"[null,null]"
+    if math.isinf(limit_ms):
+        return b"[%d,%d]" % (_NO_LIMIT_S, _NO_LIMIT_S)
+    return b"[%b,%b]" % (encode_json(limit_ms / 1000 + _GRACE_S), encode_json(limit_ms / 1000))
+
+
 def _fits(mapping: TaskMapping, number: int) -> bool:
     return FURTHER in mapping.parameters or number <= len(by_position(mapping.parameters))
 
@@ -254,7 +271,7 @@ def _envelope(mapping: TaskMapping, priority: int, wire_queue: str, queue: str) 
         b'{"body":"%b","content-encoding":"utf-8","content-type":"application/json",',
         b'"headers":{"lang":"py","task":', name, b',"shadow":null,"group":null,"group_index":null,"parent_id":null,',
         b'"origin":"migrator","ignore_result":false,"replaced_task_nesting":0,"stamped_headers":null,"stamps":{},',
-        b'"id":%b,"root_id":%b,"eta":%b,"expires":%b,"retries":%d,"timelimit":[null,%b],',
+        b'"id":%b,"root_id":%b,"eta":%b,"expires":%b,"retries":%d,"timelimit":%b,',
         b'"argsrepr":%b,"kwargsrepr":%b,',
         # The same as migrator.wire.json_codec.mark writes, with placeholders for what differs.
         b'"' + HEADER.encode() + b'":{"v":1,"system":"dramatiq","queue":', origin, b',"id":%b,"tag":"%b","raw":%b}},',

@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from migrator.plan.arguments import adapt, restore
 from migrator.plan.model import Plan, TaskMapping
-from migrator.translation.canvas_to_unified import rename_embed
+from migrator.translation.canvas_to_unified import renamed_embed, to_unified
 from migrator.translation.result import Translated, Translation
 from migrator.wire.json_codec import EMPTY_EMBED, EMPTY_EMBED_SPACED, HEADER, dumps, encode_json, loads
 from migrator.wire.kombu_envelope import (
@@ -19,6 +19,7 @@ from migrator.wire.kombu_envelope import (
     body_parts,
     copy_id_of,
     expect,
+    priority_of,
     require_json,
     text_header,
     time_ms,
@@ -46,7 +47,7 @@ def native_celery(
         args, kwargs, embed = parts
         tail = dumps(embed) + b"]" if embed else EMPTY_EMBED
         _replace_body(envelope, b"[%b,%b,%b" % (dumps(list(args)), dumps(kwargs), tail))
-    return _addressed(mapping, address, envelope, tag, priority=_number(envelope))
+    return _addressed(mapping, address, envelope, tag, priority=priority_of(envelope))
 
 
 def changed_celery(
@@ -58,7 +59,8 @@ def changed_celery(
     if mapping.operations or not body.endswith(_EMPTY):
         args, kwargs, embed = (loads(bytes(part)) for part in _encoded(body))
         old_args, old_kwargs, old_embed = (loads(bytes(part)) for part in _encoded(before))
-        if rename_embed(plan, expect(old_embed, dict)) != embed:
+        renamed = renamed_embed(to_unified(plan, {}), expect(old_embed, dict))
+        if _without_numbers(renamed) != _without_numbers(embed):
             detail = "its callbacks or chain were changed since"
             return Quarantined(QuarantineReason.CANVAS, detail, mapping.unified, text_header(envelope.headers, "id"))
         adapted = adapt(mapping, old_args, old_kwargs)
@@ -68,7 +70,14 @@ def changed_celery(
             task = plan.task(mapping.unified)
             args, kwargs = restore(mapping, task.parameters if task else (), args, kwargs)
         _replace_body(envelope, dumps([list(args), kwargs, old_embed]))
-    return _addressed(mapping, address, envelope, tag, priority=_number(original))
+    return _addressed(mapping, address, envelope, tag, priority=priority_of(original))
+
+
+def _without_numbers(value: Any) -> Any:
+    """Return a canvas without priorities: their numbers depend on the broker."""
+    if isinstance(value, dict):
+        return {name: _without_numbers(item) for name, item in value.items() if name != "priority"}
+    return [_without_numbers(item) for item in value] if isinstance(value, list) else value
 
 
 def _encoded(body: bytes) -> tuple[bytes, bytes, bytes]:
@@ -80,11 +89,6 @@ def _replace_body(envelope: Envelope, body: bytes) -> None:
     envelope.body = b2a_base64(body, newline=False).decode()
     envelope.properties["body_encoding"] = Raw(b'"base64"')
     envelope.headers.pop("compression", None)
-
-
-def _number(envelope: Envelope) -> int:
-    number: Any = loads(bytes(envelope.properties.get("priority", Raw(b"0"))))
-    return number if isinstance(number, int) else 0
 
 
 def _addressed(

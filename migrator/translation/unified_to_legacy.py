@@ -145,6 +145,7 @@ class Backward:
 
     def _retried_dramatiq(self, address: QueueAddress, mark: OriginHeader, envelope: Envelope) -> Translation:
         document = self._encoder.decode(from_text(mark.raw)) if self._encoder else loads(mark.raw)
+        document = {"message_id": text_header(envelope.headers, "id"), "message_timestamp": self.now_ms, **document}
         checked(document)
         mapping = self._mapping_of(System.DRAMATIQ, document["actor_name"], envelope)
         args, kwargs, embed = _call(envelope)

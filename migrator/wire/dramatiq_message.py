@@ -5,16 +5,19 @@ Source: dramatiq/message.py; dramatiq/brokers/redis.py and middleware (options).
 
 from __future__ import annotations
 
+import math
+import uuid
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
 from migrator.errors import AdaptationError
-from migrator.wire.json_codec import UnreadableError, dumps
+from migrator.wire.json_codec import READING_ERRORS, UnreadableError, dumps, loads
 
 _NULL = Raw(b"null")
 _NUMERIC = ("eta", "retries", "max_age", "time_limit")
+_LIMITS = ("max_age", "time_limit")
 
 
 class KnownOptions(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -52,23 +55,17 @@ def checked(document: Any) -> tuple[Fields, dict[str, Any]]:
     """
     if not isinstance(document, dict):
         raise UnreadableError(f"the message is a {type(document).__name__}, not an object")
-    wanted = {"actor_name": str, "args": list, "kwargs": dict, "options": dict, "message_id": str}
+    wanted = {"actor_name": str, "args": list, "kwargs": dict, "options": dict}
     for name, kind in wanted.items():
         if not isinstance(document.get(name), kind):
             raise UnreadableError(f"{name} is {type(document.get(name)).__name__}, not {kind.__name__}")
-    stamp = document.get("message_timestamp")
-    if isinstance(stamp, bool) or not isinstance(stamp, (int, float)) or not abs(stamp) < 1e16:
+    # Dramatiq's decoder makes up an id and a time where there is none, so such a message never gets too old.
+    stamp = document.get("message_timestamp", math.inf)
+    if isinstance(stamp, bool) or not isinstance(stamp, (int, float)) or not (abs(stamp) < 1e16 or stamp == math.inf):
         raise UnreadableError("message_timestamp is not a number of milliseconds")
     options = document["options"]
-    plain = {name: value for name, value in options.items() if name in _NUMERIC or name == "redis_message_id"}
-    try:
-        known = msgspec.convert(plain, KnownOptions)
-    except msgspec.ValidationError as error:
-        raise UnreadableError(f"options: {error}") from None
-    for name in _NUMERIC:
-        number = getattr(known, name)
-        if number is not None and not abs(number) < 1e16:
-            raise UnreadableError(f"options.{name} is out of range")
+    identity = document.get("message_id") or options.get("redis_message_id") or uuid.uuid4()
+    known = _known(options)
     try:
         args, kwargs = Raw(dumps(document["args"])), Raw(dumps(document["kwargs"]))
     except TypeError as error:
@@ -79,8 +76,35 @@ def checked(document: Any) -> tuple[Fields, dict[str, Any]]:
         args=args,
         kwargs=kwargs,
         options=known,
-        message_id=Raw(dumps(document["message_id"])),
+        message_id=Raw(dumps(str(identity))),
         message_timestamp=stamp,
     )
     extra = {name: value for name, value in options.items() if name not in KnownOptions.__struct_fields__}
     return fields, extra
+
+
+def _known(options: dict[str, Any]) -> KnownOptions:
+    """Return the options with a known meaning; a limit may be infinite, and a number of retries a float."""
+    plain = {name: value for name, value in options.items() if name in _NUMERIC or name == "redis_message_id"}
+    if isinstance(plain.get("retries"), float) and math.isfinite(plain["retries"]):
+        plain["retries"] = int(plain["retries"])
+    try:
+        known = msgspec.convert(plain, KnownOptions)
+    except msgspec.ValidationError as error:
+        raise UnreadableError(f"options: {error}") from None
+    for name in _NUMERIC:
+        number = getattr(known, name)
+        if number is not None and not abs(number) < 1e16 and not (name in _LIMITS and number == math.inf):
+            raise UnreadableError(f"options.{name} is out of range")
+    return known
+
+
+def actor_and_id(raw: bytes) -> tuple[str, str]:
+    """Return the names of actor and message of bytes that can't be translated, as far as they can be read."""
+    try:
+        document = loads(raw)
+        found = document.get("actor_name"), document.get("message_id")
+    except READING_ERRORS:
+        return "", ""
+    name, identity = (value if isinstance(value, str) else "" for value in found)
+    return name, identity

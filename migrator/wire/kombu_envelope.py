@@ -119,6 +119,8 @@ def as_protocol_2(envelope: Envelope) -> Envelope:
     body = loads(body_bytes(envelope))
     if not isinstance(body, dict) or not all(isinstance(body.get(key), kind) for key, kind in _V1_FIELDS.items()):
         raise UnreadableError("neither a protocol 2 nor a protocol 1 message: no task name")
+    if body.get("utc") is False and (body.get("eta") or body.get("expires")):
+        raise UnreadableError("its times are of a zone that the message does not name")
     embed = {key: body.get(key) for key in ("callbacks", "errbacks")} | {"chain": None, "chord": body.get("chord")}
     headers = {
         "lang": "py",
@@ -136,11 +138,16 @@ def as_protocol_2(envelope: Envelope) -> Envelope:
     properties = {**envelope.properties, "body_encoding": Raw(b'"base64"'), "correlation_id": Raw(dumps(body["id"]))}
     return Envelope(
         body=b2a_base64(dumps([args, kwargs, embed]), newline=False).decode(),
-        headers={key: Raw(dumps(value)) for key, value in headers.items()},
+        headers={**_of_others(envelope), **{key: Raw(dumps(value)) for key, value in headers.items()}},
         properties=properties,
         content_type="application/json",
         content_encoding="utf-8",
     )
+
+
+def _of_others(envelope: Envelope) -> dict[str, Raw]:
+    """Return the headers that the body of a protocol 1 message doesn't have, such as those of the project itself."""
+    return {name: value for name, value in envelope.headers.items() if name not in ("compression", "task")}
 
 
 def _decompressed(body: bytes, compression: str) -> bytes:
@@ -190,6 +197,12 @@ def time_ms(headers: dict[str, Raw], name: str) -> int | None:
     """Return a header that is a time, as milliseconds since the epoch."""
     text = optional_text(headers, name)
     return ms_from_iso(text) if text else None
+
+
+def priority_of(envelope: Envelope) -> int:
+    """Return the number on the wire; 0 without one."""
+    number = _decode_any(bytes(envelope.properties.get("priority", Raw(b"0"))))
+    return number if type(number) is int else 0
 
 
 def name_and_id(raw: bytes) -> tuple[str, str]:

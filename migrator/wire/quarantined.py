@@ -38,6 +38,28 @@ class QuarantineReason(StrEnum):
     STAYS = "stays"
 
 
+_AGAIN = "then `migrator transfer --retry-quarantined`"
+#: What a person does about each.
+ADVICE = {
+    QuarantineReason.UNKNOWN_TASK: f"name it under [[task.replaces]] or [[retired]] in the plan, {_AGAIN}",
+    QuarantineReason.RETIRED_TASK: "nothing: the plan says so; a rollback puts it back",
+    QuarantineReason.EXPIRED: "nothing: the legacy worker would not have run it either",
+    QuarantineReason.DUE_LATE: f"raise visibility_timeout above its delay, in the app and in the plan, {_AGAIN}",
+    QuarantineReason.ARGUMENTS: f"correct `parameters` or `arguments` of the task in the plan, {_AGAIN}",
+    QuarantineReason.PIPELINE: f"let the unified task take the result first, or write `result_last = true`, {_AGAIN}; "
+    "or let the legacy workers run it before the cutover",
+    QuarantineReason.GROUP: "let the legacy workers finish the group before the cutover; a rollback puts it back",
+    QuarantineReason.CALLBACK: "let the legacy workers run it before the cutover, or send the call again by hand",
+    QuarantineReason.CANVAS: f"put each task that it names into the plan, {_AGAIN}; or let the legacy workers run it "
+    "before the cutover",
+    QuarantineReason.CONTENT_TYPE: "let the legacy workers run it before the cutover, or send the call again as JSON",
+    QuarantineReason.UNREADABLE: "see its bytes in the dry run; if a legacy worker runs such messages, let it do so "
+    "before the cutover",
+    QuarantineReason.NO_LEGACY_FORM: "let a unified worker run it before the rollback, or send the call again by hand",
+    QuarantineReason.STAYS: "nothing: it is left in its queue",
+}
+
+
 class Quarantined(msgspec.Struct, frozen=True, gc=False):
     """A message that stays on its own side, with the reason."""
 

@@ -15,6 +15,7 @@ import orjson
 
 from migrator.brokers.redis.heartbeats import connection
 from migrator.errors import UnreachableError
+from migrator.plan.arguments import by_position
 from migrator.plan.model import Endpoint, OperationKind, Plan, TaskMapping
 from migrator.plan.placeholders import endpoint_url
 from migrator.plan.processes import Process
@@ -55,12 +56,14 @@ def queues(plan: Plan) -> tuple[str, ...]:
 
 def aliases(plan: Plan) -> dict[str, dict[str, Any]]:
     """Return what each legacy Celery name becomes; names that stay the same need no alias."""
+    parameters = {task.name: task.parameters for task in plan.tasks}
     return {
         mapping.name: {
             "name": mapping.unified,
             "queue": plan.queue_of(mapping.unified),
             "parameters": mapping.parameters,
             "arguments": list(_arguments(mapping)),
+            "takes": by_position(parameters[mapping.unified]),
         }
         for mapping in plan.mappings()
         if mapping.system is System.CELERY and mapping.name != mapping.unified

@@ -70,7 +70,9 @@ parameters = ["x"]
   parameters = ["x"]
 """,
 }
-ELSEWHERE = "from post.actors import frank; frank.send(1); frank.broker.enqueue(frank.message(2).copy(queue_name='air'))"
+ELSEWHERE = (
+    "from post.actors import frank; frank.send(1); frank.broker.enqueue(frank.message(2).copy(queue_name='air'))"
+)
 SETUP = "from post.actors import frank; frank.broker.declare_queue('air'); "
 
 

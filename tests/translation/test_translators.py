@@ -444,7 +444,7 @@ def test_options_without_a_counterpart_are_listed() -> None:
 def test_time_limit_becomes_a_soft_limit() -> None:
     raw = dramatiq_raw("fetch_news_task", options={"time_limit": 90_000})
     headers = as_kombu_reads_it(translated(FROM_DRAMATIQ(READY, "copy", raw)).payload).headers
-    assert headers["timelimit"] == [None, 90.0]
+    assert headers["timelimit"] == [150.0, 90.0]
 
 
 @settings(max_examples=30)
