@@ -31,7 +31,6 @@ from migrator.wire.json_codec import (
     EMPTY_EMBED,
     HEADER,
     READING_ERRORS,
-    UnreadableError,
     dumps,
     encode_json,
     iso_from_ms,
@@ -124,6 +123,8 @@ class DramatiqForward:
                 fields = _decode(raw)
             except (msgspec.MsgspecError, RecursionError):
                 return self._translate_document(origin, copy_id, text, loads(text))
+            if bytes(fields.message_id)[:1] != b'"':
+                return self._translate_document(origin, copy_id, text, loads(text))
             return self._translate_fields(origin, copy_id, text, fields)
         except AdaptationError as error:
             document = self._encoder.decode(raw) if self._encoder else loads(raw)
@@ -137,8 +138,6 @@ class DramatiqForward:
         self, origin: QueueAddress, copy_id: str, text: str, fields: Fields, unusual: _Unusual | None = None
     ) -> Translation:
         name, identity, options = fields.actor_name, bytes(fields.message_id), fields.options
-        if identity[:1] != b'"':
-            raise UnreadableError("message_id is not text")
         id_text = _decode_text(identity) if b"\\" in identity else identity[1:-1].decode()
         tasks = self._tasks.get(origin.wire_queue) or self._tasks_of(origin.wire_queue)
         task = tasks.get(name)
@@ -251,14 +250,14 @@ def _fits(mapping: TaskMapping, number: int) -> bool:
 
 def _arguments(mapping: TaskMapping, args: bytes, kwargs: bytes) -> tuple[bytes, bytes]:
     as_they_are = not mapping.operations
-    if as_they_are and kwargs == b"{}" and args[:1] == b"[" and _fits(mapping, len(_decode_list(args))):
-        return args, kwargs
     try:
         values, named = _decode_list(args), _decode_dict(kwargs)
     except msgspec.MsgspecError:
         # NaN, Infinity and lone surrogates: Python's json writes them, and nothing else reads them.
         values = [Raw(dumps(value)) for value in expect(loads(args), list)]
         named = {name: Raw(dumps(value)) for name, value in expect(loads(kwargs), dict).items()}
+    if as_they_are and not named and _fits(mapping, len(values)):
+        return args, kwargs
     new_args, new_kwargs = adapt(mapping, values, named)
     return (args, kwargs) if as_they_are else (encode_json(new_args), encode_json(new_kwargs))
 

@@ -208,7 +208,10 @@ def priority_of(envelope: Envelope) -> int:
 def name_and_id(raw: bytes) -> tuple[str, str]:
     """Return task name and id of a message that can't be translated, as far as they can be read."""
     try:
-        headers = _decode_envelope(raw).headers
-        return optional_text(headers, "task"), optional_text(headers, "id")
-    except READING_ERRORS:
+        envelope = _decode_envelope(raw)
+        named = envelope.headers
+        if "task" not in named:  # protocol 1
+            named = {key: Raw(dumps(value)) for key, value in expect(loads(body_bytes(envelope)), dict).items()}
+        return optional_text(named, "task"), optional_text(named, "id")
+    except (ForeignBodyError, *READING_ERRORS):
         return "", ""

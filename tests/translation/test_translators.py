@@ -13,7 +13,7 @@ import re
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import celery
 import msgspec
@@ -42,8 +42,6 @@ from legacy_messages import (
     translated,
 )
 
-from migrator.brokers.redis.keys import sources
-from migrator.brokers.redis.quarantine import quarantine_entry
 from migrator.errors import UsageError
 from migrator.plan.loader import load_plan
 from migrator.plan.model import Endpoint, Plan
@@ -328,14 +326,13 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
     assert not (tmp_path / "boom").exists()
 
 
-def test_infinity_is_quarantined_as_unreadable_with_its_bytes_untouched() -> None:
+def test_infinity_is_carried_as_the_workers_of_both_systems_read_it() -> None:
     """Python's json writes it, other decoders reject it; here for arguments that the plan passes on unchanged."""
     raw = dramatiq_raw("fetch_crypto_prices_task", [float("inf")])
     assert b"Infinity" in raw
-    result = FROM_DRAMATIQ(READY, "copy", raw)
-    assert reason_of(result) is QuarantineReason.UNREADABLE
-    _, value = quarantine_entry(sources(PLAN.legacy[0])[0], "copy", "0", cast(Quarantined, result), raw)
-    assert value.partition(b"\n")[2] == raw
+    there = translated(FROM_DRAMATIQ(READY, "copy", raw))
+    assert as_kombu_reads_it(there.payload).decode()[0] == [[float("inf")]]
+    assert translated(BACK(UNIFIED, "", there.payload)).payload == raw
 
 
 def test_every_digit_stays() -> None:
