@@ -19,6 +19,7 @@ from migrator.steps.actions.process_actions import (
     verify_ready,
     wait_drained,
 )
+from migrator.steps.actions.revoked import note_actions
 from migrator.steps.protocol import Action, Context, Facts, Step, nothing_to_check, processes, recorded
 from migrator.wire.message import Side
 from migrator.workers.processes import signal_stop
@@ -59,7 +60,7 @@ def undo(context: Context) -> tuple[Action, ...]:
         Action(id=f"signal:{p.name}", sentence=f"send SIGTERM to {p.name}", run=partial(_signal, context, p))
         for p in workers
     )
-    return ceasing + draining + telling
+    return ceasing + draining + note_actions(context, workers, None) + telling
 
 
 def _cancel_consumers(context: Context, process: Process) -> Facts:

@@ -27,6 +27,7 @@ from migrator.steps.actions.process_actions import (
     verify_stopped,
     wait_drained,
 )
+from migrator.steps.actions.revoked import note_actions, tell_again
 from migrator.steps.protocol import (
     Action,
     Context,
@@ -68,6 +69,7 @@ def actions(context: Context) -> tuple[Action, ...]:
         *(_each("cancel", "tell {} to take no more messages", _cancel_consumers, context, p) for p in celery),
         _signal_all(context, System.DRAMATIQ, "Dramatiq"),
         *(_each("drain", "wait until {} has finished its tasks", _drain, context, p) for p in celery),
+        *note_actions(context, workers, context.plan.unified),
         _signal_all(context, System.CELERY, "Celery"),
         *(_each("gone", "wait until {} and its children are gone", _gone, context, p) for p in workers),
     )
@@ -95,7 +97,9 @@ def undo(context: Context) -> tuple[Action, ...]:
 
 def undo_late(context: Context) -> tuple[Action, ...]:
     """Wait until all of them are ready."""
-    return ready_actions(context, _ran_before(context), frozenset())
+    before = _ran_before(context)
+    told = tell_again(context, context.plan.endpoint(System.CELERY)) if before else ()
+    return (*ready_actions(context, before, frozenset()), *told)
 
 
 def _ran_before(context: Context) -> tuple[Process, ...]:

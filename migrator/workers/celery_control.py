@@ -182,9 +182,11 @@ def all_nodes(control: Control, *, timeout_s: float = REPLY_TIMEOUT_S) -> dict[s
     return {node: int(stats["pid"]) for node, stats in replies.items() if "pid" in stats}
 
 
-def ask_all(control: Control, command: str, *, timeout_s: float = REPLY_TIMEOUT_S) -> dict[str, Any]:
+def ask_all(control: Control, command: str, *, timeout_s: float = REPLY_TIMEOUT_S, **arguments: Any) -> dict[str, Any]:
     """Return the replies that come within the timeout, by node name."""
-    replies = control.app.control.broadcast(command, reply=True, timeout=timeout_s, connection=control.connection)
+    replies = control.app.control.broadcast(
+        command, arguments=arguments, reply=True, timeout=timeout_s, connection=control.connection
+    )
     return {node: answer for reply in replies or () for node, answer in reply.items()}
 
 
