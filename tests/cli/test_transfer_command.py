@@ -65,7 +65,7 @@ def test_the_text_names_queue_task_and_reason(folder: Path, redis_url: str) -> N
         [MIGRATOR, "transfer", "--yes"], cwd=folder, capture_output=True, text=True, timeout=60, check=True
     )
     assert "forward: moved 1, quarantined 1; balance 0" in result.stdout
-    for line in ("dramatiq:default: 1", "health_check_task: 1", "quarantined, retired-task: 1", "--retry-quarantined"):
+    for line in ("dramatiq:default: 1", "health_check_task: 1", "quarantined, retired-task: 1", "what to do: nothing"):
         assert line in result.stdout
 
 
