@@ -38,7 +38,6 @@ def command(plan_file: Path | None, output_format: str) -> None:
     """
     from migrator.errors import ExitCode, UsageError
     from migrator.plan.loader import load_plan
-    from migrator.render.text import finding_lines
     from migrator.runner.cutover import status
     from migrator.steps.protocol import RunOptions
     from migrator.wiring import guarded
@@ -52,9 +51,7 @@ def command(plan_file: Path | None, output_format: str) -> None:
     lines = [f"{plan.name}: {now.text}", *_current(now)]
     if now.stage == "running":
         lines += [f"{word}: {', '.join(steps)}" for word, steps in (("done", now.done), ("left", now.left)) if steps]
-    waiting = "; ".join(f"{name} {count:,}" for name, count in now.waiting.items())
-    lines.append(f"messages: {waiting or ('unknown' if now.problems else 'none wait')}")
-    lines += finding_lines(now.outside, most=5)
+    lines += _messages(now)
     running = [_shown(state) for state in now.processes if state.state != "stopped"]
     lines.append(f"processes: {', '.join(running) or 'none of the plan is running'}")
     interpreter, unclear = _interpreter(plan)
@@ -114,6 +111,15 @@ def _stays(plan: Plan) -> list[str]:
     from migrator.inventory.staying import staying
 
     return list(staying(plan, scan(plan.source_root)).names) if plan.scope else []
+
+
+def _messages(now: MigrationStatus) -> list[str]:
+    """Return where messages wait, inside and outside of the plan's queues."""
+    from migrator.render.text import finding_lines
+
+    waiting = "; ".join(f"{name} {count:,}" for name, count in now.waiting.items())
+    shown = waiting or ("unknown" if now.problems else "none wait")
+    return [f"messages: {shown}", *finding_lines(now.outside, most=5)]
 
 
 def _current(now: MigrationStatus) -> list[str]:

@@ -230,7 +230,6 @@ def _lines(title: str, counts: Mapping[str, int]) -> list[str]:
 def _quarantined_lines(report: TransferReport) -> list[str]:
     """Return for each reason the number of messages, details of the first ones, and the bytes of one."""
     from migrator.wire.quarantined import ADVICE
-    from migrator.wire.quarantined import QuarantineReason as Reason
 
     lines: list[str] = []
     for reason, number in report.reasons.items():
@@ -238,11 +237,11 @@ def _quarantined_lines(report: TransferReport) -> list[str]:
         records = [record for record in report.quarantined_messages if record.reason == reason]
         for record in records[:_SHOWN_PER_REASON]:
             name = record.task or "unreadable"
-            place = f"{record.system.value}:{record.queue} {record.id or record.copy_id}"
-            lines.append(f"  {place} {name}: {record.detail}")
+            place = f"  {record.system.value}:{record.queue}"
+            lines.append(f"{place} {record.id or record.copy_id} {name}: {record.detail}")
         if number > _SHOWN_PER_REASON:
             lines.append(f"  and {number - min(len(records), _SHOWN_PER_REASON):,} more")
-        lines.append(f"  what to do: {ADVICE[Reason(reason)]}")
+        lines.append(f"  what to do: {ADVICE[reason]}")
         if example := report.examples.get(reason):
             lines.append(f"  bytes of the first one: {example[:_EXAMPLE_CHARACTERS]}")
     if report.quarantined and not report.dry_run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 import msgspec
@@ -40,7 +41,7 @@ class QuarantineReason(StrEnum):
 
 _AGAIN = "then `migrator transfer --retry-quarantined`"
 #: What a person does about each.
-ADVICE = {
+ADVICE: Mapping[str, str] = {
     QuarantineReason.UNKNOWN_TASK: f"name it under [[task.replaces]] or [[retired]] in the plan, {_AGAIN}",
     QuarantineReason.RETIRED_TASK: "nothing: the plan says so; a rollback puts it back",
     QuarantineReason.EXPIRED: "nothing: the legacy worker would not have run it either",

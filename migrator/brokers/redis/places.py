@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import redis
@@ -169,11 +170,7 @@ def _dramatiq(database: _Database) -> None:
         name = key.removesuffix(".msgs")
         if name in own or name.endswith(".XQ") or name.startswith("tqm:"):
             continue
-        bodies: list[bytes] = []
-        for _, body in client.hscan_iter(key, count=500):
-            bodies.append(body)
-            if len(bodies) >= _LOOK:
-                break
+        bodies = [body for _, body in islice(client.hscan_iter(key, count=500), _LOOK)]
         if tasks := _tasks(System.DRAMATIQ, bodies):
             namespace, _, wire = name.rpartition(":")
             endpoint = next((one for one in endpoints if one.namespace == namespace), None)

@@ -12,7 +12,7 @@ from migrator.steps.guards.worker_probe import on_redis
 from migrator.steps.protocol import Context, error, findings_report, warning
 from migrator.transfer.options import TransferOptions, TransferReport
 from migrator.transfer.transfer import transfer
-from migrator.wire.quarantined import ADVICE, QuarantineReason
+from migrator.wire.quarantined import ADVICE
 from migrator.workers.probe import releases_parked
 
 #: Findings of the transfer that are said here with more weight, or that the stop of the workers settles.
@@ -51,7 +51,7 @@ def _kept(plan: TransferReport) -> Iterator[Finding]:
             "waiting messages",
             f"{count} will be quarantined",
             found=str(reason),
-            remedy=f"they are kept, and come back with a rollback; {ADVICE[QuarantineReason(reason)]}",
+            remedy=f"they are kept, and come back with a rollback; {ADVICE[reason]}",
         )
 
 
