@@ -35,3 +35,13 @@ def unnamed_queues(plan: Plan, tasks: Iterable[LegacyDefinition]) -> Iterator[tu
             continue
         if not any(left.fits(name) for left in plan.leaves for name in (queue, f"{endpoint.namespace}:{queue}")):
             yield task, queue
+
+
+def unnamed_ages(plan: Plan, tasks: Iterable[LegacyDefinition]) -> Iterator[tuple[LegacyDefinition, int]]:
+    """Yield actors with an age limit of their own that the plan has otherwise: no message says it."""
+    values = read_facts(plan.source_root, plan.project.settings).values
+    for task in tasks:
+        mapping = plan.mapping(System.DRAMATIQ, task.name) if task.system is System.DRAMATIQ else None
+        age_ms = task_options(task, values).values.get("max_age") if mapping else None
+        if mapping and type(age_ms) is int and age_ms != mapping.max_age_ms:
+            yield task, age_ms

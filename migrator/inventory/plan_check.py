@@ -8,7 +8,7 @@ from pathlib import Path
 
 from migrator.errors import did_you_mean
 from migrator.inventory.beat_entries import ScheduleDefinition
-from migrator.inventory.declared_queues import unnamed_queues
+from migrator.inventory.declared_queues import unnamed_ages, unnamed_queues
 from migrator.inventory.scan import Inventory
 from migrator.inventory.source_files import module_files, module_name
 from migrator.inventory.staying import Staying, staying
@@ -43,7 +43,7 @@ def check_complete(plan: Plan, inventory: Inventory) -> Report:
         *_retired_with_staying(plan, left),
         *_result_last(plan, inventory),
         *_unseen(plan, inventory),
-        *_queues(plan, legacy),
+        *_options(plan, legacy),
     ]
     return Report(
         subject="plan and source",
@@ -94,13 +94,17 @@ def _file_in_scope(plan: Plan, file: Path) -> bool:
     return plan.in_scope(f"{module_name(plan.source_root, file)}.")
 
 
-def _queues(plan: Plan, legacy: Sequence[LegacyDefinition]) -> Iterator[Finding]:
+def _options(plan: Plan, legacy: Sequence[LegacyDefinition]) -> Iterator[Finding]:
     for task, queue in unnamed_queues(plan, legacy):
         remedy = (
             f"add it to `queues` under [legacy.{task.system.value}], or leave it alone under [[leave]] with a reason"
         )
         what = f"the queue {queue} of {task.path} is not in the plan"
         yield _error("PLAN-MISSING-QUEUE", f"{task.file}:{task.line}", what, "", remedy)
+    for task, age_ms in unnamed_ages(plan, legacy):
+        what = f"the actor {task.name} has an age limit that the plan does not have"
+        remedy = f"write max_age_ms = {age_ms} under its [[task.replaces]]: its messages don't say it"
+        yield _error("PLAN-MAX-AGE", f"{task.file}:{task.line}", what, f"max_age={age_ms}", remedy)
 
 
 def _missing_tasks(plan: Plan, legacy: Sequence[LegacyDefinition]) -> Iterator[Finding]:

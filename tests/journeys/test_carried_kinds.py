@@ -274,3 +274,14 @@ def test_a_quarantined_message_is_named_with_its_reason_and_the_way_forward(proj
     assert shown.returncode == 1, shown.stderr
     assert "the-id nobody: the task is not in the plan" in shown.stdout
     assert "what to do: name it under [[task.replaces]] or [[retired]] in the plan" in shown.stdout
+
+
+def test_an_actors_own_age_limit_is_drafted_and_missed_where_a_plan_lacks_it(project: Project) -> None:
+    plan = project.folder / "migration.toml"
+    plan.write_text(plan.read_text().replace("  max_age_ms = 60000\n", ""))
+    missed = project.migrator("rewrite-imports", "--check")
+    assert "PLAN-MAX-AGE" in missed.stdout + missed.stderr
+    assert "max_age_ms = 60000" in missed.stdout + missed.stderr
+    drafted = project.migrator("init", "--force")
+    assert drafted.returncode == 0, drafted.stdout + drafted.stderr
+    assert "max_age_ms = 60000" in plan.read_text()
