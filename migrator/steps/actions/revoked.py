@@ -13,7 +13,7 @@ from migrator.state.journal import EntryKind
 from migrator.steps.protocol import Action, Context, Facts
 from migrator.wire.message import System
 from migrator.workers import celery_control, drain
-from migrator.workers.node_names import endpoint_of
+from migrator.workers.signs import endpoint_of
 
 #: The fact that holds their ids.
 REVOKED = "revoked"
@@ -47,12 +47,13 @@ def tell_again(context: Context, endpoint: Endpoint | None) -> tuple[Action, ...
 
 
 def _note(context: Context, process: Process, successors: Endpoint | None) -> Facts:
-    node = drain.node_name(context.plan, process, environ=context.environ)
+    nodes = drain.node_names(context.plan, process, environ=context.environ)
     endpoint = endpoint_of(context.plan, process)
-    if not node or endpoint is None:
+    if not nodes or endpoint is None:
         return {REVOKED: ()}
     with celery_control.control(endpoint, context.environ) as app:
-        found = tuple(celery_control.ask(app, node, "revoked") or ())
+        told = [identity for node in nodes for identity in celery_control.ask(app, node, "revoked") or ()]
+    found = tuple(dict.fromkeys(told))
     if found and successors is not None:
         _revoke(context, successors, found)
     return {REVOKED: found}
