@@ -18,7 +18,7 @@ class ExitCode(IntEnum):
     DIFFERENCES = 1
     #: The command line, the plan or a case is wrong.
     USAGE = 2
-    #: A broker, database or worker can't be reached or did not answer in time.
+    #: A broker, database or worker can't be reached or did not answer in time, or the project's interpreter is broken.
     UNREACHABLE = 3
     #: A guard refused: going on could lose something.
     REFUSED = 4
