@@ -1,4 +1,4 @@
-"""How much longer a case takes than the task alone, for each system; at most five times is promised.
+"""How much longer a case takes than the task alone, for each system; at most 2.5 times is promised.
 
 A side sets up a world, runs the task through its library, and reads what changed. Counted is a whole case in its
 process against the task's own time in the same run. Setting Django up once per process is told apart.
@@ -21,7 +21,7 @@ from checks.configuration import load_configuration
 from checks.runs.observe import Request, observe
 from migrator.events import ignore
 
-PROMISED = 5.0
+PROMISED = 2.5
 
 
 def main() -> int:

@@ -81,7 +81,8 @@ def freeze(moment: datetime.datetime) -> None:
 def unfreeze() -> None:
     """Let the clock run; no-op if it does."""
     _CLOCK.now_ns = None
-    uuid._generate_time_safe = _CLOCK.real.get("uuid1")  # type: ignore[attr-defined]
+    if _CLOCK.real:
+        uuid._generate_time_safe = _CLOCK.real["uuid1"]  # type: ignore[attr-defined]
 
 
 def _install() -> None:
