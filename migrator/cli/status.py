@@ -76,8 +76,8 @@ def _without_plan(file: Path, problem: UsageError, output_format: str) -> NoRetu
     from migrator.runner.preparation import Stage
 
     if output_format == "text":
-        for line in str(problem).split("\n"):
-            say(f"error: {line}", err=True)
+        for line in f"error: {problem}".split("\n"):
+            say(line, err=True)
     if file.is_file():
         lines, stage, step = [f"{file}: drafted, and not complete: see the problems"], Stage.DRAFTED, f"edit {file}"
     else:
