@@ -50,7 +50,8 @@ app = Celery("old", broker=os.environ["BROKER"])
 
 @app.task(name="app.weigh")
 def weigh(x, seconds=0):
-    time.sleep(seconds)
+    while seconds and not os.path.exists(os.environ["RUNS"] + ".go"):
+        time.sleep(0.1)
 """,
     "app/tasks.py": """\
 import os
@@ -287,11 +288,12 @@ def test_the_worker_that_the_pidfile_means_is_stopped_however_its_command_is_wri
 def test_a_busy_solo_worker_is_named_as_that(project: Project) -> None:
     started = project.migrator("workers", "start", "legacy", "--yes", "--name", "celery")
     assert started.returncode == 0, started.stderr
-    code = "from app.old import weigh; weigh.delay(1, seconds=12)"
+    code = "from app.old import weigh; weigh.delay(1, seconds=1)"
     assert project.run(sys.executable, "-c", code).returncode == 0
     with redis.Redis.from_url(project.environ["BROKER"]) as client:
         wait_until(lambda: not client.llen("celery"))
     looked = project.migrator("cutover", "--dry-run")
+    Path(project.environ["RUNS"] + ".go").touch()
     text = " ".join(looked.stdout.split())
     assert "WORKER-BUSY" in text and "runs a task in its only thread" in text
     assert "WORKER-SILENT" not in text and "WORKER-UNKNOWN" not in text
