@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from migrator.cli.output import finish, format_option, plan_option, renamed_option
+from migrator.cli.output import finish, format_option, plan_option, renamed_option, takeover_option
 
 if TYPE_CHECKING:
     from migrator.plan.model import Plan
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 @click.option("--name", default="", metavar="PLAN", help="The name of the plan, instead of typing it at the prompt.")
 @click.option("--discard-quarantined", is_flag=True, help="Also delete the quarantined messages.")
 @renamed_option("--discard-kept", "--discard-quarantined")
+@takeover_option
 @plan_option
 @format_option
-def command(dry_run: bool, name: str, discard_quarantined: bool, plan: Plan, output_format: str) -> None:
+def command(dry_run: bool, name: str, plan: Plan, output_format: str, **chosen: Any) -> None:
     """Complete the migration; it can't be rolled back afterwards.
 
     Refused (exit code 4) while a moved message waits, is parked, held by a worker or retried, and while legacy aliases
@@ -35,11 +37,12 @@ def command(dry_run: bool, name: str, discard_quarantined: bool, plan: Plan, out
     from migrator.cli.runs import run_answer
     from migrator.errors import RefusedError
     from migrator.runner.complete import complete
+    from migrator.runner.held_run import refuse_elsewhere
     from migrator.steps.protocol import RunOptions
 
-    planned = complete(
-        plan, environ=os.environ, options=RunOptions(dry_run=True, discard_quarantined=discard_quarantined)
-    )
+    refuse_elsewhere(plan, os.environ)
+    options = RunOptions(**chosen)
+    planned = complete(plan, environ=os.environ, options=replace(options, dry_run=True))
     if dry_run or not planned.ok:
         finish(run_answer(planned), output_format)
     typed = name or click.prompt(
@@ -47,5 +50,4 @@ def command(dry_run: bool, name: str, discard_quarantined: bool, plan: Plan, out
     )
     if typed != plan.name:
         raise RefusedError("complete", "that is not the name of the plan", found=typed, remedy="nothing was changed")
-    options = RunOptions(discard_quarantined=discard_quarantined)
     finish(run_answer(complete(plan, environ=os.environ, options=options)), output_format)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from migrator.cli.output import confirm, finish, format_option, plan_option, yes_option
+from migrator.cli.output import confirm, finish, format_option, plan_option, takeover_option, yes_option
 from migrator.cli.questions import ask_kill
 
 if TYPE_CHECKING:
@@ -40,21 +40,11 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Take this proof of parity, such as one that CI made, if it belongs to this plan, source and cases.",
 )
+@takeover_option
 @lambda function: plan_option(function, runs_project=True)
 @yes_option
 @format_option
-def command(
-    dry_run: bool,
-    no_undo: bool,
-    until: str,
-    postpone_file: Path | None,
-    tasks: tuple[str, ...],
-    hooks: Path | None,
-    proof: Path | None,
-    plan: Plan,
-    yes: bool,
-    output_format: str,
-) -> None:
+def command(plan: Plan, yes: bool, output_format: str, proof: Path | None, **chosen: Any) -> None:
     """Move the running system to the unified tasks, messages included.
 
     Stops the legacy workers, moves their waiting messages and starts the unified workers. The cutover is refused
@@ -66,18 +56,18 @@ def command(
     from migrator.cli.progress import shown_progress
     from migrator.cli.runs import run_answer
     from migrator.runner.cutover import cutover
+    from migrator.runner.held_run import refuse_elsewhere
     from migrator.state.proof import take_proof
     from migrator.steps.protocol import RunOptions
     from migrator.wiring import guarded
 
-    if not dry_run:
-        what = ", ".join(tasks) or f"{plan.name} to the unified tasks (legacy workers will be stopped)"
+    refuse_elsewhere(plan, os.environ)
+    if not chosen["dry_run"]:
+        what = ", ".join(chosen["tasks"]) or f"{plan.name} to the unified tasks (legacy workers will be stopped)"
         confirm(f"Move {what}?", yes=yes)
     if proof is not None:
         take_proof(plan, proof)
-    options = RunOptions(
-        dry_run=dry_run, no_undo=no_undo, until=until, postpone_file=postpone_file, tasks=tasks, hooks=hooks
-    )
+    options = RunOptions(**chosen)
     with shown_progress(quiet=output_format == "json") as listener:
         options = replace(options, ask_kill=ask_kill(listener, yes=yes))
         report = cutover(plan, environ=os.environ, options=guarded(plan, options), listener=listener)

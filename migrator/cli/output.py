@@ -82,6 +82,15 @@ def format_option(function: F, choices: Sequence[str] = ("text", "json")) -> F:
     )(function)
 
 
+def takeover_option(function: F) -> F:
+    """Add ``--takeover``."""
+    return click.option(
+        "--takeover",
+        is_flag=True,
+        help="Go on with a run that another machine has not brought to its end, when its lease has ended.",
+    )(function)
+
+
 def yes_option(function: F) -> F:
     """Add ``--yes``."""
     return click.option("--yes", is_flag=True, help="Don't ask for confirmation. Required without a terminal.")(

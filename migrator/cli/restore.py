@@ -34,9 +34,11 @@ def command(file: Path, replace: bool, plan: Plan, yes: bool, output_format: str
     """
     from migrator.errors import ExitCode, RefusedError
     from migrator.plan.processes import Role
+    from migrator.runner.held_run import refuse_elsewhere
     from migrator.snapshots.snapshot import restore_snapshot
     from migrator.workers.start_stop import list_processes
 
+    refuse_elsewhere(plan, os.environ)
     running = [
         state.name
         for state in list_processes(plan, environ=os.environ)

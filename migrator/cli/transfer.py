@@ -69,6 +69,7 @@ def command(plan: Plan, yes: bool, output_format: str, find: str, **chosen: obje
     Example: migrator transfer --dry-run
     """
     from migrator.cli.progress import shown_progress
+    from migrator.runner.held_run import refuse_elsewhere
     from migrator.state.progress import recorded_progress
     from migrator.transfer.selection import emptied_side
     from migrator.transfer.transfer import transfer
@@ -82,6 +83,7 @@ def command(plan: Plan, yes: bool, output_format: str, find: str, **chosen: obje
     _refuse_outside(plan, options, output_format)
     snapshot = None
     if not options.dry_run:
+        refuse_elsewhere(plan, os.environ)
         confirm(f"Move the waiting messages of {plan.name} {options.direction.value}?", yes=yes)
         if options.consumers_stopped:
             refuse_living_workers(plan, environ=os.environ, side=emptied_side(options.direction))

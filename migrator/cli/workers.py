@@ -53,6 +53,7 @@ def command(
     """
     from migrator.cli.progress import shown_progress
     from migrator.errors import ExitCode, UsageError
+    from migrator.runner.held_run import refuse_elsewhere
     from migrator.wire.message import Side
     from migrator.workers.drivers.command import process_named
     from migrator.workers.start_stop import list_processes, start_side, stop_side
@@ -65,6 +66,7 @@ def command(
         finish(_answer(chosen, ExitCode.CLEAN), output_format)
     if side is None:
         raise UsageError(f"workers {verb}", "the side is missing", remedy="add `legacy` or `unified`")
+    refuse_elsewhere(plan, os.environ)
     confirm(f"{verb.capitalize()} the {side} processes of {plan.name}?", yes=yes)
     with shown_progress(quiet=output_format == "json") as listener:
         if verb == "start":

@@ -28,11 +28,11 @@ from migrator.plan.processes import Role
 from migrator.project.legacy_tree import legacy_trees, remove_legacy_trees
 from migrator.report import Finding, Report
 from migrator.runner.carried import carried, retry_horizons
+from migrator.runner.held_run import held_run
 from migrator.runner.quiet_period import QuietPeriod, by_task, iso, quiet_period, reasons, utc
 from migrator.runner.report import ActionResult, RunOutcome, RunReport, StepResult
 from migrator.runner.state import MigrationState, read_state
 from migrator.state.journal import EntryKind, Phase, entry, open_journal
-from migrator.state.run_lock import run_lock
 from migrator.steps.protocol import Context, RunOptions, error, findings_report, staying
 from migrator.transfer.scope import planned_depths, waiting_tasks
 from migrator.wire.message import Side, State, System
@@ -54,8 +54,8 @@ def complete(
     context = Context(plan=plan, environ=environ, journal=journal, run=run, options=options, listener=listener)
     if options.dry_run:
         return _complete(context)
-    with run_lock(plan, "complete"):
-        return _complete(context)
+    with held_run(context, "complete") as (held, _):
+        return _complete(held)
 
 
 def _complete(context: Context) -> RunReport:

@@ -17,16 +17,16 @@ from migrator.events import Event, EventKind, Listener, ignore
 from migrator.plan.model import Plan
 from migrator.report import Report, merge
 from migrator.runner.execute import StepFailedError, planned, run_all_back, run_forward
+from migrator.runner.held_run import held_run, run_elsewhere
 from migrator.runner.quiet_period import by_task
 from migrator.runner.report import RunOutcome, RunReport, StepResult
 from migrator.runner.restart_legacy import restart_legacy
 from migrator.runner.resume_checks import begun_with, require_same_places, require_same_plan, require_same_source
 from migrator.runner.single_tasks import move_tasks, tell_moves
 from migrator.runner.state import MigrationState, RunState, read_state
-from migrator.runner.status import MigrationStatus, next_commands, read_status, tell_stage
+from migrator.runner.status import MigrationStatus, next_commands, read_status, tell_elsewhere, tell_stage
 from migrator.runner.summary import refusal_code, refused, summarize, unchanged
 from migrator.state.journal import EntryKind, Journal, Phase, entry, open_journal
-from migrator.state.run_lock import run_lock
 from migrator.steps import migrate_database
 from migrator.steps.actions.downtime import moment
 from migrator.steps.actions.hooks import require_hooks
@@ -56,9 +56,9 @@ def cutover(
         return _single_tasks(context, Phase.FORWARD)
     if context.options.dry_run:
         return _dry_cutover(context)
-    with run_lock(plan, "cutover") as taken_over, _interruptible():
-        state = read_state(context.journal.entries())
-        context = replace(context, run=state.run)
+    with held_run(context, "cutover") as (held, taken_over), _interruptible():
+        state = read_state(held.journal.entries())
+        context = replace(held, run=state.run)
         require_same_plan(plan, state)
         if state.state is MigrationState.ROLLING_BACK:
             remedy = "`migrator rollback` goes on"
@@ -86,14 +86,14 @@ def rollback(
         RefusedError: Another run is going on, the plan changed, or the one-way door is behind us.
         InterruptedRunError: It was interrupted; the same command continues.
     """
-    options, journal = options or RunOptions(), open_journal(plan)
-    require_hooks(options.hooks, (step.name for step in STEPS[1:]))
-    if options.tasks:
-        return _single_tasks(_context(plan, environ, journal, options, listener), Phase.BACK)
-    if options.dry_run:
-        return _dry_rollback(_context(plan, environ, journal, options, listener))
-    with run_lock(plan, "rollback") as taken_over, _interruptible():
-        state = read_state(journal.entries())
+    context = _context(plan, environ, open_journal(plan), options or RunOptions(), listener)
+    require_hooks(context.options.hooks, (step.name for step in STEPS[1:]))
+    if context.options.tasks:
+        return _single_tasks(context, Phase.BACK)
+    if context.options.dry_run:
+        return _dry_rollback(context)
+    with held_run(context, "rollback") as (held, taken_over), _interruptible():
+        state = read_state(held.journal.entries())
         require_same_plan(plan, state)
         if state.state is MigrationState.COMPLETED:
             raise RefusedError(
@@ -103,7 +103,7 @@ def rollback(
             )
         if state.state in (MigrationState.LEGACY, MigrationState.ROLLED_BACK):
             return unchanged("rollback", state, "there is nothing to roll back")
-        context = _context(plan, environ, journal, options, listener)
+        context = replace(held, run=state.run)
         require_same_places(context, state)
         _note_takeover(context, Phase.BACK, taken_over)
         return _resumable(context, Phase.BACK, lambda: _rollback(context, state))
@@ -116,6 +116,8 @@ def status(plan: Plan, *, environ: Mapping[str, str], options: RunOptions | None
         options: Its checks say how far a cutover is prepared; without them, only what the journal tells is told.
     """
     entries = open_journal(plan).entries()
+    if (there := run_elsewhere(plan, environ)) is not None:
+        return tell_elsewhere(read_status(plan, environ=environ, state=read_state(())), *there)
     found = tell_moves(read_status(plan, environ=environ, state=read_state(entries)), entries)
     return found if options is None else tell_stage(found, plan, environ=environ, options=options)
 
@@ -133,8 +135,8 @@ def _sweep(context: Context, state: RunState) -> RunReport:
 def _single_tasks(context: Context, phase: Phase) -> RunReport:
     if context.options.dry_run:
         return move_tasks(context, phase)
-    with run_lock(context.plan, "tasks"), _interruptible():
-        return move_tasks(context, phase)
+    with held_run(context, "tasks") as (held, _), _interruptible():
+        return move_tasks(held, phase)
 
 
 def _forward(context: Context, *, fresh: bool) -> RunReport:

@@ -147,6 +147,7 @@ def _run_actions(
 
 
 def _run_action(context: Context, step: Step, phase: Phase, action: Action) -> ActionResult:
+    context.keep_lease()
     began = time.monotonic()
     about = {"action": action.id, "text": action.sentence}
     context.journal.write(entry(context.run, phase, EntryKind.STARTED, step.name, **about))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from migrator.brokers.connect import connect
 from migrator.brokers.outside import outside_places, place_findings
+from migrator.brokers.run_record import RunRecord
 from migrator.errors import MigratorError
 from migrator.plan.model import Plan
 from migrator.report import Finding
@@ -128,6 +129,22 @@ def tell_stage(
     # What was begun with single tasks is ended first.
     steps = status.next_steps[:1] if status.begun_tasks else (found.next_step,)
     return replace(status, stage=found.stage, text=f"{status.text}; {found.text}", next_steps=steps)
+
+
+def tell_elsewhere(status: MigrationStatus, there: RunRecord, lease_s: float) -> MigrationStatus:
+    """Return a status with what the broker says of a run whose journal lies on another machine."""
+    place = f"{there.host}:{there.folder}"
+    at_it = f"by {there.who}" if there.under_way and lease_s > 0 else f"nobody is at it; the last was {there.who}"
+    return replace(
+        status,
+        state=MigrationState(there.state),
+        stage=Stage.RUNNING,
+        run=there.run,
+        owner=there.who if there.under_way and lease_s > 0 else "",
+        text=f"{there.state} (run {there.run}), {at_it}; journal, proof and snapshots are at {place}",
+        left=(),
+        next_steps=(f"on {there.host}: migrator status",),
+    )
 
 
 def _cut_over(status: MigrationStatus, plan: Plan, environ: Mapping[str, str]) -> MigrationStatus:

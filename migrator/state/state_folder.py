@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import uuid
 from pathlib import Path
 
 from migrator.errors import RefusedError
@@ -46,6 +47,14 @@ def ensure_ignored(folder: Path) -> Path:
             str(folder), "can't be written", found=error.strerror or str(error), remedy="make it writable for yourself"
         ) from error
     return folder
+
+
+def folder_id(plan: Plan, *, create: bool = False) -> str:
+    """Return the id of the state folder, which a copy has too; empty if it has none yet."""
+    file = plan.state_folder / "id"
+    if create and not file.is_file():
+        (ensure_state_folder(plan) / "id").write_text(f"{uuid.uuid4().hex}\n", encoding="utf-8")
+    return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
 
 
 def operator() -> str:

@@ -55,6 +55,8 @@ class RunOptions:
     tasks: tuple[str, ...] = ()
     #: `complete` may drop messages that are quarantined; they stay in the snapshots.
     discard_quarantined: bool = False
+    #: Take over a run whose last operator was on another machine and is not heard of any more.
+    takeover: bool = False
     ready_timeout_s: float = 60.0
     #: Asked, on a terminal, about a process that has not ended in its time; without it such a process stops the run.
     ask_kill: AskKill | None = None
@@ -87,6 +89,8 @@ class Context:
     manage_server: ManageServer | None = None
     #: Names of the legacy processes that stay, while no run has recorded them.
     stays: tuple[str, ...] = ()
+    #: Raises an error if the run is not ours any more; asked before each action.
+    keep_lease: Callable[[], None] = lambda: None
 
 
 def nothing_to_do(context: Context) -> tuple[Action, ...]:

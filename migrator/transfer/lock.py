@@ -107,7 +107,7 @@ def _acquire_one(server: RedisServer, token: str, *, wait_s: float, takeover: bo
             with server.translated():
                 server.run_number = server.client.incr(RUNS)
             return
-        if takeover or _has_ended(holder):
+        if takeover or has_ended(holder):
             ended = holder
             continue
         if time.monotonic() >= deadline:
@@ -133,8 +133,8 @@ def _holder(token: str) -> Holder | None:
         return None
 
 
-def _has_ended(token: str) -> bool:
-    """Say whether the holder ran on this machine and has ended."""
+def has_ended(token: str) -> bool:
+    """Say whether the process with this token ran on this machine and has ended."""
     holder = _holder(token)
     if holder is None:
         return False

@@ -158,14 +158,6 @@ def test_a_second_operator_is_refused_and_told_who_is_at_it(plan: Plan) -> None:
         holder.stdout.close()
 
 
-def test_a_lock_of_another_host_is_not_taken_over(plan: Plan) -> None:
-    with run_lock(plan, "cutover"):
-        pass
-    (plan.state_folder / "lock").write_text("ann on another-host, pid 7, cutover, since then")
-    with pytest.raises(RefusedError, match="another host holds the lock"), run_lock(plan, "rollback"):
-        pytest.fail("taken over")
-
-
 def test_entries_are_durable_before_the_call_returns(plan: Plan) -> None:
     def die() -> None:
         write(plan, text="last words")

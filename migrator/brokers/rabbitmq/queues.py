@@ -4,8 +4,8 @@ Our queues begin with ``tqm.``: ``tqm.lock`` (exclusive: it is deleted with the 
 ``tqm.moving.…`` (taken, not yet moved; each message has a copy id by then), ``tqm.passed.…`` (filtered out),
 ``tqm.kept.…`` (quarantined, with the reason), ``tqm.arriving.…`` (arrived from another server, not yet in their queue),
 ``tqm.alive`` (empty, and gone after a restart of the server), ``tqm.taken`` (empty; marks a deduplication log as valid
-for this server), ``tqm.aside.…`` (of a rehearsal, in its scratch virtual host). They are deleted when a run leaves them
-empty.
+for this server), ``tqm.run.…`` and ``tqm.lease.…`` (whose run it is, and who is at it; the latter is exclusive),
+``tqm.aside.…`` (of a rehearsal, in its scratch virtual host). They are deleted when a run leaves them empty.
 
 Source: dramatiq/brokers/rabbitmq.py (``_declare_queue`` and its neighbours); kombu/entity.py; migrator/tasks/celery.py.
 """
@@ -67,6 +67,16 @@ class QueueForm:
 
 #: Tells how a queue has to be declared where it is missing.
 FormOf = Callable[[QueueAddress], QueueForm]
+
+
+def run_queue(plan_name: str) -> str:
+    """Return the queue with the record of a plan's run."""
+    return f"tqm.run.{plan_name}"
+
+
+def lease_queue(plan_name: str) -> str:
+    """Return the exclusive queue of the connection that has the lease on a plan's run."""
+    return f"tqm.lease.{plan_name}"
 
 
 def rabbit_queues(endpoint: Endpoint) -> tuple[RabbitQueue, ...]:

@@ -3,6 +3,7 @@
 Our keys on a server: ``tqm:lock`` (the lock), ``tqm:runs`` (how many runs have had it), ``tqm:claim:…`` (claimed, not
 yet moved), ``tqm:passed:…`` (filtered out), ``tqm:kept:<side>:<system>`` (quarantined, with the reason),
 ``tqm:ledger`` (what has arrived from another server), ``tqm:parked`` (ETA later than the visibility timeout),
+``tqm:run:<plan>`` (whose run it is, and who is at it),
 ``tqm:alias:…`` (the legacy aliases, :mod:`migrator.workers.legacy_aliases`).
 
 Source: dramatiq/brokers/redis/dispatch.lua; kombu/transport/redis.py (``_q_for_pri``, ``priority``).
@@ -36,6 +37,11 @@ class RedisQueue:
     bodies: str
     claim: str
     filtered_out: str
+
+
+def run_key(plan_name: str) -> str:
+    """Return the hash with the record of a plan's run."""
+    return f"tqm:run:{plan_name}"
 
 
 def dramatiq_list(endpoint: Endpoint, wire_queue: str) -> str:
