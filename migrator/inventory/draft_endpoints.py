@@ -22,6 +22,7 @@ _TRANSPORT = {
     "visibility_timeout": "visibility_timeout_s",
     "sep": "priority_separator",
     "priority_steps": "priority_steps",
+    "master_name": "master_name",
 }
 Tasks = Sequence[tuple[LegacyDefinition, TaskOptions]]
 

@@ -158,6 +158,7 @@ def _endpoint(table: TomlTable, side: Side, system: System) -> Endpoint:
         priority_separator=table.text("priority_separator", default="\x06\x16"),
         priority_steps=table.integers("priority_steps", default=(0, 3, 6, 9)),
         key_prefix=table.text("key_prefix", default=""),
+        master_name=table.text("master_name", default=""),
         visibility_timeout_s=table.number("visibility_timeout_s", default=3600) or 3600,
     )
     if endpoint.key_prefix and (side is Side.UNIFIED or system is not System.CELERY):

@@ -164,6 +164,8 @@ class Endpoint:
     priority_steps: tuple[int, ...] = (0, 3, 6, 9)
     #: Celery on Redis: the transport option ``global_keyprefix``; for legacy endpoints only.
     key_prefix: str = ""
+    #: Redis with Sentinels (``sentinel://``): the name of the master, Celery's transport option of this name.
+    master_name: str = ""
     #: Celery on Redis: seconds after which an unacknowledged message is delivered again.
     visibility_timeout_s: float = 3600
 

@@ -49,9 +49,9 @@ def endpoint_url(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
             "no broker module reads this kind of URL",
             # Without :// all of it could be a password.
             found=f"{scheme}://" if sign else "no :// in it",
-            remedy="use a redis://, rediss://, amqp:// or amqps:// URL",
+            remedy="use a redis://, rediss://, sentinel://, amqp:// or amqps:// URL",
         )
-    return normal_url(url, endpoint.system)
+    return normal_url(url, endpoint.system, endpoint.master_name)
 
 
 def leading_to(url: str, environ: Mapping[str, str], target: str) -> dict[str, str] | None:

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 from migrator.errors import UsageError
 from migrator.redaction import HIDDEN, know, redact_url
 from migrator.wire.message import System
-from migrator.wire.url_readings import AMQP_READINGS, REDIS_READINGS, ServerAddress, UnreadableUrlError
+from migrator.wire.url_readings import AMQP_READINGS, REDIS_READINGS, ServerAddress, UnreadableUrlError, sentinel
 
 
 class BrokerKind(StrEnum):
@@ -25,8 +25,10 @@ class BrokerKind(StrEnum):
     RABBITMQ = "RabbitMQ"
 
 
+#: Scheme of the URL of a Sentinel, which knows where the server is.
+SENTINEL = "sentinel"
 _KINDS = {
-    **dict.fromkeys(("redis", "rediss", "valkey", "valkeys", "unix", "redis+socket"), BrokerKind.REDIS),
+    **dict.fromkeys(("redis", "rediss", "valkey", "valkeys", "unix", "redis+socket", SENTINEL), BrokerKind.REDIS),
     **dict.fromkeys(("amqp", "amqps", "pyamqp", "librabbitmq"), BrokerKind.RABBITMQ),
 }
 _READINGS = {BrokerKind.REDIS: REDIS_READINGS, BrokerKind.RABBITMQ: AMQP_READINGS}
@@ -75,6 +77,8 @@ def read_broker_url(url: str, system: System = System.CELERY) -> BrokerUrl:
     first, *others = (_read(text, system) for text in [text for text in url.split(";") if text] or [url])
     if not others:
         return first
+    if {server.scheme for server in (first, *others)} == {SENTINEL}:
+        return replace(first, others=tuple(others))
     if first.kind is BrokerKind.REDIS:
         what = "this is a list of Redis servers, each of which may hold messages"
         raise UsageError(first.where, what, found=f"{1 + len(others)} URLs", remedy="name the one that is used")
@@ -86,15 +90,29 @@ def read_broker_url(url: str, system: System = System.CELERY) -> BrokerUrl:
     return replace(first, others=tuple(others))
 
 
-def normal_url(url: str, system: System) -> str:
+def normal_url(url: str, system: System, master_name: str = "") -> str:
     """Return a URL that means to Celery what ``url`` means to the workers of a system; where it does, itself.
 
+    Args:
+        url: As the plan has it.
+        system: Of the workers.
+        master_name: What Sentinels are asked for; it is written into their URL.
+
     Raises:
-        UsageError: As :func:`read_broker_url`.
+        UsageError: As :func:`read_broker_url`, or Sentinels are not told what to look for.
     """
     read = read_broker_url(url, system)
     if read.kind is None:
         return url
+    if read.scheme == SENTINEL:
+        if not (name := master_name or read.master_name):
+            remedy = 'write master_name = "…" beside `broker`, as in broker_transport_options of Celery'
+            raise UsageError(read.where, "the name of the Sentinels' master is missing", remedy=remedy)
+        first, *others = url.split(";")
+        given = (
+            first if read.master_name else f"{first}{'&' if '?' in first else '?'}{urlencode({'master_name': name})}"
+        )
+        return ";".join((given, *others))
     servers = (read, *read.others)
     return ";".join(server.text if _is_normal(server) else _normal_text(server) for server in servers)
 
@@ -131,7 +149,7 @@ def _read(text: str, system: System) -> BrokerUrl:
         if kind is not None and HIDDEN in where:
             raise ValueError
         if kind is not None:
-            address = _READINGS[kind][system](scheme, text)
+            address = (sentinel if scheme == SENTINEL else _READINGS[kind][system])(scheme, text)
         elif "://" in text:
             parts = urlsplit(text)
             address = replace(address, host=parts.hostname or "localhost", port=parts.port or 0)

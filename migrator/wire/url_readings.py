@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, parse_qs, parse_qsl, unquote, urlsplit
 
 from migrator.wire.message import System
 
-REDIS_PORT, AMQP_PORT, AMQPS_PORT = 6379, 5672, 5671
+REDIS_PORT, SENTINEL_PORT, AMQP_PORT, AMQPS_PORT = 6379, 26379, 5672, 5671
 #: What the options of each library have to be; an option that is not here keeps its worker from starting.
 _Kinds = Mapping[str, Callable[[str], object]]
 _KOMBU: _Kinds = dict.fromkeys(("connect_timeout", "heartbeat"), float) | dict.fromkeys(("insist", "login_method"), str)
@@ -59,6 +59,8 @@ class ServerAddress:
     socket: str = ""
     #: RabbitMQ.
     virtual_host: str = ""
+    #: Redis: of a Sentinel, the master that it is asked for; host and port are then the Sentinel's.
+    master_name: str = ""
     #: Options of TLS as redis-py names them; None without TLS.
     tls: Mapping[str, str] | None = None
 
@@ -88,6 +90,26 @@ def kombu_redis(scheme: str, text: str) -> ServerAddress:
         socket=f"/{_path(parts)}" if on_socket else "",
         # Without options kombu does not verify; with any, redis-py's default holds.
         tls={"ssl_cert_reqs": "required" if tls else "none"} | tls if tls or scheme in ("rediss", "valkeys") else None,
+    )
+
+
+def sentinel(scheme: str, text: str) -> ServerAddress:
+    """Read the URL of a Sentinel as Celery's worker does; account and database are those of the master.
+
+    The name of the master, a transport option of Celery, is added by the plan.
+    """
+    parts = _semantics_of_http(text)
+    options = dict(parse_qsl(parts.query))
+    tls, master_name = _tls(options), options.pop("master_name", "")
+    _require_known(options, _KOMBU, "Celery")
+    return ServerAddress(
+        host=unquote(parts.hostname or "") or "localhost",
+        port=parts.port or SENTINEL_PORT,
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        database=_database(_path(parts).removeprefix("/"), "/"),
+        master_name=master_name,
+        tls={"ssl_cert_reqs": "required"} | tls if tls else None,
     )
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from migrator.brokers.rabbitmq.server import tls_options
+from migrator.brokers.redis.client import direct_url
 from migrator.errors import UnreachableError
 from migrator.plan.model import Endpoint
 from migrator.plan.placeholders import endpoint_url
@@ -55,7 +56,7 @@ def control(endpoint: Endpoint, environ: Mapping[str, str]) -> Iterator[Control]
     from kombu.exceptions import OperationalError
     from redis.exceptions import RedisError
 
-    url = endpoint_url(endpoint, environ)
+    url = direct_url(endpoint_url(endpoint, environ))
     read = read_broker_url(url)
     app = Celery("migrator-control", broker=url, set_as_current=False)
     options: dict[str, Any] = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}

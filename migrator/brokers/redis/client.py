@@ -5,26 +5,63 @@ Source: redis-py (redis/connection.py: ``parse_url``).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import redis
+from redis.sentinel import Sentinel
 
-from migrator.wire.broker_url import read_broker_url
+from migrator.errors import UnreachableError
+from migrator.wire.broker_url import SENTINEL, BrokerUrl, read_broker_url
+
+SENTINEL_TIMEOUT_S = 3.0
 
 
 def client_url(url: str) -> str:
-    """Return a URL that means to redis-py what ``url`` means to Celery.
+    """Return a URL that means to redis-py what ``url`` means to Celery; of Sentinels, that of the present master.
 
     Raises:
         UsageError: Celery can't read it.
+        UnreachableError: No Sentinel names a master.
     """
     read = read_broker_url(url)
+    if read.scheme == SENTINEL:
+        host, port = _master(read)
+        read = replace(read, scheme="redis", host=host, port=port, others=())
     account = f"{quote(read.user, safe='')}:{quote(read.password, safe='')}@" if read.user or read.password else ""
     host = f"[{read.host}]" if ":" in read.host else quote(read.host)
     scheme = "unix" if read.socket else "redis" if read.tls is None else "rediss"
     place = quote(read.socket) if read.socket else f"{host}:{read.port}/"
     return f"{scheme}://{account}{place}?{urlencode({'db': read.database, **(read.tls or {})})}"
+
+
+def direct_url(url: str) -> str:
+    """Return a URL for Celery in which a server has the place of its Sentinels."""
+    if read_broker_url(url).scheme != SENTINEL:
+        return url
+    parts = urlsplit(client_url(url))
+    options = dict(parse_qsl(parts.query))
+    return urlunsplit(parts._replace(path=f"/{options.pop('db')}", query=urlencode(options)))
+
+
+def _master(read: BrokerUrl) -> tuple[str, int]:
+    """Ask the Sentinels, as Celery's and Dramatiq's workers do, where the master is."""
+    places = [(server.host, server.port) for server in (read, *read.others)]
+    asked = Sentinel(places, socket_timeout=SENTINEL_TIMEOUT_S, socket_connect_timeout=SENTINEL_TIMEOUT_S)  # type: ignore[no-untyped-call]
+    try:
+        host, port = asked.discover_master(read.master_name)  # type: ignore[no-untyped-call]
+        return str(host), int(port)
+    except (redis.RedisError, OSError) as error:
+        raise UnreachableError(
+            read.where,
+            f"no Sentinel names a master called {read.master_name}",
+            found=str(error)[:300],
+            remedy="start the Sentinels, or correct `broker` and `master_name`; during a failover wait for its end",
+        ) from error
+    finally:
+        for client in asked.sentinels:
+            client.close()
 
 
 class Client(redis.Redis):

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -24,6 +25,7 @@ from migrator.brokers.redis.client import Client, client_url
 from migrator.errors import InterruptedRunError, RefusedError, UnreachableError
 from migrator.redaction import redact_url
 from migrator.report import Finding, Severity
+from migrator.wire.broker_url import SENTINEL, read_broker_url
 
 TIMEOUT_S = 15.0
 #: Errors that mean that the connection is gone and the outcome of the last command is unknown.
@@ -46,9 +48,13 @@ class RedisServer:
 
     def __init__(self, url: str) -> None:
         self.where = redact_url(url)
+        self._url = url
+        self._master = client_url(url)
+        #: Of the master, where Sentinels may name another one at any time.
+        self._run_id = ""
         # Typed loosely: redis-py's answers are unions of every mode that it knows.
         self.client: Any = Client.from_url(
-            client_url(url),
+            self._master,
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=5.0,
             retry=Retry(NoBackoff(), 0),
@@ -94,7 +100,27 @@ class RedisServer:
     def identity(self) -> str:
         """Return what distinguishes this server and database from any other."""
         info = self.client.info("server")
+        self._run_id = str(info["run_id"])
         return f"{info['run_id']}/{self.database}"
+
+    def require_same_master(self) -> None:
+        """Refuse to go on with another master than the one that :meth:`identity` was asked of.
+
+        Raises:
+            RefusedError: The Sentinels name another one, or another process answers in its place.
+        """
+        if read_broker_url(self._url).scheme != SENTINEL or not self._run_id:
+            return
+        now = client_url(self._url)
+        if now == self._master and str(self.client.info("server")["run_id"]) == self._run_id:
+            return
+        was, now = (urlsplit(text).netloc.rpartition("@")[2] for text in (self._master, now))
+        raise RefusedError(
+            self.where,
+            "the Sentinels have changed the master meanwhile, which may not have got the last messages that moved",
+            found=f"it was {was} and is {now}" if was != now else f"{was} was restarted",
+            remedy="run the same command again: it goes on there; count the messages against the snapshot of the run",
+        )
 
     def facts(self) -> BrokerFacts:
         """Ask the server about itself.
