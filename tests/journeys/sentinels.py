@@ -48,12 +48,12 @@ def running_sentinels(folder: Path) -> Iterator[Sentinels]:
     with ExitStack() as stack:
         servers = []
         for name in ("first", "second"):
-            arguments = ("--replicaof", f"127.0.0.1 {servers[0].port}") if servers else ()
+            follows = ("--replicaof", f"127.0.0.1 {servers[0].port}") if servers else ()
             server = EmbeddedServer(
                 port=free_port(),
                 folder=folder / name,
                 binary=find_server(),
-                arguments=(*arguments, "--appendonly", "yes"),
+                arguments=(*follows, "--appendonly", "yes"),
             )
             stack.callback(server.stop)
             server.start()

@@ -121,7 +121,7 @@ def test_another_master_in_the_middle_ends_the_transfer_with_advice(
         process = subprocess.Popen(words, cwd=project.folder, env=environ, stdout=log, stderr=log)
         try:
             with redis.Redis(port=before, socket_timeout=5) as client:
-                wait_until(lambda: client.exists("unified"), timeout_s=60)
+                wait_until(lambda: list(client.scan_iter("unified*")), timeout_s=60)
             change(sentinels)
             code = process.wait(90)
         finally:
