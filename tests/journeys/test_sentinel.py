@@ -130,7 +130,7 @@ def test_another_master_in_the_middle_ends_the_transfer_with_advice(
     told = (tmp_path / "log").read_text()
     assert code in (3, 4), told
     assert "Sentinel" in told or "failover" in told, told
-    assert "run the same command again" in told, told
+    assert "command again" in told, told
     again = project.migrator("transfer", "--yes", "--no-snapshot")
     assert again.returncode == 0, again.stdout + again.stderr
     found = ids(sentinels.master())
@@ -145,7 +145,7 @@ def test_what_is_missing_is_said(project: Project, sentinels: Sentinels) -> None
     nameless = project.migrator("transfer", "--dry-run")
     assert nameless.returncode == 2
     assert "the name of the Sentinels' master is missing" in nameless.stderr
-    plan.write_text(text.replace(f'"{MASTER}"\n\n', '"other"\n\n'))
+    plan.write_text(text.replace(f'master_name = "{MASTER}"', 'master_name = "other"'))
     unknown = project.migrator("transfer", "--dry-run")
     assert unknown.returncode == 3
     assert "no Sentinel names a master called other" in unknown.stderr

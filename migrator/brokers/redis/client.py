@@ -57,7 +57,7 @@ def _master(read: BrokerUrl) -> tuple[str, int]:
             read.where,
             f"no Sentinel names a master called {read.master_name}",
             found=str(error)[:300],
-            remedy="start the Sentinels, or correct `broker` and `master_name`; during a failover wait for its end",
+            remedy="start the Sentinels, or correct `broker` and `master_name`; after a failover run the command again",
         ) from error
     finally:
         for client in asked.sentinels:
