@@ -96,11 +96,8 @@ def rollback(
         state = read_state(held.journal.entries())
         require_same_plan(plan, state)
         if state.state is MigrationState.COMPLETED:
-            raise RefusedError(
-                f"run {state.run}",
-                "is complete: it can't be rolled back",
-                remedy="`migrator restore FILE` puts the messages of a snapshot back",
-            )
+            remedy = "`migrator restore FILE` puts the messages of a snapshot back"
+            raise RefusedError(f"run {state.run}", "is complete: it can't be rolled back", remedy=remedy)
         if state.state in (MigrationState.LEGACY, MigrationState.ROLLED_BACK):
             return unchanged("rollback", state, "there is nothing to roll back")
         context = replace(held, run=state.run)
