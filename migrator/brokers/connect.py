@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 
 from migrator.brokers.protocol import Broker
+from migrator.brokers.run_record import RunRecord, RunStore
 from migrator.plan.model import Endpoint, Plan
 from migrator.plan.placeholders import endpoint_url
 from migrator.wire.broker_url import BrokerKind, broker_kind
@@ -37,6 +39,28 @@ def has_rabbitmq(plan: Plan, environ: Mapping[str, str]) -> bool:
 def is_on_rabbitmq(endpoint: Endpoint, environ: Mapping[str, str]) -> bool:
     """Say whether an endpoint is on RabbitMQ."""
     return broker_kind(endpoint_url(endpoint, environ)) is BrokerKind.RABBITMQ
+
+
+def open_run_store(plan: Plan, environ: Mapping[str, str]) -> RunStore:
+    """Return the store of a plan, on its unified broker."""
+    url = endpoint_url(plan.unified, environ)
+    if is_on_rabbitmq(plan.unified, environ):
+        from migrator.brokers.rabbitmq.run_store import RabbitmqRunStore
+
+        return RabbitmqRunStore(url, plan.name)
+    from migrator.brokers.redis.run_store import RedisRunStore
+
+    return RedisRunStore(url, plan.name)
+
+
+def read_run(plan: Plan, environ: Mapping[str, str]) -> tuple[RunRecord | None, float]:
+    """Return the record of a plan's run, and how many seconds its lease lasts.
+
+    Raises:
+        MigratorError: The unified broker does not answer.
+    """
+    with closing(open_run_store(plan, environ)) as store:
+        return store.read()
 
 
 def _rabbitmq(endpoint: Endpoint, url: str, environ: Mapping[str, str]) -> Broker:

@@ -6,15 +6,9 @@ holds a lease on it, which ends by itself some time after its holder was last he
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import closing
 from typing import Protocol
 
 import msgspec
-
-from migrator.brokers.connect import is_on_rabbitmq
-from migrator.plan.model import Plan
-from migrator.plan.placeholders import endpoint_url
 
 #: How long a lease outlives the last sign of its holder.
 LEASE_S = 30.0
@@ -69,25 +63,3 @@ class RunStore(Protocol):
 
     def close(self) -> None:
         """Close the connection; on RabbitMQ the lease ends with it."""
-
-
-def open_run_store(plan: Plan, environ: Mapping[str, str]) -> RunStore:
-    """Return the store of a plan, on its unified broker."""
-    url = endpoint_url(plan.unified, environ)
-    if is_on_rabbitmq(plan.unified, environ):
-        from migrator.brokers.rabbitmq.run_store import RabbitmqRunStore
-
-        return RabbitmqRunStore(url, plan.name)
-    from migrator.brokers.redis.run_store import RedisRunStore
-
-    return RedisRunStore(url, plan.name)
-
-
-def read_run(plan: Plan, environ: Mapping[str, str]) -> tuple[RunRecord | None, float]:
-    """Return the record of a plan's run, and how many seconds its lease lasts.
-
-    Raises:
-        MigratorError: The unified broker does not answer.
-    """
-    with closing(open_run_store(plan, environ)) as store:
-        return store.read()

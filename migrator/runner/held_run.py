@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from migrator.brokers.run_record import LEASE_S, RunRecord, RunStore, open_run_store, read_run
+from migrator.brokers.connect import open_run_store, read_run
+from migrator.brokers.run_record import LEASE_S, RunRecord, RunStore
 from migrator.errors import InterruptedRunError, MigratorError, RefusedError, UnreachableError
 from migrator.plan.model import Plan
 from migrator.runner.state import MigrationState, read_state

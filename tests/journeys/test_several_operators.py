@@ -26,7 +26,8 @@ from small_projects import MIGRATOR, Project, make_project
 from test_life_cycle import LIFE
 from waiting import wait_until
 
-from migrator.brokers.run_record import RunRecord, open_run_store
+from migrator.brokers.connect import open_run_store
+from migrator.brokers.run_record import RunRecord
 from migrator.plan.loader import load_plan
 
 #: What changes something, with what each needs for that.
