@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -34,13 +34,7 @@ if TYPE_CHECKING:
 @yes_option
 @format_option
 def command(
-    verb: str,
-    side: str | None,
-    names: tuple[str, ...],
-    kills: tuple[str, ...],
-    plan: Plan,
-    yes: bool,
-    output_format: str,
+    verb: str, side: str | None, names: tuple[str, ...], plan: Plan, yes: bool, output_format: str, **more: Any
 ) -> None:
     """List, start or stop the plan's processes.
 
@@ -58,6 +52,7 @@ def command(
     from migrator.workers.drivers.command import process_named
     from migrator.workers.start_stop import list_processes, start_side, stop_side
 
+    kills: tuple[str, ...] = more["kills"]
     for name in kills:
         process_named(plan, name)
     if verb == "list":
