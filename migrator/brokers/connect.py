@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import closing
 
 from migrator.brokers.protocol import Broker
-from migrator.brokers.run_record import RunRecord, RunStore
+from migrator.brokers.run_record import RunOwner, RunStore
 from migrator.plan.model import Endpoint, Plan
 from migrator.plan.placeholders import endpoint_url
 from migrator.wire.broker_url import BrokerKind, broker_kind
@@ -53,7 +53,7 @@ def open_run_store(plan: Plan, environ: Mapping[str, str]) -> RunStore:
     return RedisRunStore(url, plan.name)
 
 
-def read_run(plan: Plan, environ: Mapping[str, str]) -> tuple[RunRecord | None, float]:
+def read_run(plan: Plan, environ: Mapping[str, str]) -> tuple[RunOwner | None, float]:
     """Return the record of a plan's run, and how many seconds its lease lasts.
 
     Raises:

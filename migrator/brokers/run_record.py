@@ -14,7 +14,7 @@ import msgspec
 LEASE_S = 30.0
 
 
-class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+class RunOwner(msgspec.Struct, frozen=True, kw_only=True):
     """The run on a plan."""
 
     #: Id of the state folder with its journal, and where that is.
@@ -46,10 +46,10 @@ class RunStore(Protocol):
 
     where: str
 
-    def read(self) -> tuple[RunRecord | None, float]:
+    def read(self) -> tuple[RunOwner | None, float]:
         """Return the record, and how many seconds its lease lasts; changes nothing."""
 
-    def replace(self, token: str, record: RunRecord | None, *, lease: bool) -> bool:
+    def replace(self, token: str, record: RunOwner | None, *, lease: bool) -> bool:
         """Write a record in one step, or delete it with None, if the one with this token is there.
 
         Args:

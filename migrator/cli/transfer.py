@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from migrator.transfer.options import ShouldStop, TransferOptions, TransferReport
 
 
-_SHOWN_PER_REASON = 3
-_EXAMPLE_CHARACTERS = 300
-_STALE_S = 3600.0
+_SHOWN_PER_REASON, _EXAMPLE_CHARACTERS, _STALE_S = 3, 300, 3600.0
 
 
 @click.command("transfer")

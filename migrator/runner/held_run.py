@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from migrator.brokers.connect import open_run_store, read_run
-from migrator.brokers.run_record import LEASE_S, RunRecord, RunStore
+from migrator.brokers.run_record import LEASE_S, RunOwner, RunStore
 from migrator.errors import InterruptedRunError, MigratorError, RefusedError, UnreachableError
 from migrator.plan.model import Plan
 from migrator.runner.state import MigrationState, read_state
@@ -63,7 +63,7 @@ def refuse_elsewhere(plan: Plan, environ: Mapping[str, str]) -> None:
         raise _elsewhere(plan, there[0])
 
 
-def run_elsewhere(plan: Plan, environ: Mapping[str, str]) -> tuple[RunRecord, float] | None:
+def run_elsewhere(plan: Plan, environ: Mapping[str, str]) -> tuple[RunOwner, float] | None:
     """Return the record of a run whose journal lies in another folder, and how long its lease lasts."""
     with suppress(MigratorError):
         found, left_s = read_run(plan, environ)
@@ -72,7 +72,7 @@ def run_elsewhere(plan: Plan, environ: Mapping[str, str]) -> tuple[RunRecord, fl
     return None
 
 
-def _is_here(plan: Plan, found: RunRecord) -> bool:
+def _is_here(plan: Plan, found: RunOwner) -> bool:
     """Say whether a run is ours to go on with; one that was rolled back is nobody's any more."""
     over = found.state == MigrationState.ROLLED_BACK and not found.under_way
     return over or found.folder_id == folder_id(plan)
@@ -83,9 +83,9 @@ class RunLease:
     """The lease that this process holds."""
 
     store: RunStore
-    record: RunRecord
+    record: RunOwner
     #: What was there before; it is put back by a command that has done nothing.
-    before: RunRecord | None
+    before: RunOwner | None
     #: Lines of the journal then.
     began_with: int
     #: Number of the run, its state, and how many lines its journal has.
@@ -118,7 +118,7 @@ class RunLease:
         run, state, lines = self.position()
         idle = lines == self.began_with
         self.record = msgspec.structs.replace(self.record, run=run, state=state, lines=lines, under_way=lease)
-        new: RunRecord | None = self.record
+        new: RunOwner | None = self.record
         if not lease and (idle or state == MigrationState.COMPLETED):
             new = self.before if idle else None
         with suppress(UnreachableError):  # the lease lasts for a while, and its record longer
@@ -146,7 +146,7 @@ def _take(context: Context, command: str) -> RunLease:
         found, left_s = store.read()
         if found is not None:
             _require_ours(plan, store, (found, left_s), lines, takeover=context.options.takeover)
-        record = RunRecord(
+        record = RunOwner(
             folder_id=folder_id(plan, create=True),
             folder=str(plan.state_folder),
             host=socket.gethostname(),
@@ -168,7 +168,7 @@ def _take(context: Context, command: str) -> RunLease:
     return RunLease(store=store, record=record, before=found, began_with=lines, position=position)
 
 
-def _require_ours(plan: Plan, store: RunStore, there: tuple[RunRecord, float], lines: int, *, takeover: bool) -> None:
+def _require_ours(plan: Plan, store: RunStore, there: tuple[RunOwner, float], lines: int, *, takeover: bool) -> None:
     found, left_s = there
     if not _is_here(plan, found):
         raise _elsewhere(plan, found)
@@ -186,7 +186,7 @@ def _require_ours(plan: Plan, store: RunStore, there: tuple[RunRecord, float], l
         raise RefusedError(str(plan.state_folder), what, found=f"{lines} of {found.lines} lines", remedy=remedy)
 
 
-def _elsewhere(plan: Plan, found: RunRecord) -> RefusedError:
+def _elsewhere(plan: Plan, found: RunOwner) -> RefusedError:
     return RefusedError(
         str(plan.state_folder),
         f"the journal of run {found.run} ({found.state}) is not here but at {found.host}:{found.folder}",

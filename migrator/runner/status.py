@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from migrator.brokers.connect import connect
 from migrator.brokers.outside import outside_places, place_findings
-from migrator.brokers.run_record import RunRecord
+from migrator.brokers.run_record import RunOwner
 from migrator.errors import MigratorError
 from migrator.plan.model import Plan
 from migrator.report import Finding
@@ -131,7 +131,7 @@ def tell_stage(
     return replace(status, stage=found.stage, text=f"{status.text}; {found.text}", next_steps=steps)
 
 
-def tell_elsewhere(status: MigrationStatus, there: RunRecord, lease_s: float) -> MigrationStatus:
+def tell_elsewhere(status: MigrationStatus, there: RunOwner, lease_s: float) -> MigrationStatus:
     """Return a status with what the broker says of a run whose journal lies on another machine."""
     place = f"{there.host}:{there.folder}"
     at_it = f"by {there.who}" if there.under_way and lease_s > 0 else f"nobody is at it; the last was {there.who}"

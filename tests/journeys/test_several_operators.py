@@ -27,7 +27,7 @@ from test_life_cycle import LIFE
 from waiting import wait_until
 
 from migrator.brokers.connect import open_run_store
-from migrator.brokers.run_record import RunRecord
+from migrator.brokers.run_record import RunOwner
 from migrator.plan.loader import load_plan
 
 #: What changes something, with what each needs for that.
@@ -49,7 +49,7 @@ class Machines:
     first: Project
     second: Project
 
-    def record(self) -> RunRecord | None:
+    def record(self) -> RunOwner | None:
         """Return what the broker says."""
         with closing(open_run_store(load_plan(self.first.folder / "migration.toml"), self.first.environ)) as store:
             return store.read()[0]

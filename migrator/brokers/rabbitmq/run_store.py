@@ -16,7 +16,7 @@ import msgspec
 from migrator.brokers.rabbitmq.codec import body_of
 from migrator.brokers.rabbitmq.queues import lease_queue, run_queue
 from migrator.brokers.rabbitmq.server import ERRORS, RabbitmqServer
-from migrator.brokers.run_record import LEASE_S, RunRecord
+from migrator.brokers.run_record import LEASE_S, RunOwner
 
 #: Somebody else who reads the record has it for a moment.
 _READ_WITHIN_S = 2.0
@@ -31,7 +31,7 @@ class RabbitmqRunStore:
         self._connection: Any = None
         self.where = f"{self._server.where} {self._queue}"
 
-    def read(self) -> tuple[RunRecord | None, float]:
+    def read(self) -> tuple[RunOwner | None, float]:
         """Return the record, and how long its lease lasts at most, if somebody has it."""
         with self._server.connected() as connection:
             record = self._record(connection)
@@ -43,7 +43,7 @@ class RabbitmqRunStore:
                 return record, 0.0
         return record, 0.0
 
-    def replace(self, token: str, record: RunRecord | None, *, lease: bool) -> bool:
+    def replace(self, token: str, record: RunOwner | None, *, lease: bool) -> bool:
         """Write or delete the record, if the expected one is there and nobody else has the lease."""
         with self._server.translated():
             try:
@@ -60,7 +60,7 @@ class RabbitmqRunStore:
             with suppress(*ERRORS):
                 connection.close()
 
-    def _replace(self, token: str, record: RunRecord | None, *, lease: bool) -> bool:
+    def _replace(self, token: str, record: RunOwner | None, *, lease: bool) -> bool:
         if self._connection is None:
             connection = self._server.open(heartbeat_s=int(LEASE_S / 2))
             try:
@@ -78,7 +78,7 @@ class RabbitmqRunStore:
             self.close()
         return True
 
-    def _write(self, record: RunRecord | None) -> None:
+    def _write(self, record: RunOwner | None) -> None:
         channel = self._connection.channel()
         if record is None:
             channel.queue_delete(queue=self._queue)
@@ -91,7 +91,7 @@ class RabbitmqRunStore:
             channel.tx_commit()
         channel.close()
 
-    def _record(self, connection: Any) -> RunRecord | None:
+    def _record(self, connection: Any) -> RunOwner | None:
         """Look at the message; it goes back to its place when the channel is closed."""
         deadline = time.monotonic() + _READ_WITHIN_S
         while True:
@@ -102,7 +102,7 @@ class RabbitmqRunStore:
                 return None
             channel.close()
             if message is not None:
-                return msgspec.json.decode(body_of(message), type=RunRecord)
+                return msgspec.json.decode(body_of(message), type=RunOwner)
             if time.monotonic() >= deadline:
                 return None
             time.sleep(0.1)

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 import redis
 from redis.sentinel import Sentinel
 
-from migrator.errors import UnreachableError
+from migrator.errors import RefusedError, UnreachableError
 from migrator.wire.broker_url import SENTINEL, BrokerUrl, read_broker_url
 
 SENTINEL_TIMEOUT_S = 3.0
@@ -43,6 +43,33 @@ def direct_url(url: str) -> str:
     parts = urlsplit(client_url(url))
     options = dict(parse_qsl(parts.query))
     return urlunsplit(parts._replace(path=f"/{options.pop('db')}", query=urlencode(options)))
+
+
+def require_same_master(url: str, before: str, client: redis.Redis, run_id: str) -> None:
+    """Refuse to go on with another master than before; redis-py's errors propagate.
+
+    Args:
+        url: That of the Sentinels; with another one, nothing is asked.
+        before: What :func:`client_url` made of it.
+        client: Connected to that master.
+        run_id: Its identity then.
+
+    Raises:
+        RefusedError: The Sentinels name another one, or another process answers in its place.
+    """
+    read = read_broker_url(url)
+    if read.scheme != SENTINEL:
+        return
+    now = client_url(url)
+    if now == before and str(dict(client.info("server"))["run_id"]) == run_id:
+        return
+    was, now = (urlsplit(text).netloc.rpartition("@")[2] for text in (before, now))
+    raise RefusedError(
+        read.where,
+        "the Sentinels have changed the master meanwhile, which may not have got the last messages that moved",
+        found=f"it was {was} and is {now}" if was != now else f"{was} was restarted",
+        remedy="run the same command again: it goes on there; count the messages against the snapshot of the run",
+    )
 
 
 def _master(read: BrokerUrl) -> tuple[str, int]:

@@ -6,7 +6,7 @@ import msgspec
 
 from migrator.brokers.redis.keys import run_key
 from migrator.brokers.redis.server import RedisServer
-from migrator.brokers.run_record import LEASE_S, RunRecord
+from migrator.brokers.run_record import LEASE_S, RunOwner
 
 
 class RedisRunStore:
@@ -17,7 +17,7 @@ class RedisRunStore:
         self._key = run_key(plan_name)
         self.where = f"{self._server.where} {self._key}"
 
-    def read(self) -> tuple[RunRecord | None, float]:
+    def read(self) -> tuple[RunOwner | None, float]:
         """Return the record, and how many seconds its lease lasts."""
         with self._server.translated():
             text, until_ms = self._server.client.hmget(self._key, "record", "until")
@@ -25,9 +25,9 @@ class RedisRunStore:
         if text is None:
             return None, 0.0
         left_s = float(until_ms) / 1000 - seconds - microseconds / 1e6
-        return msgspec.json.decode(text, type=RunRecord), max(left_s, 0.0)
+        return msgspec.json.decode(text, type=RunOwner), max(left_s, 0.0)
 
-    def replace(self, token: str, record: RunRecord | None, *, lease: bool) -> bool:
+    def replace(self, token: str, record: RunOwner | None, *, lease: bool) -> bool:
         """Write or delete the record, if the expected one is there."""
         text = b"" if record is None else msgspec.json.encode(record)
         life_ms = int(LEASE_S * 1000) if lease else 0

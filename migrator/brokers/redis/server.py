@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 from typing import Any
-from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -21,11 +20,10 @@ from redis.retry import Retry
 
 from migrator.brokers import clock
 from migrator.brokers.protocol import BrokerFacts
-from migrator.brokers.redis.client import Client, client_url
+from migrator.brokers.redis.client import Client, client_url, require_same_master
 from migrator.errors import InterruptedRunError, RefusedError, UnreachableError
 from migrator.redaction import redact_url
 from migrator.report import Finding, Severity
-from migrator.wire.broker_url import SENTINEL, read_broker_url
 
 TIMEOUT_S = 15.0
 #: Errors that mean that the connection is gone and the outcome of the last command is unknown.
@@ -104,23 +102,9 @@ class RedisServer:
         return f"{info['run_id']}/{self.database}"
 
     def require_same_master(self) -> None:
-        """Refuse to go on with another master than the one that :meth:`identity` was asked of.
-
-        Raises:
-            RefusedError: The Sentinels name another one, or another process answers in its place.
-        """
-        if read_broker_url(self._url).scheme != SENTINEL or not self._run_id:
-            return
-        now = client_url(self._url)
-        if now == self._master and str(self.client.info("server")["run_id"]) == self._run_id:
-            return
-        was, now = (urlsplit(text).netloc.rpartition("@")[2] for text in (self._master, now))
-        raise RefusedError(
-            self.where,
-            "the Sentinels have changed the master meanwhile, which may not have got the last messages that moved",
-            found=f"it was {was} and is {now}" if was != now else f"{was} was restarted",
-            remedy="run the same command again: it goes on there; count the messages against the snapshot of the run",
-        )
+        """Refuse to go on where Sentinels have changed the master since :meth:`identity` was asked."""
+        if self._run_id:
+            require_same_master(self._url, self._master, self.client, self._run_id)
 
     def facts(self) -> BrokerFacts:
         """Ask the server about itself.
