@@ -237,6 +237,8 @@ def _table(results: dict[str, list[Result]]) -> list[str]:
 def _fresh(scene: Scene, number: int) -> None:
     for client in {scene.legacy, scene.unified}:
         client.flushall()
+    # What it has forgotten, it need not know.
+    (scene.plan.state_folder / "book.sqlite3").unlink(missing_ok=True)
     fill(scene.legacy, number, symbols=SYMBOLS)
 
 

@@ -84,6 +84,8 @@ def _leg(scene: Scene, proxy: FlakyProxy, names: tuple[str, ...], options: argpa
     environ = {**scene.environ, **dict.fromkeys(names, proxy.url())}
     for client in {scene.legacy, scene.unified}:
         client.flushall()
+    # What it has forgotten, it need not know.
+    (scene.plan.state_folder / "book.sqlite3").unlink(missing_ok=True)
     produce(scene, options.messages, seed=options.seed)
     before = legacy_copies(scene)
     found, point, cut = dict.fromkeys(("cuts", "lost", "doubled", "changed", "unbalanced"), 0), 1, True
@@ -123,6 +125,7 @@ def _payloads(folder: Path, server: EmbeddedServer, options: argparse.Namespace)
     chance = random.Random(options.seed)
     with make_scene(address, legacy=server, unified=server) as scene:
         scene.legacy.flushall()
+        (scene.plan.state_folder / "book.sqlite3").unlink(missing_ok=True)
         before = _mangle(scene.legacy, options.payloads, chance)
         started = time.monotonic()
         report = scene.forward()

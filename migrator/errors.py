@@ -84,6 +84,10 @@ class RefusedError(MigratorError):
     exit_code = ExitCode.REFUSED
 
 
+class ForgottenError(RefusedError):
+    """A server has forgotten messages that it had confirmed."""
+
+
 class InterruptedRunError(MigratorError):
     """The run was interrupted and can be resumed with the same command."""
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 
 from migrator.brokers.protocol import Broker
 from migrator.brokers.run_record import RunOwner, RunStore
+from migrator.errors import UnreachableError
 from migrator.plan.model import Endpoint, Plan
 from migrator.plan.placeholders import endpoint_url
 from migrator.wire.broker_url import BrokerKind, broker_kind
 from migrator.wire.message import System
+
+_VOLATILE = "BROKER-VOLATILE"
 
 
 def connect(endpoint: Endpoint, environ: Mapping[str, str]) -> Broker:
@@ -29,6 +32,16 @@ def connect(endpoint: Endpoint, environ: Mapping[str, str]) -> Broker:
 
         return CeleryRedis(endpoint, url)
     return _rabbitmq(endpoint, url, environ)
+
+
+def volatile_servers(plan: Plan, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the Redis servers of a plan that keep nothing on disk; one that does not answer is left out."""
+    found: dict[str, None] = {}
+    for endpoint in (*plan.legacy, plan.unified):
+        if not is_on_rabbitmq(endpoint, environ):
+            with suppress(UnreachableError), closing(connect(endpoint, environ)) as broker:
+                found |= {finding.where: None for finding in broker.facts().findings if finding.code == _VOLATILE}
+    return tuple(found)
 
 
 def has_rabbitmq(plan: Plan, environ: Mapping[str, str]) -> bool:

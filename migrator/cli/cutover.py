@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from migrator.cli.output import confirm, finish, format_option, plan_option, takeover_option, yes_option
-from migrator.cli.questions import ask_kill
+from migrator.cli.questions import ask_kill, warn_of_volatile_servers
 
 if TYPE_CHECKING:
     from migrator.plan.model import Plan
@@ -64,6 +64,7 @@ def command(plan: Plan, yes: bool, output_format: str, proof: Path | None, **cho
     refuse_elsewhere(plan, os.environ)
     if not chosen["dry_run"]:
         what = ", ".join(chosen["tasks"]) or f"{plan.name} to the unified tasks (legacy workers will be stopped)"
+        warn_of_volatile_servers(plan)
         confirm(f"Move {what}?", yes=yes)
     if proof is not None:
         take_proof(plan, proof)

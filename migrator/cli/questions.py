@@ -24,6 +24,15 @@ def on_terminal() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
+def warn_of_volatile_servers(plan: Plan) -> None:
+    """Say which servers keep nothing on disk, before the question whether to move messages there."""
+    from migrator.brokers.connect import volatile_servers
+
+    for where in volatile_servers(plan, os.environ):
+        what = "keeps nothing on disk: a restart while messages move loses every message there"
+        say(f"warning: {where} {what}; CONFIG SET appendonly yes", err=True)
+
+
 def ask_kill(listener: Listener, *, yes: bool) -> Callable[[Process, str], bool] | None:
     """Return a question about a process that has not stopped within its timeout; None if no question may be asked."""
     if yes or not on_terminal():

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from migrator.cli.output import Answer, confirm, finish, format_option, plan_option, renamed_option, yes_option
+from migrator.cli.questions import warn_of_volatile_servers
 
 if TYPE_CHECKING:
     from migrator.plan.model import Plan
@@ -51,6 +52,11 @@ _SHOWN_PER_REASON, _EXAMPLE_CHARACTERS, _STALE_S = 3, 300, 3600.0
     is_flag=True,
     help="Also move messages claimed by workers that have stopped. Refused while a worker is alive.",
 )
+@click.option(
+    "--accept-forgotten",
+    is_flag=True,
+    help="A server has forgotten messages, and none is missing. Continue with what it holds.",
+)
 @click.option("--no-snapshot", is_flag=True, help="Don't write a snapshot to .migrator/snapshots first.")
 @click.option("--find", metavar="ID", default="", help="Only show where the message or copy with this id is.")
 @renamed_option("--retry-kept", "--retry-quarantined")
@@ -82,10 +88,11 @@ def command(plan: Plan, yes: bool, output_format: str, find: str, **chosen: obje
     snapshot = None
     if not options.dry_run:
         refuse_elsewhere(plan, os.environ)
+        warn_of_volatile_servers(plan)
         confirm(f"Move the waiting messages of {plan.name} {options.direction.value}?", yes=yes)
         if options.consumers_stopped:
             refuse_living_workers(plan, environ=os.environ, side=emptied_side(options.direction))
-        snapshot = None if chosen["no_snapshot"] else _write_snapshot(plan)
+        snapshot = None if chosen["no_snapshot"] else _write_snapshot(plan, options)
     with (
         _until_interrupted() as should_stop,
         shown_progress() as shown,
@@ -136,11 +143,12 @@ def _options(plan: Plan, chosen: Mapping[str, object]) -> TransferOptions:
         queues=frozenset(chosen["queues"]),  # type: ignore[call-overload]
         max_rate=chosen["rate"],  # type: ignore[arg-type]
         retry_quarantined=bool(chosen["retry_quarantined"]),
+        accept_forgotten=bool(chosen["accept_forgotten"]),
         consumers_stopped=bool(chosen["take_claimed"]),
     )
 
 
-def _write_snapshot(plan: Plan) -> SnapshotFacts | None:
+def _write_snapshot(plan: Plan, options: TransferOptions) -> SnapshotFacts | None:
     """Write all messages of the plan's queues to a file; return None if there are none."""
     from datetime import UTC, datetime
 
@@ -152,7 +160,7 @@ def _write_snapshot(plan: Plan) -> SnapshotFacts | None:
         if time.time() - partial.stat().st_mtime > _STALE_S:
             partial.unlink(missing_ok=True)
     name = f"transfer-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.snapshot"
-    facts = write_snapshot(plan, environ=os.environ, file=folder / name)
+    facts = write_snapshot(plan, environ=os.environ, file=folder / name, accept_forgotten=options.accept_forgotten)
     if facts.messages:
         return facts
     facts.file.unlink()

@@ -155,7 +155,7 @@ def _copies(
             return None, 0, 0
         _require_classic(plan, environ)
         file = folder / "waiting.snapshot"
-        write_snapshot(plan, environ=environ, file=file)
+        write_snapshot(plan, environ=environ, file=file, leaves_marks=False)
     facts = verify_snapshot(file)
     if facts.plan != plan.name:
         remedy = "name one that was written for this plan"

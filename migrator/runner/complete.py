@@ -19,7 +19,7 @@ from migrator.brokers.connect import connect, is_on_rabbitmq
 from migrator.brokers.rabbitmq.cleanup import removable, remove
 from migrator.brokers.rabbitmq.server import RabbitmqServer
 from migrator.brokers.redis.heartbeats import connection
-from migrator.brokers.redis.keys import LEDGER, RUNS, quarantine_key
+from migrator.brokers.redis.keys import LEDGER, RUNS, STEPS, quarantine_key
 from migrator.errors import ExitCode
 from migrator.events import Listener, ignore
 from migrator.plan.model import Endpoint, Plan
@@ -34,6 +34,7 @@ from migrator.runner.report import ActionResult, RunOutcome, RunReport, StepResu
 from migrator.runner.state import MigrationState, read_state
 from migrator.state.journal import EntryKind, Phase, entry, open_journal
 from migrator.steps.protocol import Context, RunOptions, error, findings_report, staying
+from migrator.transfer.ledger import Ledger
 from migrator.transfer.scope import planned_depths, waiting_tasks
 from migrator.wire.message import Side, State, System
 from migrator.workers import legacy_aliases
@@ -82,6 +83,8 @@ def _complete(context: Context) -> RunReport:
         with connection(endpoint, context.environ) as client:
             if client is not None:
                 client.unlink(*_keys_of(context.plan, endpoint))
+    with Ledger.open(context.plan.state_folder / "book.sqlite3") as book:
+        book.forget_marks()
     remove_legacy_trees(context.plan, environ=context.environ)
     context.journal.write(entry(context.run, Phase.FORWARD, EntryKind.RUN_CLOSED))
     done = replace(step, outcome="done", actions=tuple(replace(result, outcome="done") for result in results))
@@ -199,7 +202,7 @@ def _keys_of(plan: Plan, endpoint: Endpoint) -> tuple[str, ...]:
 
     Where the plan has a scope, legacy workers may stay, and so does what they need.
     """
-    keys = [quarantine_key(endpoint), LEDGER, RUNS]
+    keys = [quarantine_key(endpoint), LEDGER, RUNS, STEPS]
     if endpoint.side is Side.UNIFIED and plan.cutover.legacy_aliases:
         keys += legacy_aliases.KEYS
     if endpoint.side is Side.LEGACY and endpoint.system is System.CELERY and not plan.scope:

@@ -40,23 +40,39 @@ from migrator.state.snapshot_file import (
     writing,
 )
 from migrator.transfer.connections import Connections, open_connections
+from migrator.transfer.ledger import Ledger
 from migrator.wire.message import Side
 from migrator.wire.queue_address import QueueAddress
 
 _PAGE = 500
 
 
-def write_snapshot(plan: Plan, *, environ: Mapping[str, str], file: Path) -> SnapshotFacts:
-    """Write all messages of the plan's endpoints to ``file``. The servers are not changed.
+def write_snapshot(
+    plan: Plan, *, environ: Mapping[str, str], file: Path, accept_forgotten: bool = False, leaves_marks: bool = True
+) -> SnapshotFacts:
+    """Write all messages of the plan's endpoints to ``file``, and leave a mark on the servers that it is written.
+
+    Args:
+        plan: The plan.
+        environ: Fills the references in the plan's URLs.
+        file: The snapshot.
+        accept_forgotten: A server may have forgotten messages since the last command.
+        leaves_marks: Let the next command notice if a server forgets what is in the snapshot.
 
     Raises:
+        ForgottenError: A server has.
         UnreachableError: A server does not answer.
         UsageError: The file can't be written.
     """
     connections = open_connections(plan, environ)
     try:
+        if leaves_marks:
+            with Ledger.open(plan.state_folder / "book.sqlite3") as book:
+                connections.recall(None if accept_forgotten else book)
+                connections.leave_marks(book)
         with writing(file) as writer:
             counts = _write_all(plan, connections, writer)
+        connections.recall()
     finally:
         connections.close()
     facts = verify_snapshot(file)
@@ -90,6 +106,8 @@ def restore_snapshot(plan: Plan, *, environ: Mapping[str, str], file: Path, repl
         with connections.locked(wait_s=10):
             connections.forget()
             _restore(connections, file, replace=replace)
+            with Ledger.open(plan.state_folder / "book.sqlite3") as book:
+                connections.leave_marks(book)
     finally:
         connections.close()
     return facts

@@ -16,6 +16,7 @@ from migrator.errors import MigratorError, RefusedError
 from migrator.plan.model import Endpoint, Plan
 from migrator.plan.placeholders import endpoint_url
 from migrator.transfer.delayed import park_after_ms, release_lead_ms, release_parked
+from migrator.transfer.ledger import Ledger
 from migrator.transfer.lock import new_token
 from migrator.transfer.ports import QueueReader, TransferServer
 from migrator.transfer.redis.home import RedisHome
@@ -24,6 +25,7 @@ from migrator.wire.message import Side, System
 from migrator.wire.queue_address import QueueAddress
 
 _KEEP_LOCKS_EVERY_S = 5.0
+_ACCEPT = "`migrator transfer --accept-forgotten`"
 
 
 class Connections:
@@ -154,6 +156,38 @@ class Connections:
         finally:
             for server in self.servers.values():
                 server.release()
+
+    @property
+    def remedy_if_forgotten(self) -> str:
+        """What to do when a server has forgotten messages."""
+        files = (self.plan.state_folder / "snapshots").glob("*.snapshot")
+        newest = max(files, key=lambda file: file.stat().st_mtime, default=None)
+        if newest is None:
+            return f"no snapshot holds them; find out what is missing, then {_ACCEPT}"
+        return f"stop all workers, then `migrator restore {newest} --replace`; if nothing is missing, {_ACCEPT}"
+
+    def recall(self, book: Ledger | None = None) -> None:
+        """Make sure that no server has forgotten what it has confirmed, to this run or to any in the book.
+
+        Raises:
+            ForgottenError: One has.
+            UnreachableError: A server does not answer.
+        """
+        self._each(lambda server: server.recall(book.mark_of(server.where) if book else ""))
+
+    def remember(self, book: Ledger) -> None:
+        """Write down what every server has confirmed."""
+        for server in self.servers.values():
+            book.remember(server.where, server.mark)
+
+    def leave_marks(self, book: Ledger) -> None:
+        """Leave a mark on every server, by which the next run recognises its memory.
+
+        Raises:
+            UnreachableError: A server does not answer.
+        """
+        self._each(lambda server: server.leave_mark())
+        self.remember(book)
 
     def begin(self) -> None:
         """Look at what earlier runs have left on every server, once every lock is ours.

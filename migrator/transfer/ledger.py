@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS batches (
 CREATE TABLE IF NOT EXISTS messages (
   run INTEGER NOT NULL, copy_id TEXT NOT NULL, id TEXT NOT NULL, task TEXT NOT NULL, place TEXT NOT NULL,
   fate TEXT NOT NULL, detail TEXT NOT NULL, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS servers (name TEXT PRIMARY KEY, mark TEXT NOT NULL, at REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS messages_by_id ON messages (id);
 CREATE INDEX IF NOT EXISTS messages_by_copy ON messages (copy_id);
 """
@@ -76,6 +77,7 @@ class Ledger:
         self._run = 0
         self._batches: list[tuple[Any, ...]] = []
         self._messages: list[tuple[Any, ...]] = []
+        self._marks: dict[str, str] = {}
         self._flushed_at = time.monotonic()
 
     @classmethod
@@ -152,6 +154,20 @@ class Ledger:
             detail = "the queue held this id, and no message of that id"
             self._note(copy_id, "", "", address, "without-body", detail, time.time())
 
+    def remember(self, server: str, mark: str) -> None:
+        """Record what a server must know from now on."""
+        self._marks[server] = mark
+
+    def mark_of(self, server: str) -> str:
+        """Return what a server must know; empty if nothing is recorded."""
+        row = self._connection.execute("SELECT mark FROM servers WHERE name = ?", (server,)).fetchone()
+        return row[0] if row else ""
+
+    def forget_marks(self) -> None:
+        """Forget what any server must know: our keys there are deleted."""
+        with self._writing():
+            self._connection.execute("DELETE FROM servers")
+
     def flush(self) -> None:
         """Write what was recorded.
 
@@ -159,12 +175,15 @@ class Ledger:
             InterruptedRunError: The file can't be written.
         """
         self._flushed_at = time.monotonic()
-        if not self._batches and not self._messages:
+        if not self._batches and not self._messages and not self._marks:
             return
         with self._writing():
             self._connection.executemany(f"INSERT INTO batches VALUES ({','.join('?' * 10)})", self._batches)
             self._connection.executemany(f"INSERT INTO messages VALUES ({','.join('?' * 8)})", self._messages)
+            marks = [(server, mark, time.time()) for server, mark in self._marks.items()]
+            self._connection.executemany("INSERT OR REPLACE INTO servers VALUES (?, ?, ?)", marks)
         self._batches.clear()
+        self._marks.clear()
         self._messages.clear()
 
     def finish(self, balance: int) -> None:

@@ -51,6 +51,8 @@ class TransferOptions:
     takeover: bool = False
     #: First put the quarantined messages of the emptied side back into their queues, to be tried again.
     retry_quarantined: bool = False
+    #: A server may have forgotten what it has confirmed to an earlier run: the operator has looked.
+    accept_forgotten: bool = False
     #: Continue with what arrives later until told to stop: a bridge for producers that still use the emptied side.
     follow: bool = False
     #: The caller has made sure that the unified workers release parked messages: park what is due later than Celery on

@@ -75,6 +75,10 @@ class Peers(Protocol):
     """All servers of a run together."""
 
     @property
+    def remedy_if_forgotten(self) -> str:
+        """What to do when a server has forgotten messages."""
+
+    @property
     def token(self) -> str:
         """The token of the locks."""
 
@@ -100,6 +104,21 @@ class TransferServer(QueueWriter, Protocol):
 
         Raises:
             RefusedError: Another run holds it.
+        """
+
+    @property
+    def mark(self) -> str:
+        """What the server must know from now on, as far as it has confirmed it; empty if it has no memory of ours."""
+
+    def leave_mark(self) -> None:
+        """Leave a new mark on the server."""
+
+    def recall(self, mark: str = "") -> None:
+        """Make sure that the server knows what it has confirmed to this run, and a mark of an earlier one.
+
+        Raises:
+            ForgottenError: It was restarted without its data, restored to an older state, failed over to a replica that
+                lagged, or emptied.
         """
 
     def begin(self) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
-from migrator.errors import MigratorError
+from migrator.errors import MigratorError, UnreachableError
 from migrator.transfer.connections import Connections
 
 _MOST_LOSSES = 100
@@ -24,6 +25,7 @@ def keep_trying(
         limit_s: How long to try to reconnect.
 
     Raises:
+        ForgottenError: A server has forgotten what it had confirmed.
         UnreachableError: A connection could not be made again.
         RefusedError: A server refuses a command.
         InterruptedRunError: Another run took over.
@@ -42,6 +44,9 @@ def keep_trying(
             return losses
         except errors as error:
             if not any(server.is_transient(error) for server in connections.servers.values()):
+                with suppress(*errors, UnreachableError):
+                    # It explains any other refusal.
+                    connections.recall()
                 raise _failure(connections, error) from error
             if lost is None:
                 # We wait for a server that is away, but not for one that cuts us off again and again.

@@ -71,6 +71,7 @@ class Run:
     def execute(self) -> TransferReport:
         """Execute the whole run and return its report."""
         self.book.begin(self.options.direction.value, self.connections.plan.fingerprint)
+        self.connections.leave_marks(self.book)
         self._prepare()
         self._sweep()
         if self.options.follow:
@@ -82,6 +83,8 @@ class Run:
         self.progress.report(final=True)
         reports: list[TransferReport] = []
         self._try(lambda: reports.append(build_report(self.connections, self.options, self.tally, self.started_at)))
+        self._try(self.connections.recall)
+        self.connections.remember(self.book)
         self.book.finish(reports[-1].balance)
         return reports[-1]
 
@@ -183,6 +186,7 @@ class Run:
         )
         address = str(work.batch.address)
         quarantined = [(identity.decode(errors="surrogateescape"), back) for (identity, _), back in work.quarantined]
+        self.connections.remember(self.book)
         self.book.add(address, work.translated, quarantined, counts)
         if work.without_body:
             gone = [name.decode(errors="surrogateescape") for name, raw in work.batch.items if raw is None]

@@ -36,6 +36,7 @@ def transfer(
     Raises:
         UsageError: The options name a task or queue that the plan does not have.
         UnreachableError: A server does not answer.
+        ForgottenError: A server has forgotten what it had confirmed, to this run or to an earlier one.
         RefusedError: A check forbids it; nothing of the batch in question was changed.
         InterruptedRunError: Another run took over.
     """
@@ -48,11 +49,14 @@ def transfer(
         connections.allow_parking(parks=options.park)
         if options.dry_run:
             return preview(connections, options, translators(connections))
-        with connections.locked(wait_s=options.lock_wait_s, takeover=options.takeover):
+        with (
+            connections.locked(wait_s=options.lock_wait_s, takeover=options.takeover),
+            Ledger.open(plan.state_folder / "book.sqlite3") as book,
+        ):
+            connections.recall(None if options.accept_forgotten else book)
             connections.begin()
-            with Ledger.open(plan.state_folder / "book.sqlite3") as book:
-                stop = should_stop or (lambda: False)
-                run = Run(connections=connections, options=options, book=book, listener=listener, should_stop=stop)
-                return run.execute()
+            stop = should_stop or (lambda: False)
+            run = Run(connections=connections, options=options, book=book, listener=listener, should_stop=stop)
+            return run.execute()
     finally:
         connections.close()

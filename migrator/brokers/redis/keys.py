@@ -1,6 +1,7 @@
 """Names of the keys: those of the two systems, and our own, which all begin with ``tqm:``.
 
-Our keys on a server: ``tqm:lock`` (the lock), ``tqm:runs`` (how many runs have had it), ``tqm:claim:…`` (claimed, not
+Our keys on a server: ``tqm:lock`` (the lock), ``tqm:runs`` (how many runs have had it),
+``tqm:steps`` (how many steps of ours the server has done), ``tqm:claim:…`` (claimed, not
 yet moved), ``tqm:passed:…`` (filtered out), ``tqm:kept:<side>:<system>`` (quarantined, with the reason),
 ``tqm:ledger`` (what has arrived from another server), ``tqm:parked`` (ETA later than the visibility timeout),
 ``tqm:run:<plan>`` (whose run it is, and who is at it),
@@ -20,6 +21,7 @@ from migrator.wire.queue_address import QueueAddress
 
 LOCK = "tqm:lock"
 RUNS = "tqm:runs"
+STEPS = "tqm:steps"
 LEDGER = "tqm:ledger"
 PARKED = "tqm:parked"
 #: What kombu puts between the parts of a name unless its option ``sep`` says otherwise.

@@ -16,7 +16,7 @@ from typing import Any
 
 import redis
 
-from migrator.brokers.redis.server import RedisServer, script
+from migrator.brokers.redis.server import RedisServer, counts_step, script
 
 _SCRIPTS = ("claim_ids", "claim_list", "apply", "push", "note")
 
@@ -32,6 +32,8 @@ class PendingReply:
     answers: int = 1
     answer: Any = None
     done: bool = False
+    #: A step that the server counts.
+    is_step: bool = False
 
 
 class RedisPipeline:
@@ -50,7 +52,9 @@ class RedisPipeline:
 
     def send(self, name: str, keys: Sequence[Any], arguments: Sequence[Any]) -> PendingReply:
         """Send a script and return at once."""
-        return self.ask("EVALSHA", script(name)[0], len(keys), *keys, *arguments)
+        pending = self.ask("EVALSHA", script(name)[0], len(keys), *keys, *arguments)
+        pending.is_step = counts_step(name)
+        return pending
 
     def ask(self, *command: Any) -> PendingReply:
         """Send a command and return at once."""
@@ -72,7 +76,7 @@ class RedisPipeline:
             return self.send(name, keys, arguments)
         commands: list[Sequence[Any]] = [["LPUSH", key, *messages] for key, messages in pushes]
         commands = [("MULTI",), *commands, ("EVAL", script(name)[1], len(keys), *keys, *arguments), ("EXEC",)]
-        pending = PendingReply(answers=len(commands))
+        pending = PendingReply(answers=len(commands), is_step=counts_step(name))
         self._connection.send_packed_command([packed(commands)])
         self._waiting.append(pending)
         return pending
@@ -89,6 +93,7 @@ class RedisPipeline:
                 answer = self._connection.read_response()
             oldest.answer = answer if oldest.answers == 1 else _of_script(answer)
             oldest.done = True
+            self.server.steps += oldest.is_step
         return pending.answer
 
     def close(self) -> None:

@@ -21,6 +21,7 @@ from redis.retry import Retry
 from migrator.brokers import clock
 from migrator.brokers.protocol import BrokerFacts
 from migrator.brokers.redis.client import Client, client_url, require_same_master
+from migrator.brokers.redis.keys import STEPS
 from migrator.errors import InterruptedRunError, RefusedError, UnreachableError
 from migrator.redaction import redact_url
 from migrator.report import Finding, Severity
@@ -35,6 +36,11 @@ def script(name: str) -> tuple[str, str]:
     """Return digest and text of one of the scripts in ``scripts/``."""
     text = files("migrator.brokers.redis").joinpath("scripts", f"{name}.lua").read_text(encoding="utf-8")
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), text
+
+
+def counts_step(name: str) -> bool:
+    """Say whether a script changes messages and counts that on the server."""
+    return STEPS in script(name)[1]
 
 
 class RedisServer:
@@ -58,6 +64,8 @@ class RedisServer:
             retry=Retry(NoBackoff(), 0),
             health_check_interval=0,
         )
+        #: How many steps of ours it has confirmed (:mod:`migrator.transfer.redis.link`).
+        self.steps = 0
         #: Number of our run on this server while we hold its lock (:mod:`migrator.transfer.lock`).
         self.run_number = 0
         self.database = int(self.client.connection_pool.connection_kwargs.get("db") or 0)
@@ -83,9 +91,11 @@ class RedisServer:
         """Run one of our scripts and return its result; redis-py's errors propagate."""
         digest, text = script(name)
         try:
-            return self.client.evalsha(digest, len(keys), *keys, *arguments)
+            answer = self.client.evalsha(digest, len(keys), *keys, *arguments)
         except redis.exceptions.NoScriptError:
-            return self.client.eval(text, len(keys), *keys, *arguments)
+            answer = self.client.eval(text, len(keys), *keys, *arguments)
+        self.steps += counts_step(name)
+        return answer
 
     @contextmanager
     def translated(self) -> Iterator[None]:

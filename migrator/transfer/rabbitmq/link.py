@@ -69,6 +69,17 @@ class RabbitLink:
             self._session = open_session(self.server, wait_s=wait_s, windows=windows, break_lock=breaker)
             self._session.form_of = self.form_of
 
+    @property
+    def mark(self) -> str:
+        """Nothing: durable queues outlive a restart."""
+        return ""
+
+    def leave_mark(self) -> None:
+        """Do nothing."""
+
+    def recall(self, mark: str = "") -> None:
+        """Do nothing."""
+
     def begin(self) -> None:
         """Look at what earlier runs have left: redelivered messages, and what has arrived from other servers."""
         session, log = self.session, self._dedup_log()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import redis
 
+from migrator.brokers.redis.keys import STEPS
 from migrator.brokers.redis.pipeline import RedisPipeline
 from migrator.brokers.redis.server import CONNECTION_ERRORS, RedisServer, failure
-from migrator.errors import MigratorError
+from migrator.errors import ForgottenError, MigratorError
 from migrator.transfer.lock import acquire, release, retake
 from migrator.transfer.ports import Peers
 
@@ -46,13 +47,40 @@ class RedisLink:
         """Take the lock."""
         acquire([self.server], self.token, wait_s=wait_s, takeover=takeover)
 
+    @property
+    def mark(self) -> str:
+        """How many steps of ours it has confirmed."""
+        return str(self.server.steps)
+
+    def leave_mark(self) -> None:
+        """Count one more step."""
+        self.server.steps = int(self.client.incr(STEPS))
+
+    def recall(self, mark: str = "") -> None:
+        """Make sure that the server knows every step that it has confirmed.
+
+        Its memory is a beginning of its history: what is missing is the end. So the last step stands for all.
+        """
+        known, found = max(self.server.steps, int(mark or 0)), int(self.client.get(STEPS) or 0)
+        if found < known:
+            raise ForgottenError(
+                self.where,
+                "the server has forgotten messages: it was restarted without its data, restored to an older state, "
+                "failed over to a replica that lagged, or emptied",
+                found=f"it knows {found} of {known} steps",
+                remedy=self.peers.remedy_if_forgotten,
+            )
+
     def reconnect(self) -> None:
         """After an error: drop what is in flight, and make sure that the lock is still ours."""
         self._drop()
-        retake(self.server, self.token)
+        self.keep_lock()
+        # Steps whose answer got lost are confirmed now.
+        self.server.steps = int(self.client.get(STEPS) or 0)
 
     def keep_lock(self) -> None:
-        """Extend the lock; take it again where a restart has lost it."""
+        """Extend the lock; take it again where it is lost and nothing else is."""
+        self.recall()
         retake(self.server, self.token)
 
     def release(self) -> None:

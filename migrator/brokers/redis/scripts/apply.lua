@@ -54,4 +54,5 @@ for op = 1, operations do
 end
 if tonumber(ARGV[4]) > 0 then redis.call('LTRIM', KEYS[2], ARGV[4], -1) end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
+redis.call('INCR', 'tqm:steps')
 return changed

@@ -23,4 +23,5 @@ end
 if taken > 0 then redis.call('LTRIM', KEYS[2], taken, -1) end
 while #ids > taken do table.remove(ids) end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
+redis.call('INCR', 'tqm:steps')
 return {ids, bodies}

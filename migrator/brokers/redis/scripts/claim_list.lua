@@ -21,4 +21,5 @@ while i <= count do
 end
 if count > 0 then redis.call('LTRIM', KEYS[2], 0, -(count + 1)) end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
+redis.call('INCR', 'tqm:steps')
 return taken

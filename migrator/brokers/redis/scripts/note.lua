@@ -64,4 +64,5 @@ if added ~= wanted then
   return refuse('CHANGED one message occurs twice')
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
+redis.call('INCR', 'tqm:steps')
 return {}

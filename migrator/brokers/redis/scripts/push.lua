@@ -67,4 +67,5 @@ for _ = 1, tonumber(ARGV[4]) do
   at = at + 4 + width[kind] * n
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
+redis.call('INCR', 'tqm:steps')
 return refused

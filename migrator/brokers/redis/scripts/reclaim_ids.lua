@@ -16,4 +16,5 @@ while i <= #back do
 end
 redis.call('DEL', KEYS[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
+redis.call('INCR', 'tqm:steps')
 return {#back, gone}

@@ -16,4 +16,5 @@ for i = 3, #ARGV, 3 do
   end
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
+redis.call('INCR', 'tqm:steps')
 return back

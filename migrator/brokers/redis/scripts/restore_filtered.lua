@@ -4,4 +4,5 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('FENCED a
 local moved = 0
 while moved < tonumber(ARGV[3]) and redis.call('LMOVE', KEYS[2], KEYS[3], 'RIGHT', ARGV[4]) do moved = moved + 1 end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
+redis.call('INCR', 'tqm:steps')
 return moved
