@@ -103,6 +103,8 @@ def refill(legs: list[Leg]) -> None:
             else:
                 with redis.Redis.from_url(url) as client:
                     client.flushdb()
+        # What a server has forgotten, it need not know.
+        (scene.plan.state_folder / "book.sqlite3").unlink(missing_ok=True)
         mixed(scene, some)
         if scene.urls["dramatiq"].startswith("amqp"):
             fill(scene, leg.messages - some)

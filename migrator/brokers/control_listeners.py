@@ -26,12 +26,15 @@ def listeners(endpoint: Endpoint, environ: Mapping[str, str]) -> int:
         UnreachableError: The broker does not answer.
     """
     with closing(connect(endpoint, environ)) as broker:
-        if not isinstance(broker, CeleryRedis):
-            return 0
-        with broker.server.translated():
-            publish = broker.server.client.publish
-            prefixes = (f"{endpoint.key_prefix}/{broker.server.database}.", endpoint.key_prefix)
-            return sum(publish(f"{prefix}celery.pidbox", _message_for_nobody()) for prefix in prefixes)
+        return listeners_of(broker) if isinstance(broker, CeleryRedis) else 0
+
+
+def listeners_of(broker: CeleryRedis) -> int:
+    """Return how many Celery workers listen for control messages on an open broker."""
+    with broker.server.translated():
+        publish, prefix = broker.server.client.publish, broker.endpoint.key_prefix
+        channels = (f"{start}celery.pidbox" for start in (f"{prefix}/{broker.server.database}.", prefix))
+        return sum(publish(channel, _message_for_nobody()) for channel in channels)
 
 
 def _message_for_nobody() -> bytes:

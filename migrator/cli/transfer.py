@@ -304,5 +304,5 @@ def _not_found_reason(whereabouts: Whereabouts) -> str:
     if whereabouts.named_by:
         return "it is a step or callback inside the message above, or the parent of that message and has run"
     if whereabouts.arrivals or whereabouts.entries or whereabouts.recorded:
-        return "a worker has finished it"
-    return "a worker has finished it, or it never existed here: no ledger or recent snapshot has the id"
+        return "what became of it is unknown: a worker may have run it; look for its result, or in the workers' logs"
+    return "unknown: no ledger or recent snapshot has the id"

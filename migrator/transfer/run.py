@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from migrator.events import Listener
 from migrator.transfer.batch import Work, select_all
 from migrator.transfer.connections import Connections
+from migrator.transfer.conservation import Flow, Stock, require_all, take_stock
 from migrator.transfer.ledger import BatchCounts, Ledger
 from migrator.transfer.mover import Mover
 from migrator.transfer.options import ShouldStop, Tally, TransferOptions, TransferReport
@@ -50,6 +51,8 @@ class Run:
     limit: Limit = field(init=False)
     progress: ProgressReporter = field(init=False)
     mover: Mover = field(init=False)
+    #: What moves after the stock was taken.
+    flow: Flow = field(default_factory=Flow)
 
     def __post_init__(self) -> None:
         self.limit = Limit(rate=self.options.max_rate)
@@ -73,6 +76,9 @@ class Run:
         self.book.begin(self.options.direction.value, self.connections.plan.fingerprint)
         self.connections.leave_marks(self.book)
         self._prepare()
+        stock: list[Stock] = []
+        self._try(lambda: stock.append(take_stock(self.connections)))
+        self.flow = Flow()
         self._sweep()
         if self.options.follow:
             self.progress.announce_follow()
@@ -86,6 +92,10 @@ class Run:
         self._try(self.connections.recall)
         self.connections.remember(self.book)
         self.book.finish(reports[-1].balance)
+        if not self.options.follow:
+            # A bridge outlives those who consume what it brings.
+            exactly = not self.tally.reconnects
+            self._try(lambda: require_all(self.connections, self.flow, stock[-1], exactly=exactly))
         return reports[-1]
 
     def _prepare(self) -> None:
@@ -175,6 +185,7 @@ class Run:
         self.tally.reconnects += keep_trying(self.connections, action, recover, limit_s=self.options.reconnect_s)
 
     def _record_batch(self, work: Work) -> None:
+        self.flow.record(work)
         count(self.tally, work, beyond_ms=self.connections.too_late_ms())
         counts = BatchCounts(
             seen=len(work.batch.items),

@@ -110,10 +110,7 @@ class DramatiqRedis:
         """
         client = self.server.client
         with self.server.translated():
-            beats = {
-                name.decode(): int(score)
-                for name, score in client.zrange(f"{self.endpoint.namespace}:__heartbeats__", 0, -1, withscores=True)
-            }
+            beats = self.heartbeats()
             found: list[Owner] = []
             for name in sorted(set(beats) | self._forgotten_owners()):
                 for redis_queue in sources(self.endpoint):
@@ -130,6 +127,12 @@ class DramatiqRedis:
                             )
                         )
         return tuple(found)
+
+    def heartbeats(self) -> dict[str, int]:
+        """Return the last heartbeat of each process that has talked to the broker, in ms of its clock."""
+        key = f"{self.endpoint.namespace}:__heartbeats__"
+        with self.server.translated():
+            return {name.decode(): int(score) for name, score in self.server.client.zrange(key, 0, -1, withscores=True)}
 
     def scan(self, *, queue: str | None = None) -> Iterator[Message]:
         """Yield every message without taking it."""
