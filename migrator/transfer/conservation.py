@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from migrator.brokers.control_listeners import listeners_of
@@ -30,10 +30,10 @@ Place = tuple[Side, System, str]
 class Stock:
     """What the queues hold at one moment, and who shows signs of life."""
 
-    counts: Mapping[Place, int]
+    counts: dict[Place, int]
     #: By side and system: consumers that listen, and heartbeats.
-    consumers: Mapping[tuple[Side, System], int]
-    heartbeats: Mapping[tuple[Side, System], Mapping[str, int]]
+    consumers: dict[tuple[Side, System], int]
+    heartbeats: dict[tuple[Side, System], Mapping[str, int]]
 
 
 class Flow:
@@ -73,7 +73,7 @@ class Flow:
         return missing
 
 
-def require_all(connections: Connections, flow: Flow, before: Stock, *, exactly: bool) -> None:
+def require_all(flow: Flow, before: Stock, recount: Callable[[], Stock], *, exactly: bool, remedy: str) -> None:
     """Make sure that no message is missing at the end of a run.
 
     Raises:
@@ -81,35 +81,44 @@ def require_all(connections: Connections, flow: Flow, before: Stock, *, exactly:
     """
     # A server puts back what we have not acknowledged a moment after we have let go of it.
     deadline = time.monotonic() + _SETTLED_AFTER_S
-    while missing := flow.missing(before, take_stock(connections), exactly=exactly):
+    while missing := flow.missing(before, recount(), exactly=exactly):
         if time.monotonic() > deadline:
             raise RefusedError(
                 ", ".join(missing),
                 "messages are missing that were there when the transfer began, and nobody consumes these queues",
                 found=", ".join(f"{gone} of {expected} in {name}" for name, (gone, expected) in missing.items()),
-                remedy="find out who has purged them, or which policy or time to live has dropped them; "
-                f"{connections.remedy_if_forgotten}",
+                remedy=f"find out who has purged them, or which policy or time to live has dropped them; {remedy}",
             )
         time.sleep(0.2)
 
 
-def take_stock(connections: Connections) -> Stock:
-    """Count the messages of every queue; dead letters are no part of a transfer."""
+def take_stock(connections: Connections, attempt: Callable[[Callable[[], None]], None]) -> Stock:
+    """Count the messages of every queue; dead letters are no part of a transfer.
+
+    Args:
+        connections: The servers.
+        attempt: Runs the count of one endpoint, again after a lost connection.
+    """
+    stock = Stock({}, {}, {})
+    for key in connections.brokers:
+        attempt(lambda k=key: _count(connections, k, stock))  # type: ignore[misc]
+    return stock
+
+
+def _count(connections: Connections, key: tuple[Side, System], stock: Stock) -> None:
+    broker = connections.brokers[key]
     counts: Counter[Place] = Counter()
-    consumers: dict[tuple[Side, System], int] = {}
-    heartbeats: dict[tuple[Side, System], Mapping[str, int]] = {}
-    for (side, system), broker in connections.brokers.items():
-        for (queue, state), number in broker.depths().items():
-            if state is not State.DEAD:
-                # Parked messages are counted for the first queue, and go into it.
-                counts[side, system, queue] += number
-        if isinstance(broker, DramatiqRedis):
-            heartbeats[side, system] = broker.heartbeats()
-        elif isinstance(broker, CeleryRedis):
-            consumers[side, system] = listeners_of(broker)
-        else:
-            consumers[side, system] = sum(owner.consumers for owner in broker.owners())
-    return Stock(counts, consumers, heartbeats)
+    for (queue, state), number in broker.depths().items():
+        if state is not State.DEAD:
+            # Parked messages are counted for the first queue, and go into it.
+            counts[*key, queue] += number
+    stock.counts.update(counts)
+    if isinstance(broker, DramatiqRedis):
+        stock.heartbeats[key] = broker.heartbeats()
+    elif isinstance(broker, CeleryRedis):
+        stock.consumers[key] = listeners_of(broker)
+    else:
+        stock.consumers[key] = sum(owner.consumers for owner in broker.owners())
 
 
 def _lives(before: Stock, after: Stock, place: Place) -> bool:

@@ -76,8 +76,7 @@ class Run:
         self.book.begin(self.options.direction.value, self.connections.plan.fingerprint)
         self.connections.leave_marks(self.book)
         self._prepare()
-        stock: list[Stock] = []
-        self._try(lambda: stock.append(take_stock(self.connections)))
+        stock = take_stock(self.connections, self._try)
         self.flow = Flow()
         self._sweep()
         if self.options.follow:
@@ -94,9 +93,17 @@ class Run:
         self.book.finish(reports[-1].balance)
         if not self.options.follow:
             # A bridge outlives those who consume what it brings.
-            exactly = not self.tally.reconnects
-            self._try(lambda: require_all(self.connections, self.flow, stock[-1], exactly=exactly))
+            self._require_all(stock)
         return reports[-1]
+
+    def _require_all(self, before: Stock) -> None:
+        require_all(
+            self.flow,
+            before,
+            lambda: take_stock(self.connections, self._try),
+            exactly=not self.tally.reconnects,
+            remedy=self.connections.remedy_if_forgotten,
+        )
 
     def _prepare(self) -> None:
         """Finish what an interrupted run had claimed; put back what belongs in the queues."""
