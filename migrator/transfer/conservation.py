@@ -37,9 +37,14 @@ class Stock:
 
 
 class Flow:
-    """What a run takes out of each queue and puts into it."""
+    """What a run takes out of each queue and puts into it.
 
-    def __init__(self) -> None:
+    Args:
+        parked_queue: The queue for which parked messages are counted.
+    """
+
+    def __init__(self, parked_queue: str) -> None:
+        self._parked_queue = parked_queue
         self._balance: Counter[Place] = Counter()
         #: How many messages were refused at their destination because they had arrived before.
         self._refused = 0
@@ -52,7 +57,8 @@ class Flow:
         self._refused += work.refused
         for groups in work.groups.values():
             for group in groups.values():
-                self._balance[group.address.side, group.address.system, group.address.queue] += len(group.messages)
+                queue = self._parked_queue if group.kind == "zset" else group.address.queue
+                self._balance[group.address.side, group.address.system, queue] += len(group.messages)
 
     def missing(self, before: Stock, after: Stock, *, exactly: bool) -> dict[str, tuple[int, int]]:
         """Return by queue how many messages are missing, and of how many, unless somebody may have consumed them.
@@ -110,7 +116,6 @@ def _count(connections: Connections, key: tuple[Side, System], stock: Stock) -> 
     counts: Counter[Place] = Counter()
     for (queue, state), number in broker.depths().items():
         if state is not State.DEAD:
-            # Parked messages are counted for the first queue, and go into it.
             counts[*key, queue] += number
     stock.counts.update(counts)
     if isinstance(broker, DramatiqRedis):

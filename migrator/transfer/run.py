@@ -52,7 +52,7 @@ class Run:
     progress: ProgressReporter = field(init=False)
     mover: Mover = field(init=False)
     #: What moves after the stock was taken.
-    flow: Flow = field(default_factory=Flow)
+    flow: Flow = field(init=False)
 
     def __post_init__(self) -> None:
         self.limit = Limit(rate=self.options.max_rate)
@@ -70,6 +70,11 @@ class Run:
             is_limited=self.options.max_rate is not None,
         )
         self.translations = translators(self.connections)
+        self.flow = self._new_flow()
+
+    def _new_flow(self) -> Flow:
+        # Every release puts parked messages into the first queue.
+        return Flow(self.connections.plan.unified.queues[0])
 
     def execute(self) -> TransferReport:
         """Execute the whole run and return its report."""
@@ -77,7 +82,7 @@ class Run:
         self.connections.leave_marks(self.book)
         self._prepare()
         stock = take_stock(self.connections, self._try)
-        self.flow = Flow()
+        self.flow = self._new_flow()
         self._sweep()
         if self.options.follow:
             self.progress.announce_follow()
