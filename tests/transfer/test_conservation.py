@@ -91,7 +91,8 @@ def test_what_a_producer_sends_meanwhile_hides_nothing_of_other_queues(any_scene
 
 def test_parked_messages_are_counted_where_they_will_be_released(any_scene: Scene) -> None:
     unified = dataclasses.replace(any_scene.plan.unified, queues=("other", "unified"))
-    any_scene.plan = dataclasses.replace(any_scene.plan, unified=unified)
+    tasks = tuple(dataclasses.replace(task, queue="unified") for task in any_scene.plan.tasks)
+    any_scene.plan = dataclasses.replace(any_scene.plan, unified=unified, tasks=tasks)
     any_scene.send("fetch_crypto_prices_task", ["BTC"], delay=int(unified.visibility_timeout_s * 600))
     report = any_scene.forward(park=True)
     assert (report.moved, report.parked, report.balance) == (1, 1, 0)
