@@ -6,7 +6,6 @@ import dataclasses
 import os
 import shlex
 import signal
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from migrator.transfer.options import ShouldStop, TransferOptions, TransferReport
 
 
-_SHOWN_PER_REASON, _EXAMPLE_CHARACTERS, _STALE_S = 3, 300, 3600.0
+_SHOWN_PER_REASON, _EXAMPLE_CHARACTERS = 3, 300
 
 
 @click.command("transfer")
@@ -92,7 +91,7 @@ def command(plan: Plan, yes: bool, output_format: str, find: str, **chosen: obje
         confirm(f"Move the waiting messages of {plan.name} {options.direction.value}?", yes=yes)
         if options.consumers_stopped:
             refuse_living_workers(plan, environ=os.environ, side=emptied_side(options.direction))
-        snapshot = None if chosen["no_snapshot"] else _write_snapshot(plan, options)
+        snapshot = None if chosen["no_snapshot"] else _snapshot(plan, options)
     with (
         _until_interrupted() as should_stop,
         shown_progress() as shown,
@@ -148,23 +147,10 @@ def _options(plan: Plan, chosen: Mapping[str, object]) -> TransferOptions:
     )
 
 
-def _write_snapshot(plan: Plan, options: TransferOptions) -> SnapshotFacts | None:
-    """Write all messages of the plan's queues to a file; return None if there are none."""
-    from datetime import UTC, datetime
+def _snapshot(plan: Plan, options: TransferOptions) -> SnapshotFacts | None:
+    from migrator.snapshots.before_transfer import write_before_transfer
 
-    from migrator.snapshots.snapshot import write_snapshot
-
-    folder = plan.state_folder / "snapshots"
-    for partial in folder.glob(".transfer-*.partial"):
-        # Left by a run that was killed while writing; a run that is writing now has a newer one.
-        if time.time() - partial.stat().st_mtime > _STALE_S:
-            partial.unlink(missing_ok=True)
-    name = f"transfer-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.snapshot"
-    facts = write_snapshot(plan, environ=os.environ, file=folder / name, accept_forgotten=options.accept_forgotten)
-    if facts.messages:
-        return facts
-    facts.file.unlink()
-    return None
+    return write_before_transfer(plan, environ=os.environ, accept_forgotten=options.accept_forgotten)
 
 
 @contextmanager

@@ -190,19 +190,11 @@ class Connections:
         self.remember(book)
 
     def begin(self) -> None:
-        """Look at what earlier runs have left on every server, once every lock is ours.
-
-        Raises:
-            UnreachableError: A server does not answer.
-        """
+        """Look at what earlier runs have left on every server, once every lock is ours."""
         self._each(lambda server: server.begin())
 
     def forget(self) -> None:
-        """Invalidate what earlier runs have recorded: the messages are about to be replaced.
-
-        Raises:
-            UnreachableError: A server does not answer.
-        """
+        """Invalidate what earlier runs have recorded: the messages are about to be replaced."""
         self._each(lambda server: server.forget())
 
     def _each(self, action: Callable[[TransferServer], None]) -> None:
