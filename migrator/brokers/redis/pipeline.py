@@ -16,7 +16,8 @@ from typing import Any
 
 import redis
 
-from migrator.brokers.redis.server import RedisServer, counts_step, script
+from migrator.brokers.redis.lua import counts_step, script
+from migrator.brokers.redis.server import RedisServer
 
 _SCRIPTS = ("claim_ids", "claim_list", "apply", "push", "note")
 

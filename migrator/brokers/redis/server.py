@@ -7,11 +7,8 @@ Source: redis-py (redis/exceptions.py, redis/retry.py); Redis INFO; Lua: a scrip
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import redis
@@ -21,7 +18,7 @@ from redis.retry import Retry
 from migrator.brokers import clock
 from migrator.brokers.protocol import BrokerFacts
 from migrator.brokers.redis.client import Client, client_url, require_same_master
-from migrator.brokers.redis.keys import STEPS
+from migrator.brokers.redis.lua import counts_step, script
 from migrator.errors import InterruptedRunError, RefusedError, UnreachableError
 from migrator.redaction import redact_url
 from migrator.report import Finding, Severity
@@ -29,18 +26,6 @@ from migrator.report import Finding, Severity
 TIMEOUT_S = 15.0
 #: Errors that mean that the connection is gone and the outcome of the last command is unknown.
 CONNECTION_ERRORS = (redis.ConnectionError, redis.TimeoutError, OSError)
-
-
-@cache
-def script(name: str) -> tuple[str, str]:
-    """Return digest and text of one of the scripts in ``scripts/``."""
-    text = files("migrator.brokers.redis").joinpath("scripts", f"{name}.lua").read_text(encoding="utf-8")
-    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), text
-
-
-def counts_step(name: str) -> bool:
-    """Say whether a script changes messages and counts that on the server."""
-    return STEPS in script(name)[1]
 
 
 class RedisServer:
