@@ -44,10 +44,7 @@ def keep_trying(
             return losses
         except errors as error:
             if not any(server.is_transient(error) for server in connections.servers.values()):
-                with suppress(*errors, UnreachableError):
-                    # It explains any other refusal.
-                    connections.recall()
-                raise _failure(connections, error) from error
+                raise _refusal(connections, error) from error
             if lost is None:
                 # We wait for a server that is away, but not for one that cuts us off again and again.
                 losses, deadline, lost = losses + 1, time.monotonic() + limit_s, _failure(connections, error)
@@ -57,6 +54,13 @@ def keep_trying(
                 raise lost from error
             time.sleep(pause_s)
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+
+def _refusal(connections: Connections, error: Exception) -> MigratorError:
+    """Return the error, unless a server has forgotten messages: that explains any other refusal."""
+    with suppress(UnreachableError):
+        connections.recall()
+    return _failure(connections, error)
 
 
 def _failure(connections: Connections, error: Exception) -> MigratorError:

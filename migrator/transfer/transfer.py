@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from migrator.events import Listener, ignore
 from migrator.plan.model import Plan
-from migrator.transfer.connections import open_connections
+from migrator.transfer.connections import Connections, open_connections
 from migrator.transfer.dry_run import preview
 from migrator.transfer.ledger import Ledger
 from migrator.transfer.malloc import keep_freed_memory
@@ -49,14 +49,19 @@ def transfer(
         connections.allow_parking(parks=options.park)
         if options.dry_run:
             return preview(connections, options, translators(connections))
-        with (
-            connections.locked(wait_s=options.lock_wait_s, takeover=options.takeover),
-            Ledger.open(plan.state_folder / "book.sqlite3") as book,
-        ):
-            connections.recall(None if options.accept_forgotten else book)
-            connections.begin()
-            stop = should_stop or (lambda: False)
-            run = Run(connections=connections, options=options, book=book, listener=listener, should_stop=stop)
-            return run.execute()
+        return _run(connections, options, listener, should_stop or (lambda: False))
     finally:
         connections.close()
+
+
+def _run(
+    connections: Connections, options: TransferOptions, listener: Listener, should_stop: ShouldStop
+) -> TransferReport:
+    with (
+        connections.locked(wait_s=options.lock_wait_s, takeover=options.takeover),
+        Ledger.open(connections.plan.state_folder / "book.sqlite3") as book,
+    ):
+        connections.recall(None if options.accept_forgotten else book)
+        connections.begin()
+        run = Run(connections=connections, options=options, book=book, listener=listener, should_stop=should_stop)
+        return run.execute()
