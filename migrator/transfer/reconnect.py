@@ -27,8 +27,7 @@ def keep_trying(
     Raises:
         ForgottenError: A server has forgotten what it had confirmed.
         UnreachableError: A connection could not be made again.
-        RefusedError: A server refuses a command.
-        InterruptedRunError: Another run took over.
+        RefusedError, InterruptedRunError: A server refuses a command; another run took over.
     """
     losses, deadline, pause_s = 0, 0.0, _PAUSE_S
     lost: MigratorError | None = None
