@@ -215,7 +215,8 @@ def test_databases_of_its_own_are_migrated_and_dropped_and_the_real_ones_not_tou
     market.project.migrator("rewrite-imports")
     market.project.commit()
     prove = "from pathlib import Path; from migrator.plan.loader import load_plan; from migrator.state.proof import "
-    prove += "write_proof; write_proof(load_plan(Path('migration.toml')), case_paths=(), counts={'compared': 1})"
+    prove += "write_proof; plan = load_plan(Path('migration.toml'))\n"
+    prove += "write_proof(plan, case_paths=(), counts={'compared': 1}, versions={})"
     assert market.project.run(sys.executable, "-c", prove).returncode == 0
     done = market.project.migrator("rehearse", "--format", "json", timeout_s=400)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

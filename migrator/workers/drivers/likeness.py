@@ -172,10 +172,12 @@ def _folder(identity: Identity, folders: Sequence[Path]) -> str:
 
 
 def _started(words: Sequence[str]) -> Started | None:
+    """Return what a command starts; None for a script of the project's own, which may be anything."""
     try:
-        return read_command(words)
+        started = read_command(words)
     except UnknownCommandError:
         return None
+    return None if started is None or started.own else started
 
 
 def _kind(started: Started | None) -> tuple[Role, System | None] | None:
