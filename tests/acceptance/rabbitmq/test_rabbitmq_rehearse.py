@@ -133,9 +133,9 @@ def test_a_mixed_plan_in_a_virtual_host_that_is_named(
         assert own["SHOP_EVENTS"] == given, "whatever else lies on that server is not reached either"
         assert own["SHOP_BOOK"].startswith(f"redis://127.0.0.1:{scratch_redis.port}/")
         own["SHOP_DATABASE"] = str(folder / "shop.sqlite3")
-        assert require_scratch(shop.plan, own, world) == ()
+        assert require_scratch(shop.plan, own, world, ()) == ()
         with pytest.raises(RefusedError, match="would use a real broker"):
-            require_scratch(shop.plan, {**own, "SHOP_BROKER": real}, world)
+            require_scratch(shop.plan, {**own, "SHOP_BROKER": real}, world, ())
         scratch = {queue["name"]: queue["arguments"] for queue in rabbit.manage("GET", f"queues/{host_of(given)}")}
         assert scratch["default"]["x-max-priority"] == 10
     assert not rabbit.manage("GET", f"queues/{host_of(given)}")
