@@ -60,6 +60,8 @@ def seen(text: str) -> list[str]:
         ("if [ -n x ]; then celery -A x worker; fi", "worker celery"),
         ("celery -A x worker -c $(nproc)", "worker celery"),
         ("periodiq app", "scheduler dramatiq"),
+        ("/venv/bin/python3 /venv/bin/periodiq -v app", "scheduler dramatiq"),
+        ("/venv/bin/python3 /venv/bin/gunicorn x.wsgi", "producer"),
         ("python manage.py crontab", "scheduler dramatiq"),
         ("gunicorn x.wsgi", "producer"),
         ("python manage.py runserver", "producer"),

@@ -169,7 +169,7 @@ def _program(head: list[str]) -> tuple[Role, System | None, list[str]] | None:
             name = "manage.py" if name == "django" else name
         else:
             name, rest = PurePosixPath(rest[0]).name if rest else "", rest[1:]
-            if name not in {"manage.py", "celery", "dramatiq"} | _SERVERS:
+            if name.endswith(".py") and name != "manage.py":  # else a console script, as a running process shows it
                 return None
     if name in _MANAGE:
         rest = _after_options(rest, frozenset({"--settings", "--pythonpath"}))
