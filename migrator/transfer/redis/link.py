@@ -80,6 +80,7 @@ class RedisLink:
 
     def keep_lock(self) -> None:
         """Extend the lock; take it again where it is lost and nothing else is."""
+        self.server.require_same_master()  # first: the one before may be away for good
         self.recall()
         retake(self.server, self.token)
 
