@@ -20,7 +20,7 @@ from migrator.errors import UnreachableError
 from migrator.plan.placeholders import endpoint_url
 from migrator.report import Finding
 from migrator.steps.protocol import Context, error
-from migrator.wire.broker_url import BrokerKind, broker_kind, read_broker_url
+from migrator.wire.broker_url import SENTINEL, BrokerKind, broker_kind, read_broker_url
 
 
 def broker_findings(context: Context, settings: Mapping[str, Any]) -> Iterator[Finding]:
@@ -29,7 +29,8 @@ def broker_findings(context: Context, settings: Mapping[str, Any]) -> Iterator[F
     if given is None or planned.socket:
         return
     kind = broker_kind(f"{given['transport']}://")
-    if kind is None:  # such as sentinel, which the plan names otherwise
+    sentinels = given["transport"] == SENTINEL
+    if kind is None or (sentinels and planned.scheme != SENTINEL):  # the plan names their master itself
         return
     same = kind is planned.kind and given["port"] == planned.port and _share(given["host"], planned.host)
     if same and _space(kind, str(given["virtual_host"])) == _space(kind, planned.virtual_host or str(planned.database)):
