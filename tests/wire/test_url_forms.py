@@ -112,7 +112,6 @@ AMQP = [
 TRICKS = [
     " redis://host/4",
     "rediss+socket:///run/redis.sock",
-    "sentinel://host",
     "kafka://host",
     "host:6379",
     "",
