@@ -82,6 +82,7 @@ def kill_through(shop: Shop, command: Callable[..., object]) -> int:
 
 
 @pytest.mark.acceptance
+@pytest.mark.timeout(900)
 def test_killed_at_every_action_forward_and_back(shop: Shop) -> None:
     start_legacy(shop)
     send_orders(shop, 0, 80, later_s=900)
