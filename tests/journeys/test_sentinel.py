@@ -70,6 +70,8 @@ def project(tmp_path: Path, sentinels: Sentinels) -> Project:
     code = f"import sys; sys.path.insert(0, 'src')\n{SEND}"
     sent = made.run(sys.executable, "-c", code)
     assert sent.returncode == 0, sent.stderr
+    replica = {sentinels.first.port, sentinels.second.port} - {sentinels.master()}
+    wait_until(lambda: len(ids(*replica)) == COUNT, timeout_s=60)  # a replica begins empty
     return made
 
 
