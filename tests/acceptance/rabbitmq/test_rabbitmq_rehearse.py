@@ -114,11 +114,16 @@ def test_there_and_back_in_a_virtual_host_like_the_real_one(
     assert not hosts(rabbit)
 
 
+def queue_names(rabbit: RabbitServer, url: str) -> list[str]:
+    return sorted(queue["name"] for queue in rabbit.manage("GET", f"queues/{host_of(url)}"))
+
+
 def test_a_mixed_plan_in_a_virtual_host_that_is_named(
     tmp_path: Path, rabbit: RabbitServer, two_hosts: RabbitScene, redis_server: EmbeddedServer
 ) -> None:
     """Every broker of the project's own code is a scratch one; afterwards nothing is left of it."""
     real, given = two_hosts.urls["dramatiq"], two_hosts.urls["unified"]
+    before = queue_names(rabbit, given)
     with (
         open_rabbit_shop(tmp_path / "shop", redis_server, broker=real, unified=redis_server.url(0)) as shop,
         ExitStack() as stack,
@@ -138,7 +143,7 @@ def test_a_mixed_plan_in_a_virtual_host_that_is_named(
             require_scratch(shop.plan, {**own, "SHOP_BROKER": real}, world, ())
         scratch = {queue["name"]: queue["arguments"] for queue in rabbit.manage("GET", f"queues/{host_of(given)}")}
         assert scratch["default"]["x-max-priority"] == 10
-    assert not rabbit.manage("GET", f"queues/{host_of(given)}")
+    assert queue_names(rabbit, given) == before
     assert len(amqp_content(real, "default")) == 1
 
 
