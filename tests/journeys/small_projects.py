@@ -271,6 +271,31 @@ def ping(x):
     "app/views.py": "from app.tasks import ping\n\n\ndef view(request):\n    ping.send(1)\n",
 }
 
+#: Its plan.
+IN_PLACE_PLAN = """\
+[migration]
+name = "app"
+[project]
+root = "."
+settings = "app.settings"
+[legacy.dramatiq]
+broker = "redis://127.0.0.1:6379/3"
+queues = ["default"]
+modules = ["app.tasks"]
+[unified]
+broker = "redis://127.0.0.1:6379/0"
+queues = ["unified"]
+[[task]]
+name = "app.tasks.ping"
+path = "app.tasks.ping"
+parameters = ["x"]
+[[task.replaces]]
+system = "dramatiq"
+name = "ping"
+path = "app.tasks.ping"
+parameters = ["x"]
+"""
+
 #: Both systems in packages that are called as the tool's own.
 NAMESAKES = {
     "src/manage.py": MANAGE.format(settings="tasks.settings"),
@@ -436,3 +461,37 @@ role = "worker"
 command = ["{python}", "-m", "celery", "-A", "tasks.unified:app", "worker", "-Q", "unified", "-n", "{node}"]
 directory = "src"
 """
+
+#: An actor beside the Celery task that replaces it; the broker of both is in a variable.
+BILLS = {
+    "manage.py": MANAGE.format(settings="app.settings"),
+    "app/__init__.py": "",
+    "app/settings.py": 'SECRET_KEY = "only for tests"\nINSTALLED_APPS = []\n',
+    "app/celery.py": 'from celery import Celery\n\napp = Celery("app", broker="redis://127.0.0.1:6379/0")\n',
+    "app/actors.py": "import dramatiq\n\n\n@dramatiq.actor\ndef bill(order):\n    return order\n",
+    "app/jobs.py": "from app.celery import app\n\n\n@app.task(name='shop.bill')\ndef bill(order):\n    return order\n",
+    "app/views.py": "from app.actors import bill\n\n\ndef pay(order):\n    bill.send(order)\n",
+    "migration.toml": """\
+[migration]
+name = "bills"
+[project]
+root = "."
+settings = "app.settings"
+[legacy.dramatiq]
+broker = "${BROKER}"
+queues = ["default"]
+modules = ["app.actors"]
+[unified]
+broker = "${BROKER}"
+queues = ["celery"]
+[[task]]
+name = "shop.bill"
+path = "app.jobs.bill"
+parameters = ["order"]
+  [[task.replaces]]
+  system = "dramatiq"
+  name = "bill"
+  path = "app.actors.bill"
+  parameters = ["order"]
+""",
+}

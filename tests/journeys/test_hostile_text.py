@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from small_projects import MANAGE, MIGRATOR, Project, make_project
+from small_projects import BILLS, MIGRATOR, Project, make_project
 
 #: What a name of a message or a file may be made of.
 CLIPBOARD = "\x1b]52;c;cm0gLXJm\x07"
@@ -36,38 +36,6 @@ ACTING = re.compile(
     r"|(?m:^\s*(?:balance 0|::error::stopped|next: migrator complete))|##\["
 )
 
-FILES = {
-    "manage.py": MANAGE.format(settings="app.settings"),
-    "app/__init__.py": "",
-    "app/settings.py": 'SECRET_KEY = "only for tests"\nINSTALLED_APPS = []\n',
-    "app/celery.py": 'from celery import Celery\n\napp = Celery("app", broker="redis://127.0.0.1:6379/0")\n',
-    "app/actors.py": "import dramatiq\n\n\n@dramatiq.actor\ndef bill(order):\n    return order\n",
-    "app/jobs.py": "from app.celery import app\n\n\n@app.task(name='shop.bill')\ndef bill(order):\n    return order\n",
-    "app/views.py": "from app.actors import bill\n\n\ndef pay(order):\n    bill.send(order)\n",
-    "migration.toml": """\
-[migration]
-name = "hostile"
-[project]
-root = "."
-settings = "app.settings"
-[legacy.dramatiq]
-broker = "${BROKER}"
-queues = ["default"]
-modules = ["app.actors"]
-[unified]
-broker = "${BROKER}"
-queues = ["celery"]
-[[task]]
-name = "shop.bill"
-path = "app.jobs.bill"
-parameters = ["order"]
-  [[task.replaces]]
-  system = "dramatiq"
-  name = "bill"
-  path = "app.actors.bill"
-  parameters = ["order"]
-""",
-}
 COMMANDS = (
     ("inspect",),
     ("status",),
@@ -89,7 +57,7 @@ COMMANDS = (
 
 @pytest.fixture
 def project(tmp_path: Path, redis_url: str) -> Project:
-    made = make_project(tmp_path, FILES, environ={"BROKER": redis_url, "GITHUB_ACTIONS": "true"})
+    made = make_project(tmp_path, BILLS, environ={"BROKER": redis_url, "GITHUB_ACTIONS": "true"})
     with redis.Redis.from_url(redis_url) as server:
         for number, text in enumerate(HOSTILE):
             message = {

@@ -8,40 +8,9 @@ from urllib.parse import quote
 
 import pytest
 import redis
-from small_projects import MANAGE, Project, make_project
+from small_projects import BILLS, Project, make_project
 
 PASSWORDS = ("pl4inPass", "sl/ash4", "at@sign4", "co:lon44", "ha#sh444", "per%cent4", "quest?ion4", "sp ace4'\"é")
-FILES = {
-    "manage.py": MANAGE.format(settings="app.settings"),
-    "app/__init__.py": "",
-    "app/settings.py": 'SECRET_KEY = "only for tests"\nINSTALLED_APPS = []\n',
-    "app/celery.py": 'from celery import Celery\n\napp = Celery("app", broker="redis://127.0.0.1:6379/0")\n',
-    "app/actors.py": "import dramatiq\n\n\n@dramatiq.actor\ndef bill(order):\n    return order\n",
-    "app/jobs.py": "from app.celery import app\n\n\n@app.task(name='shop.bill')\ndef bill(order):\n    return order\n",
-    "migration.toml": """\
-[migration]
-name = "secret"
-[project]
-root = "."
-settings = "app.settings"
-[legacy.dramatiq]
-broker = "LEGACY"
-queues = ["default"]
-modules = ["app.actors"]
-[unified]
-broker = "${BROKER}"
-queues = ["celery"]
-[[task]]
-name = "shop.bill"
-path = "app.jobs.bill"
-parameters = ["order"]
-  [[task.replaces]]
-  system = "dramatiq"
-  name = "bill"
-  path = "app.actors.bill"
-  parameters = ["order"]
-""",
-}
 COMMANDS = (
     ("inspect",),
     ("status", "--format", "json"),
@@ -53,8 +22,8 @@ COMMANDS = (
 
 
 def project_with(folder: Path, url: str) -> Project:
-    plan = FILES["migration.toml"].replace("LEGACY", url.replace("\\", "\\\\").replace('"', '\\"'))
-    return make_project(folder, {**FILES, "migration.toml": plan}, environ={"BROKER": url})
+    plan = BILLS["migration.toml"].replace("${BROKER}", url.replace("\\", "\\\\").replace('"', '\\"'), 1)
+    return make_project(folder, {**BILLS, "migration.toml": plan}, environ={"BROKER": url})
 
 
 def said_and_written(project: Project) -> str:

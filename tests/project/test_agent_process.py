@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from environments import OLDEST, environment
 from missing import missing
-from small_projects import IN_PLACE, Project, make_project
+from small_projects import IN_PLACE, IN_PLACE_PLAN, Project, make_project
 
 from migrator.errors import UnreachableError
 from migrator.plan.loader import load_plan
@@ -18,30 +18,6 @@ from migrator.plan.model import Plan
 from migrator.project import agent_process
 from migrator.project.commands import ask_agent
 
-PLAN = """\
-[migration]
-name = "app"
-[project]
-root = "."
-settings = "app.settings"
-python = {python}
-[legacy.dramatiq]
-broker = "redis://127.0.0.1:6379/3"
-queues = ["default"]
-modules = ["app.tasks"]
-[unified]
-broker = "redis://127.0.0.1:6379/0"
-queues = ["unified"]
-[[task]]
-name = "app.tasks.ping"
-path = "app.tasks.ping"
-parameters = ["x"]
-[[task.replaces]]
-system = "dramatiq"
-name = "ping"
-path = "app.tasks.ping"
-parameters = ["x"]
-"""
 #: Hides the agent, and says something of its own, as programs for containers do.
 WRAPPER = """\
 #!/bin/sh
@@ -51,7 +27,8 @@ exec unshare --mount --map-root-user sh -c 'mount -t tmpfs none "$0" && cd "$1" 
 
 
 def opened(project: Project, python: str) -> Plan:
-    (project.folder / "migration.toml").write_text(PLAN.replace("{python}", python))
+    plan = IN_PLACE_PLAN.replace("[legacy.dramatiq]", f"python = {python}\n[legacy.dramatiq]")
+    (project.folder / "migration.toml").write_text(plan)
     return load_plan(project.folder / "migration.toml")
 
 

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from small_projects import IN_PLACE, Project, make_project
+from small_projects import IN_PLACE, IN_PLACE_PLAN, Project, make_project
 
 from migrator.errors import RefusedError
 from migrator.inventory.in_place import converted
@@ -16,30 +16,7 @@ from migrator.plan.model import Plan
 from migrator.project.legacy_tree import in_tree, legacy_folder, remove_legacy_trees
 
 CONVERTED = 'from celery import shared_task\n\n\n@shared_task(name="app.tasks.ping")\ndef ping(x):\n    return x\n'
-PLAN = """\
-[migration]
-name = "app"
-[project]
-root = "."
-settings = "app.settings"
-[legacy.dramatiq]
-broker = "redis://127.0.0.1:6379/3"
-queues = ["default"]
-modules = ["app.tasks"]
-[unified]
-broker = "redis://127.0.0.1:6379/0"
-queues = ["unified"]
-[[task]]
-name = "app.tasks.ping"
-path = "app.tasks.ping"
-parameters = ["x"]
-[[task.replaces]]
-system = "dramatiq"
-name = "ping"
-path = "app.tasks.ping"
-parameters = ["x"]
-"""
-FILES = {**IN_PLACE, "migration.toml": PLAN, ".gitignore": "*.sqlite3\n.env\n__pycache__\nmedia/\n"}
+FILES = {**IN_PLACE, "migration.toml": IN_PLACE_PLAN, ".gitignore": "*.sqlite3\n.env\n__pycache__\nmedia/\n"}
 
 
 def convert(project: Project) -> None:
