@@ -149,9 +149,8 @@ def write(
     Raises:
         MigratorError: The project can't be imported, or it can't be written.
     """
-    about = {"kind": UNKNOWN, "file": "", "timezone": None, "utc": True}
-    if store is not None:
-        about = {"kind": store.kind, "file": store.file, "timezone": store.timezone, "utc": store.utc}
+    whose = store or ScheduleStore(process="", kind=UNKNOWN)
+    about = {"kind": whose.kind, "file": whose.file, "timezone": whose.timezone, "utc": whose.utc}
     request = {"write": {"states": {}, "rows": [], "delete": [], "skip": False, **about, **change}}
     process = _process(plan, store)
     return _remembered(_ask(plan, process, store, request, environ=environ, with_app=with_app))

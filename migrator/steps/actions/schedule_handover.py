@@ -64,8 +64,7 @@ def note_forward(
 
 def write_forward(context: Context, noted: Facts) -> Facts:
     """Write what :func:`note_forward` has noted."""
-    target = ScheduleStore(**noted["target"]) if noted["target"] else None
-    store = target or next((ScheduleStore(**source) for source in noted["sources"]), None)
+    target, store = _stores(noted)
     states = noted["states"] if target is not None else {}
     change = {"rows": noted["rows"], "states": states, "skip": _skips(context)}
     done = write(context.plan, store, change, environ=context.environ, with_app=target is not None)
@@ -85,8 +84,7 @@ def note_back(context: Context, noted: Facts) -> Facts:
         context: Of the step.
         noted: What was noted on the way there.
     """
-    target = ScheduleStore(**noted["target"]) if noted["target"] else None
-    store = target or next((ScheduleStore(**source) for source in noted["sources"]), None)
+    target, store = _stores(noted)
     found = _remembered(context, store) if store is not None else Remembered()
     changes = RowChanges()
     kinds = {ScheduleStore(**source).kind for source in noted["sources"]} | ({target.kind} if target else set())
@@ -126,6 +124,12 @@ def _write_legacy(context: Context, step: str, source: ScheduleStore, change: di
         except MigratorError as failure:
             note(context, step, str(failure))
     return write(context.plan, source, change, environ=context.environ, with_app=False)
+
+
+def _stores(noted: Facts) -> tuple[ScheduleStore | None, ScheduleStore | None]:
+    """Return the store of the unified beat, and the one to ask: that one, or the first legacy one."""
+    target = ScheduleStore(**noted["target"]) if noted["target"] else None
+    return target, target or next((ScheduleStore(**source) for source in noted["sources"]), None)
 
 
 def _remembered(context: Context, store: ScheduleStore) -> Remembered:
