@@ -5,8 +5,6 @@ Source: ``django.conf.LazySettings`` takes values before ``django.setup()``.
 
 from __future__ import annotations
 
-import importlib
-import os
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -15,7 +13,7 @@ from operator import itemgetter
 from typing import Any
 
 from .databases import Databases, make, redirect
-from .project_setup import ProjectSetupError
+from .project_setup import ProjectSetupError, use_settings
 from .tables import DatabaseLocation
 
 _RELATIVE = re.compile(r"@clock(?:(?P<sign>[+-])(?P<amount>\d+(?:\.\d+)?)(?P<unit>[smhdw]))?")
@@ -28,8 +26,8 @@ def set_up(settings_module: str, location: DatabaseLocation) -> Databases:
     Raises:
         ProjectSetupError: The settings can't be imported, or the apps can't be loaded.
     """
-    os.environ["DJANGO_SETTINGS_MODULE"] = settings_module
     try:
+        use_settings(settings_module)
         settings = _set_up_apart(location)
     except Exception as error:
         raise ProjectSetupError from error
@@ -38,8 +36,6 @@ def set_up(settings_module: str, location: DatabaseLocation) -> Databases:
 
 
 def _set_up_apart(location: DatabaseLocation) -> Any:
-    if os.environ.get("DJANGO_CONFIGURATION"):
-        importlib.import_module("configurations.importer").install()
     import django
     from django.conf import settings
 

@@ -6,11 +6,11 @@ are followed, and that is a database or isn't there.
 
 from __future__ import annotations
 
-import importlib
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from .project_setup import use_settings
 
 #: What a worker only reads.
 _READ = frozenset({"STATIC_ROOT", "STATICFILES_DIRS", "TEMPLATES", "LOCALE_PATHS", "FIXTURE_DIRS"})
@@ -18,9 +18,7 @@ _READ = frozenset({"STATIC_ROOT", "STATICFILES_DIRS", "TEMPLATES", "LOCALE_PATHS
 
 def answer(arguments: Sequence[str]) -> list[tuple[str, str]]:
     """Import the settings and look at them."""
-    os.environ["DJANGO_SETTINGS_MODULE"] = arguments[0]
-    if os.environ.get("DJANGO_CONFIGURATION"):
-        importlib.import_module("configurations.importer").install()
+    use_settings(arguments[0])
     from django.conf import settings
 
     folder = Path(arguments[1]).resolve()

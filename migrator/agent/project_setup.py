@@ -13,6 +13,13 @@ class ProjectSetupError(Exception):
     """The project's settings can't be imported, or its apps can't be loaded."""
 
 
+def use_settings(settings: str) -> None:
+    """Name the settings module of this process; its apps are not loaded."""
+    os.environ["DJANGO_SETTINGS_MODULE"] = settings
+    if os.environ.get("DJANGO_CONFIGURATION"):
+        importlib.import_module("configurations.importer").install()
+
+
 def set_up(settings: str) -> None:
     """Set Django up with a settings module.
 

@@ -9,13 +9,14 @@ Source: django/db/backends/postgresql/base.py (`_nodb_cursor`), creation.py (`sq
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+from .project_setup import use_settings
 
 #: Only databases of this prefix are ever created or dropped.
 PREFIX = "migrator_rehearsal_"
@@ -24,12 +25,10 @@ PREFIX = "migrator_rehearsal_"
 def answer(arguments: Sequence[str]) -> dict[str, Any]:
     """Do what is asked."""
     settings, command, *words = arguments
-    os.environ["DJANGO_SETTINGS_MODULE"] = settings
     read: dict[str, Any] = {}
     if command == "look":
         _record(read)
-    if os.environ.get("DJANGO_CONFIGURATION"):
-        importlib.import_module("configurations.importer").install()
+    use_settings(settings)
     from django.db import connections
 
     if command == "create":

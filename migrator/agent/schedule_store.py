@@ -23,6 +23,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from . import celery_app
 from .project_setup import set_up
 
 ROWS = "django_celery_beat"
@@ -39,7 +40,7 @@ def answer(arguments: Sequence[str]) -> dict[str, Any]:
     settings, name, text = arguments
     set_up(settings)
     request = json.loads(text)
-    app = _application(name) if name else None
+    app = celery_app.find(name) if name else None
     found: dict[str, Any] = {}
     if "locate" in request:
         found.update(_locate(app, **request["locate"]))
@@ -49,15 +50,6 @@ def answer(arguments: Sequence[str]) -> dict[str, Any]:
         found["entries"] = _entries(request["read"])
     found["rows"] = _rows()
     return found
-
-
-def _application(name: str) -> Any:
-    from celery.app.utils import find_app
-
-    app = find_app(name)
-    app.loader.import_default_modules()
-    app.finalize()
-    return app
 
 
 def _locate(app: Any, scheduler: str, file: str) -> dict[str, Any]:
@@ -77,7 +69,7 @@ def _locate(app: Any, scheduler: str, file: str) -> dict[str, Any]:
         "file": str(file or app.conf.beat_schedule_filename) if kind == "file" else "",
         "timezone": zone if zone is None or isinstance(zone, str) else str(zone),
         "utc": bool(app.conf.enable_utc),
-        "schedule": {str(name): str(entry.get("task")) for name, entry in (app.conf.beat_schedule or {}).items()},
+        "schedule": celery_app.schedule_of(app),
     }
 
 

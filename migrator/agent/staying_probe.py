@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from . import celery_app
 from .project_setup import set_up
 
 
@@ -61,18 +62,14 @@ def _celery(words: Sequence[str]) -> Any:
     application = _option(words, "-A", "--app")
     if "celery" not in names or not application:
         return None
-    from celery.app.utils import find_app
-
     set_up(os.environ["DJANGO_SETTINGS_MODULE"])
-    app = find_app(application)
-    app.loader.import_default_modules()
-    app.finalize()
+    app = celery_app.find(application)
     own = [task for name, task in app.tasks.items() if not name.startswith("celery.")]
     chosen = _option(words, "-Q", "--queues")
     return {
         "tasks": [[task.name, queue_of(app, task), _file(task.run)] for task in own],
         "queues": chosen.split(",") if chosen else sorted(app.amqp.queues),
-        "schedule": {str(name): str(entry.get("task")) for name, entry in (app.conf.beat_schedule or {}).items()},
+        "schedule": celery_app.schedule_of(app),
         "place": str(app.conf.broker_read_url or app.conf.broker_url),
         "scheduler": _option(words, "-S", "--scheduler") or str(app.conf.beat_scheduler),
     }

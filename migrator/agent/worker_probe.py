@@ -15,7 +15,7 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import versions
+from . import celery_app, versions
 from .project_setup import set_up
 
 
@@ -24,9 +24,7 @@ def answer(arguments: Sequence[str]) -> dict[str, Any]:
     settings, name, queues, *tasks = arguments
     set_up(settings)
     paths = dict(task.split("=", 1) for task in tasks)
-    app = _application(name, paths)
-    app.loader.import_default_modules()
-    app.finalize()
+    app = celery_app.find(name) if name else celery_app.loaded(_of_a_task(paths))
     known = [task for task in paths if task in app.tasks]
     return {
         "app": str(app.main),
@@ -35,16 +33,12 @@ def answer(arguments: Sequence[str]) -> dict[str, Any]:
         "retries": {name: _retries(app.tasks[name]) for name in known},
         "sent": _sent(app, known),
         "queues": {queue: _declared(app, queue) for queue in queues.split(",") if _has(app, queue)},
-        "schedule": _schedule(app),
+        "schedule": celery_app.schedule_of(app),
         "versions": versions.answer(()),
     }
 
 
-def _application(name: str, paths: Mapping[str, str]) -> Any:
-    if name:
-        from celery.app.utils import find_app
-
-        return find_app(name)
+def _of_a_task(paths: Mapping[str, str]) -> Any:
     module, _, function = next(iter(paths.values())).rpartition(".")
     return getattr(importlib.import_module(module), function).app
 
@@ -121,7 +115,3 @@ def _sent(app: Any, names: Sequence[str]) -> dict[str, dict[str, Any]]:
             options = app.tasks[name]._get_exec_options()
             app.send_task(name, producer=producer, **{**options, "ignore_result": True, "retry": False})
     return found
-
-
-def _schedule(app: Any) -> dict[str, str]:
-    return {str(name): str(entry.get("task")) for name, entry in (app.conf.beat_schedule or {}).items()}

@@ -6,7 +6,6 @@ ran before, how many and which release, is recorded when they are told to stop, 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -25,7 +24,7 @@ from migrator.state.state_folder import ensure_state_folder
 from migrator.wire.message import Side
 from migrator.workers import signs
 from migrator.workers.drivers.process_identity import Identity, boot_id
-from migrator.workers.drivers.process_record import ProcessRecord, folder, read_record
+from migrator.workers.drivers.process_record import ProcessRecord, folder, read_record, replace_file
 
 POLL_S = 0.5
 STATE_TIMEOUT_S = 60.0
@@ -245,7 +244,7 @@ def _run(plan: Plan, process: Process, words: Sequence[str], *, environ: Mapping
         raise UnreachableError(
             where,
             f"ended with {code}",
-            found=redact(last_lines(errors or output)),
+            found=last_lines(errors or output),
             remedy=f"run it by hand: {redact(' '.join(line))}",
         )
     return output
@@ -274,8 +273,4 @@ def _read(plan: Plan, process: Process) -> ExternalRecord:
 
 def _write(plan: Plan, process: Process, record: ExternalRecord) -> None:
     ensure_state_folder(plan)
-    file = _file(plan, process)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f"{file.name}.{os.getpid()}")
-    draft.write_bytes(orjson.dumps(asdict(record)))
-    draft.replace(file)
+    replace_file(_file(plan, process), asdict(record))

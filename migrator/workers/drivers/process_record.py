@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -83,10 +83,14 @@ def read_record(plan: Plan, name: str) -> ProcessRecord | None:
 
 def write_record(plan: Plan, record: ProcessRecord) -> None:
     """Replace the record of a process, atomically."""
-    file = record_file(plan, record.name)
+    replace_file(record_file(plan, record.name), asdict(record))
+
+
+def replace_file(file: Path, document: Mapping[str, Any]) -> None:
+    """Replace a JSON file, atomically."""
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f"{file.name}.{os.getpid()}")
-    draft.write_bytes(orjson.dumps(asdict(record)))
+    draft.write_bytes(orjson.dumps(document))
     draft.replace(file)
 
 
