@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import re
 import shlex
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import psutil
@@ -31,6 +33,8 @@ _OPEN = "{"
 #: The folder of daemons, which says nothing about whose they are.
 _ANYWHERE = Path("/")
 _LONGEST = 200
+#: How long a process may take from its fork to its command.
+_FORKED_S = 1.0
 
 
 class StrangerError(RefusedError):
@@ -88,6 +92,19 @@ def command_line(identity: Identity) -> tuple[str, ...]:
     return line if _started(line) is not None else ()
 
 
+def _executed(identity: Identity) -> tuple[str, ...]:
+    """Return the command line; one that a manager has forked at this moment still shows the manager's for a while."""
+    deadline = time.monotonic() + _FORKED_S
+    while True:
+        own = command_line(identity)
+        with suppress(psutil.Error):
+            parent = psutil.Process(identity.pid).parent()
+            if parent is not None and tuple(parent.cmdline()) == own and time.monotonic() < deadline:
+                time.sleep(0.02)
+                continue
+        return own
+
+
 def has_one_thread(identity: Identity) -> bool:
     """True for a Celery worker of the solo pool that could answer (it is not suspended): busy, it answers nobody."""
     try:
@@ -110,7 +127,7 @@ def _namespace(identity: Identity) -> str:
 
 def _work(process: Process, identity: Identity) -> str:
     """Return what a process does instead of the plan's work; its children count, because it may be a wrapper."""
-    own = command_line(identity)
+    own = _executed(identity)
     # The command of a producer of a manager only tells its port.
     words = process.command if process.driver is Driver.COMMAND or process.role is not Role.PRODUCER else ()
     expected = _started(words)
