@@ -130,6 +130,13 @@ def say(line: str, *, err: bool = False) -> None:
     click.echo(text, err=err)
 
 
+def say_error(message: str) -> None:
+    """Print an error, which may be of several lines, such as the problems of a plan."""
+    click.secho("error: ", fg="red", bold=True, err=True, nl=False)
+    for line in message.split("\n"):
+        say(line, err=True)
+
+
 def finish(answer: Answer, output_format: str) -> NoReturn:
     """Print an answer on stdout and exit with its code."""
     if output_format == "json":
@@ -186,9 +193,7 @@ def _failed(message: str, hint: str, code: ExitCode, json_wanted: bool) -> int:
     if json_wanted:
         echo_json({"exit_code": int(code), "error": message, "next_steps": [hint] if hint else []})
     else:
-        click.secho("error: ", fg="red", bold=True, err=True, nl=False)
-        for line in (message + (f"; {hint}" if hint else "")).split("\n"):
-            say(line, err=True)
+        say_error(message + (f"; {hint}" if hint else ""))
     return int(code)
 
 

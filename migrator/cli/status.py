@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from migrator.cli.output import Answer, find_plan, finish, format_option, say
+from migrator.cli.output import Answer, find_plan, finish, format_option, say_error
 
 if TYPE_CHECKING:
     from migrator.errors import UsageError
@@ -76,8 +76,7 @@ def _without_plan(file: Path, problem: UsageError, output_format: str) -> NoRetu
     from migrator.runner.preparation import Stage
 
     if output_format == "text":
-        for line in f"error: {problem}".split("\n"):
-            say(line, err=True)
+        say_error(str(problem))
     if file.is_file():
         lines, stage, step = [f"{file}: drafted, and not complete: see the problems"], Stage.DRAFTED, f"edit {file}"
     else:
